@@ -1,0 +1,198 @@
+"""The bundle: everything the vehicle needs, in one folder, verified before use. No pickle.
+
+    manifest.json         settings, thresholds with provenance, SHA-256 and size of every other file
+    network.safetensors   weights
+    monitor.safetensors   mask bank and detector arrays (``<detector>.<array>``)
+
+The bundle's identity is the SHA-256 of its manifest, which holds the hashes of the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from . import __version__
+from .config import from_mapping
+from .core.detectors import DETECTORS, MahalanobisDetector
+from .core.threshold import Threshold
+from .errors import BundleError, MonitorError
+from .monitor import FramePass, LatentSettings, OodMonitor, choose_device
+from .vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+from .vision.preprocess import PreprocessSpec
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+NETWORK = "network.safetensors"
+MONITOR = "monitor.safetensors"
+
+#: The bundle shipped with the package: trained and calibrated on the procedural (synthetic) street.
+EMBEDDED_BUNDLE = Path(__file__).parent / "bundles" / "street"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Verified content of ``manifest.json``.
+
+    Attributes:
+        bundle_id: SHA-256 of the manifest file, hex.
+        content: the parsed JSON object.
+    """
+
+    bundle_id: str
+    content: Mapping[str, Any]
+
+
+def save_network(folder: Path, network: DeepLabV3Plus) -> None:
+    """Write only ``network.safetensors``; calibration adds the rest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    (folder / NETWORK).write_bytes(save_tensors(state))
+
+
+def save_bundle(
+    folder: Path | str, frame_pass: FramePass, latents: LatentSettings, detectors: Mapping[str, MahalanobisDetector],
+    thresholds: Mapping[str, Threshold], detector: str, class_names: tuple[str, ...], provenance: Mapping[str, Any],
+) -> str:
+    """Write a bundle and return its identity (SHA-256 of the manifest).
+
+    Args:
+        folder: made if missing; files of an older bundle in it are replaced.
+        frame_pass: network, preprocessing and mask bank.
+        latents: how the mask bank was drawn.
+        detectors: fitted detectors by name.
+        thresholds: threshold of each detector.
+        detector: name of the default detector.
+        class_names: segmentation classes by id.
+        provenance: what it was trained and calibrated on, for people and reports; must be JSON.
+    """
+    folder = Path(folder)
+    save_network(folder, frame_pass.network)
+    arrays = {f"{name}.{key}": np.ascontiguousarray(value)
+              for name, fitted in detectors.items() for key, value in fitted.state().items()}
+    arrays["mask_bank"] = frame_pass.mask_bank.cpu().numpy()
+    (folder / MONITOR).write_bytes(save_arrays(arrays))
+    content = {
+        "format_version": FORMAT_VERSION,
+        "package_version": __version__,
+        "network": asdict(frame_pass.network.settings),
+        "preprocess": asdict(frame_pass.preprocess_spec),
+        "latents": asdict(latents),
+        "class_names": list(class_names),
+        "detector": detector,
+        "thresholds": {name: threshold.to_dict() for name, threshold in thresholds.items()},
+        "provenance": dict(provenance),
+        "files": {name: _file_facts((folder / name).read_bytes()) for name in (NETWORK, MONITOR)},
+    }
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file_facts(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def verify_bundle(folder: Path | str | None = None) -> Manifest:
+    """Check a bundle's completeness, hashes and format without building the network.
+
+    Raises:
+        BundleError: missing, truncated, altered, or made by an incompatible version; the sentence names the file.
+    """
+    manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE)
+    return manifest
+
+
+def _read_verified(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """Read every file once, so that what is verified is also what is used."""
+    raw = _read(folder, MANIFEST)
+    try:
+        content = json.loads(raw)
+        version, files = content["format_version"], content["files"]
+        facts = {name: (int(files[name]["bytes"]), str(files[name]["sha256"])) for name in (NETWORK, MONITOR)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder / MANIFEST} is not a bundle manifest ({error!r}); make the bundle again.") from error
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{folder} has bundle format {version!r}, this version reads {FORMAT_VERSION}; calibrate again with this version."
+        )
+    contents = {}
+    for name, (size, digest) in facts.items():
+        data = _read(folder, name)
+        if len(data) != size:
+            raise BundleError(f"{folder / name} has {len(data)} bytes, its manifest says {size}: truncated or replaced; "
+                              "copy the bundle again.")
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise BundleError(f"{folder / name} does not match the SHA-256 in its manifest: altered or damaged; "
+                              "copy the bundle again.")
+        contents[name] = data
+    return Manifest(hashlib.sha256(raw).hexdigest(), content), contents
+
+
+def _read(folder: Path, name: str) -> bytes:
+    if not folder.is_dir():
+        raise BundleError(f"there is no bundle folder {folder}; make one with 'ls-ood calibrate' or leave the path empty.")
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder} lacks {name}: not a bundle, or an incomplete copy.") from error
+    except OSError as error:
+        raise BundleError(f"{folder / name} cannot be read: {error.strerror}.") from error
+
+
+def load_bundle(
+    folder: Path | str | None = None, *, device: str = "auto", detector: str | None = None
+) -> OodMonitor:
+    """Verify a bundle and build the monitor from it.
+
+    Args:
+        folder: bundle folder; None or empty = the embedded bundle.
+        device: auto, cpu, cuda or cuda:<index>.
+        detector: use this detector instead of the bundle's default.
+
+    Raises:
+        BundleError: see ``verify_bundle``; also weights or arrays that do not fit the settings.
+        ConfigError: unknown device, or a detector the bundle does not hold.
+    """
+    path = Path(folder) if folder else EMBEDDED_BUNDLE
+    manifest, files = _read_verified(path)
+    content = manifest.content
+    target = choose_device(device)
+    try:
+        network = DeepLabV3Plus(from_mapping(NetworkSettings, content["network"]))
+        network.load_state_dict(load_tensors(files[NETWORK]))
+        arrays = load_arrays(files[MONITOR])
+        frame_pass = FramePass(
+            network, from_mapping(PreprocessSpec, content["preprocess"]), torch.from_numpy(arrays.pop("mask_bank")), target
+        )
+        thresholds = {name: Threshold.from_dict(values) for name, values in content["thresholds"].items()}
+        unknown = sorted(set(thresholds) - set(DETECTORS))
+        if unknown:
+            raise BundleError(f"detector {', '.join(unknown)} is not known to this version")
+        detectors = {name: MahalanobisDetector.from_state(_with_prefix(arrays, name)) for name in thresholds}
+        default, class_names = str(content["detector"]), tuple(content["class_names"])
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
+        raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error
+    return OodMonitor(frame_pass, detectors, thresholds, detector or default, class_names, manifest.bundle_id)
+
+
+def _with_prefix(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
+
+
+def load_frame_pass(folder: Path | str | None = None, *, device: str = "auto") -> tuple[FramePass, Mapping[str, Any]]:
+    """The network's side of a bundle and its manifest content, for calibrating it on other data."""
+    monitor = load_bundle(folder, device=device)
+    return monitor.frame_pass, verify_bundle(folder).content

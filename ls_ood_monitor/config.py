@@ -1,0 +1,73 @@
+"""Settings as frozen dataclasses, checked on construction; the single schema behind files and ROS parameters.
+
+Every field carries its range, unit and meaning in ``metadata`` so that ``ros/parameters.py`` can declare
+a ROS parameter from it and a bundle can store it as JSON without a second description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+
+T = TypeVar("T")
+
+
+def setting(default: Any, description: str, *, low: float | None = None, high: float | None = None, unit: str = "",
+            choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with the facts that validation, ROS descriptors and documentation share."""
+    return field(default=default, metadata={"description": description, "low": low, "high": high, "unit": unit,
+                                            "choices": choices})
+
+
+def check_field(owner: str, spec: Field[Any], value: Any) -> None:
+    """Raise ``ConfigError`` when ``value`` breaks the range or choices in ``spec.metadata``."""
+    name, meta = f"{owner}.{spec.name}", spec.metadata
+    choices = meta.get("choices") or ()
+    if choices and value not in choices:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
+    low, high = meta.get("low"), meta.get("high")
+    if low is None and high is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise ConfigError(f"{name} is {value!r}; it must be a number from {low} to {high} {meta['unit']}".rstrip() + ".")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ConfigError(f"{name} is {value}; it must lie within [{low}, {high}] {meta['unit']}".rstrip() + ".")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Base: validates every field against its metadata on construction."""
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            check_field(type(self).__name__, spec, getattr(self, spec.name))
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Build a settings dataclass from a mapping; unknown keys are refused by name."""
+    known = {spec.name for spec in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"{cls.__name__} has no setting {', '.join(unknown)}; known: {', '.join(sorted(known))}.")
+    return cls(**values)
+
+
+@dataclass(frozen=True)
+class AlarmSettings(Checked):
+    """Debouncing of one camera's scores (core/alarm.py)."""
+
+    trigger_consecutive_frames: int = setting(3, "OoD or unusable frames in a row that raise the alarm", low=1, high=1000, unit="frames")
+    release_consecutive_frames: int = setting(5, "in-distribution frames in a row that clear the alarm", low=1, high=10000, unit="frames")
+
+
+@dataclass(frozen=True)
+class SupervisorSettings(Checked):
+    """Policy of the fallback supervisor (core/supervision.py)."""
+
+    alarm_timeout_s: float = setting(0.5, "silence of one camera's alarm after which the vehicle must stop", low=0.01, high=60.0, unit="s")
+    slow_on_pending: bool = setting(True, "ask for SLOW while a camera's alarm is PENDING")
+    stop_requires_reset: bool = setting(False, "hold STOP, once an alarm or silence caused it, until the reset service is called")
+    startup_grace_s: float = setting(5.0, "time after start in which a camera never heard from is a note, not an error, in diagnostics; STOP is commanded all the same", low=0.0, high=600.0, unit="s")

@@ -1,0 +1,53 @@
+"""Detection and segmentation metrics. OoD is the positive class and larger scores mean OoD; nothing is flipped."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curve
+
+
+def _labelled(ind: ArrayLike, ood: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    clean, odd = np.asarray(ind, dtype=np.float64), np.asarray(ood, dtype=np.float64)
+    if clean.size == 0 or odd.size == 0:
+        raise ValueError(f"there are {clean.size} in-distribution and {odd.size} OoD scores; both kinds are needed.")
+    labels = np.concatenate([np.zeros(clean.size, np.int64), np.ones(odd.size, np.int64)])
+    return labels, np.concatenate([clean.ravel(), odd.ravel()])
+
+
+def auroc(ind: ArrayLike, ood: ArrayLike) -> float:
+    """Area under the ROC curve; 0.5 = chance, below 0.5 = the score points the wrong way."""
+    return float(roc_auc_score(*_labelled(ind, ood)))
+
+
+def aupr(ind: ArrayLike, ood: ArrayLike) -> float:
+    """Area under the precision-recall curve by trapezoids, as the reference computes it."""
+    precision, recall, _ = precision_recall_curve(*_labelled(ind, ood))
+    return float(auc(recall, precision))
+
+
+def fpr_at_tpr(ind: ArrayLike, ood: ArrayLike, *, tpr: float = 0.95) -> float:
+    """Share of in-distribution frames above the highest threshold that catches ``tpr`` of the OoD ones."""
+    false_rate, true_rate, _ = roc_curve(*_labelled(ind, ood), drop_intermediate=False)
+    return float(false_rate[np.argmax(true_rate >= tpr)])
+
+
+def confusion_matrix(predicted: ArrayLike, labels: ArrayLike, classes: int) -> NDArray[np.int64]:
+    """Count pixels, (classes, classes): rows = label, columns = prediction; labels >= classes are ignored."""
+    guess, truth = np.asarray(predicted, dtype=np.int64).ravel(), np.asarray(labels, dtype=np.int64).ravel()
+    valid = truth < classes
+    counts = np.bincount(truth[valid] * classes + guess[valid], minlength=classes * classes)
+    return np.asarray(counts.reshape(classes, classes), dtype=np.int64)
+
+
+def per_class_iou(confusion: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union of each class (classes,); NaN for a class in neither labels nor predictions."""
+    matrix = np.asarray(confusion, dtype=np.float64)
+    hit = np.diag(matrix)
+    union = matrix.sum(axis=0) + matrix.sum(axis=1) - hit
+    return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+
+def mean_iou(confusion: ArrayLike) -> float:
+    """Mean intersection over union over the classes that occur in labels or predictions."""
+    return float(np.nanmean(per_class_iou(confusion)))

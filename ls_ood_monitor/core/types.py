@@ -1,0 +1,111 @@
+"""The nouns that travel through the monitor: Frame -> FrameResult -> Alarm -> Decision.
+
+Times are integers in nanoseconds. Scores grow with the distance from the calibration data:
+**larger = more out of distribution (OoD)**, everywhere.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera picture.
+
+    Attributes:
+        image: BGR, uint8, (H, W, 3).
+        stamp_ns: time of capture in nanoseconds.
+        camera: name of the camera, e.g. ``front``.
+    """
+
+    image: NDArray[np.uint8]
+    stamp_ns: int
+    camera: str
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What the network and the detector say about one frame.
+
+    Attributes:
+        frame: the frame judged.
+        segmentation: class ids, uint8, (H, W) of the frame's own size.
+        confidence: softmax maximum scaled to 0..255, uint8, (H, W) of the frame's own size.
+        score: score of the bundle's chosen detector; larger = more OoD.
+        threshold: a score above it is OoD.
+        detector: name of the chosen detector.
+        scores: score of every detector in the bundle, by name.
+    """
+
+    frame: Frame
+    segmentation: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    score: float
+    threshold: float
+    detector: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+class AlarmState(enum.Enum):
+    """Alarm of one camera, debounced over frames. Ordered by caution through ``severity``."""
+
+    CLEAR = "CLEAR"
+    PENDING = "PENDING"
+    RAISED = "RAISED"
+
+    @property
+    def severity(self) -> int:
+        """0 clear, 1 pending, 2 raised."""
+        return ("CLEAR", "PENDING", "RAISED").index(self.value)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """State of one camera after one frame (or after the lack of a usable one).
+
+    Attributes:
+        camera: name of the camera.
+        stamp_ns: capture time of the frame, nanoseconds; 0 when the frame had none.
+        state: debounced state.
+        score: OoD score, larger = more OoD; NaN when the frame could not be judged.
+        threshold: score above which a frame is OoD; NaN when unknown.
+        reason: one sentence for people.
+        is_fault: the frame could not be judged (bad input, failed inference), as opposed to OoD.
+    """
+
+    camera: str
+    stamp_ns: int
+    state: AlarmState
+    score: float
+    threshold: float
+    reason: str
+    is_fault: bool = False
+
+
+class FallbackMode(enum.IntEnum):
+    """What the vehicle is asked to do; the larger, the more cautious. The worst camera wins."""
+
+    NOMINAL = 0
+    SLOW = 1
+    STOP = 2
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The supervisor's command.
+
+    Attributes:
+        mode: NOMINAL < SLOW < STOP.
+        reason: one sentence naming the camera that caused it.
+        since_ns: when this mode began, in the caller's clock, nanoseconds.
+    """
+
+    mode: FallbackMode
+    reason: str
+    since_ns: int

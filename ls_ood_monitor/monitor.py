@@ -1,0 +1,200 @@
+"""The one composition: frame -> features -> latents -> entropies -> score. Vehicle, calibration and evaluation use it.
+
+``FramePass`` is the network's side (one forward pass a batch), ``OodMonitor`` adds the fitted detectors and the
+threshold. Tensors become arrays here, in one visible place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .config import Checked, setting
+from .core.detectors import DETECTORS, MahalanobisDetector
+from .core.entropy import latent_entropies
+from .core.threshold import Threshold
+from .core.types import Frame, FrameResult
+from .errors import ConfigError
+from .vision.deeplabv3p import DeepLabV3Plus
+from .vision.mc_dropout import averaging_weights, sample_latents
+from .vision.preprocess import PreprocessSpec, preprocess
+
+
+@dataclass(frozen=True)
+class LatentSettings(Checked):
+    """How latents are sampled; part of what the detectors were fitted to, so stored in the bundle."""
+
+    mc_samples: int = setting(64, "Monte-Carlo samples M, masks in the bank", low=2, high=4096)
+    mask_seed: int = setting(0, "seed of the mask bank", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """What detectors read, one row a frame, float64.
+
+    Attributes:
+        entropies: (N, C) nats, entropy of each latent over the Monte-Carlo samples (LaREM's input).
+        latent_means: (N, C) plain spatial mean of the latent, no sampling.
+        taps: (N, D) channel means of early and middle stages of the encoder.
+    """
+
+    entropies: NDArray[np.float64]
+    latent_means: NDArray[np.float64]
+    taps: NDArray[np.float64]
+
+    def of(self, name: str) -> NDArray[np.float64]:
+        """The feature rows that a detector asks for by name (``DetectorSpec.feature``)."""
+        rows: NDArray[np.float64] = getattr(self, name)
+        return rows
+
+    @staticmethod
+    def concatenate(parts: Sequence[FrameFeatures]) -> FrameFeatures:
+        """Stack the rows of several batches."""
+        return FrameFeatures(*(np.concatenate([part.of(name) for part in parts])
+                               for name in ("entropies", "latent_means", "taps")))
+
+
+@dataclass(frozen=True)
+class PassOutput:
+    """Output of one forward pass over N frames at the network's own size (height, width).
+
+    Attributes:
+        class_ids: uint8 (N, height, width).
+        confidence: uint8 (N, height, width), softmax maximum times 255.
+        features: detector inputs.
+    """
+
+    class_ids: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    features: FrameFeatures
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolve ``auto`` (GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        ConfigError: an unknown name, or a GPU asked for where torch sees none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device is {name!r}; use auto, cpu, cuda or cuda:<index>.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {name!r}; use auto, cpu, cuda or cuda:<index>.")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise ConfigError(f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs; use device cpu or auto.")
+    return device
+
+
+class FramePass:
+    """One forward pass: pictures in; segmentation, confidence and detector inputs out.
+
+    Args:
+        network: trained network; put into eval mode here.
+        preprocess_spec: size and normalisation.
+        mask_bank: (M, h, w) keep-masks for this input size (``draw_mask_bank``).
+        device: resolved torch device.
+    """
+
+    def __init__(
+        self, network: DeepLabV3Plus, preprocess_spec: PreprocessSpec, mask_bank: torch.Tensor,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        self.preprocess_spec = preprocess_spec
+        self.mask_bank = mask_bank
+        self._weights = averaging_weights(mask_bank).to(self.device)
+
+    @torch.inference_mode()
+    def run(self, images: Sequence[NDArray[np.uint8]]) -> PassOutput:
+        """Run N >= 1 BGR uint8 pictures (H, W, 3), of any sizes, through the network once."""
+        spec = self.preprocess_spec
+        low, high, taps = self.network.encode(preprocess(images, spec, self.device))
+        latents = sample_latents(high, self._weights)
+        confidence, class_ids = self.network.decode(low, high, (spec.height, spec.width)).softmax(dim=1).max(dim=1)
+        # A NaN casts to an arbitrary byte; zero confidence is the honest one.
+        confidence = (confidence.nan_to_num(0.0) * 255.0).round()
+        features = FrameFeatures(
+            entropies=latent_entropies(_rows(latents)),
+            latent_means=_rows(high.mean(dim=(2, 3))),
+            taps=_rows(taps),
+        )
+        return PassOutput(class_ids.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy(), features)
+
+
+def _rows(tensor: torch.Tensor) -> NDArray[np.float64]:
+    return np.asarray(tensor.to("cpu", torch.float64).numpy())
+
+
+class OodMonitor:
+    """Judges frames with a calibrated bundle; made by ``bundle.load_bundle``.
+
+    Attributes:
+        frame_pass: the network's side.
+        detectors: fitted detectors by name.
+        thresholds: calibrated threshold of each detector.
+        detector: name of the one that raises alarms.
+        class_names: names of the segmentation classes, by id.
+        bundle_id: SHA-256 of the bundle's manifest, hex.
+    """
+
+    def __init__(
+        self, frame_pass: FramePass, detectors: Mapping[str, MahalanobisDetector], thresholds: Mapping[str, Threshold],
+        detector: str, class_names: Sequence[str], bundle_id: str,
+    ) -> None:
+        if detector not in detectors:
+            raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
+        self.frame_pass = frame_pass
+        self.detectors = dict(detectors)
+        self.thresholds = dict(thresholds)
+        self.detector = detector
+        self.class_names = tuple(class_names)
+        self.bundle_id = bundle_id
+
+    @property
+    def threshold(self) -> float:
+        """Score of the chosen detector above which a frame is OoD."""
+        return self.thresholds[self.detector].value
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Run one blank batch so that the first real frame does not pay for lazy set-up."""
+        spec = self.frame_pass.preprocess_spec
+        self.frame_pass.run([np.zeros((spec.height, spec.width, 3), np.uint8)] * batch)
+
+    def process(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """Judge the frames of one tick as one batch; results in the same order.
+
+        A frame whose score is not finite is returned as such: the alarm treats NaN as *not OK*.
+        """
+        if not frames:
+            return []
+        output = self.frame_pass.run([frame.image for frame in frames])
+        scores = {name: self.detectors[name].score(output.features.of(DETECTORS[name].feature))
+                  for name in self.detectors}
+        return [
+            FrameResult(
+                frame=frame,
+                segmentation=_to_size(output.class_ids[index], frame.image, cv2.INTER_NEAREST),
+                confidence=_to_size(output.confidence[index], frame.image, cv2.INTER_LINEAR),
+                score=float(scores[self.detector][index]),
+                threshold=self.threshold,
+                detector=self.detector,
+                scores={name: float(values[index]) for name, values in scores.items()},
+            )
+            for index, frame in enumerate(frames)
+        ]
+
+
+def _to_size(plane: NDArray[np.uint8], image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    if plane.shape == (height, width):
+        return plane
+    return np.asarray(cv2.resize(plane, (width, height), interpolation=interpolation), dtype=np.uint8)

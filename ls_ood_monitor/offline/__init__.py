@@ -1,0 +1,1 @@
+"""Loops over data: recordings, the procedural street, training, calibration. Prints nothing."""

@@ -1,0 +1,232 @@
+"""What was seen and commanded over a recording, judged against its events, and drawn as one picture.
+
+Times are seconds on one axis: the recording's own, from its start. The judgement is the demo's gate: every event
+raises its camera's alarm, a stop is commanded in time, and none is commanded in the clean parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.types import AlarmState, FallbackMode
+from .scenario import Event
+
+_STATE_COLOURS = {AlarmState.CLEAR: "#2e7d32", AlarmState.PENDING: "#f9a825", AlarmState.RAISED: "#c62828"}
+_MODE_COLOURS = {FallbackMode.NOMINAL: "#2e7d32", FallbackMode.SLOW: "#f9a825", FallbackMode.STOP: "#c62828"}
+
+
+@dataclass(frozen=True)
+class ScoreSample:
+    """One alarm message as received: when, which camera, what it said."""
+
+    time_s: float
+    camera: str
+    state: AlarmState
+    score: float
+    threshold: float
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class ModeSample:
+    """One decision as received."""
+
+    time_s: float
+    mode: FallbackMode
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the gate accepts, seconds.
+
+    Attributes:
+        stop_s: from the start of an event to the stop command.
+        resume_s: allowed after an event (and after the start of the recording) before stop counts as false.
+    """
+
+    stop_s: float = 1.0
+    resume_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class EventOutcome:
+    """How one event went; None where the thing never happened."""
+
+    event: Event
+    alarm_delay_s: float | None
+    stop_delay_s: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Judgement of a recording.
+
+    Attributes:
+        outcomes: one an event.
+        false_stop_s: time under STOP within the clean parts, seconds.
+        clean_s: length of the clean parts, seconds.
+        failures: a sentence for each rule broken; empty = passed.
+    """
+
+    outcomes: tuple[EventOutcome, ...]
+    false_stop_s: float
+    clean_s: float
+    failures: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """True when no rule was broken."""
+        return not self.failures
+
+
+def judge(
+    events: Sequence[Event], scores: Sequence[ScoreSample], modes: Sequence[ModeSample], duration_s: float,
+    limits: Limits = Limits(),  # noqa: B008  immutable
+) -> Verdict:
+    """Hold what was received against the events."""
+    failures: list[str] = []
+    outcomes = []
+    for event in events:
+        alarm = _first(sample.time_s for sample in scores
+                       if sample.camera == event.camera and sample.state is AlarmState.RAISED
+                       and event.start_s <= sample.time_s <= event.end_s + limits.stop_s)
+        stop = _first(sample.time_s for sample in modes
+                      if sample.mode is FallbackMode.STOP and event.start_s <= sample.time_s <= event.end_s + limits.stop_s)
+        outcome = EventOutcome(event, _since(alarm, event.start_s), _since(stop, event.start_s))
+        outcomes.append(outcome)
+        what = f"{event.label} on camera {event.camera} at {event.start_s:g} s"
+        if outcome.alarm_delay_s is None:
+            failures.append(f"{what}: no alarm was raised.")
+        if outcome.stop_delay_s is None:
+            failures.append(f"{what}: no stop was commanded.")
+        elif outcome.stop_delay_s > limits.stop_s:
+            failures.append(f"{what}: stop came after {outcome.stop_delay_s:.2f} s (limit {limits.stop_s:g} s).")
+    clean = clean_parts(events, duration_s, limits.resume_s)
+    false_stop = sum(_overlap(part, span) for part in clean for span in _stop_spans(modes, duration_s))
+    if false_stop > 0.0:
+        failures.append(f"stop was commanded for {false_stop:.2f} s in the clean parts.")
+    if not modes or not scores:
+        failures.append("nothing was received from the nodes.")
+    return Verdict(tuple(outcomes), false_stop, sum(end - start for start, end in clean), tuple(failures))
+
+
+def clean_parts(events: Sequence[Event], duration_s: float, resume_s: float) -> list[tuple[float, float]]:
+    """Stretches in which no stop is right: not during an event nor ``resume_s`` after one, nor at the very start."""
+    parts, begin = [], resume_s
+    for event in sorted(events, key=lambda item: item.start_s):
+        if event.start_s > begin:
+            parts.append((begin, event.start_s))
+        begin = max(begin, event.end_s + resume_s)
+    if duration_s > begin:
+        parts.append((begin, duration_s))
+    return parts
+
+
+def summarise(
+    verdict: Verdict, scores: Sequence[ScoreSample], modes: Sequence[ModeSample], duration_s: float, bundle_id: str,
+) -> dict[str, Any]:
+    """The machine-readable summary (``summary.json``); times in seconds, latencies in milliseconds."""
+    latencies = [sample.latency_ms for sample in scores if np.isfinite(sample.latency_ms)]
+    alarm_delays = [item.alarm_delay_s for item in verdict.outcomes if item.alarm_delay_s is not None]
+    stop_delays = [item.stop_delay_s for item in verdict.outcomes if item.stop_delay_s is not None]
+    percentiles = np.percentile(latencies, [50, 95, 99]) if latencies else [None] * 3
+    return {
+        "domain": "procedural fisheye street (synthetic)",
+        "bundle": {"sha256": bundle_id},
+        "duration_s": duration_s,
+        "frames": len(scores),
+        "cameras": sorted({sample.camera for sample in scores}),
+        "alarms": {
+            "events": len(verdict.outcomes),
+            "detected": len(alarm_delays),
+            "delay_s": {"median": float(np.median(alarm_delays)) if alarm_delays else None,
+                        "max": max(alarm_delays, default=None)},
+        },
+        "decision": {
+            "time_to_stop_s": max(stop_delays, default=None),
+            "false_stop_s": verdict.false_stop_s,
+            "clean_s": verdict.clean_s,
+            "false_stop_ratio": verdict.false_stop_s / verdict.clean_s if verdict.clean_s else None,
+            "messages": len(modes),
+        },
+        "events": [
+            {"camera": item.event.camera, "label": item.event.label, "start_s": item.event.start_s,
+             "end_s": item.event.end_s, "alarm_delay_s": item.alarm_delay_s, "stop_delay_s": item.stop_delay_s}
+            for item in verdict.outcomes
+        ],
+        "latency_ms": dict(zip(("p50", "p95", "p99"), (None if p is None else float(p) for p in percentiles), strict=True)),
+        "gate": {"passed": verdict.passed, "failures": list(verdict.failures)},
+    }
+
+
+def draw_timeline(
+    path: Path, events: Sequence[Event], scores: Sequence[ScoreSample], modes: Sequence[ModeSample], duration_s: float,
+    title: str,
+) -> None:
+    """Draw score over threshold per camera, with events, alarm states and the commanded mode, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    cameras = sorted({sample.camera for sample in scores} | {event.camera for event in events})
+    figure = Figure(figsize=(11, 1.6 + 2.1 * len(cameras)), layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(len(cameras) + 1, 1, sharex=True, squeeze=False,
+                           gridspec_kw={"height_ratios": [*([1.0] * len(cameras)), 0.28]})[:, 0]
+    for axis, camera in zip(rows, cameras, strict=False):
+        own = [sample for sample in scores if sample.camera == camera]
+        times = [sample.time_s for sample in own]
+        ratio = np.array([sample.score / sample.threshold for sample in own])
+        for event in events:
+            if event.camera == camera:
+                axis.axvspan(event.start_s, event.end_s, color="#90a4ae", alpha=0.35, linewidth=0)
+                axis.text((event.start_s + event.end_s) / 2, 0.96, event.label, ha="center", va="top",
+                          transform=axis.get_xaxis_transform(), fontsize=10)
+        axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
+        axis.scatter(times, ratio, s=16, zorder=3, color=[_STATE_COLOURS[sample.state] for sample in own])
+        axis.axhline(1.0, color="#c62828", linestyle="--", linewidth=1.0)
+        axis.set_yscale("log")
+        axis.set_ylabel(f"{camera}\nscore / threshold")
+        axis.grid(axis="x", alpha=0.25)
+    last = rows[-1]
+    for begin, end, mode in _spans(modes, duration_s):
+        last.axvspan(begin, end, color=_MODE_COLOURS[mode], alpha=0.85, linewidth=0)
+    last.set_yticks([])
+    last.set_ylabel("command", rotation=0, ha="right", va="center")
+    last.set_xlim(0.0, duration_s)
+    last.set_xlabel("time in the recording, s")
+    handles = [Patch(color=colour, label=f"{state.value} / {mode.name}")
+               for (state, colour), mode in zip(_STATE_COLOURS.items(), FallbackMode, strict=True)]
+    handles.append(Patch(color="#90a4ae", alpha=0.35, label="event (ground truth)"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    figure.suptitle(title, fontsize=12)
+    figure.savefig(path, dpi=100)
+
+
+def _first(times: Any) -> float | None:
+    return min(times, default=None)
+
+
+def _since(moment: float | None, start: float) -> float | None:
+    return None if moment is None else moment - start
+
+
+def _spans(modes: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float, FallbackMode]]:
+    """Each decision holds until the next one arrives."""
+    ordered = sorted(modes, key=lambda sample: sample.time_s)
+    ends = [sample.time_s for sample in ordered[1:]] + [duration_s]
+    return [(max(0.0, sample.time_s), min(end, duration_s), sample.mode) for sample, end in zip(ordered, ends, strict=True)
+            if end > 0.0 and sample.time_s < duration_s]
+
+
+def _stop_spans(modes: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float]]:
+    return [(begin, end) for begin, end, mode in _spans(modes, duration_s) if mode is FallbackMode.STOP]
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))

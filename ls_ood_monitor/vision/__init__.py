@@ -1,0 +1,1 @@
+"""The network side: preprocessing, DeepLabv3+ and Monte-Carlo latent samples."""

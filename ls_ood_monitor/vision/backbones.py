@@ -1,0 +1,106 @@
+"""torchvision backbones cut into the four stages that DeepLabv3+ reads, at output stride 16 or 8.
+
+Source of the dilation rule: Chen et al., DeepLabv3, arXiv 1706.05587 (stride traded for dilation; the first
+block of a dilated stage keeps the dilation before it, as torchvision and the reference do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from . import torchvision_compat as _compat  # noqa: F401  must come before torchvision
+from torchvision import models  # isort: skip
+
+BACKBONES: tuple[str, ...] = ("mobilenet_v2", "resnet18", "resnet50", "resnet101")
+
+
+class Backbone(nn.Module):
+    """Four stages in a row; ``forward`` returns the output of each, strides 4, 8, 16 and 16 (or 4, 8, 8, 8).
+
+    Attributes:
+        channels: channel count of each stage's output.
+    """
+
+    def __init__(self, stages: Iterable[nn.Module], channels: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) -> the four stage outputs."""
+        outputs = []
+        for stage in self.stages:
+            images = stage(images)
+            outputs.append(images)
+        return outputs
+
+
+def _replace_stride(blocks: Iterable[nn.Module], dilation: int, first_dilation: int) -> None:
+    """Give residual blocks stride 1 and the dilation that keeps their field of view."""
+    for index, block in enumerate(blocks):
+        rate = first_dilation if index == 0 else dilation
+        for conv in (module for module in block.modules() if isinstance(module, nn.Conv2d)):
+            conv.stride = (1, 1)
+            if conv.kernel_size == (3, 3):
+                conv.dilation = conv.padding = (rate, rate)
+
+
+def build_backbone(name: str, output_stride: int = 16) -> Backbone:
+    """Make a randomly initialised backbone; load ImageNet weights with ``load_imagenet_weights``.
+
+    Raises:
+        ConfigError: unknown name or output stride.
+    """
+    if name not in BACKBONES:
+        raise ConfigError(f"backbone is {name!r}; it must be one of {', '.join(BACKBONES)}.")
+    if output_stride not in (8, 16):
+        raise ConfigError(f"output_stride is {output_stride}; it must be 8 or 16.")
+    if name == "mobilenet_v2":
+        # The last 1x1 expansion (320 -> 1280) only serves ImageNet classification.
+        blocks = list(models.mobilenet_v2(weights=None).features.children())[:18]
+        stages = [blocks[:4], blocks[4:7], blocks[7:14], blocks[14:]]
+        if output_stride == 8:
+            _replace_stride(stages[2], dilation=2, first_dilation=1)
+            _replace_stride(stages[3], dilation=4, first_dilation=2)
+        else:
+            _replace_stride(stages[3], dilation=2, first_dilation=1)
+        return Backbone((nn.Sequential(*stage) for stage in stages), (24, 32, 96, 320))
+    net = getattr(models, name)(weights=None)
+    if output_stride == 8:
+        _replace_stride(net.layer3, dilation=2, first_dilation=1)
+        _replace_stride(net.layer4, dilation=4, first_dilation=2)
+    else:
+        _replace_stride(net.layer4, dilation=2, first_dilation=1)
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, *net.layer1)
+    widths = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
+    return Backbone((stem, net.layer2, net.layer3, net.layer4), widths)
+
+
+def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
+    """Copy a torchvision classification state dict into a backbone built here.
+
+    Both list the same layers in the same order, so tensors are matched in order and checked by shape;
+    the classifier (and MobileNetV2's last expansion) is left over and dropped.
+
+    Raises:
+        ConfigError: a tensor's shape does not fit: the weights belong to another architecture.
+    """
+    own = backbone.state_dict()
+    given = [(key, value) for key, value in state.items() if not key.startswith(("fc.", "classifier."))]
+    # Files written before 2018 lack the batch counters of BatchNorm.
+    if not any(key.endswith("num_batches_tracked") for key, _ in given):
+        own = {key: value for key, value in own.items() if not key.endswith("num_batches_tracked")}
+    if len(given) < len(own):
+        raise ConfigError(f"the weights hold {len(given)} tensors, the backbone needs {len(own)}: another architecture.")
+    matched = {}
+    for (key, value), (name, tensor) in zip(own.items(), given, strict=False):
+        if value.shape != tensor.shape:
+            raise ConfigError(
+                f"weight {name} has shape {tuple(tensor.shape)}, layer {key} needs {tuple(value.shape)}: "
+                "another architecture."
+            )
+        matched[key] = tensor
+    backbone.load_state_dict(matched, strict=False)

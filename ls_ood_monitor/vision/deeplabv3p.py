@@ -1,0 +1,115 @@
+"""DeepLabv3+ with a visible seam at its first random layer.
+
+``encode`` is deterministic and runs once a frame; ``dropblock`` is the random layer; ``decode`` turns features into
+class logits. Monte-Carlo sampling therefore never repeats the network (see ``mc_dropout``), and there is no hook and
+no train/eval order to remember.
+
+Sources: Chen et al., DeepLabv3+, ECCV 2018, arXiv 1802.02611; DropBlock: Ghiasi et al. 2018, arXiv 1810.12890.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from dropblock import DropBlock2D
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  the customary name
+
+from ..config import Checked, setting
+from .backbones import BACKBONES, build_backbone
+from torchvision.models.segmentation.deeplabv3 import ASPP  # isort: skip  after backbones, which guards torchvision
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Checked):
+    """Everything that is needed to build the network again, stored in the bundle."""
+
+    backbone: str = setting("mobilenet_v2", "encoder", choices=BACKBONES)
+    classes: int = setting(10, "number of semantic classes", low=2, high=1000)
+    output_stride: int = setting(16, "input pixels per feature cell, 16 or 8", low=8, high=16)
+    aspp_channels: int = setting(256, "channels of the ASPP branches and of the decoder", low=8, high=2048)
+    low_level_channels: int = setting(48, "channels the stride-4 features are reduced to", low=4, high=1024)
+    separable: bool = setting(False, "depthwise separable 3x3 convolutions in ASPP and decoder")
+    dropblock_size: int = setting(8, "side of the dropped blocks, feature cells", low=1, high=256)
+    dropblock_prob: float = setting(0.5, "DropBlock probability p", low=0.0, high=0.99)
+
+
+class Features(NamedTuple):
+    """Output of the deterministic part.
+
+    Attributes:
+        low: (N, C4, H/4, W/4), read by the decoder.
+        high: (N, C, h, w), input of the first random layer.
+        taps: (N, D), spatial means of the channels of the three stages before ``high``, concatenated.
+    """
+
+    low: Tensor
+    high: Tensor
+    taps: Tensor
+
+
+def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+def _make_separable(module: nn.Module) -> None:
+    """Replace every dense 3x3 convolution below ``module`` by a depthwise and a pointwise one."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d) and child.kernel_size == (3, 3) and child.groups == 1:
+            depthwise = nn.Conv2d(
+                child.in_channels, child.in_channels, 3, padding=child.padding, dilation=child.dilation,
+                groups=child.in_channels, bias=False,
+            )
+            setattr(module, name, nn.Sequential(depthwise, nn.Conv2d(child.in_channels, child.out_channels, 1, bias=False)))
+        else:
+            _make_separable(child)
+
+
+class DeepLabV3Plus(nn.Module):
+    """Encoder, DropBlock, ASPP and decoder. ``forward`` is the training path: images in, logits of image size out."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.backbone = build_backbone(settings.backbone, settings.output_stride)
+        low, *_, high = self.backbone.channels
+        rates = [6, 12, 18] if settings.output_stride == 16 else [12, 24, 36]
+        # Random in training only; at run time the seam is served by the mask bank of ``mc_dropout``.
+        self.dropblock = DropBlock2D(drop_prob=settings.dropblock_prob, block_size=settings.dropblock_size)
+        self.aspp = ASPP(high, rates, settings.aspp_channels)
+        self.aspp.project[-1].p = 0.1  # the reference's rate; torchvision's is 0.5
+        self.low_level = _conv_bn_relu(low, settings.low_level_channels, 1)
+        self.decoder = nn.Sequential(
+            _conv_bn_relu(settings.low_level_channels + settings.aspp_channels, settings.aspp_channels, 3),
+            nn.Conv2d(settings.aspp_channels, settings.classes, 1),
+        )
+        if settings.separable:
+            _make_separable(self.aspp)
+            _make_separable(self.decoder)
+
+    @property
+    def latent_channels(self) -> int:
+        """C of the latents: channels of the feature map at the seam."""
+        return self.backbone.channels[-1]
+
+    def encode(self, images: Tensor) -> Features:
+        """Run the deterministic encoder once: normalised (N, 3, H, W) -> features."""
+        *early, high = self.backbone(images)
+        taps = torch.cat([stage.mean(dim=(2, 3)) for stage in early], dim=1)
+        return Features(early[0], high, taps)
+
+    def decode(self, low: Tensor, high: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn features into class logits (N, classes, *size); bilinear, corners not aligned."""
+        context = F.interpolate(self.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=False)
+        logits = self.decoder(torch.cat([self.low_level(low), context], dim=1))
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Training path with DropBlock active in train mode: (N, 3, H, W) -> (N, classes, H, W)."""
+        features = self.encode(images)
+        height, width = images.shape[2:]
+        return self.decode(features.low, self.dropblock(features.high), (height, width))

@@ -1,0 +1,107 @@
+"""Monte-Carlo latent samples from one forward pass.
+
+The spatial mean after DropBlock is (mask . feature map) / sum(mask): DropBlock2D multiplies by a mask shared by all
+channels and rescales by numel / sum(mask). So M samples are one matrix product of a mask bank with the feature map,
+identical to M calls of the ``dropblock`` package at batch 1, and independent of what else is in the batch
+(the package rescales by the mask sum of the whole batch).
+
+Sources: DropBlock: Ghiasi et al. 2018, arXiv 1810.12890; latent samples: Arnez et al., UAI 2024 (LaREx).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  the customary name
+
+from ..errors import ConfigError
+
+_MAX_REDRAWS = 1000
+
+
+def draw_mask_bank(
+    masks: int, height: int, width: int, *, block_size: int, drop_prob: float, seed: int | None = None
+) -> Tensor:
+    """Draw DropBlock keep-masks as the ``dropblock`` package does, gamma = p / block_size^2.
+
+    A mask that keeps nothing is drawn again: it has no mean, and a NaN score would follow.
+
+    Args:
+        masks: M >= 2 masks.
+        height: rows of the feature map.
+        width: columns of the feature map.
+        block_size: side of a dropped block, cells.
+        drop_prob: DropBlock's p.
+        seed: repeatable bank; None draws fresh masks.
+
+    Returns:
+        (M, height, width) uint8, 1 = kept.
+
+    Raises:
+        ConfigError: fewer than two masks, or settings under which no mask keeps a cell or all are the same.
+    """
+    if masks < 2:
+        raise ConfigError(f"mc_samples is {masks}; an entropy needs at least 2 samples.")
+    if not 0.0 < drop_prob < 1.0:
+        raise ConfigError(f"dropblock_prob is {drop_prob}; it must lie within (0, 1): without drops all samples are equal.")
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    gamma = drop_prob / block_size**2
+    bank = torch.empty(masks, height, width, dtype=torch.uint8)
+    missing = torch.arange(masks)
+    for _ in range(_MAX_REDRAWS):
+        seeds = (torch.rand(len(missing), height, width, generator=generator) < gamma).float()
+        bank[missing] = _keep_masks(seeds, block_size).to(torch.uint8)
+        missing = (bank.flatten(1).sum(1) == 0).nonzero().flatten()
+        if len(missing) == 0:
+            break
+    else:
+        raise ConfigError(
+            f"DropBlock of size {block_size} with p {drop_prob} leaves nothing of a {height}x{width} feature map; "
+            "use smaller blocks or a smaller p."
+        )
+    if bool((bank == bank[0]).all()):
+        raise ConfigError(
+            f"all {masks} masks are the same (block {block_size}, p {drop_prob}, map {height}x{width}), so all samples "
+            "would be equal; use a larger p or smaller blocks."
+        )
+    return bank
+
+
+def _keep_masks(seeds: Tensor, block_size: int) -> Tensor:
+    """Grow each seed cell (M, h, w) into a dropped block; even sizes lose the last row and column of the padding."""
+    dropped = F.max_pool2d(seeds[:, None], block_size, stride=1, padding=block_size // 2)[:, 0]
+    if block_size % 2 == 0:
+        dropped = dropped[:, :-1, :-1]
+    return 1.0 - dropped
+
+
+def averaging_weights(bank: Tensor) -> Tensor:
+    """Turn keep-masks (M, h, w) into float32 weights (M, h*w) whose rows sum to one."""
+    flat = bank.flatten(1).to(torch.float32)
+    return flat / flat.sum(dim=1, keepdim=True)
+
+
+def sample_latents(features: Tensor, weights: Tensor) -> Tensor:
+    """Draw the M Monte-Carlo latents of each frame as one matrix product.
+
+    Args:
+        features: (N, C, h, w), output of the encoder at the seam.
+        weights: (M, h*w) from ``averaging_weights``, on the same device.
+
+    Returns:
+        (N, M, C): per channel, the spatial mean after DropBlock with each mask.
+
+    Raises:
+        ConfigError: the bank was drawn for another feature map size.
+    """
+    cells = features.shape[2] * features.shape[3]
+    if weights.shape[1] != cells:
+        raise ConfigError(
+            f"the mask bank has {weights.shape[1]} cells, the feature map {features.shape[2]}x{features.shape[3]} = {cells}; "
+            "draw the bank for this input size."
+        )
+    return torch.matmul(weights, features.flatten(2).transpose(1, 2))

@@ -1,0 +1,63 @@
+"""The one preprocessing of every picture, in training, calibration, evaluation and on the vehicle.
+
+A second normalisation or another resampling filter would give itself away as out of distribution,
+so the specification is stored in the bundle and nothing else resizes pictures for the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..config import Checked, setting
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class PreprocessSpec(Checked):
+    """Size and normalisation of the network's input; mean and std are RGB, in units of full scale."""
+
+    width: int = setting(320, "width of the network's input", low=32, high=8192, unit="pixels")
+    height: int = setting(240, "height of the network's input", low=32, high=8192, unit="pixels")
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # JSON knows no tuples; normalise so that equal specs compare equal after a round trip.
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+
+
+def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """Resize BGR uint8 (H, W, 3) to the network's size: area averaging down, bilinear up."""
+    height, width = image.shape[:2]
+    if (height, width) == (spec.height, spec.width):
+        return image
+    shrinks = height >= spec.height and width >= spec.width
+    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (spec.width, spec.height), interpolation=mode), dtype=np.uint8)
+
+
+def resize_labels(labels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Resize class ids (H, W) by nearest neighbour: any other filter invents classes."""
+    return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+
+
+def preprocess(
+    images: Sequence[NDArray[np.uint8]], spec: PreprocessSpec, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Turn BGR uint8 pictures (H, W, 3) of any sizes into one normalised float32 RGB batch (N, 3, height, width)."""
+    batch = np.stack([resize_image(image, spec) for image in images])
+    pixels = torch.from_numpy(batch).to(device)  # uint8 travels: a quarter of the bytes of float32
+    pixels = pixels.flip(-1).permute(0, 3, 1, 2).to(torch.float32).contiguous()
+    mean = torch.tensor(spec.mean, device=pixels.device).view(1, 3, 1, 1) * 255.0
+    std = torch.tensor(spec.std, device=pixels.device).view(1, 3, 1, 1) * 255.0
+    return (pixels - mean) / std

@@ -1,0 +1,41 @@
+"""Fixtures shared by the whole suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def random_pictures(count: int, height: int = 48, width: int = 64, seed: int = 0) -> list[np.ndarray]:
+    """BGR uint8 pictures with smooth content, so that resizing means something."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (count, height // 8, width // 8, 3), dtype=np.uint8)
+    return [np.kron(picture, np.ones((8, 8, 1), np.uint8)) for picture in coarse]
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random-weight bundle, calibrated on random pictures: right in form, meaningless in content."""
+    torch = pytest.importorskip("torch")
+    from ls_ood_monitor.bundle import save_bundle
+    from ls_ood_monitor.core.classes import CLASS_NAMES
+    from ls_ood_monitor.core.types import Frame
+    from ls_ood_monitor.monitor import FramePass, LatentSettings
+    from ls_ood_monitor.offline.calibration import blocks_of_time, collect_features, fit_detectors
+    from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+    from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
+    from ls_ood_monitor.vision.preprocess import PreprocessSpec
+
+    torch.manual_seed(0)
+    settings = NetworkSettings(aspp_channels=16, separable=True, dropblock_size=2, dropblock_prob=0.3)
+    latents = LatentSettings(mc_samples=16)
+    bank = draw_mask_bank(16, 6, 8, block_size=2, drop_prob=0.3, seed=0)
+    frame_pass = FramePass(DeepLabV3Plus(settings), PreprocessSpec(width=128, height=96), bank)
+    frames = [Frame(image, 1 + index * 1_000_000_000, "front") for index, image in enumerate(random_pictures(40))]
+    table = collect_features(frames, frame_pass)
+    detectors, thresholds = fit_detectors(table, blocks_of_time(table, 5.0), target_rate=0.05)
+    folder = tmp_path_factory.mktemp("bundle")
+    save_bundle(folder, frame_pass, latents, detectors, thresholds, "multitap", CLASS_NAMES, {"domain": "random pictures"})
+    return folder

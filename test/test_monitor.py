@@ -1,0 +1,80 @@
+"""The composition: one frame in, one result out, the same whoever calls."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ls_ood_monitor.bundle import load_bundle
+from ls_ood_monitor.core.entropy import latent_entropies
+from ls_ood_monitor.core.types import Frame
+
+
+@pytest.fixture(scope="module")
+def monitor(tiny_bundle):
+    """A monitor on the CPU."""
+    return load_bundle(tiny_bundle, device="cpu")
+
+
+def picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
+    """A random BGR picture."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_result_has_the_size_of_its_frame(monitor):
+    """Segmentation and confidence come back at the camera's own size, class ids within range."""
+    small, large = monitor.process([Frame(picture(0), 5, "front"), Frame(picture(1, 120, 200), 6, "left")])
+    assert small.segmentation.shape == small.confidence.shape == (60, 80)
+    assert large.segmentation.shape == (120, 200)
+    assert small.segmentation.max() < 10
+    assert (small.frame.camera, large.frame.camera) == ("front", "left")
+    assert np.isfinite(small.score)
+    assert small.score == small.scores[monitor.detector]
+
+
+def test_a_score_does_not_depend_on_the_batch(monitor):
+    """A frame alone and the same frame among others score alike, to float32 accuracy."""
+    frames = [Frame(picture(seed), seed + 1, "front") for seed in range(3)]
+    together = [result.score for result in monitor.process(frames)]
+    alone = [monitor.process([frame])[0].score for frame in frames]
+    np.testing.assert_allclose(together, alone, rtol=1e-3)
+
+
+def test_features_equal_the_steps_taken_by_hand(monitor):
+    """Entropies are those of DropBlock samples taken mask by mask; means are those of the feature map."""
+    frame_pass = monitor.frame_pass
+    image = picture(3, 96, 128)  # the network's own size: no resampling
+    features = frame_pass.run([image]).features
+    spec = frame_pass.preprocess_spec
+    normalised = (image[:, :, ::-1] / 255.0 - np.array(spec.mean)) / np.array(spec.std)
+    with torch.inference_mode():
+        batch = torch.from_numpy(normalised.transpose(2, 0, 1)[None].astype(np.float32))
+        high = frame_pass.network.encode(batch).high.double()
+        samples = [(high * mask * mask.numel() / mask.sum()).mean(dim=(2, 3))[0] for mask in frame_pass.mask_bank.double()]
+    expected = latent_entropies(torch.stack(samples)[None].numpy())
+    np.testing.assert_allclose(features.entropies, expected, atol=1e-2)
+    np.testing.assert_allclose(features.latent_means[0], high.mean(dim=(2, 3))[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_colour_order_matters(monitor):
+    """Swapping red and blue changes the score: BGR is what the monitor takes."""
+    image = picture(4)
+    swapped = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    first, second = monitor.process([Frame(image, 1, "front"), Frame(swapped, 2, "front")])
+    assert first.score != second.score
+
+
+def test_broken_weights_give_a_score_that_is_not_a_number(tiny_bundle):
+    """NaN in the network comes out as NaN, which the alarm treats as not OK, and not as an exception."""
+    broken = load_bundle(tiny_bundle, device="cpu")
+    with torch.no_grad():
+        next(broken.frame_pass.network.parameters()).fill_(float("nan"))
+    result = broken.process([Frame(picture(0), 1, "front")])[0]
+    assert all(np.isnan(score) for score in result.scores.values())
+
+
+def test_nothing_in_nothing_out(monitor):
+    """An empty tick is an empty result."""
+    assert monitor.process([]) == []

@@ -1,0 +1,88 @@
+"""Mask bank and latent samples, against the dropblock package."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dropblock import DropBlock2D
+
+from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank, sample_latents
+
+
+@pytest.mark.parametrize(("block_size", "prob"), [(3, 0.3), (8, 0.5), (12, 0.2), (1, 0.4)])
+def test_latents_equal_dropblock2d_with_the_same_masks(block_size, prob):
+    """One matrix product gives what the package gives, mask by mask at batch 1, for odd and even block sizes."""
+    torch.manual_seed(3)
+    features = torch.rand(1, 7, 31, 40, dtype=torch.float64)
+    layer = DropBlock2D(drop_prob=prob, block_size=block_size).train()
+    captured, expected = [], []
+    original = layer._compute_block_mask
+
+    def capture(mask):
+        captured.append(original(mask))
+        return captured[-1]
+
+    layer._compute_block_mask = capture
+    for _ in range(16):
+        expected.append(layer(features).mean(dim=(2, 3))[0])
+    bank = torch.cat(captured)
+    weights = (bank / bank.flatten(1).sum(1)[:, None, None]).flatten(1).double()
+    torch.testing.assert_close(sample_latents(features, weights)[0], torch.stack(expected), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(averaging_weights(bank.to(torch.uint8)).double(), weights, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("block_size", [3, 4])
+def test_bank_is_drawn_like_the_package(block_size):
+    """The same uniform draws give the package's masks cell by cell."""
+    bank = draw_mask_bank(5, 12, 15, block_size=block_size, drop_prob=0.3, seed=11)
+    draws = torch.rand(5, 12, 15, generator=torch.Generator().manual_seed(11))
+    layer = DropBlock2D(drop_prob=0.3, block_size=block_size)
+    expected = layer._compute_block_mask((draws < 0.3 / block_size**2).float())
+    assert torch.equal(bank.float(), expected)
+
+
+def test_latents_do_not_depend_on_the_rest_of_the_batch():
+    """A frame's samples are its own; the package's batch-wide rescaling would couple them."""
+    features = torch.rand(3, 5, 8, 10)
+    weights = averaging_weights(draw_mask_bank(6, 8, 10, block_size=3, drop_prob=0.4, seed=0))
+    torch.testing.assert_close(sample_latents(features, weights)[1:2], sample_latents(features[1:2], weights))
+
+
+def test_bank_repeats_with_its_seed_and_only_then():
+    """The same seed gives the same bank and leaves torch's global generator alone; None draws afresh."""
+    settings = {"block_size": 3, "drop_prob": 0.3}
+    state = torch.get_rng_state()
+    first = draw_mask_bank(8, 15, 20, seed=4, **settings)
+    assert torch.equal(first, draw_mask_bank(8, 15, 20, seed=4, **settings))
+    assert not torch.equal(first, draw_mask_bank(8, 15, 20, seed=5, **settings))
+    assert not torch.equal(draw_mask_bank(8, 15, 20, **settings), draw_mask_bank(8, 15, 20, **settings))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_no_mask_is_empty_on_a_tiny_map():
+    """On a small map many masks would drop everything and divide by zero; those are drawn again."""
+    bank = draw_mask_bank(2000, 6, 6, block_size=8, drop_prob=0.5, seed=0)
+    assert int(bank.flatten(1).sum(1).min()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"masks": 1, "height": 4, "width": 4, "block_size": 3, "drop_prob": 0.3}, "at least 2"),
+        ({"masks": 4, "height": 4, "width": 4, "block_size": 3, "drop_prob": 0.0}, "within"),
+        ({"masks": 4, "height": 3, "width": 3, "block_size": 1, "drop_prob": 1e-9}, "all 4 masks are the same"),
+        ({"masks": 64, "height": 2, "width": 2, "block_size": 1, "drop_prob": 0.9999999}, "leaves nothing"),
+    ],
+)
+def test_impossible_banks_are_refused(arguments, words):
+    """Settings under which samples cannot differ or cannot exist are refused with the value named."""
+    with pytest.raises(ConfigError, match=words):
+        draw_mask_bank(**arguments, seed=0)
+
+
+def test_bank_of_another_size_is_refused():
+    """A bank only fits the feature map it was drawn for."""
+    weights = averaging_weights(draw_mask_bank(4, 8, 10, block_size=3, drop_prob=0.3, seed=0))
+    with pytest.raises(ConfigError, match="80 cells"):
+        sample_latents(torch.rand(1, 5, 9, 10), weights)

@@ -1,0 +1,49 @@
+"""The one preprocessing, against plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.vision.preprocess import PreprocessSpec, preprocess, resize_image, resize_labels
+
+
+def test_normalisation_equals_numpy():
+    """BGR becomes RGB, full scale becomes one, mean and std are applied per channel."""
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    spec = PreprocessSpec(width=64, height=48)
+    expected = (image[:, :, ::-1] / 255.0 - np.array(spec.mean)) / np.array(spec.std)
+    result = preprocess([image], spec).numpy()
+    assert result.shape == (1, 3, 48, 64)
+    np.testing.assert_allclose(result[0].transpose(1, 2, 0), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_shrinking_averages_areas():
+    """An integer shrink is the mean of each cell, so fine detail is not aliased."""
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    expected = image.reshape(48, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(resize_image(image, PreprocessSpec(width=64, height=48)) - expected).max() <= 1.0
+
+
+def test_pictures_of_several_sizes_share_a_batch():
+    """One batch may mix sizes; each row equals the picture on its own."""
+    random = np.random.default_rng(1)
+    pictures = [random.integers(0, 256, shape, dtype=np.uint8) for shape in ((48, 64, 3), (100, 90, 3), (32, 32, 3))]
+    spec = PreprocessSpec(width=64, height=48)
+    batch = preprocess(pictures, spec)
+    for row, picture in zip(batch, pictures, strict=True):
+        np.testing.assert_array_equal(row.numpy(), preprocess([picture], spec)[0].numpy())
+
+
+def test_labels_keep_their_classes():
+    """Nearest neighbour invents no class between two others."""
+    labels = np.zeros((97, 131), np.uint8)
+    labels[:, 60:] = 9
+    assert set(np.unique(resize_labels(labels, 64, 48))) == {0, 9}
+
+
+def test_size_out_of_range_is_refused():
+    """A size outside the documented range is refused with the value named."""
+    with pytest.raises(ConfigError, match="width is 7"):
+        PreprocessSpec(width=7)
