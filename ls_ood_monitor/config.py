@@ -6,7 +6,8 @@ a ROS parameter from it and a bundle can store it as JSON without a second descr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -71,3 +72,55 @@ class SupervisorSettings(Checked):
     slow_on_pending: bool = setting(True, "ask for SLOW while a camera's alarm is PENDING")
     stop_requires_reset: bool = setting(False, "hold STOP, once an alarm or silence caused it, until the reset service is called")
     startup_grace_s: float = setting(5.0, "time after start in which a camera never heard from is a note, not an error, in diagnostics; STOP is commanded all the same", low=0.0, high=600.0, unit="s")
+
+
+_CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
+    """Return the names as a tuple; each must be able to stand in a ROS topic, once.
+
+    Raises:
+        ConfigError: no name, a name ROS cannot use, or one given twice.
+    """
+    names = tuple(cameras)
+    if not names:
+        raise ConfigError("cameras is empty; name at least one camera, for example [front].")
+    for name in names:
+        if not _CAMERA_NAME.match(name):
+            raise ConfigError(f"camera name {name!r} cannot stand in a topic; use letters, digits and _, a letter first.")
+    if len(set(names)) != len(names):
+        raise ConfigError(f"cameras names one camera twice: {', '.join(names)}.")
+    return names
+
+
+@dataclass(frozen=True)
+class PerceptionNodeSettings(Checked):
+    """What the perception node runs on (ros/perception_node.py)."""
+
+    cameras: tuple[str, ...] = setting(("front",), "camera names; each is subscribed as <camera>/image")
+    bundle_path: str = setting("", "bundle folder; empty = the bundle in the package")
+    detector: str = setting("", "detector that raises the alarm; empty = the bundle's default")
+    device: str = setting("auto", "auto, cpu, cuda or cuda:<index>")
+    transport: str = setting("raw", "image transport", choices=("raw", "compressed"))
+    image_reliability: str = setting("best_effort", "reliability asked of the cameras", choices=("best_effort", "reliable"))
+    image_timeout_s: float = setting(1.0, "time without an image after which a camera is reported as not OK", low=0.05, high=60.0, unit="s")
+    overlay_alpha: float = setting(0.5, "opacity of the class colours in the overlay", low=0.0, high=1.0)
+    num_threads: int = setting(0, "CPU threads of the network; 0 = torch's choice", low=0, high=1024)
+    autostart: bool = setting(False, "configure and activate at start, for use without a lifecycle manager")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "cameras", check_camera_names(self.cameras))
+
+
+@dataclass(frozen=True)
+class SupervisorNodeSettings(Checked):
+    """What the supervisor node watches (ros/supervisor_node.py)."""
+
+    cameras: tuple[str, ...] = setting(("front",), "cameras that must all be clear for the vehicle to move")
+    publish_rate_hz: float = setting(20.0, "rate of the stop command and the state", low=10.0, high=200.0, unit="Hz")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "cameras", check_camera_names(self.cameras))

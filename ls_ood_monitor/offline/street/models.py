@@ -290,24 +290,24 @@ def _sign(kind: str) -> Model:
     model = Model(0.4, 0.4, 2.9)
     model.capsule((0, 0, 0), (0, 0, 2.5), 0.045, VOID, 0, 0)
     z = 2.25
-    for facing, lift in (("x", 0.0), ("y", 0.0)) if kind.endswith("2") else ((kind[-1], 0.0),):
+    for facing in kind[-1]:
         base = kind.split("_")[0]
         if base == "disc":
-            model.disc((0, 0, z + lift), 0.42, SIGN, 1, 1, facing, 18)
-            model.disc((0, 0, z + lift), 0.29, SIGN, 2, 2, facing, 16)
+            model.disc((0, 0, z), 0.42, SIGN, 1, 1, facing, 18)
+            model.disc((0, 0, z), 0.29, SIGN, 2, 2, facing, 16)
             plan = [(-0.15, -0.05), (0.15, -0.05), (0.15, 0.05), (-0.15, 0.05)]
         elif base == "triangle":
             plan = [(-0.48, -0.36), (0.48, -0.36), (0.0, 0.47)]
-            model.polygon([_plate(u, w + z + lift, facing) for u, w in plan], SIGN, 1, 1, True)
-            model.polygon([_plate(0.6 * u, 0.6 * w + z + lift - 0.03, facing) for u, w in plan], SIGN, 2, 2, True)
+            model.polygon([_plate(u, w + z, facing) for u, w in plan], SIGN, 1, 1, True)
+            model.polygon([_plate(0.6 * u, 0.6 * w + z - 0.03, facing) for u, w in plan], SIGN, 2, 2, True)
             plan = [(-0.03, -0.14), (0.03, -0.14), (0.03, 0.1), (-0.03, 0.1)]
         else:
             wide, high = (0.36, 0.46) if base == "panel" else (0.75, 0.42)
             for k, (slot, layer) in zip((1.0, 0.88), ((2, 1), (1, 2)), strict=True):
                 plan = [(-wide * k, -high * k), (wide * k, -high * k), (wide * k, high * k), (-wide * k, high * k)]
-                model.polygon([_plate(u, w + z + lift, facing) for u, w in plan], SIGN, slot, layer, True)
+                model.polygon([_plate(u, w + z, facing) for u, w in plan], SIGN, slot, layer, True)
             plan = [(-0.12, -0.25), (0.12, -0.25), (0.12, 0.25), (-0.12, 0.25)]
-        model.polygon([_plate(u, w + z + lift, facing) for u, w in plan], SIGN, 3, 3, True)
+        model.polygon([_plate(u, w + z, facing) for u, w in plan], SIGN, 3, 3, True)
     return model
 
 
@@ -359,4 +359,4 @@ def shape(name: str) -> Shape:
         "lamp": _lamp,
         "bin": _bin,
     }
-    return _freeze(builders[name]() if name in builders else _sign(name))
+    return _freeze(builders[name]() if name in builders else _sign(name.removeprefix("sign_")))

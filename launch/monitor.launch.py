@@ -1,0 +1,86 @@
+"""Both nodes on a vehicle: supervisor from the first second, perception configured and activated once.
+
+    ros2 launch ls_ood_monitor monitor.launch.py cameras:='[front, left]' bundle:=/path/to/bundle
+"""
+
+import os
+from typing import List  # launch_ros reads typing.List
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessStart
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from lifecycle_msgs.msg import Transition
+
+PACKAGE = "ls_ood_monitor"
+
+
+def generate_launch_description():
+    """Arguments in, two nodes out; no logic beyond the lifecycle transitions."""
+    config = os.path.join(get_package_share_directory(PACKAGE), "config")
+    profile = os.path.join(config, "fastdds_large_images.xml")
+    arguments = [
+        DeclareLaunchArgument("params_file", default_value=os.path.join(config, "monitor.yaml"),
+                              description="YAML file with the parameters of both nodes"),
+        DeclareLaunchArgument("cameras", default_value="[front]",
+                              description="camera names; each is subscribed as <camera>/image"),
+        DeclareLaunchArgument("bundle", default_value="",
+                              description="bundle folder; empty = the synthetic one in the package, for trying out only"),
+        DeclareLaunchArgument("device", default_value="auto", description="auto, cpu, cuda or cuda:<index>"),
+        DeclareLaunchArgument("transport", default_value="raw", choices=["raw", "compressed"],
+                              description="image transport of the cameras"),
+        DeclareLaunchArgument("namespace", default_value="", description="namespace of both nodes and their topics"),
+        DeclareLaunchArgument("use_sim_time", default_value="false", choices=["true", "false"],
+                              description="take time from /clock (recordings, simulators)"),
+        DeclareLaunchArgument("autostart", default_value="true", choices=["true", "false"],
+                              description="configure and activate perception at start; false = by hand or by a manager"),
+    ]
+    shared = {
+        "cameras": ParameterValue(LaunchConfiguration("cameras"), value_type=List[str]),
+        "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+    }
+    perception = LifecycleNode(
+        package=PACKAGE, executable="perception_node", name="perception_node",
+        namespace=LaunchConfiguration("namespace"), output="screen",
+        parameters=[LaunchConfiguration("params_file"), shared, {
+            "bundle_path": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
+            "device": ParameterValue(LaunchConfiguration("device"), value_type=str),
+            "transport": ParameterValue(LaunchConfiguration("transport"), value_type=str),
+            "autostart": False,  # the transitions below do it
+        }],
+    )
+    supervisor = Node(
+        package=PACKAGE, executable="supervisor_node", name="supervisor_node",
+        namespace=LaunchConfiguration("namespace"), output="screen",
+        parameters=[LaunchConfiguration("params_file"), shared],
+        remappings=[("ood_alarm", "perception_node/ood_alarm")],
+    )
+    autostart = IfCondition(LaunchConfiguration("autostart"))
+    configure = RegisterEventHandler(
+        OnProcessStart(target_action=perception, on_start=[EmitEvent(event=ChangeState(
+            lifecycle_node_matcher=matches_action(perception), transition_id=Transition.TRANSITION_CONFIGURE))]),
+        condition=autostart,
+    )
+    # start_state: without it the handler also fires after a manual deactivate and re-arms the node.
+    activate = RegisterEventHandler(
+        OnStateTransition(target_lifecycle_node=perception, start_state="configuring", goal_state="inactive",
+                          entities=[EmitEvent(event=ChangeState(
+                              lifecycle_node_matcher=matches_action(perception),
+                              transition_id=Transition.TRANSITION_ACTIVATE))]),
+        condition=autostart,
+    )
+    environment = [
+        # Without it best-effort images over 512 KB are lost; Fast DDS 3 reads the first name, Fast DDS 2 the second.
+        SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
+        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+        SetEnvironmentVariable("OMP_WAIT_POLICY", "PASSIVE"),
+    ]
+    # The handlers stand before the nodes: the process must not start before somebody listens for it.
+    return LaunchDescription([*arguments, *environment, configure, activate, supervisor, perception])

@@ -1,0 +1,132 @@
+"""Alarms of all cameras over time -> what the vehicle must do. The worst camera wins; missing input means STOP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from ..config import SupervisorSettings
+from .types import Alarm, AlarmState, Decision, FallbackMode
+
+
+@dataclass(frozen=True)
+class CameraStatus:
+    """What one camera calls for.
+
+    Attributes:
+        camera: name.
+        mode: its demand.
+        reason: one sentence.
+        age_s: time since its last alarm message; None when never heard.
+    """
+
+    camera: str
+    mode: FallbackMode
+    reason: str
+    age_s: float | None
+
+
+class Supervisor:
+    """Remembers the last alarm of each camera and judges on demand, at times given by the caller (ns).
+
+    Never heard = STOP; silent for longer than ``alarm_timeout_s`` = STOP; an alarm that contradicts itself = STOP;
+    an alarm from a camera nobody configured = STOP for as long as it may still be heard. ``observe`` and ``decide``
+    never raise: a safety function must answer.
+    """
+
+    def __init__(self, settings: SupervisorSettings, cameras: Sequence[str]) -> None:
+        self.settings = settings
+        self.cameras = tuple(dict.fromkeys(cameras))
+        self._restart("no alarm message has arrived yet")
+
+    def _restart(self, why: str) -> None:
+        self._why = why
+        self._heard: dict[str, tuple[Alarm, int]] = {}
+        self._stranger: tuple[str, int] | None = None
+        self._now_ns: int | None = None
+        self._decision: Decision | None = None
+        self._latched: str | None = None
+        self._was_released = False
+
+    def observe(self, alarm: Alarm, now_ns: int) -> None:
+        """Take in one alarm, received at ``now_ns`` in the caller's clock."""
+        self._advance(now_ns)
+        if alarm.camera not in self.cameras:
+            self._stranger = (alarm.camera, now_ns)
+            return
+        last = self._heard.get(alarm.camera)
+        if last is not None and alarm.stamp_ns != 0 and alarm.stamp_ns < last[0].stamp_ns:
+            # The frame is older than one already judged: it says nothing about now.
+            self._heard[alarm.camera] = (
+                Alarm(alarm.camera, alarm.stamp_ns, AlarmState.RAISED, alarm.score, alarm.threshold,
+                      f"camera {alarm.camera}: the alarm's stamp went back by {(last[0].stamp_ns - alarm.stamp_ns) / 1e9:.3f} s",
+                      is_fault=True), now_ns)
+            return
+        self._heard[alarm.camera] = (alarm, now_ns)
+
+    def decide(self, now_ns: int) -> Decision:
+        """Return the fallback that is due at ``now_ns``.
+
+        A clock that runs backwards (looped recording, time reset) returns to the start: STOP until heard again.
+        """
+        self._advance(now_ns)
+        mode, reason = self._demand(now_ns)
+        if mode is FallbackMode.STOP and self._was_released:
+            self._latched = reason
+        if mode < FallbackMode.STOP:
+            self._was_released = True
+            if self.settings.stop_requires_reset and self._latched is not None:
+                mode, reason = FallbackMode.STOP, f"stopped until reset; the cause is over: {self._latched}"
+        since = now_ns if self._decision is None or self._decision.mode is not mode else self._decision.since_ns
+        self._decision = Decision(mode, reason, since)
+        return self._decision
+
+    def reset(self, now_ns: int) -> tuple[bool, str]:
+        """Release a latched STOP; refused, with the cause, while the cause persists."""
+        self._advance(now_ns)
+        mode, reason = self._demand(now_ns)
+        if mode is FallbackMode.STOP:
+            return False, f"refused, the cause persists: {reason}"
+        self._latched = None
+        return True, "reset; no camera calls for a stop"
+
+    def statuses(self, now_ns: int) -> list[CameraStatus]:
+        """The demand of each configured camera, in the configured order."""
+        return [self._status(camera, now_ns) for camera in self.cameras]
+
+    def _advance(self, now_ns: int) -> None:
+        if self._now_ns is not None and now_ns < self._now_ns:
+            self._restart(f"the clock ran back by {(self._now_ns - now_ns) / 1e9:.3f} s; waiting for fresh alarms")
+        self._now_ns = now_ns
+
+    def _demand(self, now_ns: int) -> tuple[FallbackMode, str]:
+        limit_ns = self.settings.alarm_timeout_s * 1e9
+        if not self.cameras:
+            return FallbackMode.STOP, "no camera is configured; set the parameter cameras"
+        if self._stranger is not None and now_ns - self._stranger[1] <= limit_ns:
+            return FallbackMode.STOP, (f"an alarm came from camera {self._stranger[0]!r}, which is not configured "
+                                       f"(configured: {', '.join(self.cameras)})")
+        worst = max(self.statuses(now_ns), key=lambda status: status.mode)
+        return worst.mode, worst.reason if worst.mode > FallbackMode.NOMINAL else "all cameras are in distribution"
+
+    def _status(self, camera: str, now_ns: int) -> CameraStatus:
+        heard = self._heard.get(camera)
+        if heard is None:
+            return CameraStatus(camera, FallbackMode.STOP, f"camera {camera}: {self._why}", None)
+        alarm, received_ns = heard
+        age_s = (now_ns - received_ns) / 1e9
+        if age_s > self.settings.alarm_timeout_s:
+            reason = f"camera {camera}: silent for {age_s:.2f} s (limit {self.settings.alarm_timeout_s:.2f} s)"
+            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
+        if alarm.state is AlarmState.CLEAR and (
+            alarm.is_fault or not isfinite(alarm.score) or not isfinite(alarm.threshold)
+        ):
+            reason = f"camera {camera}: reported clear with score {alarm.score:g} and threshold {alarm.threshold:g}; not trusted"
+            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
+        mode = {
+            AlarmState.CLEAR: FallbackMode.NOMINAL,
+            AlarmState.PENDING: FallbackMode.SLOW if self.settings.slow_on_pending else FallbackMode.NOMINAL,
+            AlarmState.RAISED: FallbackMode.STOP,
+        }[alarm.state]
+        return CameraStatus(camera, mode, alarm.reason, age_s)

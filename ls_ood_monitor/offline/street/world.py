@@ -1,0 +1,275 @@
+"""What stands, walks and drives in the street: a function of the drive's seed, the time and the place.
+
+Things sit in slots along the street (or along a lane that moves with its traffic); what a slot holds is drawn
+from (seed, stream, slot), so the street has no end and looks the same whenever the car passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .models import shape
+from .plan import Plan
+
+Palette = NDArray[np.float32]  # (10, 3) BGR
+
+_BODIES = ((225, 226, 226), (36, 34, 33), (150, 150, 148), (92, 90, 88), (52, 38, 150), (140, 84, 46), (70, 60, 50),
+           (60, 100, 60), (120, 165, 190), (60, 130, 205), (185, 120, 40), (40, 30, 110))  # fmt: skip
+_CLOTHES = ((60, 45, 40), (150, 90, 50), (60, 60, 170), (70, 140, 70), (190, 190, 190), (60, 170, 200), (110, 60, 120),
+            (35, 35, 38), (100, 120, 150), (40, 90, 190))  # fmt: skip
+_SKINS = ((140, 170, 215), (105, 140, 190), (70, 95, 140), (50, 65, 95))
+_SIGNS = (
+    ("disc", (40, 30, 200), (235, 235, 235), (30, 30, 30)),
+    ("disc", (195, 95, 20), (200, 105, 25), (240, 240, 240)),
+    ("disc", (40, 30, 200), (45, 35, 205), (240, 240, 240)),
+    ("triangle", (40, 30, 205), (235, 238, 238), (30, 30, 30)),
+    ("panel", (200, 100, 20), (240, 240, 240), (240, 240, 240)),
+    ("panel", (30, 205, 240), (30, 30, 30), (30, 30, 30)),
+    ("board", (90, 130, 20), (240, 240, 240), (240, 240, 240)),
+    ("board", (190, 95, 20), (240, 240, 240), (240, 240, 240)),
+)
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A shape at a place. ``along`` is x in the street, or in its lane's moving frame; metres and radians."""
+
+    name: str
+    along: float
+    y: float
+    yaw: float
+    palette: Palette
+    x: float = 0.0
+
+    @property
+    def half_extent(self) -> tuple[float, float]:
+        length, width, _ = shape(self.name).extent
+        c, s = abs(float(np.cos(self.yaw))), abs(float(np.sin(self.yaw)))
+        return c * length + s * width, s * length + c * width
+
+
+def _palette(*colours: tuple[float, float, float]) -> Palette:
+    padded = [*colours, *[(90.0, 90.0, 90.0)] * (10 - len(colours))]
+    return np.array(padded, np.float32)
+
+
+def _pick(rng: np.random.Generator, table: tuple[tuple[int, int, int], ...]) -> tuple[float, float, float]:
+    value = np.clip(np.array(table[int(rng.integers(len(table)))]) * rng.uniform(0.8, 1.15), 12, 245)
+    return (float(value[0]), float(value[1]), float(value[2]))
+
+
+def _vehicle_palette(rng: np.random.Generator) -> Palette:
+    return _palette(_pick(rng, _BODIES), (74, 62, 52), (24, 24, 25), (135, 135, 135), (40, 30, 190), (225, 235, 235),
+                    (38, 38, 38), (220, 222, 222))  # fmt: skip
+
+
+def _person_palette(rng: np.random.Generator) -> Palette:
+    return _palette(_pick(rng, _SKINS), _pick(rng, _CLOTHES), _pick(rng, _CLOTHES),
+                    _pick(rng, ((30, 35, 45), (40, 60, 100), (120, 120, 125), (60, 130, 170))), (35, 35, 38))  # fmt: skip
+
+
+def _machine_palette(rng: np.random.Generator, kind: str) -> Palette:
+    palette = _person_palette(rng)
+    palette[1] = _pick(rng, ((60, 220, 190), (40, 130, 235), (60, 60, 190), (180, 120, 50), (70, 170, 60)))
+    palette[3] = _pick(rng, ((235, 235, 235), (40, 40, 200), (200, 130, 40), (50, 200, 220)))
+    if kind == "bicycle":
+        palette[5:10] = [(30, 30, 30), (150, 152, 155), _pick(rng, ((60, 60, 200), (190, 120, 40), (70, 160, 60),
+                         (40, 190, 220), (210, 210, 210))), (28, 28, 30), (200, 200, 200)]  # fmt: skip
+    else:
+        palette[1] = _pick(rng, ((40, 40, 42), (60, 45, 45), (50, 50, 140), (45, 60, 80)))
+        palette[5:10] = [(20, 20, 21), (105, 105, 108), _pick(rng, ((35, 30, 170), (130, 60, 25), (40, 40, 40),
+                         (30, 120, 200))), (42, 40, 40), (225, 232, 235)]  # fmt: skip
+    return palette
+
+
+class World:
+    """All things of one drive."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._slots: dict[tuple[int, int], tuple[Thing, ...]] = {}
+
+    def things(self, t_s: float, ego_x: float) -> list[Thing]:
+        """Everything near the ego car at ``t_s``; ``x`` is relative to the ego car."""
+        plan, found = self._plan, []
+        for side in (-1, 1):
+            found += self._static(10 + side, 6.4, 62, ego_x, self._parked, side) if plan.parking else []
+            found += self._static(20 + side, 3.0, 50, ego_x, self._furniture, side)
+            for direction in (-1, 1):
+                found += self._walkers(30 + side * 2 + direction, t_s, ego_x, side, direction)
+        if plan.median:
+            found += self._static(40, 6.0, 50, ego_x, self._island, 0)
+        found += self._traffic(t_s, ego_x)
+        found += self._crossing_people(t_s, ego_x)
+        return [thing for thing in found if not self._hits_ego(thing)]
+
+    def crossings(self, ego_x: float, reach: float) -> list[float]:
+        """Street positions of the zebra crossings within ``reach`` of the ego car."""
+        spacing = self._plan.crossing_spacing
+        first, last = int(np.ceil((ego_x - reach) / spacing)), int(np.floor((ego_x + reach) / spacing))
+        return [k * spacing + 20.0 for k in range(first - 1, last + 1)]
+
+    # ------------------------------------------------------------------------------------------- slots
+    def _slot(self, stream: int, slot: int, build, *args) -> tuple[Thing, ...]:  # type: ignore[no-untyped-def]
+        key = (stream, slot)
+        if key not in self._slots:
+            if len(self._slots) > 20_000:
+                self._slots.clear()
+            rng = np.random.default_rng([self._plan.seed, stream + 1000, slot + 1_000_000])
+            self._slots[key] = tuple(build(rng, *args))
+        return self._slots[key]
+
+    def _static(self, stream: int, pitch: float, reach: float, ego_x: float, build, side: int) -> list[Thing]:  # type: ignore[no-untyped-def]
+        first, last = int(np.floor((ego_x - reach) / pitch)), int(np.ceil((ego_x + reach) / pitch))
+        return [
+            replace(thing, x=slot * pitch + thing.along - ego_x)
+            for slot in range(first, last + 1)
+            for thing in self._slot(stream, slot, build, side)
+        ]
+
+    def _parked(self, rng: np.random.Generator, side: int) -> list[Thing]:
+        y = side * (self._plan.curb_y - 1.05)
+        u = rng.uniform()
+        heading = np.pi if side > 0 else 0.0
+        if u < 0.46:
+            name = str(rng.choice(["sedan", "hatch", "suv", "van"], p=[0.35, 0.35, 0.2, 0.1]))
+            return [Thing(name, rng.uniform(-0.4, 0.4), y, heading, _vehicle_palette(rng))]
+        if u < 0.9:
+            kind = "bicycle" if u < 0.68 else "motorcycle"
+            n, lean = int(rng.integers(1, 4)), rng.uniform(0.2, 1.2) * rng.choice([-1, 1])
+            return [Thing(kind, -1.8 + 1.7 * i, y + rng.uniform(-0.2, 0.2), heading + lean, _machine_palette(rng, kind))
+                    for i in range(n)]  # fmt: skip
+        return []
+
+    def _furniture(self, rng: np.random.Generator, side: int) -> list[Thing]:
+        plan = self._plan
+        y = side * (plan.curb_y + plan.curb_width + 0.35)
+        u, along = rng.uniform(), rng.uniform(-0.6, 0.6)
+        if u < 0.34:
+            kind, plate, inner, symbol = _SIGNS[int(rng.integers(len(_SIGNS)))]
+            facing = "y" if rng.uniform() < 0.45 else "x"
+            return [Thing(f"sign_{kind}_{facing}", along, y, 0.0, _palette((125, 127, 128), plate, inner, symbol))]
+        if u < 0.34 + plan.tree_share:
+            green = np.array(plan.grass) * rng.uniform(0.7, 1.1)
+            leaves = [tuple(float(c) for c in green * k) for k in (0.62, 0.85, 1.1)]
+            return [Thing(f"tree{int(rng.integers(4))}", along, y + side * 0.2, rng.uniform(0, 6), _palette((50, 65, 82),
+                    *leaves))]  # type: ignore[arg-type]  # fmt: skip
+        if u < 0.74:
+            kind = "bicycle" if rng.uniform() < 0.58 else "motorcycle"
+            return [Thing(kind, along, y + side * 0.25, rng.uniform(-0.3, 0.3) + np.pi * rng.integers(2),
+                          _machine_palette(rng, kind))]  # fmt: skip
+        if u < 0.79:
+            return [Thing("lamp", along, y, np.pi if side > 0 else 0.0, _palette((105, 106, 106)))]
+        if u < 0.83:
+            return [Thing("bin", along, y, 0.0, _palette(_pick(rng, ((60, 90, 60), (70, 70, 70), (110, 80, 40)))))]
+        return []
+
+    def _island(self, rng: np.random.Generator, _side: int) -> list[Thing]:
+        u = rng.uniform()
+        if u < 0.4:
+            green = np.array(self._plan.grass) * rng.uniform(0.7, 1.1)
+            leaves = [tuple(float(c) for c in green * k) for k in (0.62, 0.85, 1.1)]
+            return [Thing(f"tree{int(rng.integers(4))}", 0.0, 0.0, rng.uniform(0, 6), _palette((50, 65, 82), *leaves))]  # type: ignore[arg-type]
+        if u < 0.7:
+            kind, plate, inner, symbol = _SIGNS[int(rng.integers(len(_SIGNS)))]
+            return [Thing(f"sign_{kind}_x", 0.0, 0.0, 0.0, _palette((125, 127, 128), plate, inner, symbol))]
+        return []
+
+    # ------------------------------------------------------------------------------------------- moving things
+    def _stream(self, stream: int, pitch: float, reach: float, ego_x: float, start: float, build, *args) -> list[Thing]:  # type: ignore[no-untyped-def]
+        """Things in a frame whose origin has moved to ``start`` along the street."""
+        first, last = int(np.floor((ego_x - start - reach) / pitch)), int(np.ceil((ego_x - start + reach) / pitch))
+        return [
+            replace(thing, x=slot * pitch + thing.along + start - ego_x)
+            for slot in range(first, last + 1)
+            for thing in self._slot(stream, slot, build, *args)
+        ]
+
+    def _walkers(self, stream: int, t_s: float, ego_x: float, side: int, direction: int) -> list[Thing]:
+        speed = direction * (1.15 + 0.1 * side)
+        people = self._stream(stream, 5.5, 42, ego_x, speed * t_s, self._walker, side, direction)
+        return [replace(p, name=f"walk{int((ego_x + p.x) / 0.36 + 50 * abs(p.y)) % 4}") for p in people]
+
+    def _walker(self, rng: np.random.Generator, side: int, direction: int) -> list[Thing]:
+        if rng.uniform() > 0.72:
+            return []
+        plan = self._plan
+        room = plan.sidewalk - 1.0
+        y = side * (plan.curb_y + plan.curb_width + 0.75 + room * rng.uniform(0.0, 0.85))
+        yaw = 0.0 if direction > 0 else np.pi
+        return [Thing("walk0", rng.uniform(-2.2, 2.2), y, yaw + rng.normal(0, 0.15), _person_palette(rng))]
+
+    def _traffic(self, t_s: float, ego_x: float) -> list[Thing]:
+        plan, found = self._plan, []
+        rng = np.random.default_rng([0x93, plan.seed])
+        for direction in (-1, 1):
+            for lane in range(plan.lanes):
+                offset = rng.uniform(-1.5, 2.0)
+                y = -direction * (plan.inner_edge + (lane + 0.5) * plan.lane_width)
+                is_ego = direction > 0 and lane == plan.ego_lane
+                start = ego_x if is_ego else direction * (plan.speed + offset) * t_s
+                pitch = 17.0 if is_ego else 15.0
+                found += self._stream(50 + 10 * direction + lane, pitch, 85, ego_x, start, self._driver, y, direction)
+            edge = -direction * (plan.outer_line + 0.5 * plan.shoulder)
+            speed = direction * rng.uniform(3.6, 5.5)
+            found += self._stream(80 + direction, 8.0, 45, ego_x, speed * t_s, self._cyclist, edge, direction)
+        line = plan.ego_y + 0.5 * plan.lane_width
+        if plan.median == 0 or plan.ego_lane > 0:
+            speed = plan.speed + rng.uniform(1.2, 2.8)
+            found += self._stream(90, 15.0, 45, ego_x, speed * t_s, self._filtering, line, 1)
+        return found
+
+    def _driver(self, rng: np.random.Generator, y: float, direction: int) -> list[Thing]:
+        u, along, yaw = rng.uniform(), rng.uniform(-2.2, 2.2), 0.0 if direction > 0 else np.pi
+        y = y + rng.uniform(-0.15, 0.15)
+        if u < 0.5:
+            names = ["sedan", "hatch", "suv", "van", "bus"]
+            name = str(rng.choice(names, p=[0.32, 0.28, 0.2, 0.13, 0.07]))
+            return [Thing(name, along, y, yaw, _vehicle_palette(rng))]
+        if u < 0.82:
+            return [Thing("motorcyclist", along, y + rng.uniform(-0.4, 0.4), yaw, _machine_palette(rng, "motorcycle"))]
+        return []
+
+    def _cyclist(self, rng: np.random.Generator, y: float, direction: int) -> list[Thing]:
+        yaw = 0.0 if direction > 0 else np.pi
+        u = rng.uniform()
+        if u < 0.66:
+            return [Thing("cyclist", rng.uniform(-2.5, 2.5), y + rng.uniform(-0.1, 0.1), yaw,
+                          _machine_palette(rng, "bicycle"))]  # fmt: skip
+        return []
+
+    def _filtering(self, rng: np.random.Generator, y: float, _direction: int) -> list[Thing]:
+        if rng.uniform() > 0.6:
+            return []
+        return [Thing("motorcyclist", rng.uniform(-4, 4), y + rng.uniform(-0.1, 0.1), 0.0,
+                      _machine_palette(rng, "motorcycle"))]  # fmt: skip
+
+    def _crossing_people(self, t_s: float, ego_x: float) -> list[Thing]:
+        """People on the zebra crossings, timed so that they are clear of the ego car when it passes."""
+        plan, found = self._plan, []
+        limit = plan.curb_y + 1.5
+        for x in self.crossings(ego_x, 40):
+            t_pass = (x - plan.speed_swing) / plan.speed
+            for thing in self._slot(95, round(x), self._crosser):
+                direction = 1 if abs(thing.yaw - np.pi / 2) < 0.1 else -1
+                y = plan.ego_y + thing.y + direction * 1.25 * (t_s - t_pass)
+                if abs(y) < limit:
+                    found.append(replace(thing, x=x + thing.along - ego_x, y=y, name=f"walk{int(abs(y) / 0.36) % 4}"))
+        return found
+
+    def _crosser(self, rng: np.random.Generator) -> list[Thing]:
+        people = []
+        for _ in range(int(rng.integers(2, 7))):
+            direction = int(rng.choice([-1, 1]))
+            away = direction * rng.uniform(3.2, 9.0) if rng.uniform() < 0.75 else -direction * rng.uniform(4.5, 9.0)
+            people.append(Thing("walk0", rng.uniform(-1.3, 1.3), float(away), direction * np.pi / 2, _person_palette(rng)))
+        return people
+
+    def _hits_ego(self, thing: Thing) -> bool:
+        half_x, half_y = thing.half_extent
+        if thing.name.startswith(("tree", "sign", "lamp")):
+            return False
+        return abs(thing.x) < half_x + 2.9 and abs(thing.y - self._plan.ego_y) < half_y + 1.0

@@ -1,0 +1,38 @@
+"""Image messages -> BGR. ``cv_bridge`` does the conversion where it is installed, after our checks; both give equal pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImageError
+from ..vision.image_codec import check_image, decode_compressed, decode_image
+
+try:
+    from cv_bridge import CvBridge
+
+    _bridge: Any = CvBridge()
+except ImportError:  # part of every ROS distribution, absent from pip
+    _bridge = None
+
+#: What cv_bridge converts exactly as our own path does; the rest always takes ours.
+_BRIDGED = frozenset({"bgr8", "rgb8", "mono8", "bgra8", "rgba8"})
+
+
+def image_to_bgr(message: Any) -> NDArray[np.uint8]:
+    """Raw image message -> BGR uint8 (H, W, 3). Raises ``ImageError``."""
+    if _bridge is None or message.encoding not in _BRIDGED:
+        return decode_image(message)
+    check_image(message)
+    try:
+        return np.asarray(_bridge.imgmsg_to_cv2(message, desired_encoding="bgr8"), dtype=np.uint8)
+    except Exception as error:  # cv_bridge raises its own, OpenCV's and KeyError
+        raise ImageError(f"cv_bridge cannot convert a {message.encoding} image: {error}.") from error
+
+
+def compressed_to_bgr(message: Any) -> NDArray[np.uint8]:
+    """Compressed image message -> BGR uint8 (H, W, 3). Raises ``ImageError``."""
+    return decode_compressed(message)
+

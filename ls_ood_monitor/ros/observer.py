@@ -1,0 +1,115 @@
+"""Listens to both nodes and keeps what they said with the time it was heard."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Bool
+
+from ..core.types import Alarm, FallbackMode
+from ..vision.image_codec import decode_image
+from .conversions import alarms_of, decision_of, number_of, values_of
+
+
+@dataclass(frozen=True)
+class HeardAlarm:
+    """An alarm, when it was heard (monotonic ns), and the values beside it."""
+
+    at_ns: int
+    alarm: Alarm
+    latency_ms: float
+    bundle_id: str
+
+
+@dataclass(frozen=True)
+class HeardDecision:
+    """A decision and when it was heard (monotonic ns)."""
+
+    at_ns: int
+    mode: FallbackMode
+    reason: str
+
+
+@dataclass(frozen=True)
+class HeardStop:
+    """A stop command and when it was heard (monotonic ns)."""
+
+    at_ns: int
+    stop: bool
+
+
+class MonitorObserver(Node):
+    """Subscribes to alarm, state and stop; lists grow until ``snapshot`` callers are done with them.
+
+    Args:
+        overlays: cameras whose overlay pictures are wanted too; only the newest of each is kept.
+    """
+
+    def __init__(self, overlays: tuple[str, ...] = (), **options: Any) -> None:
+        super().__init__("monitor_observer", **options)
+        self._lock = threading.Lock()
+        self._alarms: list[HeardAlarm] = []
+        self._decisions: list[HeardDecision] = []
+        self._stops: list[HeardStop] = []
+        self._overlays: dict[str, NDArray[np.uint8]] = {}
+        deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+        newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(DiagnosticArray, "/perception_node/ood_alarm", self._on_alarm, deep)
+        self.create_subscription(DiagnosticArray, "/supervisor_node/state", self._on_state, deep)
+        self.create_subscription(Bool, "/supervisor_node/stop", self._on_stop, deep)
+        for camera in overlays:
+            self.create_subscription(Image, f"/perception_node/{camera}/overlay", self._overlay_receiver(camera), newest)
+
+    def alarms(self, since: int = 0) -> list[HeardAlarm]:
+        """Alarms heard, from index ``since`` on."""
+        with self._lock:
+            return self._alarms[since:]
+
+    def decisions(self, since: int = 0) -> list[HeardDecision]:
+        """Decisions heard, from index ``since`` on."""
+        with self._lock:
+            return self._decisions[since:]
+
+    def stops(self, since: int = 0) -> list[HeardStop]:
+        """Stop commands heard, from index ``since`` on."""
+        with self._lock:
+            return self._stops[since:]
+
+    def overlay(self, camera: str) -> NDArray[np.uint8] | None:
+        """Newest overlay picture of a camera, BGR."""
+        with self._lock:
+            return self._overlays.get(camera)
+
+    def _on_alarm(self, message: DiagnosticArray) -> None:
+        at_ns = time.monotonic_ns()
+        values = values_of(message.status[0]) if message.status else {}
+        with self._lock:
+            for alarm in alarms_of(message):
+                self._alarms.append(HeardAlarm(at_ns, alarm, number_of(values, "latency_ms"), values.get("bundle_sha256", "")))
+
+    def _on_state(self, message: DiagnosticArray) -> None:
+        at_ns = time.monotonic_ns()
+        mode, reason = decision_of(message)
+        with self._lock:
+            self._decisions.append(HeardDecision(at_ns, mode, reason))
+
+    def _on_stop(self, message: Bool) -> None:
+        with self._lock:
+            self._stops.append(HeardStop(time.monotonic_ns(), bool(message.data)))
+
+    def _overlay_receiver(self, camera: str) -> Any:
+        def receive(message: Image) -> None:
+            picture = decode_image(message).copy()
+            with self._lock:
+                self._overlays[camera] = picture
+
+        return receive

@@ -1,0 +1,364 @@
+"""perception_node: camera images in, segmentation and the OoD alarm out. A lifecycle node.
+
+In, per camera: ``<camera>/image`` or ``<camera>/image/compressed``. Out: ``~/ood_alarm`` every frame,
+``~/<camera>/ood_score``, ``~/<camera>/segmentation``, ``~/<camera>/overlay`` and ``~/<camera>/confidence`` while
+subscribed, ``/diagnostics`` once a second. A frame that cannot be judged gives an alarm that is not OK with the
+reason; so does a camera that is silent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float64, Header
+
+from ..bundle import load_bundle
+from ..config import AlarmSettings, PerceptionNodeSettings
+from ..core.alarm import AlarmFilter
+from ..core.classes import CLASS_COLOURS
+from ..core.health import FrameGuard
+from ..core.types import Alarm, AlarmState, Frame, FrameResult
+from ..errors import ImageError, MonitorError
+from ..monitor import OodMonitor
+from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
+from .image_conversion import compressed_to_bgr, image_to_bgr
+from .parameters import declare_settings, read_settings
+from .runner import run_node
+from .worker import Arrival, NewestFrameWorker
+
+_RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST)
+_STATE_BGR = {AlarmState.CLEAR: (80, 200, 80), AlarmState.PENDING: (0, 200, 255), AlarmState.RAISED: (60, 60, 255)}
+
+
+class CameraChannel:
+    """Everything the node keeps for one camera: publishers, guard, filter and counters."""
+
+    def __init__(self, node: PerceptionNode, name: str, settings: AlarmSettings) -> None:
+        self.name = name
+        self.guard = FrameGuard(name)
+        self.filter = AlarmFilter(settings, name)
+        self.lock = threading.Lock()  # the worker counts frames, the node's timer counts their absence
+        self.segmentation = node.create_publisher(Image, f"~/{name}/segmentation", _NEWEST)
+        self.confidence = node.create_publisher(Image, f"~/{name}/confidence", _NEWEST)
+        self.overlay = node.create_publisher(Image, f"~/{name}/overlay", _NEWEST)
+        self.score = node.create_publisher(Float64, f"~/{name}/ood_score", _RELIABLE)
+        self.received = 0
+        self.last_arrival_ns = time.monotonic_ns()
+        self.last_latency_ms = float("nan")
+        self.last_alarm: Alarm | None = None
+
+    def publishers(self) -> list[Any]:
+        """All publishers, for clean-up."""
+        return [self.segmentation, self.confidence, self.overlay, self.score]
+
+
+class PerceptionNode(LifecycleNode):
+    """Shell around ``OodMonitor``: it moves messages and turns every failure into an alarm that is not OK."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("perception_node", **options)
+        declare_settings(self, PerceptionNodeSettings)
+        declare_settings(self, AlarmSettings)
+        self._settings = read_settings(self, PerceptionNodeSettings)
+        self._problem = "not configured"
+        self._monitor: OodMonitor | None = None
+        self._channels: dict[str, CameraChannel] = {}
+        self._inputs: list[Any] = []
+        self._worker: NewestFrameWorker | None = None
+        self._received_before: dict[str, int] = {}
+        self._diagnosed_ns = time.monotonic_ns()
+        self._alarms = self.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
+        self._diagnostics_timer = self.create_timer(1.0, self._diagnose)
+        self._silence_timer = self.create_timer(0.1, self._watch_silence)
+
+    def start(self) -> None:
+        """Configure and activate without a lifecycle manager, if the parameter ``autostart`` asks for it.
+
+        Raises:
+            MonitorError: a start that fails; waiting for a lifecycle manager that does not exist would help nobody.
+        """
+        if not self._settings.autostart:
+            return
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() is not TransitionCallbackReturn.SUCCESS:
+                raise MonitorError(self._problem)
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and verify the bundle, warm the network up, create the outputs."""
+        try:
+            self._settings = read_settings(self, PerceptionNodeSettings)
+            alarm_settings = read_settings(self, AlarmSettings)
+            if self._settings.num_threads:
+                torch.set_num_threads(self._settings.num_threads)
+            monitor = load_bundle(self._settings.bundle_path or None, device=self._settings.device,
+                                  detector=self._settings.detector or None)
+            monitor.warm_up(len(self._settings.cameras))
+        except MonitorError as error:
+            return self._refuse(str(error))
+        except Exception as error:  # a GPU without memory, a driver fault: the reason must reach /diagnostics
+            self.get_logger().error(traceback.format_exc())
+            return self._refuse(f"loading failed: {error!r}")
+        self._monitor = monitor
+        self._channels = {name: CameraChannel(self, name, alarm_settings) for name in self._settings.cameras}
+        self._problem = "not active"
+        self.get_logger().info(
+            f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
+            f"device {monitor.frame_pass.device}, cameras {', '.join(self._channels)}"
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker and subscribe to the cameras."""
+        reliability = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
+        newest = QoSProfile(depth=1, reliability=reliability[self._settings.image_reliability], history=HistoryPolicy.KEEP_LAST)
+        kind, suffix = (Image, "") if self._settings.transport == "raw" else (CompressedImage, "/compressed")
+        self._worker = NewestFrameWorker(self._handle)
+        for name, channel in self._channels.items():
+            channel.guard.reset()
+            channel.filter.reset()
+            channel.last_arrival_ns = time.monotonic_ns()
+            self._inputs.append(self.create_subscription(kind, f"{name}/image{suffix}", self._receiver(channel), newest))
+        self._problem = ""
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and let the worker finish."""
+        self._halt("not active")
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give the network and the outputs back."""
+        self._release("not configured")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The same, for good."""
+        self._release("shut down")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured after an error in a transition."""
+        self._release("a lifecycle transition failed; see the log")
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Join the worker before its publishers go away."""
+        self._halt("shut down")
+        super().destroy_node()
+
+    def _refuse(self, reason: str) -> TransitionCallbackReturn:
+        self._problem = reason
+        self.get_logger().error(reason)
+        return TransitionCallbackReturn.FAILURE
+
+    def _halt(self, problem: str) -> None:
+        self._problem = problem
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        if self._worker is not None and not self._worker.stop():
+            self.get_logger().error("the network did not finish its last batch in time")
+        self._worker = None
+
+    def _release(self, problem: str) -> None:
+        self._halt(problem)
+        for channel in self._channels.values():
+            for publisher in channel.publishers():
+                self.destroy_publisher(publisher)
+        self._channels = {}
+        self._monitor = None
+
+    # Frames
+
+    def _receiver(self, channel: CameraChannel) -> Any:
+        def receive(message: Any) -> None:
+            arrived_ns = time.monotonic_ns()
+            channel.received += 1
+            channel.last_arrival_ns = arrived_ns
+            if self._worker is not None:
+                self._worker.submit(Arrival(channel.name, message, arrived_ns))
+
+        return receive
+
+    def _handle(self, arrivals: Sequence[Arrival]) -> None:
+        """Judge the newest frames of all cameras; runs in the worker thread and never raises."""
+        good: list[tuple[Arrival, Frame]] = []
+        for arrival in arrivals:
+            try:
+                frame = self._frame_of(arrival)
+                problem = self._channels[arrival.camera].guard.check(frame)
+            except ImageError as error:
+                problem = str(error)
+            except Exception as error:  # a defect must read as not OK, with its traceback in the log
+                self.get_logger().error(traceback.format_exc())
+                problem = f"reading the image failed: {error!r}"
+            if problem is None:
+                good.append((arrival, frame))
+            else:
+                self._publish_fault(arrival, problem)
+        if not good or self._monitor is None:
+            return
+        try:
+            results = self._monitor.process([frame for _, frame in good])
+        except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
+            self.get_logger().error(traceback.format_exc())
+            for arrival, _ in good:
+                self._publish_fault(arrival, f"inference failed: {error!r}")
+            return
+        # Every alarm leaves before the first picture is drawn: nothing may delay a stop.
+        alarms = [self._publish_alarm(arrival, result) for (arrival, _), result in zip(good, results, strict=True)]
+        for (arrival, _), result, alarm in zip(good, results, alarms, strict=True):
+            try:
+                self._publish_pictures(arrival, result, alarm)
+            except Exception:  # pictures are for people; losing one must not end the thread
+                self.get_logger().error(traceback.format_exc())
+
+    def _frame_of(self, arrival: Arrival) -> Frame:
+        convert = image_to_bgr if self._settings.transport == "raw" else compressed_to_bgr
+        image = convert(arrival.message)
+        return Frame(image, stamp_to_ns(arrival.message.header.stamp), arrival.camera)
+
+    def _publish_alarm(self, arrival: Arrival, result: FrameResult) -> Alarm:
+        channel = self._channels[arrival.camera]
+        with channel.lock:
+            alarm = channel.filter.update(result.frame.stamp_ns, result.score, result.threshold)
+        others = {f"score.{name}": score for name, score in result.scores.items() if name != result.detector}
+        self._send(channel, alarm, arrival, {"detector": result.detector, **others})
+        channel.score.publish(Float64(data=result.score))
+        return alarm
+
+    def _publish_fault(self, arrival: Arrival, reason: str) -> None:
+        channel = self._channels[arrival.camera]
+        with channel.lock:
+            alarm = channel.filter.fault(stamp_to_ns(arrival.message.header.stamp), reason)
+        self._send(channel, alarm, arrival, {})
+        self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
+
+    def _send(self, channel: CameraChannel, alarm: Alarm, arrival: Arrival, extra: dict[str, object]) -> None:
+        channel.last_latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
+        channel.last_alarm = alarm
+        facts = {**extra, "latency_ms": round(channel.last_latency_ms, 3), "bundle_sha256": self._bundle_id()}
+        self._alarms.publish(alarm_message(alarm, facts, self.get_name(), arrival.message.header.frame_id))
+
+    def _publish_pictures(self, arrival: Arrival, result: FrameResult, alarm: Alarm) -> None:
+        channel, header = self._channels[arrival.camera], arrival.message.header
+        channel.segmentation.publish(image_message(result.segmentation, header, "mono8"))
+        if channel.confidence.get_subscription_count():
+            channel.confidence.publish(image_message(result.confidence, header, "mono8"))
+        if channel.overlay.get_subscription_count():
+            picture = draw_overlay(result, alarm, self._settings.overlay_alpha)
+            channel.overlay.publish(image_message(picture, header, "bgr8"))
+
+    # Silence and diagnostics
+
+    def _bundle_id(self) -> str:
+        return self._monitor.bundle_id if self._monitor is not None else ""
+
+    def _watch_silence(self) -> None:
+        """A camera that sends nothing, or a node that cannot work, is reported as not OK ten times a second."""
+        now_ns = time.monotonic_ns()
+        stamp_ns = self.get_clock().now().nanoseconds
+        for name in self._settings.cameras:
+            channel = self._channels.get(name)
+            if self._problem or channel is None:
+                reason = f"camera {name}: perception cannot judge it: {self._problem}"
+            else:
+                silent_s = (now_ns - channel.last_arrival_ns) / 1e9
+                if silent_s <= self._settings.image_timeout_s:
+                    continue
+                topic = self._inputs[0].topic_name if len(self._channels) == 1 else f"{name}/image"
+                reason = (f"camera {name}: no image for {silent_s:.1f} s on {topic} "
+                          f"(limit {self._settings.image_timeout_s:.2f} s)")
+                with channel.lock:
+                    channel.filter.fault(stamp_ns, reason)
+            nan = float("nan")
+            alarm = Alarm(name, 0, AlarmState.RAISED, nan, nan, reason, is_fault=True)
+            self._alarms.publish(alarm_message(alarm, {"bundle_sha256": self._bundle_id()}, self.get_name()))
+            if channel is not None:
+                channel.last_alarm = dataclasses.replace(alarm)
+
+    def _diagnose(self) -> None:
+        now_ns = time.monotonic_ns()
+        elapsed_s = max(1e-3, (now_ns - self._diagnosed_ns) / 1e9)
+        self._diagnosed_ns = now_ns
+        node = self.get_name()
+        level = DiagnosticStatus.ERROR if self._problem else DiagnosticStatus.OK
+        entries = [status(level, f"{node}: monitor", "perception", self._problem or "running", {
+            "bundle_sha256": self._bundle_id(),
+            "detector": self._monitor.detector if self._monitor else "",
+            "device": self._monitor.frame_pass.device if self._monitor else "",
+        })]
+        for name, channel in self._channels.items():
+            received = channel.received
+            rate_hz = (received - self._received_before.get(name, 0)) / elapsed_s
+            self._received_before[name] = received
+            age_s = (now_ns - channel.last_arrival_ns) / 1e9
+            alarm = channel.last_alarm
+            if received == 0 or age_s > self._settings.image_timeout_s:
+                level, text = DiagnosticStatus.STALE, f"no image for {age_s:.1f} s"
+            elif alarm is None:
+                level, text = DiagnosticStatus.WARN, "no frame judged yet"
+            else:
+                level = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)[alarm.state.severity]
+                text = alarm.reason
+            entries.append(status(level, f"{node}: {name}", name, text, {
+                "rate_hz": round(rate_hz, 2), "frames": received,
+                "dropped": self._worker.dropped(name) if self._worker else 0,
+                "age_s": round(age_s, 3), "latency_ms": round(channel.last_latency_ms, 2),
+                "state": alarm.state.value if alarm else "",
+            }))
+        self._diagnostics.publish(DiagnosticArray(header=Header(stamp=ns_to_stamp(self.get_clock().now().nanoseconds)),
+                                                  status=entries))
+
+
+def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.uint8]:
+    """Class colours over the picture, with score, threshold and state written on it; BGR uint8 (H, W, 3)."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(CLASS_COLOURS)] = CLASS_COLOURS[:, ::-1]
+    colours = palette[result.segmentation]
+    picture = result.frame.image.copy()
+    known = result.segmentation > 0  # void stays as the camera saw it
+    blended = cv2.addWeighted(picture, 1.0 - alpha, colours, alpha, 0.0)
+    picture[known] = blended[known]
+    text = f"{alarm.camera}  {alarm.state.value}  {result.score:.1f} / {result.threshold:.1f}"
+    scale = max(0.4, picture.shape[0] / 800.0)
+    cv2.rectangle(picture, (0, 0), (picture.shape[1], int(34 * scale)), (0, 0, 0), -1)
+    cv2.putText(picture, text, (8, int(24 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, _STATE_BGR[alarm.state], 1, cv2.LINE_AA)
+    return picture
+
+
+def _make() -> PerceptionNode:
+    node = PerceptionNode()
+    try:
+        node.start()
+    except MonitorError:
+        node.destroy_node()
+        raise
+    return node
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of the executable."""
+    sys.exit(run_node(_make, args))
+
+
+if __name__ == "__main__":
+    main()

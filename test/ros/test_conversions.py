@@ -1,0 +1,143 @@
+"""Messages and nouns, with rclpy's real message types."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from ls_ood_monitor.core.supervision import CameraStatus
+from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode
+from ls_ood_monitor.ros.conversions import (
+    UNREADABLE, alarm_message, alarms_of, decision_message, decision_of, image_message, ns_to_stamp, stamp_to_ns,
+)
+from ls_ood_monitor.vision.image_codec import decode_image
+
+
+def over_the_wire(message):
+    """Serialise and back, as DDS would."""
+    return deserialize_message(serialize_message(message), type(message))
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 999_999_999, 1_700_000_000_123_456_789])
+def test_stamps_round_trip(nanoseconds):
+    """No nanosecond is lost."""
+    assert stamp_to_ns(ns_to_stamp(nanoseconds)) == nanoseconds
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (7, 5, 3)])
+def test_images_round_trip(shape):
+    """A picture comes back pixel by pixel, from non-contiguous memory too."""
+    plane = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)[:, ::-1]
+    encoding = "mono8" if len(shape) == 2 else "bgr8"
+    back = decode_image(over_the_wire(image_message(plane, Header(), encoding)))
+    np.testing.assert_array_equal(back if len(shape) == 3 else back[:, :, 0], plane)
+
+
+@pytest.mark.parametrize(
+    ("state", "score", "level"),
+    [(AlarmState.CLEAR, 0.1 + 0.2, DiagnosticStatus.OK), (AlarmState.PENDING, 7.5, DiagnosticStatus.WARN),
+     (AlarmState.RAISED, 1e6, DiagnosticStatus.ERROR)],
+)
+def test_alarms_round_trip(state, score, level):
+    """Every field of an alarm survives, floats to the last bit, and the level says the state."""
+    alarm = Alarm("front", 123_456_789_012, state, score, 5.0, "camera front: because", is_fault=False)
+    message = over_the_wire(alarm_message(alarm, {"latency_ms": 3.5}, "perception_node"))
+    assert message.status[0].level == level
+    assert alarms_of(message) == [alarm]
+
+
+def test_a_fault_without_a_score_round_trips():
+    """NaN stays NaN."""
+    alarm = Alarm("front", 1, AlarmState.RAISED, math.nan, math.nan, "no image", is_fault=True)
+    back = alarms_of(over_the_wire(alarm_message(alarm, {}, "n")))[0]
+    assert math.isnan(back.score)
+    assert back.is_fault
+
+
+def good_message():
+    """A readable CLEAR alarm."""
+    return alarm_message(Alarm("front", 5, AlarmState.CLEAR, 1.0, 2.0, "fine"), {}, "n")
+
+
+def without(key):
+    def change(message):
+        message.status[0].values = [pair for pair in message.status[0].values if pair.key != key]
+    return change
+
+
+def with_value(key, value):
+    def change(message):
+        for pair in message.status[0].values:
+            if pair.key == key:
+                pair.value = value
+    return change
+
+
+def with_level(level):
+    def change(message):
+        message.status[0].level = level
+    return change
+
+
+def with_hardware_id(name):
+    def change(message):
+        message.status[0].hardware_id = name
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "camera"),
+    [
+        (without("camera"), UNREADABLE), (without("state"), "front"), (without("ood_score"), "front"),
+        (without("threshold"), "front"), (without("is_fault"), "front"), (with_value("ood_score", "much"), "front"),
+        (with_value("ood_score", "nan"), "front"), (with_value("ood_score", "inf"), "front"),
+        (with_value("threshold", "nan"), "front"), (with_value("ood_score", "3.0"), "front"),
+        (with_value("state", "FINE"), "front"), (with_value("is_fault", "maybe"), "front"),
+        (with_level(DiagnosticStatus.ERROR), "front"), (with_level(DiagnosticStatus.STALE), "front"),
+        (with_hardware_id("left"), UNREADABLE),
+    ],
+)
+def test_a_malformed_alarm_is_never_clear(change, camera):
+    """Whatever is missing, unreadable or contradictory becomes a RAISED fault that says so."""
+    message = good_message()
+    assert alarms_of(message)[0].state is AlarmState.CLEAR
+    change(message)
+    alarm = alarms_of(message)[0]
+    assert alarm.state is AlarmState.RAISED
+    assert alarm.is_fault
+    assert alarm.camera == camera
+    assert "malformed" in alarm.reason
+
+
+def test_an_empty_alarm_is_a_fault():
+    """An array without a status is not silence but a fault."""
+    assert alarms_of(DiagnosticArray())[0].state is AlarmState.RAISED
+
+
+def test_decisions_round_trip():
+    """Mode and reason survive; each camera has its own status, STALE when never heard."""
+    cameras = [CameraStatus("front", FallbackMode.NOMINAL, "fine", 0.1), CameraStatus("left", FallbackMode.STOP, "mute", None)]
+    message = over_the_wire(decision_message(Decision(FallbackMode.STOP, "left is mute", 5), cameras, 10, ns_to_stamp(1), "s"))
+    assert decision_of(message) == (FallbackMode.STOP, "left is mute")
+    assert [entry.level for entry in message.status] == [DiagnosticStatus.ERROR, DiagnosticStatus.OK, DiagnosticStatus.STALE]
+
+
+def test_an_unreadable_decision_is_stop():
+    """A state message without content reads as STOP."""
+    assert decision_of(DiagnosticArray())[0] is FallbackMode.STOP
+
+
+def test_image_message_type():
+    """The picture is a sensor_msgs/Image with a tight step."""
+    message = image_message(np.zeros((3, 4, 3), np.uint8), Header(), "bgr8")
+    assert isinstance(message, Image)
+    assert (message.height, message.width, message.step) == (3, 4, 12)

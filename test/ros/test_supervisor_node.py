@@ -1,0 +1,149 @@
+"""supervisor_node as a process: STOP unless every camera is fresh and clear."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from std_srvs.srv import Trigger
+
+from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
+from ls_ood_monitor.ros.conversions import alarm_message
+from ls_ood_monitor.ros.observer import MonitorObserver
+from ls_ood_monitor.ros.processes import wait_until
+
+REMAP = ("ood_alarm:=/perception_node/ood_alarm",)
+
+
+class FakeCamera:
+    """Publishes alarms of one camera at 20 Hz from the spinning node's timer: the input, not the node, is made up."""
+
+    def __init__(self, node, camera: str) -> None:
+        self.state: AlarmState | None = AlarmState.CLEAR
+        self._camera, self._stamp = camera, 1
+        self._publisher = node.create_publisher(DiagnosticArray, "/perception_node/ood_alarm", 10)
+        node.create_timer(0.05, self._send)
+
+    def _send(self) -> None:
+        if self.state is None:
+            return
+        self._stamp += 1
+        score = 1.0 if self.state is AlarmState.CLEAR else 9.0
+        alarm = Alarm(self._camera, self._stamp, self.state, score, 5.0, f"camera {self._camera}: {self.state.value}")
+        self._publisher.publish(alarm_message(alarm, {}, "test"))
+
+
+def test_stop_before_the_first_message_and_periodically(spin, start):
+    """Without any alarm the command is STOP from the first tick, at 10 Hz or more, with the reason."""
+    observer = spin(MonitorObserver())
+    start("supervisor_node", REMAP, cameras=["front"])
+    wait_until(lambda: len(observer.stops()) >= 20, "20 stop messages")
+    stops = observer.stops()
+    assert all(heard.stop for heard in stops)
+    seconds = (stops[19].at_ns - stops[0].at_ns) / 1e9
+    assert 19 / seconds >= 10.0
+    assert "no alarm message has arrived yet" in observer.decisions()[-1].reason
+
+
+def test_alarm_silence_and_recovery(spin, start):
+    """Clear lets go, PENDING slows, RAISED stops, silence stops, and fresh clear alarms let go again."""
+    observer = spin(MonitorObserver())
+    front, left = FakeCamera(observer, "front"), FakeCamera(observer, "left")
+    start("supervisor_node", REMAP, cameras=["front", "left"])
+
+    def mode() -> FallbackMode | None:
+        decisions = observer.decisions()
+        return decisions[-1].mode if decisions else None
+
+    wait_until(lambda: mode() is FallbackMode.NOMINAL, "NOMINAL with both cameras clear")
+    assert observer.stops()[-1].stop is False
+    left.state = AlarmState.PENDING
+    wait_until(lambda: mode() is FallbackMode.SLOW, "SLOW while one camera is pending")
+    left.state = AlarmState.RAISED
+    wait_until(lambda: mode() is FallbackMode.STOP, "STOP when one camera's alarm is raised")
+    assert "left" in observer.decisions()[-1].reason
+    left.state = AlarmState.CLEAR
+    wait_until(lambda: mode() is FallbackMode.NOMINAL, "NOMINAL after the alarm")
+    front.state = None
+    wait_until(lambda: mode() is FallbackMode.STOP, "STOP when one camera falls silent")
+    assert "camera front: silent" in observer.decisions()[-1].reason
+    front.state = AlarmState.CLEAR
+    wait_until(lambda: mode() is FallbackMode.NOMINAL, "NOMINAL after silence")
+
+
+def test_unknown_camera_and_malformed_alarm_stop(spin, start):
+    """An alarm from a camera nobody configured, or one that cannot be read, stops with the reason."""
+    observer = spin(MonitorObserver())
+    FakeCamera(observer, "front")
+    stranger = FakeCamera(observer, "periscope")
+    stranger.state = None
+    broken = observer.create_publisher(DiagnosticArray, "/perception_node/ood_alarm", 10)
+    start("supervisor_node", REMAP, cameras=["front"])
+    wait_until(lambda: observer.decisions() and observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL")
+    stranger.state = AlarmState.CLEAR
+    wait_until(lambda: "periscope" in observer.decisions()[-1].reason, "STOP naming the unknown camera")
+    assert observer.decisions()[-1].mode is FallbackMode.STOP
+    stranger.state = None
+    wait_until(lambda: observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL again")
+    before = len(observer.decisions())
+    broken.publish(DiagnosticArray())
+    wait_until(lambda: any(heard.mode is FallbackMode.STOP for heard in observer.decisions(before)), "STOP on an empty alarm")
+
+
+def test_latched_stop_needs_the_reset_service(spin, start):
+    """With stop_requires_reset STOP outlives its cause; reset is refused while the cause lasts."""
+    observer = spin(MonitorObserver())
+    front = FakeCamera(observer, "front")
+    start("supervisor_node", REMAP, cameras=["front"], stop_requires_reset=True)
+    client = observer.create_client(Trigger, "/supervisor_node/reset")
+    wait_until(client.service_is_ready, "the reset service")
+
+    def reset() -> Trigger.Response:
+        future = client.call_async(Trigger.Request())
+        wait_until(future.done, "an answer of the reset service")
+        return future.result()
+
+    wait_until(lambda: observer.decisions() and observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL at first")
+    front.state = AlarmState.RAISED
+    wait_until(lambda: observer.decisions()[-1].mode is FallbackMode.STOP, "STOP")
+    answer = reset()
+    assert answer.success is False
+    assert "persists" in answer.message
+    front.state = AlarmState.CLEAR
+    wait_until(lambda: "until reset" in observer.decisions()[-1].reason, "STOP held after its cause")
+    assert observer.decisions()[-1].mode is FallbackMode.STOP
+    assert reset().success is True
+    wait_until(lambda: observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL after the reset")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [({"publish_rate_hz": 1.0}, "publish_rate_hz must be a number"), ({"alarm_timeout_s": -1.0}, "alarm_timeout_s must be"),
+     ({"publish_rate_hz": "fast"}, "publish_rate_hz must be a number"), ({"cameras": ["front left"]}, "front left")],
+)
+def test_a_parameter_out_of_range_is_a_sentence(start, parameters, words):
+    """A setting that cannot be used ends the node with exit code 2 and one sentence, no traceback."""
+    process = start("supervisor_node", **parameters)
+    assert process.wait(30.0) == 2
+    assert words in process.output()
+    assert "Traceback" not in process.output()
+
+
+def test_it_ends_cleanly(start):
+    """SIGTERM ends the node with exit code 0."""
+    process = start("supervisor_node", cameras=["front"])
+    wait_until(lambda: "no alarm message" in process.output(), "the first log line")
+    process.signal(15)
+    assert process.wait(15.0) == 0
+
+
+def test_it_starts_without_torch():
+    """The safety path imports neither torch nor OpenCV."""
+    code = "import sys, ls_ood_monitor.ros.supervisor_node; print(sorted({'torch', 'cv2', 'torchvision'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
