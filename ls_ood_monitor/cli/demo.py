@@ -178,7 +178,7 @@ def _table(observer: MonitorObserver, cameras: list[str], scenario: Scenario, of
 
     table = Table(title=f"{offset_s:5.1f} of {scenario.duration_s:.0f} s", title_justify="left")
     for column in ("camera", "truth", "score / threshold", "", "alarm", "latency"):
-        table.add_column(column, min_width=9)
+        table.add_column(column, min_width=7, no_wrap=True)
     newest = {heard.alarm.camera: heard for heard in observer.alarms()}
     for camera in cameras:
         truth = next((event.label for event in scenario.events
@@ -189,7 +189,7 @@ def _table(observer: MonitorObserver, cameras: list[str], scenario: Scenario, of
             continue
         alarm = heard.alarm
         ratio = alarm.score / alarm.threshold
-        bar = "█" * max(1, min(24, round(8 * ratio))) if ratio == ratio else ""
+        bar = "█" * max(1, min(20, round(6 * ratio))) if ratio == ratio else ""
         table.add_row(camera, truth, f"{alarm.score:.0f} / {alarm.threshold:.0f}", f"[{'red' if ratio > 1 else 'green'}]{bar}[/]",
                       f"[{_STYLES[alarm.state.value]}]{alarm.state.value}[/]", f"{heard.latency_ms:.0f} ms")
     decisions = observer.decisions()

@@ -172,6 +172,7 @@ def draw_timeline(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     cameras = sorted({sample.camera for sample in scores} | {event.camera for event in events})
     figure = Figure(figsize=(11, 1.6 + 2.1 * len(cameras)), layout="constrained")
@@ -185,12 +186,15 @@ def draw_timeline(
         for event in events:
             if event.camera == camera:
                 axis.axvspan(event.start_s, event.end_s, color="#90a4ae", alpha=0.35, linewidth=0)
-                axis.text((event.start_s + event.end_s) / 2, 0.96, event.label, ha="center", va="top",
+                axis.text((event.start_s + event.end_s) / 2, 0.04, event.label, ha="center", va="bottom",
                           transform=axis.get_xaxis_transform(), fontsize=10)
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
         axis.scatter(times, ratio, s=16, zorder=3, color=[_STATE_COLOURS[sample.state] for sample in own])
         axis.axhline(1.0, color="#c62828", linestyle="--", linewidth=1.0)
         axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_ylabel(f"{camera}\nscore / threshold")
         axis.grid(axis="x", alpha=0.25)
     last = rows[-1]

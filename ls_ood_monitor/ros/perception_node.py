@@ -71,16 +71,17 @@ class PerceptionNode(LifecycleNode):
     """Shell around ``OodMonitor``: it moves messages and turns every failure into an alarm that is not OK."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("perception_node", **options)
-        declare_settings(self, PerceptionNodeSettings)
-        declare_settings(self, AlarmSettings)
-        self._settings = read_settings(self, PerceptionNodeSettings)
+        # First what destroy_node() needs: rclpy calls it on a node whose parameters were refused, too.
         self._problem = "not configured"
         self._monitor: OodMonitor | None = None
         self._channels: dict[str, CameraChannel] = {}
         self._inputs: list[Any] = []
         self._worker: NewestFrameWorker | None = None
         self._received_before: dict[str, int] = {}
+        super().__init__("perception_node", **options)
+        declare_settings(self, PerceptionNodeSettings)
+        declare_settings(self, AlarmSettings)
+        self._settings = read_settings(self, PerceptionNodeSettings)
         self._diagnosed_ns = time.monotonic_ns()
         self._alarms = self.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)

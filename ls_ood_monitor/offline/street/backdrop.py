@@ -8,36 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from . import textures
 from .camera import MAX_ANGLE, MOUNTS, Mount, rays, rotation
+from .light import building_shade, lit, sky
+from .optics import optics
 from .plan import Plan
 
 Floats = NDArray[np.float32]
 ROAD, LANEMARKS, CURB = 1, 2, 3
 LINE_HALF_WIDTH = 0.075  # m
-_EGO_BOX = ((-2.17, 2.17), (-0.93, 0.93), (0.22, 1.0))  # m; what the cameras see of the own car
 _LINE_OPACITY = 0.9
-
-
-def sun_direction(plan: Plan) -> Floats:
-    """Unit vector towards the sun."""
-    azimuth, height = np.radians([plan.sun_azimuth, plan.sun_height])
-    return np.array(
-        [np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)], dtype=np.float32
-    )
-
-
-def lit(plan: Plan, normals: Floats) -> Floats:
-    """Light (N,) that surfaces with unit ``normals`` (N, 3) receive; 1 is level ground in the open."""
-    sun = sun_direction(plan)
-    hard = 0.42 * plan.sun_strength
-    direct = np.clip(normals @ sun, 0, 1) / max(float(sun[2]), 0.45)
-    sky = 0.78 + 0.22 * normals[..., 2]
-    return ((1 - hard) * sky + hard * np.minimum(direct, 1.25)).astype(np.float32)
 
 
 @dataclass
@@ -125,7 +108,7 @@ def view(plan: Plan, camera: str, width: int, height: int) -> View:
     light = np.array(plan.light, np.float32)
     ground_light = np.full((height, width), float(lit(plan, np.array([[0, 0, 1.0]], np.float32))[0]), np.float32)
     ground_light[riser] *= 0.72
-    ground_light *= 1.0 - 0.38 * plan.sun_strength * _building_shade(plan, y)
+    ground_light *= 1.0 - 0.38 * plan.sun_strength * building_shade(plan, y)
     distance = np.clip(np.where(ground, t, np.where(facade, facade_t, 1e4)), 0, 1e4)
     clear = np.exp(-plan.haze_per_m * distance)[..., None]
     horizon = np.array(plan.sky_horizon, np.float32)
@@ -158,9 +141,8 @@ def view(plan: Plan, camera: str, width: int, height: int) -> View:
     dash_haze = (horizon * (1 - clear)).astype(np.float32).reshape(-1, 3)[dash_index]
     gain = gain * (1 - line_alpha[..., None])
 
-    sky = _sky(plan, d)
     gain[~ground] = 0
-    add = np.where(ground[..., None], add, sky).astype(np.float32)
+    add = np.where(ground[..., None], add, sky(plan, d)).astype(np.float32)
     level = _levels(soft_x * textures.GROUND_SCALE, textures.GROUND_LEVELS)
     ground_x = (t * dx + position[0]) * textures.GROUND_SCALE
     ground_y = textures.ground_row(material, level, y.astype(np.float32))
@@ -178,7 +160,7 @@ def view(plan: Plan, camera: str, width: int, height: int) -> View:
     bottom = int(rows[-1]) + 1 if rows.size else 1
     mask = (facade * np.clip((450 - along) / 100, 0, 1)).astype(np.float32)[..., None]
 
-    last_gain, last_add, keep = _optics(plan, camera, d, theta, position, width)
+    last_gain, last_add, keep = optics(plan, d, theta, position)
     return View(
         mount=mount,
         position=position,
@@ -243,59 +225,3 @@ def _levels(texels: NDArray[np.floating], count: int) -> NDArray[np.int32]:
     dither = (np.indices(texels.shape).sum(axis=0) % 2) * 0.5 - 0.25
     level = np.log2(np.maximum(texels, 1e-3)) + dither
     return np.clip(np.round(level), 0, count - 1).astype(np.int32)
-
-
-def _building_shade(plan: Plan, y: NDArray[np.floating]) -> Floats:
-    """1 where the building row on the sun's side shades the ground (mean building height, soft edge)."""
-    sun = sun_direction(plan)
-    if plan.house_gaps > 0.28 or abs(float(sun[1])) < 0.05:
-        return np.zeros(y.shape, np.float32)
-    reach = 0.85 * plan.building_height * abs(float(sun[1])) / float(sun[2])
-    from_wall = plan.facade_y - y if sun[1] > 0 else plan.facade_y + y
-    return np.clip((reach - from_wall) / 0.6 + 0.5, 0, 1).astype(np.float32)
-
-
-def _sky(plan: Plan, d: Floats) -> Floats:
-    up = np.clip(d[..., 2], 0, 1)
-    blend = (1 - (1 - up) ** 2.2)[..., None]
-    sky = np.array(plan.sky_horizon) * (1 - blend) + np.array(plan.sky_zenith) * blend
-    scale = 90.0 / (up + 0.18)
-    shift = (plan.seed * 37) % 1024
-    noise = textures.noise_tiles()[2]
-    cloud = cv2.remap(
-        noise,
-        (d[..., 0] * scale + shift).astype(np.float32),
-        (d[..., 1] * scale).astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )
-    amount = np.clip(cloud * 0.35 + plan.cloud_cover - 0.5, 0, 1)[..., None] * np.clip(up * 5, 0, 1)[..., None]
-    white = 235.0 if plan.weather == "clear" else 205.0
-    sky = sky * (1 - 0.7 * amount) + white * 0.7 * amount
-    ridge = 0.022 + 0.012 * np.sin(np.arctan2(d[..., 1], d[..., 0]) * 9 + plan.seed)
-    hills = (d[..., 2] < ridge)[..., None]
-    far = 0.45 * np.array(plan.grass) + 0.55 * np.array(plan.sky_horizon) * 0.8
-    return np.where(hills, far, sky).astype(np.float32)
-
-
-def _optics(
-    plan: Plan, camera: str, d: Floats, theta: Floats, position: Floats, width: int
-) -> tuple[Floats, Floats, NDArray[np.uint8]]:
-    """Last gain (H, W, 3), what the own car adds (H, W, 3), and the mask of the street (H, W)."""
-    origin = np.array([position[0], position[1] - plan.ego_y, position[2]])
-    near, far = np.full(theta.shape, -np.inf), np.full(theta.shape, np.inf)
-    for axis, (low, high) in enumerate(_EGO_BOX):
-        step = np.where(np.abs(d[..., axis]) < 1e-6, 1e-6, d[..., axis])
-        a, b = (low - origin[axis]) / step, (high - origin[axis]) / step
-        near, far = np.maximum(near, np.minimum(a, b)), np.minimum(far, np.maximum(a, b))
-    ego = (near < far) & (far > 0)
-    rim = np.clip((MAX_ANGLE - theta) / 0.02, 0, 1)
-    fall = 1.0 - plan.vignette * np.clip(theta / MAX_ANGLE, 0, 1) ** 3
-    lens = (rim * fall * plan.exposure).astype(np.float32)[..., None] * np.array(plan.white_balance, np.float32)
-    hit_z = origin[2] + np.where(ego, near, 0) * d[..., 2]
-    sheen = (0.35 + 0.5 * np.clip(hit_z, 0, 1.1))[..., None]
-    body = np.array(plan.ego_colour) * sheen + 14.0 * np.clip(hit_z, 0, 1)[..., None]
-    add = np.where(ego[..., None], body, 0) * lens
-    gain = np.where(ego[..., None], 0, lens)
-    keep = np.where(ego | (theta > MAX_ANGLE), 0, 255).astype(np.uint8)
-    return gain.astype(np.float32), add.astype(np.float32), keep

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from . import textures
-from .backdrop import LANEMARKS, ROAD, View, sun_direction, view
+from .backdrop import LANEMARKS, ROAD, View, view
 from .camera import CAMERAS, MAX_ANGLE, project
+from .light import sun_direction
 from .plan import Plan, draw_plan
 from .scene import fixed_point, outlines, visible_things
 from .world import Thing, World

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .backdrop import View, lit
+from .backdrop import View
 from .camera import MAX_ANGLE, project
-from .models import Shape, capsule_outline, shape
+from .light import lit
+from .models import Shape, capsule_outline
 from .plan import Plan
+from .shapes import shape
 from .world import Thing
 
 Floats = NDArray[np.float32]

@@ -100,12 +100,7 @@ def ground_atlas(plan: Plan) -> Bytes:
         picture = np.clip(base * tone[..., None], 0, 255).astype(np.uint8)
         tiles += [np.asarray(_wrap_blur(picture, 0.45 * 2**k, 0.3 * 1.6**k, True), np.uint8) for k in
                   range(GROUND_LEVELS)]
-    return _stack([_wrapped(t) for t in tiles])
-
-
-def _wrapped(tile: Bytes) -> Bytes:
-    """Ground tiles repeat across the street too: make the padding rows the opposite edge."""
-    return tile
+    return _stack(tiles)
 
 
 def facade_atlas(plan: Plan) -> Bytes:

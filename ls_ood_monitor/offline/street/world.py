@@ -9,29 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .models import shape
-from .plan import Plan
-
-Palette = NDArray[np.float32]  # (10, 3) BGR
-
-_BODIES = ((225, 226, 226), (36, 34, 33), (150, 150, 148), (92, 90, 88), (52, 38, 150), (140, 84, 46), (70, 60, 50),
-           (60, 100, 60), (120, 165, 190), (60, 130, 205), (185, 120, 40), (40, 30, 110))  # fmt: skip
-_CLOTHES = ((60, 45, 40), (150, 90, 50), (60, 60, 170), (70, 140, 70), (190, 190, 190), (60, 170, 200), (110, 60, 120),
-            (35, 35, 38), (100, 120, 150), (40, 90, 190))  # fmt: skip
-_SKINS = ((140, 170, 215), (105, 140, 190), (70, 95, 140), (50, 65, 95))
-_SIGNS = (
-    ("disc", (40, 30, 200), (235, 235, 235), (30, 30, 30)),
-    ("disc", (195, 95, 20), (200, 105, 25), (240, 240, 240)),
-    ("disc", (40, 30, 200), (45, 35, 205), (240, 240, 240)),
-    ("triangle", (40, 30, 205), (235, 238, 238), (30, 30, 30)),
-    ("panel", (200, 100, 20), (240, 240, 240), (240, 240, 240)),
-    ("panel", (30, 205, 240), (30, 30, 30), (30, 30, 30)),
-    ("board", (90, 130, 20), (240, 240, 240), (240, 240, 240)),
-    ("board", (190, 95, 20), (240, 240, 240), (240, 240, 240)),
+from .palettes import (
+    Palette,
+    bin_palette,
+    lamp_palette,
+    machine_palette,
+    person_palette,
+    sign_kind_and_palette,
+    tree_palette,
+    vehicle_palette,
 )
-
+from .plan import Plan
+from .shapes import shape
 
 @dataclass(frozen=True)
 class Thing:
@@ -49,40 +39,6 @@ class Thing:
         length, width, _ = shape(self.name).extent
         c, s = abs(float(np.cos(self.yaw))), abs(float(np.sin(self.yaw)))
         return c * length + s * width, s * length + c * width
-
-
-def _palette(*colours: tuple[float, float, float]) -> Palette:
-    padded = [*colours, *[(90.0, 90.0, 90.0)] * (10 - len(colours))]
-    return np.array(padded, np.float32)
-
-
-def _pick(rng: np.random.Generator, table: tuple[tuple[int, int, int], ...]) -> tuple[float, float, float]:
-    value = np.clip(np.array(table[int(rng.integers(len(table)))]) * rng.uniform(0.8, 1.15), 12, 245)
-    return (float(value[0]), float(value[1]), float(value[2]))
-
-
-def _vehicle_palette(rng: np.random.Generator) -> Palette:
-    return _palette(_pick(rng, _BODIES), (74, 62, 52), (24, 24, 25), (135, 135, 135), (40, 30, 190), (225, 235, 235),
-                    (38, 38, 38), (220, 222, 222))  # fmt: skip
-
-
-def _person_palette(rng: np.random.Generator) -> Palette:
-    return _palette(_pick(rng, _SKINS), _pick(rng, _CLOTHES), _pick(rng, _CLOTHES),
-                    _pick(rng, ((30, 35, 45), (40, 60, 100), (120, 120, 125), (60, 130, 170))), (35, 35, 38))  # fmt: skip
-
-
-def _machine_palette(rng: np.random.Generator, kind: str) -> Palette:
-    palette = _person_palette(rng)
-    palette[1] = _pick(rng, ((60, 220, 190), (40, 130, 235), (60, 60, 190), (180, 120, 50), (70, 170, 60)))
-    palette[3] = _pick(rng, ((235, 235, 235), (40, 40, 200), (200, 130, 40), (50, 200, 220)))
-    if kind == "bicycle":
-        palette[5:10] = [(30, 30, 30), (150, 152, 155), _pick(rng, ((60, 60, 200), (190, 120, 40), (70, 160, 60),
-                         (40, 190, 220), (210, 210, 210))), (28, 28, 30), (200, 200, 200)]  # fmt: skip
-    else:
-        palette[1] = _pick(rng, ((40, 40, 42), (60, 45, 45), (50, 50, 140), (45, 60, 80)))
-        palette[5:10] = [(20, 20, 21), (105, 105, 108), _pick(rng, ((35, 30, 170), (130, 60, 25), (40, 40, 40),
-                         (30, 120, 200))), (42, 40, 40), (225, 232, 235)]  # fmt: skip
-    return palette
 
 
 class World:
@@ -136,11 +92,11 @@ class World:
         heading = np.pi if side > 0 else 0.0
         if u < 0.46:
             name = str(rng.choice(["sedan", "hatch", "suv", "van"], p=[0.35, 0.35, 0.2, 0.1]))
-            return [Thing(name, rng.uniform(-0.4, 0.4), y, heading, _vehicle_palette(rng))]
+            return [Thing(name, rng.uniform(-0.4, 0.4), y, heading, vehicle_palette(rng))]
         if u < 0.9:
             kind = "bicycle" if u < 0.68 else "motorcycle"
             n, lean = int(rng.integers(1, 4)), rng.uniform(0.2, 1.2) * rng.choice([-1, 1])
-            return [Thing(kind, -1.8 + 1.7 * i, y + rng.uniform(-0.2, 0.2), heading + lean, _machine_palette(rng, kind))
+            return [Thing(kind, -1.8 + 1.7 * i, y + rng.uniform(-0.2, 0.2), heading + lean, machine_palette(rng, kind))
                     for i in range(n)]  # fmt: skip
         return []
 
@@ -149,33 +105,30 @@ class World:
         y = side * (plan.curb_y + plan.curb_width + 0.35)
         u, along = rng.uniform(), rng.uniform(-0.6, 0.6)
         if u < 0.34:
-            kind, plate, inner, symbol = _SIGNS[int(rng.integers(len(_SIGNS)))]
+            kind, palette = sign_kind_and_palette(rng)
             facing = "y" if rng.uniform() < 0.45 else "x"
-            return [Thing(f"sign_{kind}_{facing}", along, y, 0.0, _palette((125, 127, 128), plate, inner, symbol))]
+            return [Thing(f"sign_{kind}_{facing}", along, y, 0.0, palette)]
         if u < 0.34 + plan.tree_share:
-            green = np.array(plan.grass) * rng.uniform(0.7, 1.1)
-            leaves = [tuple(float(c) for c in green * k) for k in (0.62, 0.85, 1.1)]
-            return [Thing(f"tree{int(rng.integers(4))}", along, y + side * 0.2, rng.uniform(0, 6), _palette((50, 65, 82),
-                    *leaves))]  # type: ignore[arg-type]  # fmt: skip
+            palette = tree_palette(rng, plan)
+            return [Thing(f"tree{int(rng.integers(4))}", along, y + side * 0.2, rng.uniform(0, 6), palette)]
         if u < 0.74:
             kind = "bicycle" if rng.uniform() < 0.58 else "motorcycle"
             return [Thing(kind, along, y + side * 0.25, rng.uniform(-0.3, 0.3) + np.pi * rng.integers(2),
-                          _machine_palette(rng, kind))]  # fmt: skip
+                          machine_palette(rng, kind))]  # fmt: skip
         if u < 0.79:
-            return [Thing("lamp", along, y, np.pi if side > 0 else 0.0, _palette((105, 106, 106)))]
+            return [Thing("lamp", along, y, np.pi if side > 0 else 0.0, lamp_palette())]
         if u < 0.83:
-            return [Thing("bin", along, y, 0.0, _palette(_pick(rng, ((60, 90, 60), (70, 70, 70), (110, 80, 40)))))]
+            return [Thing("bin", along, y, 0.0, bin_palette(rng))]
         return []
 
     def _island(self, rng: np.random.Generator, _side: int) -> list[Thing]:
         u = rng.uniform()
         if u < 0.4:
-            green = np.array(self._plan.grass) * rng.uniform(0.7, 1.1)
-            leaves = [tuple(float(c) for c in green * k) for k in (0.62, 0.85, 1.1)]
-            return [Thing(f"tree{int(rng.integers(4))}", 0.0, 0.0, rng.uniform(0, 6), _palette((50, 65, 82), *leaves))]  # type: ignore[arg-type]
+            palette = tree_palette(rng, self._plan)
+            return [Thing(f"tree{int(rng.integers(4))}", 0.0, 0.0, rng.uniform(0, 6), palette)]
         if u < 0.7:
-            kind, plate, inner, symbol = _SIGNS[int(rng.integers(len(_SIGNS)))]
-            return [Thing(f"sign_{kind}_x", 0.0, 0.0, 0.0, _palette((125, 127, 128), plate, inner, symbol))]
+            kind, palette = sign_kind_and_palette(rng)
+            return [Thing(f"sign_{kind}_x", 0.0, 0.0, 0.0, palette)]
         return []
 
     # ------------------------------------------------------------------------------------------- moving things
@@ -200,7 +153,7 @@ class World:
         room = plan.sidewalk - 1.0
         y = side * (plan.curb_y + plan.curb_width + 0.75 + room * rng.uniform(0.0, 0.85))
         yaw = 0.0 if direction > 0 else np.pi
-        return [Thing("walk0", rng.uniform(-2.2, 2.2), y, yaw + rng.normal(0, 0.15), _person_palette(rng))]
+        return [Thing("walk0", rng.uniform(-2.2, 2.2), y, yaw + rng.normal(0, 0.15), person_palette(rng))]
 
     def _traffic(self, t_s: float, ego_x: float) -> list[Thing]:
         plan, found = self._plan, []
@@ -228,9 +181,9 @@ class World:
         if u < 0.5:
             names = ["sedan", "hatch", "suv", "van", "bus"]
             name = str(rng.choice(names, p=[0.32, 0.28, 0.2, 0.13, 0.07]))
-            return [Thing(name, along, y, yaw, _vehicle_palette(rng))]
+            return [Thing(name, along, y, yaw, vehicle_palette(rng))]
         if u < 0.82:
-            return [Thing("motorcyclist", along, y + rng.uniform(-0.4, 0.4), yaw, _machine_palette(rng, "motorcycle"))]
+            return [Thing("motorcyclist", along, y + rng.uniform(-0.4, 0.4), yaw, machine_palette(rng, "motorcycle"))]
         return []
 
     def _cyclist(self, rng: np.random.Generator, y: float, direction: int) -> list[Thing]:
@@ -238,14 +191,14 @@ class World:
         u = rng.uniform()
         if u < 0.66:
             return [Thing("cyclist", rng.uniform(-2.5, 2.5), y + rng.uniform(-0.1, 0.1), yaw,
-                          _machine_palette(rng, "bicycle"))]  # fmt: skip
+                          machine_palette(rng, "bicycle"))]  # fmt: skip
         return []
 
     def _filtering(self, rng: np.random.Generator, y: float, _direction: int) -> list[Thing]:
         if rng.uniform() > 0.6:
             return []
         return [Thing("motorcyclist", rng.uniform(-4, 4), y + rng.uniform(-0.1, 0.1), 0.0,
-                      _machine_palette(rng, "motorcycle"))]  # fmt: skip
+                      machine_palette(rng, "motorcycle"))]  # fmt: skip
 
     def _crossing_people(self, t_s: float, ego_x: float) -> list[Thing]:
         """People on the zebra crossings, timed so that they are clear of the ego car when it passes."""
@@ -265,7 +218,7 @@ class World:
         for _ in range(int(rng.integers(2, 7))):
             direction = int(rng.choice([-1, 1]))
             away = direction * rng.uniform(3.2, 9.0) if rng.uniform() < 0.75 else -direction * rng.uniform(4.5, 9.0)
-            people.append(Thing("walk0", rng.uniform(-1.3, 1.3), float(away), direction * np.pi / 2, _person_palette(rng)))
+            people.append(Thing("walk0", rng.uniform(-1.3, 1.3), float(away), direction * np.pi / 2, person_palette(rng)))
         return people
 
     def _hits_ego(self, thing: Thing) -> bool:

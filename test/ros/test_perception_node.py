@@ -1,0 +1,328 @@
+"""perception_node as a process: image in, segmentation and alarm out, and every bad input is not OK."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float64, Header
+
+from ls_ood_monitor.bundle import verify_bundle
+from ls_ood_monitor.core.types import AlarmState, FallbackMode
+from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, values_of
+from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
+from ls_ood_monitor.ros.processes import wait_until
+from ls_ood_monitor.vision.image_codec import decode_image
+
+REMAP = ("ood_alarm:=/perception_node/ood_alarm",)
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Camera:
+    """Publishes pictures of one camera, each different and each stamped a tenth of a second after the last."""
+
+    def __init__(self, node, name: str = "front", kind=Image, topic: str = "image") -> None:
+        self.publisher = node.create_publisher(kind, f"/{name}/{topic}", 10)
+        self.random = np.random.default_rng(0)
+        self.stamp_ns = 1_000_000_000
+
+    def header(self) -> Header:
+        """The next stamp."""
+        self.stamp_ns += 100_000_000
+        return Header(stamp=ns_to_stamp(self.stamp_ns), frame_id="lens")
+
+    def picture(self, height: int = 48, width: int = 64) -> np.ndarray:
+        """Blocks like those the tiny bundle was calibrated on."""
+        coarse = self.random.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+        return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
+
+    def message(self, height: int = 48, width: int = 64) -> Image:
+        """A good raw image."""
+        return image_message(self.picture(height, width), self.header(), "bgr8")
+
+    def send(self, message) -> None:
+        """Publish it."""
+        self.publisher.publish(message)
+
+
+def answer_to(observer: MonitorObserver, camera: Camera, message) -> HeardAlarm:
+    """Publish one image and wait for the alarm that carries its stamp."""
+    before = len(observer.alarms())
+    stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    camera.send(message)
+
+    def answers() -> list[HeardAlarm]:
+        return [heard for heard in observer.alarms(before)
+                if heard.alarm.stamp_ns == stamp and "no image for" not in heard.alarm.reason]
+
+    wait_until(answers, f"the alarm of the image stamped {stamp}")
+    return answers()[0]
+
+
+@pytest.fixture
+def running(spin, start, tiny_bundle) -> Callable:
+    """Start perception on the tiny bundle and return observer and camera, once it subscribes."""
+
+    def run(kind=Image, topic: str = "image", **parameters):
+        observer = spin(MonitorObserver())
+        camera = Camera(observer, kind=kind, topic=topic)
+        process = start("perception_node", **{"cameras": ["front"], "bundle_path": str(tiny_bundle), "autostart": True,
+                                              "device": "cpu", "image_timeout_s": 30.0, **parameters})
+        wait_until(lambda: camera.publisher.get_subscription_count() or process.poll() is not None, "the node's subscription", 60)
+        assert process.poll() is None, process.output()
+        wait_until(lambda: observer.count_publishers("/perception_node/ood_alarm"), "the alarm topic")
+        first_answer(observer, camera, kind)
+        return observer, camera, process
+
+    return run
+
+
+def first_answer(observer: MonitorObserver, camera: Camera, kind) -> None:
+    """Send good frames until both directions are matched: discovery may lose the first."""
+    def sent_and_heard() -> bool:
+        camera.send(camera.message() if kind is Image else jpeg(camera))
+        time.sleep(0.2)
+        return any("no image" not in heard.alarm.reason for heard in observer.alarms())
+
+    wait_until(sent_and_heard, "the first alarm")
+
+
+def jpeg(camera: Camera) -> CompressedImage:
+    """A good JPEG image."""
+    _, data = cv2.imencode(".jpg", camera.picture())
+    return CompressedImage(header=camera.header(), format="jpeg", data=data.tobytes())
+
+
+def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bundle):
+    """One image gives a mask with its header, an alarm with all its values, a score; a raised alarm stops the vehicle."""
+    observer, camera, process = running()
+    masks, scores, health = [], [], []
+    observer.create_subscription(Image, "/perception_node/front/segmentation", masks.append, NEWEST)
+    observer.create_subscription(Float64, "/perception_node/front/ood_score", scores.append, 10)
+    observer.create_subscription(DiagnosticArray, "/diagnostics", health.append, 10)
+    raw = []
+    observer.create_subscription(DiagnosticArray, "/perception_node/ood_alarm", raw.append, 10)
+    wait_until(lambda: observer.count_publishers("/perception_node/front/segmentation"), "the segmentation topic")
+
+    def seen() -> bool:
+        camera.send(camera.message(96, 128))
+        time.sleep(0.2)
+        return bool(masks and scores and raw)
+
+    wait_until(seen, "mask, score and alarm")
+    assert masks[-1].encoding == "mono8"
+    assert (masks[-1].height, masks[-1].width) == (96, 128)
+    assert masks[-1].header.frame_id == "lens"
+    assert decode_image(masks[-1]).max() < 10
+    values = values_of(raw[-1].status[0])
+    assert values["bundle_sha256"] == verify_bundle(tiny_bundle).bundle_id
+    assert values["camera"] == "front"
+    assert {"ood_score", "threshold", "state", "latency_ms", "detector", "score.larem", "score.mahalanobis"} <= set(values)
+    wait_until(lambda: len(health) >= 2, "diagnostics once a second")
+    assert {entry.name for entry in health[-1].status} == {"perception_node: monitor", "perception_node: front"}
+
+    start("supervisor_node", REMAP, cameras=["front"], alarm_timeout_s=5.0)
+
+    def stopped_by_ood() -> bool:
+        noise = camera.random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        camera.send(image_message(noise, camera.header(), "bgr8"))
+        time.sleep(0.1)
+        return any(heard.mode is FallbackMode.STOP and "out of distribution" in heard.reason for heard in observer.decisions())
+
+    wait_until(stopped_by_ood, "STOP because of white noise")
+    process.signal(signal.SIGKILL)
+    wait_until(lambda: "silent" in observer.decisions()[-1].reason, "STOP because perception was killed")
+    assert observer.stops()[-1].stop
+
+
+def spoil_size(message):
+    message.width = 0
+
+
+def spoil_step(message):
+    message.step = 10
+
+
+def spoil_short(message):
+    message.data = message.data[:-5]
+
+
+def spoil_long(message):
+    message.data = message.data + message.data[:7]
+
+
+def spoil_encoding(message):
+    message.encoding = "hologram8"
+
+
+def spoil_float(message):
+    message.encoding, message.step = "32FC1", 4 * message.width
+    message.data = np.full(message.height * message.width, np.nan, np.float32).tobytes()
+
+
+def spoil_stamp_zero(message):
+    message.header.stamp = ns_to_stamp(0)
+
+
+def spoil_stamp_back(message):
+    message.header.stamp = ns_to_stamp(500_000_000)
+
+
+def spoil_black(message):
+    message.data = bytes(len(message.data))
+
+
+def test_bad_images_are_not_ok_and_the_next_good_one_works(running):
+    """Every malformed image gets an alarm that says why and is not clear; the node lives and judges the next one."""
+    observer, camera, process = running()
+    spoiled = [
+        (spoil_size, "0x48"), (spoil_step, "step is 10"), (spoil_short, "bytes"), (spoil_long, "bytes"),
+        (spoil_encoding, "hologram8"), (spoil_float, "floats"), (spoil_stamp_zero, "stamp is 0"),
+        (spoil_stamp_back, "went back"), (spoil_black, "every pixel is 0"),
+    ]
+    for spoil, words in spoiled:
+        bad = camera.message()
+        spoil(bad)
+        heard = answer_to(observer, camera, bad)
+        assert heard.alarm.state is not AlarmState.CLEAR, spoil.__name__
+        assert heard.alarm.is_fault, spoil.__name__
+        assert words in heard.alarm.reason, f"{spoil.__name__}: {heard.alarm.reason}"
+        good = answer_to(observer, camera, camera.message())
+        assert not good.alarm.is_fault, f"after {spoil.__name__}: {good.alarm.reason}"
+        assert np.isfinite(good.alarm.score)
+    assert process.poll() is None
+
+
+def test_repeated_frames_and_a_new_resolution_are_not_ok(running):
+    """The same stamp, the same picture under a new stamp, and a change of size are each reported once they happen."""
+    observer, camera, _ = running()
+    message = camera.message()
+    assert not answer_to(observer, camera, message).alarm.is_fault
+    assert "repeated" in answer_to(observer, camera, message).alarm.reason
+    message.header = camera.header()
+    assert "frozen" in answer_to(observer, camera, message).alarm.reason
+    assert "size changed" in answer_to(observer, camera, camera.message(96, 128)).alarm.reason
+    assert not answer_to(observer, camera, camera.message(96, 128)).alarm.is_fault
+
+
+def test_big_endian_and_padded_images_are_read(running):
+    """A big-endian mono16 image and one with padded rows are judged, not refused."""
+    observer, camera, _ = running()
+    grey = camera.random.integers(0, 65536, (48, 64), dtype=np.uint16)
+    wide = Image(header=camera.header(), height=48, width=64, encoding="mono16", is_bigendian=1, step=128)
+    wide.data = grey.astype(">u2").tobytes()
+    assert not answer_to(observer, camera, wide).alarm.is_fault
+    padded = camera.message()
+    rows = np.frombuffer(padded.data, np.uint8).reshape(48, 192)
+    padded.step, padded.data = 200, np.pad(rows, ((0, 0), (0, 8))).tobytes()
+    assert not answer_to(observer, camera, padded).alarm.is_fault
+
+
+def test_corrupt_jpegs_are_not_ok(running):
+    """Empty, truncated and foreign data on the compressed topic are refused; a good JPEG then works."""
+    observer, camera, _ = running(CompressedImage, "image/compressed", transport="compressed")
+    for spoil, words in ((b"", "empty"), (None, "truncated"), (b"not a picture at all", "neither JPEG nor PNG")):
+        bad = jpeg(camera)
+        bad.data = bytes(bad.data)[: len(bad.data) // 2] if spoil is None else spoil
+        heard = answer_to(observer, camera, bad)
+        assert heard.alarm.is_fault
+        assert words in heard.alarm.reason
+        assert not answer_to(observer, camera, jpeg(camera)).alarm.is_fault
+
+
+def test_large_best_effort_images_arrive(running):
+    """1280x966 raw images, 3.7 MB, reach a best-effort subscriber: the shipped Fast DDS profile is in use."""
+    observer, camera, _ = running()
+    answer_to(observer, camera, camera.message(960, 1280))  # the change of size is reported first
+    for _ in range(5):
+        assert not answer_to(observer, camera, camera.message(960, 1280)).alarm.is_fault
+
+
+def test_a_silent_camera_is_reported(running):
+    """Without images the alarm is raised with the reason, again and again, not silent."""
+    observer, _, _ = running(image_timeout_s=0.5)
+    wait_until(lambda: sum("no image for" in heard.alarm.reason for heard in observer.alarms()) >= 3, "reports of silence")
+    silent = [heard.alarm for heard in observer.alarms() if "no image for" in heard.alarm.reason]
+    assert all(alarm.state is AlarmState.RAISED and alarm.is_fault for alarm in silent)
+
+
+def test_lifecycle_by_service(spin, start, tiny_bundle):
+    """Unconfigured: alarms say so. Configured and activated by service: frames are judged. Deactivated: alarms say so."""
+    observer = spin(MonitorObserver())
+    camera = Camera(observer)
+    start("perception_node", cameras=["front"], bundle_path=str(tiny_bundle), device="cpu")
+    client = observer.create_client(ChangeState, "/perception_node/change_state")
+    wait_until(client.service_is_ready, "the lifecycle service", 60)
+
+    def change(transition: int) -> bool:
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        wait_until(future.done, f"transition {transition}", 60)
+        return future.result().success
+
+    def last_reason() -> str:
+        return observer.alarms()[-1].alarm.reason if observer.alarms() else ""
+
+    wait_until(lambda: "not configured" in last_reason(), "an alarm that says not configured")
+    assert change(Transition.TRANSITION_CONFIGURE)
+    wait_until(lambda: "not active" in last_reason(), "an alarm that says not active")
+    assert change(Transition.TRANSITION_ACTIVATE)
+    wait_until(lambda: camera.publisher.get_subscription_count(), "the subscription")
+    first_answer(observer, camera, Image)
+    assert not answer_to(observer, camera, camera.message()).alarm.is_fault
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    wait_until(lambda: "not active" in last_reason(), "an alarm that says not active, after deactivation")
+    assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
+    assert change(Transition.TRANSITION_ACTIVATE)
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    assert change(Transition.TRANSITION_CLEANUP)
+    wait_until(lambda: "not configured" in last_reason(), "an alarm that says not configured, after clean-up")
+
+
+def test_a_damaged_bundle_is_not_ok_with_the_reason(spin, start, tiny_bundle, tmp_path):
+    """An altered bundle is refused at configure: the node lives, every alarm and /diagnostics say why."""
+    import shutil
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tiny_bundle, damaged)
+    data = bytearray((damaged / "network.safetensors").read_bytes())
+    data[-1] ^= 1
+    (damaged / "network.safetensors").write_bytes(bytes(data))
+    observer = spin(MonitorObserver())
+    health = []
+    observer.create_subscription(DiagnosticArray, "/diagnostics", health.append, 10)
+    start("perception_node", cameras=["front"], bundle_path=str(damaged))
+    client = observer.create_client(ChangeState, "/perception_node/change_state")
+    wait_until(client.service_is_ready, "the lifecycle service", 60)
+    future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+    wait_until(future.done, "the answer to configure", 60)
+    assert future.result().success is False
+    wait_until(lambda: observer.alarms() and "SHA-256" in observer.alarms()[-1].alarm.reason, "an alarm with the reason")
+    assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
+    wait_until(lambda: health and health[-1].status[0].level == DiagnosticStatus.ERROR, "ERROR on /diagnostics")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [({"overlay_alpha": 3.0}, "overlay_alpha must be a number"), ({"transport": "pigeon"}, "'pigeon'"),
+     ({"trigger_consecutive_frames": 0}, "trigger_consecutive_frames must be a whole number"),
+     ({"autostart": True, "bundle_path": "/nowhere"}, "no bundle folder"),
+     ({"autostart": True, "device": "cuda:99"}, "cuda:99")],
+)
+def test_settings_that_cannot_be_used_are_a_sentence(start, parameters, words):
+    """A parameter out of range, or a start that must fail, ends the node with exit code 2 and one sentence."""
+    process = start("perception_node", **parameters)
+    assert process.wait(60.0) == 2
+    assert words in process.output()
+    assert "Traceback" not in process.output()
