@@ -40,7 +40,8 @@ def latent_entropies(latents: ArrayLike, *, k: int | None = None, min_distance: 
         raise ValueError(f"k is {rank}; it must lie within [1, {count - 1}] for {count} samples.")
     if not min_distance > 0.0:
         raise ValueError(f"min_distance is {min_distance}; it must be larger than 0.")
-    ordered = np.sort(samples, axis=1)
+    finite = np.isfinite(samples).all(axis=1)
+    ordered = np.sort(np.where(finite[:, None, :], samples, 0.0), axis=1)
     # In one dimension the k nearest neighbours of a sorted sample and itself are k + 1 consecutive ones, so its
     # distance is the smallest, over the windows that hold it, of the larger gap to the window's ends.
     distance = np.full_like(ordered, np.inf)
@@ -52,5 +53,5 @@ def latent_entropies(latents: ArrayLike, *, k: int | None = None, min_distance: 
         np.minimum(part, reach, out=part)
     logs = np.log(2.0 * np.maximum(distance, min_distance)).mean(axis=1)
     result = digamma(count) - digamma(rank) + logs
-    result[~np.isfinite(samples).all(axis=1)] = np.nan
+    result[~finite] = np.nan
     return np.asarray(result, dtype=np.float64)

@@ -54,6 +54,7 @@ class Supervisor:
         self._advance(now_ns)
         if alarm.camera not in self.cameras:
             self._stranger = (alarm.camera, now_ns)
+            self._remember(*self._demand(now_ns))
             return
         last = self._heard.get(alarm.camera)
         if last is not None and alarm.stamp_ns != 0 and alarm.stamp_ns < last[0].stamp_ns:
@@ -62,8 +63,9 @@ class Supervisor:
                 Alarm(alarm.camera, alarm.stamp_ns, AlarmState.RAISED, alarm.score, alarm.threshold,
                       f"camera {alarm.camera}: the alarm's stamp went back by {(last[0].stamp_ns - alarm.stamp_ns) / 1e9:.3f} s",
                       is_fault=True), now_ns)
-            return
-        self._heard[alarm.camera] = (alarm, now_ns)
+        else:
+            self._heard[alarm.camera] = (alarm, now_ns)
+        self._remember(*self._demand(now_ns))
 
     def decide(self, now_ns: int) -> Decision:
         """Return the fallback that is due at ``now_ns``.
@@ -72,12 +74,9 @@ class Supervisor:
         """
         self._advance(now_ns)
         mode, reason = self._demand(now_ns)
-        if mode is FallbackMode.STOP and self._was_released:
-            self._latched = reason
-        if mode < FallbackMode.STOP:
-            self._was_released = True
-            if self.settings.stop_requires_reset and self._latched is not None:
-                mode, reason = FallbackMode.STOP, f"stopped until reset; the cause is over: {self._latched}"
+        self._remember(mode, reason)
+        if mode < FallbackMode.STOP and self.settings.stop_requires_reset and self._latched is not None:
+            mode, reason = FallbackMode.STOP, f"stopped until reset; the cause is over: {self._latched}"
         since = now_ns if self._decision is None or self._decision.mode is not mode else self._decision.since_ns
         self._decision = Decision(mode, reason, since)
         return self._decision
@@ -94,6 +93,13 @@ class Supervisor:
     def statuses(self, now_ns: int) -> list[CameraStatus]:
         """The demand of each configured camera, in the configured order."""
         return [self._status(camera, now_ns) for camera in self.cameras]
+
+    def _remember(self, mode: FallbackMode, reason: str) -> None:
+        """Keep the cause of a stop for the latch; the stop before the first release is no incident."""
+        if mode < FallbackMode.STOP:
+            self._was_released = True
+        elif self._was_released:
+            self._latched = reason
 
     def _advance(self, now_ns: int) -> None:
         if self._now_ns is not None and now_ns < self._now_ns:

@@ -1,0 +1,87 @@
+"""Alarm filter: hits and misses to states."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ls_ood_monitor.config import AlarmSettings
+from ls_ood_monitor.core.alarm import AlarmFilter
+from ls_ood_monitor.core.types import AlarmState
+
+
+def run(story: str, trigger: int = 3, release: int = 2) -> str:
+    """Feed g(ood), b(ad), f(ault), n(an) frames and return the states' first letters."""
+    alarm_filter = AlarmFilter(AlarmSettings(trigger, release), "front")
+    states = []
+    for index, kind in enumerate(story):
+        if kind == "f":
+            alarm = alarm_filter.fault(index, "broken")
+        else:
+            alarm = alarm_filter.update(index, {"g": 1.0, "b": 9.0, "n": float("nan")}[kind], 5.0)
+        states.append(alarm.state.value[0])
+    return "".join(states)
+
+
+@pytest.mark.parametrize(
+    ("story", "states"),
+    [
+        ("g", "C"), ("b", "P"), ("bbb", "PPR"), ("gbbg", "CPPC"), ("gbbbgg", "CPPRRC"), ("gbbbgbgg", "CPPRRRRC"),
+        ("gbgbgb", "CPCPCP"), ("fff", "PPR"), ("gnnn", "CPPR"), ("gbfn", "CPPR"), ("gbbbgfgg", "CPPRRRRC"),
+    ],
+)
+def test_states_follow_the_counts(story, states):
+    """Three bad frames in a row raise, two good ones clear, one good frame ends a pending alarm; faults count as bad."""
+    assert run(story) == states
+
+
+def test_a_trigger_of_one_raises_at_once():
+    """1 / 1 is immediate in both directions."""
+    assert run("gbg", 1, 1) == "CRC"
+
+
+@pytest.mark.parametrize(("score", "threshold"), [(np.nan, 5.0), (np.inf, 5.0), (-np.inf, 5.0), (1.0, np.nan), (1.0, np.inf)])
+def test_what_is_not_a_number_is_never_clear(score, threshold):
+    """Scores and thresholds that are not finite are faults, whatever the comparison would say."""
+    alarm = AlarmFilter(AlarmSettings(), "front").update(1, score, threshold)
+    assert alarm.state is not AlarmState.CLEAR
+    assert alarm.is_fault
+
+
+def test_a_score_equal_to_the_threshold_is_in_distribution():
+    """OoD is above the threshold, not at it: the calibrated quantile itself is a clean score."""
+    assert AlarmFilter(AlarmSettings(), "front").update(1, 5.0, 5.0).state is AlarmState.CLEAR
+
+
+def test_reasons_name_camera_and_values():
+    """The sentence names the camera, the score, the threshold and the count."""
+    reason = AlarmFilter(AlarmSettings(), "left").update(1, 9.0, 5.0).reason
+    assert "left" in reason
+    assert "9.00" in reason
+    assert "5.00" in reason
+    assert "1 of 3" in reason
+
+
+def test_random_stories_keep_the_rule():
+    """Against the rule written out: RAISED exactly between `trigger` bad in a row and `release` good in a row."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        story = "".join(random.choice(list("gb"), size=40))
+        trigger, release = (int(value) for value in random.integers(1, 5, 2))
+        raised, expected = False, []
+        for end in range(1, len(story) + 1):
+            past = story[:end]
+            if past.endswith("b" * trigger):
+                raised = True
+            elif raised and past.endswith("g" * release):
+                raised = False
+            expected.append("R" if raised else "C" if past[-1] == "g" else "P")
+        assert run(story, trigger, release) == "".join(expected)
+
+
+def test_reset_forgets():
+    """After a reset an earlier alarm is no longer held."""
+    alarm_filter = AlarmFilter(AlarmSettings(1, 5), "front")
+    alarm_filter.update(1, 9.0, 5.0)
+    alarm_filter.reset()
+    assert alarm_filter.update(2, 1.0, 5.0).state is AlarmState.CLEAR

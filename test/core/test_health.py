@@ -1,0 +1,62 @@
+"""Frame guard: what must not pass as a good frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ls_ood_monitor.core.health import FrameGuard
+from ls_ood_monitor.core.types import Frame
+
+
+def frame(stamp_ns: int, seed: int | None = None, size: tuple[int, int] = (48, 64)) -> Frame:
+    """A frame whose content follows its stamp, unless a seed is given."""
+    random = np.random.default_rng(stamp_ns if seed is None else seed)
+    return Frame(random.integers(0, 256, (*size, 3), dtype=np.uint8), stamp_ns, "front")
+
+
+@pytest.mark.parametrize(
+    ("story", "words"),
+    [
+        ([frame(5), frame(6)], None),
+        ([frame(0)], "stamp is 0"),
+        ([frame(5), frame(5, seed=1)], "repeated"),
+        ([frame(5), frame(3)], "went back"),
+        ([frame(5, seed=1), frame(6, seed=1)], "frozen"),
+        ([frame(5), frame(6, size=(96, 128))], "size changed from 64x48 to 128x96"),
+        ([Frame(np.zeros((48, 64, 3), np.uint8), 5, "front")], "every pixel is 0"),
+        ([Frame(np.full((48, 64, 3), 255, np.uint8), 5, "front")], "every pixel is 255"),
+    ],
+)
+def test_the_last_frame_of_a_story(story, words):
+    """Each way a frame can lie is named in its sentence."""
+    guard = FrameGuard("front")
+    for item in story[:-1]:
+        assert guard.check(item) is None
+    reason = guard.check(story[-1])
+    assert reason is None if words is None else words in reason
+
+
+@pytest.mark.parametrize("bad", [frame(0, seed=9), frame(3, seed=9), frame(5, seed=9), frame(6, size=(96, 128))])
+def test_the_next_good_frame_works(bad):
+    """One bad frame is reported once; a good one in its stream then passes."""
+    guard = FrameGuard("front")
+    assert guard.check(frame(5)) is None
+    assert guard.check(bad) is not None
+    assert guard.check(frame(7, size=bad.image.shape[:2])) is None
+
+
+def test_a_frozen_camera_is_reported_for_as_long_as_it_lasts():
+    """Every repetition is reported, and the first new picture passes."""
+    guard = FrameGuard("front")
+    assert guard.check(frame(1, seed=1)) is None
+    assert all("frozen" in guard.check(frame(stamp, seed=1)) for stamp in range(2, 10))
+    assert guard.check(frame(10)) is None
+
+
+def test_reset_forgets_the_past():
+    """After a reset an old stamp is a first stamp."""
+    guard = FrameGuard("front")
+    guard.check(frame(100))
+    guard.reset()
+    assert guard.check(frame(5)) is None

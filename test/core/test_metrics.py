@@ -1,0 +1,59 @@
+"""Metrics against scikit-learn, the reference's values and hand counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import jaccard_score
+
+from ls_ood_monitor.core.metrics import aupr, auroc, confusion_matrix, fpr_at_tpr, mean_iou, per_class_iou
+
+
+def test_reference_values():
+    """The reference's figures for 1000 Gaussian scores each; there InD is positive and larger, so signs turn."""
+    random = np.random.RandomState(1)
+    ind, ood = 0.5 + random.randn(1000), -0.5 + random.randn(1000)
+    assert auroc(-ind, -ood) == pytest.approx(0.7622030, abs=1e-7)
+    assert fpr_at_tpr(ood, ind) == pytest.approx(0.733, abs=1e-9)
+    assert aupr(ood, ind) == pytest.approx(0.7484173, abs=1e-7)
+
+
+def test_directions():
+    """Perfect separation is 1 and 0, the wrong way round 0 and 1; nothing is flipped."""
+    low, high = np.zeros(50), np.ones(50)
+    assert (auroc(low, high), fpr_at_tpr(low, high)) == (1.0, 0.0)
+    assert (auroc(high, low), fpr_at_tpr(high, low)) == (0.0, 1.0)
+
+
+def test_auroc_is_the_probability_of_order():
+    """Counted over all pairs, ties as a half."""
+    random = np.random.default_rng(0)
+    ind, ood = random.integers(0, 9, 40).astype(float), random.integers(3, 12, 30).astype(float)
+    pairs = (ood[:, None] > ind).mean() + 0.5 * (ood[:, None] == ind).mean()
+    assert auroc(ind, ood) == pytest.approx(pairs, abs=1e-12)
+
+
+def test_both_kinds_are_needed():
+    """An empty side is refused."""
+    with pytest.raises(ValueError, match="both kinds"):
+        auroc([], [1.0])
+
+
+def test_confusion_and_iou_equal_scikit_learn():
+    """Counts, per-class IoU and their mean equal sklearn's; ignored labels count nowhere."""
+    random = np.random.default_rng(1)
+    labels, predicted = random.integers(0, 5, (20, 30)), random.integers(0, 5, (20, 30))
+    matrix = confusion_matrix(predicted, labels, 5)
+    np.testing.assert_array_equal(matrix, sklearn_confusion(labels.ravel(), predicted.ravel()))
+    np.testing.assert_allclose(per_class_iou(matrix), jaccard_score(labels.ravel(), predicted.ravel(), average=None))
+    assert mean_iou(matrix) == pytest.approx(jaccard_score(labels.ravel(), predicted.ravel(), average="macro"))
+    labels[0] = 255
+    assert confusion_matrix(predicted, labels, 5).sum() == 19 * 30
+
+
+def test_absent_classes_are_left_out_of_the_mean():
+    """A class in neither labels nor predictions is NaN, not zero."""
+    matrix = confusion_matrix([0, 0, 1], [0, 0, 1], 4)
+    assert np.isnan(per_class_iou(matrix)[2:]).all()
+    assert mean_iou(matrix) == 1.0

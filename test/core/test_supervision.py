@@ -1,0 +1,192 @@
+"""Supervisor: the worst camera wins, and whatever is missing or contradictory means STOP."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ls_ood_monitor.config import SupervisorSettings
+from ls_ood_monitor.core.supervision import Supervisor
+from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
+
+SECOND = 1_000_000_000
+NOMINAL, SLOW, STOP = FallbackMode.NOMINAL, FallbackMode.SLOW, FallbackMode.STOP
+
+
+def alarm(camera: str, state: AlarmState = AlarmState.CLEAR, stamp: int = 1, **changes) -> Alarm:
+    """A consistent alarm, unless changed."""
+    score = 1.0 if state is AlarmState.CLEAR else 9.0
+    return Alarm(**{"camera": camera, "stamp_ns": stamp, "state": state, "score": score, "threshold": 5.0,
+                    "reason": f"camera {camera}: {state.value}", "is_fault": False, **changes})
+
+
+def make(*cameras: str, **settings) -> Supervisor:
+    """A supervisor of these cameras."""
+    return Supervisor(SupervisorSettings(**settings), cameras)
+
+
+def test_never_heard_is_stop():
+    """Before the first message of every camera the command is STOP, however long."""
+    supervisor = make("front", "left")
+    assert supervisor.decide(0).mode is STOP
+    supervisor.observe(alarm("front"), SECOND)
+    decision = supervisor.decide(SECOND)
+    assert decision.mode is STOP
+    assert "left" in decision.reason
+    supervisor.observe(alarm("left"), SECOND)
+    assert supervisor.decide(SECOND).mode is NOMINAL
+
+
+@pytest.mark.parametrize(
+    ("front", "left", "mode"),
+    [(AlarmState.CLEAR, AlarmState.CLEAR, NOMINAL), (AlarmState.CLEAR, AlarmState.PENDING, SLOW),
+     (AlarmState.PENDING, AlarmState.CLEAR, SLOW), (AlarmState.RAISED, AlarmState.CLEAR, STOP),
+     (AlarmState.PENDING, AlarmState.RAISED, STOP), (AlarmState.RAISED, AlarmState.RAISED, STOP)],
+)
+def test_the_worst_camera_wins(front, left, mode):
+    """NOMINAL < SLOW < STOP over all cameras."""
+    supervisor = make("front", "left")
+    supervisor.observe(alarm("front", front), 0)
+    supervisor.observe(alarm("left", left), 0)
+    assert supervisor.decide(0).mode is mode
+
+
+def test_slow_on_pending_can_be_turned_off():
+    """Then a pending alarm lets the vehicle go on."""
+    supervisor = make("front", slow_on_pending=False)
+    supervisor.observe(alarm("front", AlarmState.PENDING), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+
+
+def test_silence_is_stop_and_fresh_alarms_end_it():
+    """At the limit still fine, beyond it STOP naming camera and age; the next alarm ends it."""
+    supervisor = make("front", alarm_timeout_s=0.5)
+    supervisor.observe(alarm("front", stamp=1), 0)
+    assert supervisor.decide(SECOND // 2).mode is NOMINAL
+    decision = supervisor.decide(SECOND // 2 + 1_000_000)
+    assert decision.mode is STOP
+    assert "camera front: silent for 0.50 s" in decision.reason
+    supervisor.observe(alarm("front", stamp=2), SECOND)
+    assert supervisor.decide(SECOND).mode is NOMINAL
+
+
+def test_a_clock_that_runs_back_returns_to_the_start():
+    """A looped recording is STOP until every camera is heard again, for that reason."""
+    supervisor = make("front")
+    supervisor.observe(alarm("front"), 10 * SECOND)
+    assert supervisor.decide(10 * SECOND).mode is NOMINAL
+    decision = supervisor.decide(5 * SECOND)
+    assert decision.mode is STOP
+    assert "ran back" in decision.reason
+    supervisor.observe(alarm("front"), 5 * SECOND)
+    assert supervisor.decide(5 * SECOND).mode is NOMINAL
+
+
+def test_an_alarm_older_than_the_last_is_not_trusted():
+    """A stamp that goes back is STOP until the next newer one."""
+    supervisor = make("front")
+    supervisor.observe(alarm("front", stamp=100), 0)
+    supervisor.observe(alarm("front", stamp=50), 1)
+    assert supervisor.decide(2).mode is STOP
+    supervisor.observe(alarm("front", stamp=60), 3)
+    assert supervisor.decide(4).mode is NOMINAL
+
+
+def test_an_unknown_camera_is_stop_while_it_is_heard():
+    """A camera nobody configured means that somebody is wrong; the reason names it."""
+    supervisor = make("front", alarm_timeout_s=0.5)
+    supervisor.observe(alarm("front"), 0)
+    supervisor.observe(alarm("periscope"), 0)
+    assert "periscope" in supervisor.decide(1).reason
+    assert supervisor.decide(1).mode is STOP
+    supervisor.observe(alarm("front", stamp=2), SECOND)
+    assert supervisor.decide(SECOND).mode is NOMINAL
+
+
+@pytest.mark.parametrize("changes", [{"score": np.nan}, {"threshold": np.nan}, {"score": np.inf}, {"is_fault": True}])
+def test_a_clear_alarm_that_contradicts_itself_is_stop(changes):
+    """CLEAR without a finite comparison, or CLEAR and a fault at once, is not trusted."""
+    supervisor = make("front")
+    supervisor.observe(alarm("front", **changes), 0)
+    assert supervisor.decide(0).mode is STOP
+
+
+def test_no_camera_is_stop():
+    """Nothing to watch is nothing to trust."""
+    assert make().decide(0).mode is STOP
+
+
+def test_since_tells_when_the_mode_began():
+    """It stays over decisions of one mode and moves with the mode."""
+    supervisor = make("front")
+    assert supervisor.decide(5).since_ns == 5
+    assert supervisor.decide(9).since_ns == 5
+    supervisor.observe(alarm("front"), 11)
+    assert supervisor.decide(12).since_ns == 12
+
+
+def test_latched_stop():
+    """STOP outlives its cause until reset; reset is refused while the cause lasts; the start itself does not latch."""
+    supervisor = make("front", stop_requires_reset=True)
+    assert supervisor.decide(0).mode is STOP
+    supervisor.observe(alarm("front", stamp=1), 1)
+    assert supervisor.decide(1).mode is NOMINAL
+    supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 2)
+    assert supervisor.decide(2).mode is STOP
+    done, why = supervisor.reset(3)
+    assert not done
+    assert "persists" in why
+    supervisor.observe(alarm("front", stamp=4), 4)
+    held = supervisor.decide(4)
+    assert held.mode is STOP
+    assert "until reset" in held.reason
+    assert supervisor.reset(5)[0]
+    assert supervisor.decide(5).mode is NOMINAL
+
+
+def test_a_stop_between_two_decisions_is_latched_too():
+    """The latch does not depend on how often somebody asks."""
+    supervisor = make("front", stop_requires_reset=True)
+    supervisor.observe(alarm("front", stamp=1), 1)
+    supervisor.decide(1)
+    supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 2)
+    supervisor.observe(alarm("front", stamp=3), 3)
+    assert supervisor.decide(3).mode is STOP
+
+
+def test_statuses_name_every_camera():
+    """One entry a camera in the configured order, age None when never heard."""
+    supervisor = make("front", "left")
+    supervisor.observe(alarm("left"), 0)
+    front, left = supervisor.statuses(SECOND // 4)
+    assert (front.camera, front.age_s, front.mode) == ("front", None, STOP)
+    assert (left.camera, left.age_s, left.mode) == ("left", 0.25, NOMINAL)
+
+
+def test_random_stories_are_never_nominal_without_fresh_clear_cameras():
+    """Over thousands of random steps NOMINAL implies that every camera's last alarm is fresh, finite and CLEAR."""
+    random = np.random.default_rng(0)
+    cameras = ("front", "left", "rear")
+    for _ in range(60):
+        supervisor, now, stamp = make(*cameras, alarm_timeout_s=0.5), 0, 0
+        last: dict[str, tuple[Alarm, int]] = {}
+        nominal = 0
+        for _ in range(200):
+            now += int(random.integers(0, SECOND // 8))
+            camera = str(random.choice([*cameras, "ghost"], p=[0.33, 0.33, 0.33, 0.01]))
+            state = AlarmState(str(random.choice(["CLEAR", "PENDING", "RAISED"], p=[0.9, 0.06, 0.04])))
+            stamp += 1
+            message = alarm(camera, state, stamp)
+            if random.random() < 0.02:
+                message = alarm(camera, state, stamp, score=np.nan)
+            supervisor.observe(message, now)
+            last[camera] = (message, now)
+            decision = supervisor.decide(now)
+            if decision.mode is NOMINAL:
+                nominal += 1
+                for name in cameras:
+                    heard, at = last[name]
+                    assert now - at <= SECOND // 2
+                    assert heard.state is AlarmState.CLEAR
+                    assert np.isfinite(heard.score)
+        assert nominal > 0

@@ -1,0 +1,99 @@
+"""Thresholds: exact ranks, held-out blocks, and refusal of what the data cannot support."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from ls_ood_monitor.core.detectors import MahalanobisDetector
+from ls_ood_monitor.core.threshold import (
+    Threshold, leave_one_block_out_scores, quantile_threshold, time_blocks, wilson_interval,
+)
+from ls_ood_monitor.errors import CalibrationError
+
+
+@pytest.mark.parametrize(("n", "rate", "rank"), [(99, 0.01, 99), (199, 0.01, 198), (999, 0.001, 999), (9, 0.1, 9), (19, 0.1, 18)])
+def test_rank_is_that_of_split_conformal_prediction(n, rate, rank):
+    """The ceil((n + 1)(1 - a))-th smallest score, exactly, at the edges where rounding could slip."""
+    scores = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
+    threshold = quantile_threshold(scores, rate)
+    assert (threshold.rank, threshold.value, threshold.n) == (rank, float(rank), n)
+
+
+def test_the_promised_rate_holds_on_the_mean():
+    """Over many calibrations the share of fresh clean scores above the threshold averages at most the target."""
+    random = np.random.default_rng(0)
+    rates = [(random.normal(size=2000) > quantile_threshold(random.normal(size=99), 0.05).value).mean() for _ in range(400)]
+    assert np.mean(rates) == pytest.approx(0.05, abs=0.006)
+
+
+def test_too_few_scores_are_refused_or_noted():
+    """98 frames cannot promise 1 %; with allow_small the largest is taken and the provenance says so."""
+    scores = np.arange(98.0)
+    with pytest.raises(CalibrationError, match="at least 99 are needed"):
+        quantile_threshold(scores, 0.01)
+    threshold = quantile_threshold(scores, 0.01, allow_small=True)
+    assert threshold.value == 97.0
+    assert "98 clean frames" in threshold.warning
+
+
+@pytest.mark.parametrize(("scores", "rate", "words"), [([1.0], 0.0, "within"), ([1.0], 1.0, "within"), ([], 0.5, "not finite"),
+                                                       ([1.0, np.nan], 0.5, "1 of 2")])
+def test_impossible_calibrations_are_refused(scores, rate, words):
+    """Targets outside (0, 1) and scores that are no numbers are refused."""
+    with pytest.raises(CalibrationError, match=words):
+        quantile_threshold(scores, rate)
+
+
+def test_threshold_round_trip():
+    """What goes into a manifest comes back."""
+    threshold = quantile_threshold(np.arange(200.0), 0.05, blocks=7)
+    assert Threshold.from_dict(threshold.to_dict()) == threshold
+    with pytest.raises(ValueError, match="finite"):
+        Threshold.from_dict({**threshold.to_dict(), "value": float("nan")})
+
+
+def test_each_block_is_scored_without_itself():
+    """Leave-one-block-out by hand: fit on the others, score the one."""
+    random = np.random.default_rng(1)
+    rows, blocks = random.normal(size=(60, 3)), np.repeat([5, 2, 9], 20)
+    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks)
+    for block in (2, 5, 9):
+        expected = MahalanobisDetector().fit(rows[blocks != block]).score(rows[blocks == block])
+        np.testing.assert_allclose(scores[blocks == block], expected)
+
+
+def test_blocks_matter_on_drifting_data():
+    """Where blocks differ, held-out blocks score higher than held-out single frames would: the honest threshold is higher."""
+    random = np.random.default_rng(2)
+    blocks = np.repeat(np.arange(6), 30)
+    rows = random.normal(size=(180, 4)) + 3.0 * random.normal(size=(6, 4))[blocks]
+    by_block = leave_one_block_out_scores(MahalanobisDetector, rows, blocks)
+    by_frame = leave_one_block_out_scores(MahalanobisDetector, rows, np.arange(180))
+    assert np.median(by_block) > 1.5 * np.median(by_frame)
+
+
+def test_one_block_cannot_be_held_out():
+    """A recording shorter than two blocks is refused."""
+    with pytest.raises(CalibrationError, match="at least 2"):
+        leave_one_block_out_scores(MahalanobisDetector, np.zeros((5, 2)), np.zeros(5))
+    with pytest.raises(CalibrationError, match="one id a row"):
+        leave_one_block_out_scores(MahalanobisDetector, np.zeros((5, 2)), np.zeros(4))
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (3, 200), (57, 111)])
+def test_wilson_interval_equals_scipy(hits, trials):
+    """The interval is scipy's, at the edges too."""
+    low, high = wilson_interval(hits, trials)
+    expected = binomtest(hits, trials).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_time_blocks_count_from_each_groups_start():
+    """Ten-second blocks of two drives: boundaries are relative to each drive, ids never shared."""
+    stamps = np.array([100.0, 109.9, 110.0, 125.0, 500.0, 509.0, 511.0]) * 1e9
+    ids = time_blocks(stamps.astype(np.int64), ["a"] * 4 + ["b"] * 3, 10.0)
+    assert ids.tolist() == [0, 0, 1, 2, 3, 3, 4]
+    with pytest.raises(CalibrationError, match="larger than 0"):
+        time_blocks([1], ["a"], 0.0)

@@ -1,0 +1,46 @@
+"""Settings: ranges, choices and unknown names."""
+
+from __future__ import annotations
+
+import pytest
+
+from ls_ood_monitor.config import (
+    AlarmSettings, PerceptionNodeSettings, SupervisorNodeSettings, SupervisorSettings, check_camera_names, from_mapping,
+)
+from ls_ood_monitor.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "words"),
+    [
+        (AlarmSettings, {"trigger_consecutive_frames": 0}, r"trigger_consecutive_frames is 0; .* \[1, 1000\] frames"),
+        (SupervisorSettings, {"alarm_timeout_s": float("nan")}, "alarm_timeout_s is nan"),
+        (SupervisorSettings, {"alarm_timeout_s": "soon"}, "alarm_timeout_s is 'soon'"),
+        (SupervisorSettings, {"alarm_timeout_s": True}, "alarm_timeout_s is True"),
+        (SupervisorNodeSettings, {"publish_rate_hz": 1.0}, r"\[10.0, 200.0\] Hz"),
+        (PerceptionNodeSettings, {"transport": "pigeon"}, "'raw', 'compressed'"),
+        (PerceptionNodeSettings, {"cameras": ()}, "cameras is empty"),
+        (AlarmSettings, {"trigger_frames": 3}, "no setting trigger_frames; known: release_consecutive_frames"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(cls, values, words):
+    """Name, rule, value and unit stand in the sentence."""
+    with pytest.raises(ConfigError, match=words):
+        from_mapping(cls, values)
+
+
+@pytest.mark.parametrize("names", [["front left"], ["1st"], ["front", "front"], [""], ["a/b"]])
+def test_camera_names_must_fit_a_topic(names):
+    """Names that ROS cannot put into a topic, or doubles, are refused."""
+    with pytest.raises(ConfigError, match=r"camera"):
+        check_camera_names(names)
+
+
+def test_every_setting_is_described():
+    """Each field has a description for ROS, and numbers have a range."""
+    for cls in (AlarmSettings, SupervisorSettings, PerceptionNodeSettings, SupervisorNodeSettings):
+        for name, spec in cls.__dataclass_fields__.items():
+            assert spec.metadata["description"], name
+            if isinstance(spec.default, (int, float)) and not isinstance(spec.default, bool):
+                assert spec.metadata["low"] is not None, name
+                assert spec.metadata["high"] is not None, name
