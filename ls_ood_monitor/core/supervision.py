@@ -52,12 +52,11 @@ class Supervisor:
     def observe(self, alarm: Alarm, now_ns: int) -> None:
         """Take in one alarm, received at ``now_ns`` in the caller's clock."""
         self._advance(now_ns)
+        self._remember(*self._demand(now_ns))  # a silence that this alarm ends was a cause, too
+        last = self._heard.get(alarm.camera)
         if alarm.camera not in self.cameras:
             self._stranger = (alarm.camera, now_ns)
-            self._remember(*self._demand(now_ns))
-            return
-        last = self._heard.get(alarm.camera)
-        if last is not None and alarm.stamp_ns != 0 and alarm.stamp_ns < last[0].stamp_ns:
+        elif last is not None and alarm.stamp_ns != 0 and alarm.stamp_ns < last[0].stamp_ns:
             # The frame is older than one already judged: it says nothing about now.
             self._heard[alarm.camera] = (
                 Alarm(alarm.camera, alarm.stamp_ns, AlarmState.RAISED, alarm.score, alarm.threshold,

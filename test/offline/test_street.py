@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+
 from ls_ood_monitor.core.classes import CLASS_NAMES
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.offline.street import CAMERAS, Drive
 from ls_ood_monitor.offline.street.camera import MAX_ANGLE, MOUNTS, project, radius, rays, rotation
 from ls_ood_monitor.offline.street.world import Thing, World
-from scipy.optimize import brentq
 
 VOID, ROAD, LANEMARKS, CURB, PERSON, VEHICLES, SIGN = (
     CLASS_NAMES.index(n) for n in ("void", "road", "lanemarks", "curb", "person", "vehicles", "traffic_sign")
@@ -202,13 +203,22 @@ def test_nearer_things_cover_longer_ones_behind(monkeypatch: pytest.MonkeyPatch)
     drive = Drive(5)
     y = float(_camera_position("left", drive.description)[1])
     bus = Thing("bus", 0.0, y + 5.0, 0.0, GREY, x=4.0)
-    person = Thing("walk0", 0.0, y + 3.0, 0.0, GREY, x=7.0)
+    person = Thing("walk0", 0.0, y + 3.0, 0.0, GREY, x=6.0)
     for things in ((bus, person), (person, bus)):
         _empty(monkeypatch, *things)
         _, labels = drive.render("left", 1.0)
         assert (labels == PERSON).sum() > 150
     _empty(monkeypatch, bus, Thing("walk0", 0.0, y + 7.5, 0.0, GREY, x=4.0))
     assert not (drive.render("left", 1.0)[1] == PERSON).any()
+
+
+def test_a_flank_across_the_optical_axis_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outline that runs round the optical axis in front of the camera fills the picture's centre."""
+    drive = Drive(5)
+    y = float(_camera_position("left", drive.description)[1])
+    _empty(monkeypatch, Thing("bus", 0.0, y + 2.2, 0.0, GREY, x=3.0))
+    _, labels = drive.render("left", 1.0)
+    assert labels[240, 320] == VEHICLES
 
 
 def test_equal_seeds_give_equal_frames_in_any_order() -> None:
@@ -223,9 +233,9 @@ def test_equal_seeds_give_equal_frames_in_any_order() -> None:
 
 def test_rendering_leaves_the_global_generator_alone() -> None:
     """No frame draws from numpy's global random state."""
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     Drive(4).render("front", 1.0, 96, 64)
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
 
 
 def test_drives_differ_and_frames_of_a_drive_share_its_values() -> None:

@@ -49,7 +49,7 @@ def radius(theta: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 @lru_cache(maxsize=1)
-def _inverse_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _inverse_table() -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     theta = np.linspace(0.0, 2.6, 8193)
     return radius(theta), theta
 

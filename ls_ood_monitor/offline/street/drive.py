@@ -16,7 +16,7 @@ from . import textures
 from .backdrop import LANEMARKS, ROAD, View, view
 from .camera import CAMERAS, MAX_ANGLE, project
 from .light import sun_direction
-from .plan import Plan, draw_plan
+from .plan import draw_plan
 from .scene import fixed_point, outlines, visible_things
 from .world import Thing, World
 
@@ -108,7 +108,7 @@ class Drive:
         upper = canvas[: sight.bottom]
         upper += cover * (sight.facade_haze - upper)
         upper += cv2.multiply(np.ascontiguousarray(wall[..., :3]), sight.facade_gain, dtype=cv2.CV_32F)
-        return cv2.add(canvas, 0.0, dtype=cv2.CV_8U)
+        return _bytes(canvas)
 
     def _paint_dashes(self, canvas: NDArray[np.float32], labels: Labels, sight: View, ego_x: float) -> None:
         plan = self._plan
@@ -158,13 +158,14 @@ class Drive:
                 continue
             a, b = thing.half_extent
             tall = min(_HEIGHTS.get(thing.name, 1.5), 2.2)
-            foot = np.array([[-a, -b], [a, -b], [a, b], [-a, b]], np.float32) + (thing.x, thing.y)
+            place = np.array([thing.x, thing.y])
+            foot = np.array([[-a, -b], [a, -b], [a, b], [-a, b]], np.float32) + place
             lift = np.array([0, 0, plan.ground_height(thing.y)], np.float32)
             contact.append(_ring(foot.astype(np.float32)) + lift)
             if plan.sun_strength > 0.2:
-                slim = (foot - (thing.x, thing.y)) * (1.0, 0.9 if a > 1.2 else 0.6) + (thing.x, thing.y)
+                slim = (foot - place) * (1.0, 0.9 if a > 1.2 else 0.6) + place
                 both = np.concatenate([slim, slim + slope * tall]).astype(np.float32)
-                cast.append(_ring(cv2.convexHull(both)[:, 0]) + lift)
+                cast.append(_ring(np.asarray(cv2.convexHull(both)[:, 0], np.float32)) + lift)
         mask = np.full((height, width, 3), 255, np.uint8)
         deep = 255 * (1 - 0.5 * plan.sun_strength)
         for points in _on_picture(cast, sight, width, height):
@@ -181,9 +182,8 @@ class Drive:
         """Lens blur, fall-off, own car, exposure, white balance, sensor noise and tone curve."""
         plan = self._plan
         height, width = image.shape[:2]
-        image = cv2.GaussianBlur(image, (0, 0), max(plan.blur * width / 640, 0.3))
-        light = cv2.multiply(image, sight.gain, dtype=cv2.CV_32F)
-        light += sight.add
+        soft = cv2.GaussianBlur(image, (0, 0), max(plan.blur * width / 640, 0.3))
+        light = np.asarray(cv2.multiply(soft, sight.gain, dtype=cv2.CV_32F), np.float32) + sight.add
         rng = np.random.default_rng([0x94, plan.seed, CAMERAS.index(camera), round(t_s * 1e6)])
         pool = textures.sensor_noise()
         if height + 1 > pool.shape[0] or width + 1 > pool.shape[1]:
@@ -191,10 +191,15 @@ class Drive:
         row, col = int(rng.integers(pool.shape[0] - height)), int(rng.integers(pool.shape[1] - width))
         noise = pool[row : row + height, col : col + width]
         noisy = cv2.scaleAdd(noise.astype(np.float32), plan.noise / 64.0, light)
-        return cv2.LUT(cv2.add(noisy, 0.0, dtype=cv2.CV_8U), self._tone)
+        return np.asarray(cv2.LUT(_bytes(noisy), self._tone), np.uint8)
 
 
 _HEIGHTS = {"sedan": 1.3, "hatch": 1.4, "suv": 1.6, "van": 2.0, "bus": 2.2, "bicycle": 0.9, "motorcycle": 1.0}
+
+
+def _bytes(light: NDArray[np.integer | np.floating]) -> Image:
+    """Round and saturate."""
+    return np.asarray(cv2.add(light, np.zeros(4), dtype=cv2.CV_8U), np.uint8)
 
 
 def _strip(x0: float, x1: float, y0: float, y1: float) -> NDArray[np.float32]:

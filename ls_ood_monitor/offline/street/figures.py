@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .models import BICYCLE, MOTORCYCLE, PERSON, RIDER, Model
 
+
 # Palette slots of a person: 0 skin, 1 jacket, 2 trousers, 3 hair or helmet, 4 shoes.
 def pedestrian(phase: int) -> Model:
     swing = (0.26, 0.08, -0.26, -0.08)[phase]

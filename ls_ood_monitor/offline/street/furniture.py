@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .models import SIGN, VOID, Model
+from .models import SIGN, VOID, Model, Point
+
 
 # Sign slots: 0 pole, 1 plate, 2 inner plate, 3 symbol.
 def sign(kind: str) -> Model:
@@ -32,7 +33,7 @@ def sign(kind: str) -> Model:
     return model
 
 
-def _plate(u: float, z: float, facing: str) -> tuple[float, float, float]:
+def _plate(u: float, z: float, facing: str) -> Point:
     return (0.0, u, z) if facing == "x" else (u, 0.0, z)
 
 

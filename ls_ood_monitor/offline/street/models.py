@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...core.classes import CLASS_NAMES
 
 Floats = NDArray[np.float32]
+Point = tuple[float, float, float]
 VOID, PERSON, RIDER, VEHICLE, BICYCLE, MOTORCYCLE, SIGN = (
     CLASS_NAMES.index(n) for n in ("void", "person", "rider", "vehicles", "bicycle", "motorcycle", "traffic_sign")
 )
@@ -36,9 +37,7 @@ class Model:
     capsules: list[tuple[float, ...]] = field(default_factory=list)  # x0 y0 z0 x1 y1 z1 radius
     capsule_tags: list[tuple[int, int, int]] = field(default_factory=list)  # class, slot, layer
 
-    def polygon(
-        self, points: list[tuple[float, float, float]], cls: int, slot: int, layer: int = 0, both: bool = False
-    ) -> None:
+    def polygon(self, points: list[Point], cls: int, slot: int, layer: int = 0, both: bool = False) -> None:
         """Add a flat polygon whose corners run counter-clockwise seen from outside; ``both`` shows its back too."""
         pieces = []
         corners = np.array(points, dtype=np.float32)
@@ -48,7 +47,7 @@ class Model:
         self.polygons.append(np.concatenate(pieces))
         self.polygon_tags.append((cls, slot, layer, both))
 
-    def box(self, centre: tuple[float, float, float], size: tuple[float, float, float], cls: int, slot: int) -> None:
+    def box(self, centre: Point, size: Point, cls: int, slot: int) -> None:
         """Add the five upper faces of an upright box."""
         (cx, cy, cz), (a, b, c) = centre, (size[0] / 2, size[1] / 2, size[2] / 2)
         x0, x1, y0, y1, z0, z1 = cx - a, cx + a, cy - b, cy + b, cz - c, cz + c
@@ -58,9 +57,7 @@ class Model:
         self.polygon([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)], cls, slot)
         self.polygon([(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)], cls, slot)
 
-    def disc(
-        self, centre: tuple[float, float, float], r: float, cls: int, slot: int, layer: int, facing: str, sides: int = 14
-    ) -> None:
+    def disc(self, centre: Point, r: float, cls: int, slot: int, layer: int, facing: str, sides: int = 14) -> None:
         """Add a regular polygon facing +y, -y, x (both ways) or y (both ways)."""
         turn = np.linspace(0, 2 * np.pi, sides, endpoint=False) + np.pi / sides
         if facing == "-y":
@@ -72,9 +69,7 @@ class Model:
             points = [(x - r * np.cos(a), y, z + r * np.sin(a)) for a in turn]
         self.polygon(points, cls, slot, layer, both=facing in "xy")
 
-    def capsule(
-        self, a: tuple[float, float, float], b: tuple[float, float, float], r: float, cls: int, slot: int, layer: int = 0
-    ) -> None:
+    def capsule(self, a: Point, b: Point, r: float, cls: int, slot: int, layer: int = 0) -> None:
         """Add a rounded bar from joint ``a`` to joint ``b``."""
         self.capsules.append((*a, *b, r))
         self.capsule_tags.append((cls, slot, layer))
@@ -84,7 +79,7 @@ class Model:
 class Shape:
     """A model as arrays: vertices (V, 3), polygon starts (P,), normals and centres (P, 3), tags; capsules (K, 7)."""
 
-    extent: tuple[float, float, float]
+    extent: Point
     vertices: Floats
     sizes: NDArray[np.int64]
     normals: Floats

@@ -12,9 +12,7 @@ Floats = NDArray[np.float32]
 _EGO_BOX = ((-2.17, 2.17), (-0.93, 0.93), (0.22, 1.0))  # m; what the cameras see of the own car
 
 
-def optics(
-    plan: Plan, d: Floats, theta: Floats, position: Floats
-) -> tuple[Floats, Floats, NDArray[np.uint8]]:
+def optics(plan: Plan, d: Floats, theta: Floats, position: Floats) -> tuple[Floats, Floats, NDArray[np.uint8]]:
     """Last gain (H, W, 3), what the own car adds (H, W, 3), and the mask of the street (H, W)."""
     origin = np.array([position[0], position[1] - plan.ego_y, position[2]])
     near, far = np.full(theta.shape, -np.inf), np.full(theta.shape, np.inf)

@@ -15,6 +15,7 @@ _BODIES = ((225, 226, 226), (36, 34, 33), (150, 150, 148), (92, 90, 88), (52, 38
 _CLOTHES = ((60, 45, 40), (150, 90, 50), (60, 60, 170), (70, 140, 70), (190, 190, 190), (60, 170, 200), (110, 60, 120),
             (35, 35, 38), (100, 120, 150), (40, 90, 190))  # fmt: skip
 _SKINS = ((140, 170, 215), (105, 140, 190), (70, 95, 140), (50, 65, 95))
+_HAIR = ((30, 35, 45), (40, 60, 100), (120, 120, 125), (60, 130, 170))
 _BINS = ((60, 90, 60), (70, 70, 70), (110, 80, 40))
 _POLE = (125, 127, 128)
 _SIGNS = (
@@ -40,16 +41,19 @@ def _pick(rng: np.random.Generator, table: tuple[tuple[int, int, int], ...]) -> 
 
 
 def vehicle_palette(rng: np.random.Generator) -> Palette:
+    """Slots as listed in ``vehicles``."""
     return _palette(_pick(rng, _BODIES), (74, 62, 52), (24, 24, 25), (135, 135, 135), (40, 30, 190), (225, 235, 235),
                     (38, 38, 38), (220, 222, 222))  # fmt: skip
 
 
 def person_palette(rng: np.random.Generator) -> Palette:
+    """Slots as listed in ``figures``."""
     return _palette(_pick(rng, _SKINS), _pick(rng, _CLOTHES), _pick(rng, _CLOTHES),
-                    _pick(rng, ((30, 35, 45), (40, 60, 100), (120, 120, 125), (60, 130, 170))), (35, 35, 38))  # fmt: skip
+                    _pick(rng, _HAIR), (35, 35, 38))  # fmt: skip
 
 
 def machine_palette(rng: np.random.Generator, kind: str) -> Palette:
+    """A bicycle or motorcycle and the person who may ride it; slots as listed in ``figures``."""
     palette = person_palette(rng)
     palette[1] = _pick(rng, ((60, 220, 190), (40, 130, 235), (60, 60, 190), (180, 120, 50), (70, 170, 60)))
     palette[3] = _pick(rng, ((235, 235, 235), (40, 40, 200), (200, 130, 40), (50, 200, 220)))

@@ -16,6 +16,7 @@ from .plan import Plan
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Pixels = NDArray[np.integer | np.floating]
 
 GROUND_SCALE = 20.0  # texels per metre
 GROUND_WIDTH = 1024
@@ -42,7 +43,7 @@ def facade_row(side: NDArray[np.integer], level: NDArray[np.integer], z: Floats)
     return (tile * (FACADE_ROWS + 2 * _PAD) + _PAD + row).astype(np.float32)
 
 
-def _wrap_blur(image: NDArray[np.generic], sigma_x: float, sigma_y: float, wrap_rows: bool) -> NDArray[np.generic]:
+def _wrap_blur(image: Pixels, sigma_x: float, sigma_y: float, wrap_rows: bool) -> Pixels:
     pad = int(3 * sigma_x + 2)
     image = cv2.copyMakeBorder(image, 0, 0, pad, pad, cv2.BORDER_WRAP)
     if wrap_rows:
@@ -85,12 +86,10 @@ def ground_atlas(plan: Plan) -> Bytes:
         amount = {"asphalt": (0.075, 0.03, 0.03), "pavement": (0.04, 0.03, 0.04), "curb": (0.04, 0.03, 0.03),
                   "grass": (0.13, 0.12, 0.10)}[name]  # fmt: skip
         tone = 1.0 + amount[0] * fine + amount[1] * patch + amount[2] * stain
-        if name == "pavement":
-            slab = int(rng.integers(8, 17)) * 2 if rng.uniform() < 0.7 else 0
-            if slab:
-                slab = 2 ** int(np.round(np.log2(slab)))
-                tone[::slab] *= 0.8
-                tone[:, ::slab] *= 0.8
+        if name == "pavement" and rng.uniform() < 0.7:
+            slab = 2 ** int(np.round(np.log2(2 * rng.integers(8, 17))))  # a power of two tiles without a seam
+            tone[::slab] *= 0.8
+            tone[:, ::slab] *= 0.8
         if name == "curb":
             tone[:, ::32] *= 0.65
         if name == "asphalt":
@@ -98,8 +97,9 @@ def ground_atlas(plan: Plan) -> Bytes:
                 x, y = int(rng.integers(GROUND_WIDTH)), int(rng.integers(GROUND_TILE))
                 tone[y : y + int(rng.integers(12, 40)), x : x + int(rng.integers(20, 120))] *= rng.uniform(0.82, 1.1)
         picture = np.clip(base * tone[..., None], 0, 255).astype(np.uint8)
-        tiles += [np.asarray(_wrap_blur(picture, 0.45 * 2**k, 0.3 * 1.6**k, True), np.uint8) for k in
-                  range(GROUND_LEVELS)]
+        tiles += [
+            np.asarray(_wrap_blur(picture, 0.45 * 2**k, 0.3 * 1.6**k, True), np.uint8) for k in range(GROUND_LEVELS)
+        ]
     return _stack(tiles)
 
 
@@ -109,8 +109,9 @@ def facade_atlas(plan: Plan) -> Bytes:
     tiles: list[Bytes] = []
     for _side in range(2):
         strip = _facade_strip(plan, rng)
-        tiles += [np.asarray(_wrap_blur(strip, 0.4 * 2**k, 0.4 * 1.5**k, False), np.uint8) for k in
-                  range(FACADE_LEVELS)]
+        tiles += [
+            np.asarray(_wrap_blur(strip, 0.4 * 2**k, 0.4 * 1.5**k, False), np.uint8) for k in range(FACADE_LEVELS)
+        ]
     return _stack(tiles)
 
 

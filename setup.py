@@ -1,0 +1,49 @@
+"""Build for pip and for colcon (ament_python)."""
+
+from __future__ import annotations
+
+import re
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "ls_ood_monitor"
+HERE = Path(__file__).parent
+
+
+def requirements(name: str) -> list[str]:
+    """Requirement lines of requirements/<name>.txt, the one place that states them."""
+    lines = (HERE / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / NAME / "__init__.py").read_text(encoding="utf-8"))[1]
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description="Tells a vehicle when its camera perception is out of its depth",
+    license="MIT",
+    maintainer="ls_ood_monitor maintainers",
+    maintainer_email="maintainers@ls-ood-monitor.example.com",
+    packages=find_packages(include=[f"{NAME}*"]),
+    package_data={NAME: ["bundles/*/*", "py.typed"]},
+    python_requires=">=3.10",
+    install_requires=requirements("run"),
+    extras_require={name: requirements(name) for name in ("ros", "test")},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", glob("launch/*.launch.py")),
+        (f"share/{NAME}/config", glob("config/*.*")),
+    ],
+    entry_points={
+        "console_scripts": [
+            f"ls-ood = {NAME}.cli.main:main",
+            f"perception_node = {NAME}.ros.perception_node:main",
+            f"supervisor_node = {NAME}.ros.supervisor_node:main",
+        ]
+    },
+    zip_safe=False,
+)
