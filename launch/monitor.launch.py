@@ -1,13 +1,12 @@
 """Both nodes on a vehicle: supervisor from the first second, perception configured and activated once.
 
-    ros2 launch ls_ood_monitor monitor.launch.py cameras:='[front, left]' bundle:=/path/to/bundle
+ros2 launch ls_ood_monitor monitor.launch.py cameras:='[front, left]' bundle:=/path/to/bundle
 """
 
 import os
 from typing import List  # launch_ros reads typing.List
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
@@ -19,6 +18,8 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
+from launch import LaunchDescription
+
 PACKAGE = "ls_ood_monitor"
 
 
@@ -27,53 +28,98 @@ def generate_launch_description():
     config = os.path.join(get_package_share_directory(PACKAGE), "config")
     profile = os.path.join(config, "fastdds_large_images.xml")
     arguments = [
-        DeclareLaunchArgument("params_file", default_value=os.path.join(config, "monitor.yaml"),
-                              description="YAML file with the parameters of both nodes"),
-        DeclareLaunchArgument("cameras", default_value="[front]",
-                              description="camera names; each is subscribed as <camera>/image"),
-        DeclareLaunchArgument("bundle", default_value="",
-                              description="bundle folder; empty = the synthetic one in the package, for trying out only"),
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=os.path.join(config, "monitor.yaml"),
+            description="YAML file with the parameters of both nodes",
+        ),
+        DeclareLaunchArgument(
+            "cameras", default_value="[front]", description="camera names; each is subscribed as <camera>/image"
+        ),
+        DeclareLaunchArgument(
+            "bundle",
+            default_value="",
+            description="bundle folder; empty = the synthetic one in the package, for trying out only",
+        ),
         DeclareLaunchArgument("device", default_value="auto", description="auto, cpu, cuda or cuda:<index>"),
-        DeclareLaunchArgument("transport", default_value="raw", choices=["raw", "compressed"],
-                              description="image transport of the cameras"),
+        DeclareLaunchArgument(
+            "transport",
+            default_value="raw",
+            choices=["raw", "compressed"],
+            description="image transport of the cameras",
+        ),
         DeclareLaunchArgument("namespace", default_value="", description="namespace of both nodes and their topics"),
-        DeclareLaunchArgument("use_sim_time", default_value="false", choices=["true", "false"],
-                              description="take time from /clock (recordings, simulators)"),
-        DeclareLaunchArgument("autostart", default_value="true", choices=["true", "false"],
-                              description="configure and activate perception at start; false = by hand or by a manager"),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="false",
+            choices=["true", "false"],
+            description="take time from /clock (recordings, simulators)",
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="true",
+            choices=["true", "false"],
+            description="configure and activate perception at start; false = by hand or by a manager",
+        ),
     ]
     shared = {
         "cameras": ParameterValue(LaunchConfiguration("cameras"), value_type=List[str]),
         "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
     }
     perception = LifecycleNode(
-        package=PACKAGE, executable="perception_node", name="perception_node",
-        namespace=LaunchConfiguration("namespace"), output="screen",
-        parameters=[LaunchConfiguration("params_file"), shared, {
-            "bundle_path": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
-            "device": ParameterValue(LaunchConfiguration("device"), value_type=str),
-            "transport": ParameterValue(LaunchConfiguration("transport"), value_type=str),
-            "autostart": False,  # the transitions below do it
-        }],
+        package=PACKAGE,
+        executable="perception_node",
+        name="perception_node",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        parameters=[
+            LaunchConfiguration("params_file"),
+            shared,
+            {
+                "bundle_path": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
+                "device": ParameterValue(LaunchConfiguration("device"), value_type=str),
+                "transport": ParameterValue(LaunchConfiguration("transport"), value_type=str),
+                "autostart": False,  # the transitions below do it
+            },
+        ],
     )
     supervisor = Node(
-        package=PACKAGE, executable="supervisor_node", name="supervisor_node",
-        namespace=LaunchConfiguration("namespace"), output="screen",
+        package=PACKAGE,
+        executable="supervisor_node",
+        name="supervisor_node",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
         parameters=[LaunchConfiguration("params_file"), shared],
         remappings=[("ood_alarm", "perception_node/ood_alarm")],
     )
     autostart = IfCondition(LaunchConfiguration("autostart"))
     configure = RegisterEventHandler(
-        OnProcessStart(target_action=perception, on_start=[EmitEvent(event=ChangeState(
-            lifecycle_node_matcher=matches_action(perception), transition_id=Transition.TRANSITION_CONFIGURE))]),
+        OnProcessStart(
+            target_action=perception,
+            on_start=[
+                EmitEvent(
+                    event=ChangeState(
+                        lifecycle_node_matcher=matches_action(perception), transition_id=Transition.TRANSITION_CONFIGURE
+                    )
+                )
+            ],
+        ),
         condition=autostart,
     )
     # start_state: without it the handler also fires after a manual deactivate and re-arms the node.
     activate = RegisterEventHandler(
-        OnStateTransition(target_lifecycle_node=perception, start_state="configuring", goal_state="inactive",
-                          entities=[EmitEvent(event=ChangeState(
-                              lifecycle_node_matcher=matches_action(perception),
-                              transition_id=Transition.TRANSITION_ACTIVATE))]),
+        OnStateTransition(
+            target_lifecycle_node=perception,
+            start_state="configuring",
+            goal_state="inactive",
+            entities=[
+                EmitEvent(
+                    event=ChangeState(
+                        lifecycle_node_matcher=matches_action(perception), transition_id=Transition.TRANSITION_ACTIVATE
+                    )
+                )
+            ],
+        ),
         condition=autostart,
     )
     environment = [

@@ -1,26 +1,35 @@
 """RViz with the pictures of the monitor.
 
-    ros2 launch ls_ood_monitor rviz.launch.py
+ros2 launch ls_ood_monitor rviz.launch.py
 """
 
 import os
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchDescription
+
 
 def generate_launch_description():
     """One node, one configuration file."""
     config = os.path.join(get_package_share_directory("ls_ood_monitor"), "config", "monitor.rviz")
-    return LaunchDescription([
-        DeclareLaunchArgument("rviz_config", default_value=config, description="RViz configuration to open"),
-        DeclareLaunchArgument("use_sim_time", default_value="false", choices=["true", "false"],
-                              description="take time from /clock"),
-        Node(package="rviz2", executable="rviz2", name="rviz2", output="screen",
-             arguments=["-d", LaunchConfiguration("rviz_config")],
-             parameters=[{"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}]),
-    ])
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("rviz_config", default_value=config, description="RViz configuration to open"),
+            DeclareLaunchArgument(
+                "use_sim_time", default_value="false", choices=["true", "false"], description="take time from /clock"
+            ),
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                name="rviz2",
+                output="screen",
+                arguments=["-d", LaunchConfiguration("rviz_config")],
+                parameters=[{"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}],
+            ),
+        ]
+    )

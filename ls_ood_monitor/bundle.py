@@ -63,8 +63,14 @@ def save_network(folder: Path, network: DeepLabV3Plus) -> None:
 
 
 def save_bundle(
-    folder: Path | str, frame_pass: FramePass, latents: LatentSettings, detectors: Mapping[str, MahalanobisDetector],
-    thresholds: Mapping[str, Threshold], detector: str, class_names: tuple[str, ...], provenance: Mapping[str, Any],
+    folder: Path | str,
+    frame_pass: FramePass,
+    latents: LatentSettings,
+    detectors: Mapping[str, MahalanobisDetector],
+    thresholds: Mapping[str, Threshold],
+    detector: str,
+    class_names: tuple[str, ...],
+    provenance: Mapping[str, Any],
 ) -> str:
     """Write a bundle and return its identity (SHA-256 of the manifest).
 
@@ -80,8 +86,11 @@ def save_bundle(
     """
     folder = Path(folder)
     save_network(folder, frame_pass.network)
-    arrays = {f"{name}.{key}": np.ascontiguousarray(value)
-              for name, fitted in detectors.items() for key, value in fitted.state().items()}
+    arrays = {
+        f"{name}.{key}": np.ascontiguousarray(value)
+        for name, fitted in detectors.items()
+        for key, value in fitted.state().items()
+    }
     arrays["mask_bank"] = frame_pass.mask_bank.cpu().numpy()
     (folder / MONITOR).write_bytes(save_arrays(arrays))
     content = {
@@ -123,7 +132,9 @@ def _read_verified(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         version, files = content["format_version"], content["files"]
         facts = {name: (int(files[name]["bytes"]), str(files[name]["sha256"])) for name in (NETWORK, MONITOR)}
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder / MANIFEST} is not a bundle manifest ({error!r}); make the bundle again.") from error
+        raise BundleError(
+            f"{folder / MANIFEST} is not a bundle manifest ({error!r}); make the bundle again."
+        ) from error
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{folder} has bundle format {version!r}, this version reads {FORMAT_VERSION}; calibrate again with this version."
@@ -132,18 +143,24 @@ def _read_verified(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     for name, (size, digest) in facts.items():
         data = _read(folder, name)
         if len(data) != size:
-            raise BundleError(f"{folder / name} has {len(data)} bytes, its manifest says {size}: truncated or replaced; "
-                              "copy the bundle again.")
+            raise BundleError(
+                f"{folder / name} has {len(data)} bytes, its manifest says {size}: truncated or replaced; "
+                "copy the bundle again."
+            )
         if hashlib.sha256(data).hexdigest() != digest:
-            raise BundleError(f"{folder / name} does not match the SHA-256 in its manifest: altered or damaged; "
-                              "copy the bundle again.")
+            raise BundleError(
+                f"{folder / name} does not match the SHA-256 in its manifest: altered or damaged; "
+                "copy the bundle again."
+            )
         contents[name] = data
     return Manifest(hashlib.sha256(raw).hexdigest(), content), contents
 
 
 def _read(folder: Path, name: str) -> bytes:
     if not folder.is_dir():
-        raise BundleError(f"there is no bundle folder {folder}; make one with 'ls-ood calibrate' or leave the path empty.")
+        raise BundleError(
+            f"there is no bundle folder {folder}; make one with 'ls-ood calibrate' or leave the path empty."
+        )
     try:
         return (folder / name).read_bytes()
     except FileNotFoundError as error:
@@ -152,9 +169,7 @@ def _read(folder: Path, name: str) -> bytes:
         raise BundleError(f"{folder / name} cannot be read: {error.strerror}.") from error
 
 
-def load_bundle(
-    folder: Path | str | None = None, *, device: str = "auto", detector: str | None = None
-) -> OodMonitor:
+def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detector: str | None = None) -> OodMonitor:
     """Verify a bundle and build the monitor from it.
 
     Args:
@@ -175,7 +190,10 @@ def load_bundle(
         network.load_state_dict(load_tensors(files[NETWORK]))
         arrays = load_arrays(files[MONITOR])
         frame_pass = FramePass(
-            network, from_mapping(PreprocessSpec, content["preprocess"]), torch.from_numpy(arrays.pop("mask_bank")), target
+            network,
+            from_mapping(PreprocessSpec, content["preprocess"]),
+            torch.from_numpy(arrays.pop("mask_bank")),
+            target,
         )
         thresholds = {name: Threshold.from_dict(values) for name, values in content["thresholds"].items()}
         unknown = sorted(set(thresholds) - set(DETECTORS))

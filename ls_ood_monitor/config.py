@@ -16,11 +16,20 @@ from .errors import ConfigError
 T = TypeVar("T")
 
 
-def setting(default: Any, description: str, *, low: float | None = None, high: float | None = None, unit: str = "",
-            choices: tuple[str, ...] = ()) -> Any:
+def setting(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    choices: tuple[str, ...] = (),
+) -> Any:
     """A dataclass field with the facts that validation, ROS descriptors and documentation share."""
-    return field(default=default, metadata={"description": description, "low": low, "high": high, "unit": unit,
-                                            "choices": choices})
+    return field(
+        default=default,
+        metadata={"description": description, "low": low, "high": high, "unit": unit, "choices": choices},
+    )
 
 
 def check_field(owner: str, spec: Field[Any], value: Any) -> None:
@@ -33,7 +42,9 @@ def check_field(owner: str, spec: Field[Any], value: Any) -> None:
     if low is None and high is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise ConfigError(f"{name} is {value!r}; it must be a number from {low} to {high} {meta['unit']}".rstrip() + ".")
+        raise ConfigError(
+            f"{name} is {value!r}; it must be a number from {low} to {high} {meta['unit']}".rstrip() + "."
+        )
     if (low is not None and value < low) or (high is not None and value > high):
         raise ConfigError(f"{name} is {value}; it must lie within [{low}, {high}] {meta['unit']}".rstrip() + ".")
 
@@ -60,18 +71,32 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
 class AlarmSettings(Checked):
     """Debouncing of one camera's scores (core/alarm.py)."""
 
-    trigger_consecutive_frames: int = setting(3, "OoD or unusable frames in a row that raise the alarm", low=1, high=1000, unit="frames")
-    release_consecutive_frames: int = setting(5, "in-distribution frames in a row that clear the alarm", low=1, high=10000, unit="frames")
+    trigger_consecutive_frames: int = setting(
+        3, "OoD or unusable frames in a row that raise the alarm", low=1, high=1000, unit="frames"
+    )
+    release_consecutive_frames: int = setting(
+        5, "in-distribution frames in a row that clear the alarm", low=1, high=10000, unit="frames"
+    )
 
 
 @dataclass(frozen=True)
 class SupervisorSettings(Checked):
     """Policy of the fallback supervisor (core/supervision.py)."""
 
-    alarm_timeout_s: float = setting(0.5, "silence of one camera's alarm after which the vehicle must stop", low=0.01, high=60.0, unit="s")
+    alarm_timeout_s: float = setting(
+        0.5, "silence of one camera's alarm after which the vehicle must stop", low=0.01, high=60.0, unit="s"
+    )
     slow_on_pending: bool = setting(True, "ask for SLOW while a camera's alarm is PENDING")
-    stop_requires_reset: bool = setting(False, "hold STOP, once an alarm or silence caused it, until the reset service is called")
-    startup_grace_s: float = setting(5.0, "time after start in which a camera never heard from is a note, not an error, in diagnostics; STOP is commanded all the same", low=0.0, high=600.0, unit="s")
+    stop_requires_reset: bool = setting(
+        False, "hold STOP, once an alarm or silence caused it, until the reset service is called"
+    )
+    startup_grace_s: float = setting(
+        5.0,
+        "time after start in which STOP is logged as a note, not as an error; it is commanded all the same",
+        low=0.0,
+        high=600.0,
+        unit="s",
+    )
 
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -88,7 +113,9 @@ def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
         raise ConfigError("cameras is empty; name at least one camera, for example [front].")
     for name in names:
         if not _CAMERA_NAME.match(name):
-            raise ConfigError(f"camera name {name!r} cannot stand in a topic; use letters, digits and _, a letter first.")
+            raise ConfigError(
+                f"camera name {name!r} cannot stand in a topic; use letters, digits and _, a letter first."
+            )
     if len(set(names)) != len(names):
         raise ConfigError(f"cameras names one camera twice: {', '.join(names)}.")
     return names
@@ -103,8 +130,12 @@ class PerceptionNodeSettings(Checked):
     detector: str = setting("", "detector that raises the alarm; empty = the bundle's default")
     device: str = setting("auto", "auto, cpu, cuda or cuda:<index>")
     transport: str = setting("raw", "image transport", choices=("raw", "compressed"))
-    image_reliability: str = setting("best_effort", "reliability asked of the cameras", choices=("best_effort", "reliable"))
-    image_timeout_s: float = setting(1.0, "time without an image after which a camera is reported as not OK", low=0.05, high=60.0, unit="s")
+    image_reliability: str = setting(
+        "best_effort", "reliability asked of the cameras", choices=("best_effort", "reliable")
+    )
+    image_timeout_s: float = setting(
+        1.0, "time without an image after which a camera is reported as not OK", low=0.05, high=60.0, unit="s"
+    )
     overlay_alpha: float = setting(0.5, "opacity of the class colours in the overlay", low=0.0, high=1.0)
     num_threads: int = setting(0, "CPU threads of the network; 0 = torch's choice", low=0, high=1024)
     autostart: bool = setting(False, "configure and activate at start, for use without a lifecycle manager")

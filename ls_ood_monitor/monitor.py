@@ -55,8 +55,9 @@ class FrameFeatures:
     @staticmethod
     def concatenate(parts: Sequence[FrameFeatures]) -> FrameFeatures:
         """Stack the rows of several batches."""
-        return FrameFeatures(*(np.concatenate([part.of(name) for part in parts])
-                               for name in ("entropies", "latent_means", "taps")))
+        return FrameFeatures(
+            *(np.concatenate([part.of(name) for part in parts]) for name in ("entropies", "latent_means", "taps"))
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device is {name!r}; use auto, cpu, cuda or cuda:<index>.")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise ConfigError(f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs; use device cpu or auto.")
+        raise ConfigError(
+            f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs; use device cpu or auto."
+        )
     return device
 
 
@@ -104,7 +107,10 @@ class FramePass:
     """
 
     def __init__(
-        self, network: DeepLabV3Plus, preprocess_spec: PreprocessSpec, mask_bank: torch.Tensor,
+        self,
+        network: DeepLabV3Plus,
+        preprocess_spec: PreprocessSpec,
+        mask_bank: torch.Tensor,
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
@@ -147,8 +153,13 @@ class OodMonitor:
     """
 
     def __init__(
-        self, frame_pass: FramePass, detectors: Mapping[str, MahalanobisDetector], thresholds: Mapping[str, Threshold],
-        detector: str, class_names: Sequence[str], bundle_id: str,
+        self,
+        frame_pass: FramePass,
+        detectors: Mapping[str, MahalanobisDetector],
+        thresholds: Mapping[str, Threshold],
+        detector: str,
+        class_names: Sequence[str],
+        bundle_id: str,
     ) -> None:
         if detector not in detectors:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
@@ -177,8 +188,9 @@ class OodMonitor:
         if not frames:
             return []
         output = self.frame_pass.run([frame.image for frame in frames])
-        scores = {name: self.detectors[name].score(output.features.of(DETECTORS[name].feature))
-                  for name in self.detectors}
+        scores = {
+            name: self.detectors[name].score(output.features.of(DETECTORS[name].feature)) for name in self.detectors
+        }
         return [
             FrameResult(
                 frame=frame,

@@ -37,5 +37,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = collect_features(frames, frame_pass)
     detectors, thresholds = fit_detectors(table, blocks_of_time(table, 5.0), target_rate=0.05)
     folder = tmp_path_factory.mktemp("bundle")
-    save_bundle(folder, frame_pass, latents, detectors, thresholds, "multitap", CLASS_NAMES, {"domain": "random pictures"})
+    save_bundle(
+        folder, frame_pass, latents, detectors, thresholds, "multitap", CLASS_NAMES, {"domain": "random pictures"}
+    )
     return folder

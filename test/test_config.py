@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ls_ood_monitor.config import (
-    AlarmSettings, PerceptionNodeSettings, SupervisorNodeSettings, SupervisorSettings, check_camera_names, from_mapping,
+    AlarmSettings,
+    PerceptionNodeSettings,
+    SupervisorNodeSettings,
+    SupervisorSettings,
+    check_camera_names,
+    from_mapping,
 )
 from ls_ood_monitor.errors import ConfigError
 

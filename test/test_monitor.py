@@ -52,7 +52,9 @@ def test_features_equal_the_steps_taken_by_hand(monitor):
     with torch.inference_mode():
         batch = torch.from_numpy(normalised.transpose(2, 0, 1)[None].astype(np.float32))
         high = frame_pass.network.encode(batch).high.double()
-        samples = [(high * mask * mask.numel() / mask.sum()).mean(dim=(2, 3))[0] for mask in frame_pass.mask_bank.double()]
+        samples = [
+            (high * mask * mask.numel() / mask.sum()).mean(dim=(2, 3))[0] for mask in frame_pass.mask_bank.double()
+        ]
     expected = latent_entropies(torch.stack(samples)[None].numpy())
     np.testing.assert_allclose(features.entropies, expected, atol=1e-2)
     np.testing.assert_allclose(features.latent_means[0], high.mean(dim=(2, 3))[0].numpy(), rtol=1e-4, atol=1e-5)

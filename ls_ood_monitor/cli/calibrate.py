@@ -21,12 +21,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="clean ROS 2 recording (sqlite3 or mcap)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="bundle folder to write")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to start from (default: the embedded one)")
-    parser.add_argument("--topic", action="append", metavar="TOPIC=CAMERA", help="image topic and camera name; repeatable (default: every image topic)")
+    parser.add_argument(
+        "--topic",
+        action="append",
+        metavar="TOPIC=CAMERA",
+        help="image topic and camera name; repeatable (default: every image topic)",
+    )
     parser.add_argument("--start", type=float, metavar="S", help="seconds from the start of each recording")
     parser.add_argument("--end", type=float, metavar="S", help="seconds from the start of each recording")
-    parser.add_argument("--block", type=float, default=10.0, metavar="S", help="length of the blocks held out, seconds (default %(default)s)")
-    parser.add_argument("--target-rate", type=float, default=0.01, help="accepted share of clean frames above the threshold (default %(default)s)")
-    parser.add_argument("--allow-small", action="store_true", help="accept too few frames for the target; the bundle says so")
+    parser.add_argument(
+        "--block",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="length of the blocks held out, seconds (default %(default)s)",
+    )
+    parser.add_argument(
+        "--target-rate",
+        type=float,
+        default=0.01,
+        help="accepted share of clean frames above the threshold (default %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-small", action="store_true", help="accept too few frames for the target; the bundle says so"
+    )
     parser.add_argument("--detector", help="detector that raises the alarm (default: as in the bundle)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
 
@@ -40,7 +58,14 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
     from ..monitor import LatentSettings
     from ..offline.bags import iter_frames
-    from ..offline.calibration import FeatureTable, blocks_of_time, collect_features, concatenate_tables, fit_detectors, summarise
+    from ..offline.calibration import (
+        FeatureTable,
+        blocks_of_time,
+        collect_features,
+        concatenate_tables,
+        fit_detectors,
+        summarise,
+    )
     from .console import console, progress_bar
     from .topics import parse_topics
 
@@ -60,17 +85,34 @@ def run(args: argparse.Namespace) -> int:
         blocks.append(first + np.unique(blocks_of_time(table, args.block), return_inverse=True)[1])
     table, held_out = concatenate_tables(tables), np.concatenate(blocks)
     detectors, thresholds = fit_detectors(table, held_out, target_rate=args.target_rate, allow_small=args.allow_small)
-    provenance = {**content["provenance"], "calibration": {
-        **summarise(table), "recordings": [bag.name for bag in args.bags], "start_s": args.start, "end_s": args.end,
-        "block_s": args.block, "held_out": "one block of time at a time",
-        "from_bundle": monitor.bundle_id,
-    }}
+    provenance = {
+        **content["provenance"],
+        "calibration": {
+            **summarise(table),
+            "recordings": [bag.name for bag in args.bags],
+            "start_s": args.start,
+            "end_s": args.end,
+            "block_s": args.block,
+            "held_out": "one block of time at a time",
+            "from_bundle": monitor.bundle_id,
+        },
+    }
     provenance.pop("check_on_unseen_drives", None)  # belonged to the thresholds replaced here
-    identity = save_bundle(args.out, monitor.frame_pass, from_mapping(LatentSettings, content["latents"]), detectors,
-                           thresholds, monitor.detector, monitor.class_names, provenance)
+    identity = save_bundle(
+        args.out,
+        monitor.frame_pass,
+        from_mapping(LatentSettings, content["latents"]),
+        detectors,
+        thresholds,
+        monitor.detector,
+        monitor.class_names,
+        provenance,
+    )
     for name, threshold in thresholds.items():
         mark = "*" if name == monitor.detector else " "
-        console.print(f"{mark} {name:12s} threshold {threshold.value:.2f} from {threshold.n} frames in {threshold.blocks} blocks")
+        console.print(
+            f"{mark} {name:12s} threshold {threshold.value:.2f} from {threshold.n} frames in {threshold.blocks} blocks"
+        )
         if threshold.warning:
             console.print(f"    note: {threshold.warning}", highlight=False)
     console.print(f"Bundle {identity[:12]} written to {args.out} (* raises the alarm)")

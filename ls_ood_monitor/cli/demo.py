@@ -21,7 +21,14 @@ Writes into --out: timeline.png, overlay pictures, summary.json, the recording (
 Exit 0 only if every event raised its alarm, stop was commanded within 1 s of its start, and never in the clean parts.
 """
 
-_STYLES = {"CLEAR": "green", "PENDING": "yellow", "RAISED": "bold red", "NOMINAL": "green", "SLOW": "yellow", "STOP": "bold red"}
+_STYLES = {
+    "CLEAR": "green",
+    "PENDING": "yellow",
+    "RAISED": "bold red",
+    "NOMINAL": "green",
+    "SLOW": "yellow",
+    "STOP": "bold red",
+}
 #: Cameras of the demo send 5 frames a second; the vehicle's default of 0.5 s is meant for faster ones.
 _ALARM_TIMEOUT_S = 1.0
 
@@ -30,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR", help="folder to write (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo_out"), metavar="DIR", help="folder to write (default %(default)s)"
+    )
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to run (default: the embedded one)")
     parser.add_argument("--detector", help="detector that raises the alarm (default: the bundle's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
@@ -61,19 +70,31 @@ def run(args: argparse.Namespace) -> int:
     text = json.dumps(summary, indent=2) + "\n"
     for path in filter(None, (args.out / "summary.json", args.json)):
         path.write_text(text, encoding="utf-8")
-    draw_timeline(args.out / "timeline.png", scenario.events, scores, modes, scenario.duration_s,
-                  "OoD monitor on a procedural (synthetic) street, live over DDS")
+    draw_timeline(
+        args.out / "timeline.png",
+        scenario.events,
+        scores,
+        modes,
+        scenario.duration_s,
+        "OoD monitor on a procedural (synthetic) street, live over DDS",
+    )
     for outcome in verdict.outcomes:
         event = outcome.event
-        console.print(f"{event.label} on {event.camera}: alarm after {_seconds(outcome.alarm_delay_s)}, "
-                      f"stop after {_seconds(outcome.stop_delay_s)}")
+        console.print(
+            f"{event.label} on {event.camera}: alarm after {_seconds(outcome.alarm_delay_s)}, "
+            f"stop after {_seconds(outcome.stop_delay_s)}"
+        )
     latency = summary["latency_ms"]
     if latency["p50"] is not None:
-        console.print(f"{len(scores)} frames judged, image to alarm {latency['p50']:.0f} ms (p50), {latency['p95']:.0f} ms (p95)")
+        console.print(
+            f"{len(scores)} frames judged, image to alarm {latency['p50']:.0f} ms (p50), {latency['p95']:.0f} ms (p95)"
+        )
     console.print(f"false stops in {verdict.clean_s:.0f} s of clean driving: {verdict.false_stop_s:.2f} s")
     console.print(f"Look at {args.out / 'timeline.png'} and {args.out}/overlay_*.png")
     if verdict.passed:
-        console.print("[bold green]PASSED[/]: every event raised its alarm and stopped the vehicle in time; no false stop.")
+        console.print(
+            "[bold green]PASSED[/]: every event raised its alarm and stopped the vehicle in time; no false stop."
+        )
         return 0
     for failure in verdict.failures:
         console.print(f"[bold red]FAILED[/]: {failure}")
@@ -105,8 +126,14 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path) -> tuple[list
 
     logs = args.out / "logs"
     cameras = list(scenario.cameras)
-    perception = {"cameras": cameras, "autostart": True, "device": args.device, "num_threads": 1,
-                  "bundle_path": str(args.bundle or ""), "detector": args.detector or ""}
+    perception = {
+        "cameras": cameras,
+        "autostart": True,
+        "device": args.device,
+        "num_threads": 1,
+        "bundle_path": str(args.bundle or ""),
+        "detector": args.detector or "",
+    }
     supervisor = {"cameras": cameras, "alarm_timeout_s": _ALARM_TIMEOUT_S}
     rclpy.init()
     observer = MonitorObserver(overlays=tuple(cameras))
@@ -117,14 +144,22 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path) -> tuple[list
     begin_ns: list[int] = []
     try:
         with (
-            NodeProcess("supervisor_node", supervisor, environment, logs / "supervisor_node.log",
-                        ("ood_alarm:=/perception_node/ood_alarm",)),
+            NodeProcess(
+                "supervisor_node",
+                supervisor,
+                environment,
+                logs / "supervisor_node.log",
+                ("ood_alarm:=/perception_node/ood_alarm",),
+            ),
             NodeProcess("perception_node", perception, environment, logs / "perception_node.log") as node,
         ):
-            console.print(f"supervisor_node and perception_node run on ROS domain {environment['ROS_DOMAIN_ID']}, this machine only")
+            console.print(
+                f"supervisor_node and perception_node run on ROS domain {environment['ROS_DOMAIN_ID']}, this machine only"
+            )
             publishers = make_publishers(observer, {f"/{camera}/image": "sensor_msgs/msg/Image" for camera in cameras})
             _wait_until_ready(node, lambda: wait_for_subscribers(publishers, 0.5))
             with Live(console=console, refresh_per_second=8) as live:
+
                 def shown(_message: Any, offset_s: float) -> None:
                     if not begin_ns:
                         begin_ns.append(_now_ns() - round(offset_s * 1e9))
@@ -181,8 +216,14 @@ def _table(observer: MonitorObserver, cameras: list[str], scenario: Scenario, of
         table.add_column(column, min_width=7, no_wrap=True)
     newest = {heard.alarm.camera: heard for heard in observer.alarms()}
     for camera in cameras:
-        truth = next((event.label for event in scenario.events
-                      if event.camera == camera and event.start_s <= offset_s < event.end_s), "clean")
+        truth = next(
+            (
+                event.label
+                for event in scenario.events
+                if event.camera == camera and event.start_s <= offset_s < event.end_s
+            ),
+            "clean",
+        )
         heard = newest.get(camera)
         if heard is None:
             table.add_row(camera, truth, "-", "", "not heard", "-")
@@ -190,8 +231,14 @@ def _table(observer: MonitorObserver, cameras: list[str], scenario: Scenario, of
         alarm = heard.alarm
         ratio = alarm.score / alarm.threshold
         bar = "█" * max(1, min(20, round(6 * ratio))) if ratio == ratio else ""
-        table.add_row(camera, truth, f"{alarm.score:.0f} / {alarm.threshold:.0f}", f"[{'red' if ratio > 1 else 'green'}]{bar}[/]",
-                      f"[{_STYLES[alarm.state.value]}]{alarm.state.value}[/]", f"{heard.latency_ms:.0f} ms")
+        table.add_row(
+            camera,
+            truth,
+            f"{alarm.score:.0f} / {alarm.threshold:.0f}",
+            f"[{'red' if ratio > 1 else 'green'}]{bar}[/]",
+            f"[{_STYLES[alarm.state.value]}]{alarm.state.value}[/]",
+            f"{heard.latency_ms:.0f} ms",
+        )
     decisions = observer.decisions()
     if decisions:
         last = decisions[-1]
@@ -218,9 +265,16 @@ def _on_axis(observer: MonitorObserver, begin_ns: int, duration_s: float) -> tup
     from ..offline.timeline import ModeSample, ScoreSample
 
     scores = [
-        ScoreSample((heard.at_ns - begin_ns) / 1e9, heard.alarm.camera, heard.alarm.state, heard.alarm.score,
-                    heard.alarm.threshold, heard.latency_ms)
-        for heard in observer.alarms() if begin_ns <= heard.at_ns and heard.alarm.score == heard.alarm.score
+        ScoreSample(
+            (heard.at_ns - begin_ns) / 1e9,
+            heard.alarm.camera,
+            heard.alarm.state,
+            heard.alarm.score,
+            heard.alarm.threshold,
+            heard.latency_ms,
+        )
+        for heard in observer.alarms()
+        if begin_ns <= heard.at_ns and heard.alarm.score == heard.alarm.score
     ]
     modes = [ModeSample((heard.at_ns - begin_ns) / 1e9, heard.mode) for heard in observer.decisions()]
     modes = [sample for sample in modes if sample.time_s <= duration_s]

@@ -24,7 +24,8 @@ COMMANDS = {
 def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Parser of all commands; only the module of ``command`` is imported."""
     parser = argparse.ArgumentParser(
-        prog="ls-ood", description="Tells a vehicle when its camera perception is out of its depth.",
+        prog="ls-ood",
+        description="Tells a vehicle when its camera perception is out of its depth.",
         epilog="'ls-ood COMMAND --help' explains a command. Exit codes: 0 done, 1 a check failed, 2 bad usage or input.",
     )
     parser.add_argument("--version", action="version", version=__version__)

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=1.0, help="speed, 2 = twice as fast (default %(default)s)")
     parser.add_argument("--restamp", action="store_true", help="write the present time into the headers of images")
     parser.add_argument("--all", action="store_true", help="publish every topic, not only images")
-    parser.add_argument("--wait", type=float, default=30.0, metavar="S", help="time to wait for subscribers (default %(default)s)")
+    parser.add_argument(
+        "--wait", type=float, default=30.0, metavar="S", help="time to wait for subscribers (default %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     info = bag_info(args.bag)
     topics = {entry.topic: entry.type_name for entry in info.topics if args.all or entry.topic in info.cameras}
     if not topics:
-        raise ConfigError(f"{args.bag} has no image topic; it holds {', '.join(e.topic for e in info.topics) or 'nothing'}. "
-                          "Use --all to publish the rest.")
+        raise ConfigError(
+            f"{args.bag} has no image topic; it holds {', '.join(e.topic for e in info.topics) or 'nothing'}. "
+            "Use --all to publish the rest."
+        )
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for name, value in ros_environment().items():
         os.environ.setdefault(name, value)
@@ -55,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     node = rclpy.create_node("ls_ood_player")
     try:
         publishers = make_publishers(node, topics)
-        wait_for_subscribers({topic: publishers[topic] for topic in info.cameras if topic in publishers} or publishers, args.wait)
+        wait_for_subscribers(
+            {topic: publishers[topic] for topic in info.cameras if topic in publishers} or publishers, args.wait
+        )
         with progress_bar("Playing", sum(entry.messages for entry in info.topics if entry.topic in topics)) as update:
             done = [0]
 

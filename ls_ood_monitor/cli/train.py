@@ -18,15 +18,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="bundle folder to write")
-    parser.add_argument("--initial", type=Path, metavar="PTH", help="ImageNet weights of the backbone (torchvision state dict)")
-    parser.add_argument("--epochs", type=int, default=14, help="passes over the training pictures (default %(default)s)")
+    parser.add_argument(
+        "--initial", type=Path, metavar="PTH", help="ImageNet weights of the backbone (torchvision state dict)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=14, help="passes over the training pictures (default %(default)s)"
+    )
     parser.add_argument("--batch", type=int, default=8, help="pictures a step (default %(default)s)")
     parser.add_argument("--drives", type=int, default=90, help="training drives, 8 pictures each (default %(default)s)")
-    parser.add_argument("--calibration-drives", type=int, default=60, help="drives, 8 pictures each (default %(default)s)")
-    parser.add_argument("--target-rate", type=float, default=0.01, help="accepted share of clean frames above the threshold (default %(default)s)")
+    parser.add_argument(
+        "--calibration-drives", type=int, default=60, help="drives, 8 pictures each (default %(default)s)"
+    )
+    parser.add_argument(
+        "--target-rate",
+        type=float,
+        default=0.01,
+        help="accepted share of clean frames above the threshold (default %(default)s)",
+    )
     parser.add_argument("--detector", default="multitap", help="detector that raises the alarm (default %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of training and of the mask bank (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of training and of the mask bank (default %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
     from ..offline import street_data
     from ..offline.calibration import collect_features, fit_detectors, summarise
     from ..offline.street import CAMERAS
-    from ..offline.training import LabelledSet, TrainingSettings, evaluate_segmentation, load_initial_weights, train_network
+    from ..offline.training import (
+        LabelledSet,
+        TrainingSettings,
+        evaluate_segmentation,
+        load_initial_weights,
+        train_network,
+    )
     from ..vision.deeplabv3p import NetworkSettings
     from ..vision.mc_dropout import draw_mask_bank
     from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
@@ -53,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--detector is {args.detector!r}; it must be one of {', '.join(DETECTORS)}.")
     device = choose_device(args.device)
     spec = PreprocessSpec()
-    network_settings = NetworkSettings(classes=len(CLASS_NAMES), aspp_channels=128, separable=True, dropblock_size=3, dropblock_prob=0.3)
+    network_settings = NetworkSettings(
+        classes=len(CLASS_NAMES), aspp_channels=128, separable=True, dropblock_size=3, dropblock_prob=0.3
+    )
     settings = TrainingSettings(epochs=args.epochs, batch=args.batch, seed=args.seed)
     initial = load_initial_weights(args.initial) if args.initial else None
 
@@ -61,14 +82,23 @@ def run(args: argparse.Namespace) -> int:
         shots = street_data.spread_shots(drives, 2, CAMERAS)
         with progress_bar(title, len(shots)) as update:
             rendered = list(street_data.render_shots(shots, progress=update))
-        return LabelledSet(np.stack([resize_image(item.image, spec) for item in rendered]),
-                           np.stack([resize_labels(item.labels, spec.width, spec.height) for item in rendered]))
+        return LabelledSet(
+            np.stack([resize_image(item.image, spec) for item in rendered]),
+            np.stack([resize_labels(item.labels, spec.width, spec.height) for item in rendered]),
+        )
 
     training_drives = street_data.TRAINING_DRIVES[: args.drives]
     training = labelled("Rendering training drives", training_drives)
     with progress_bar("Training", settings.epochs * (len(training.images) // settings.batch)) as update:
-        network = train_network(training, settings, network_settings, spec, initial=initial, device=device,
-                                progress=lambda step, _steps, loss: update(step, f"loss {loss:.3f}"))
+        network = train_network(
+            training,
+            settings,
+            network_settings,
+            spec,
+            initial=initial,
+            device=device,
+            progress=lambda step, _steps, loss: update(step, f"loss {loss:.3f}"),
+        )
     validation = labelled("Rendering unseen drives", street_data.VALIDATION_DRIVES[:16])
     confusion = evaluate_segmentation(network, validation, spec, device=device)
     miou = mean_iou(confusion)
@@ -82,8 +112,14 @@ def run(args: argparse.Namespace) -> int:
     with torch.inference_mode():
         seam = network.encode(torch.zeros(1, 3, spec.height, spec.width, device=device)).high.shape[2:]
     latents = LatentSettings(mask_seed=args.seed)
-    bank = draw_mask_bank(latents.mc_samples, seam[0], seam[1], block_size=network_settings.dropblock_size,
-                          drop_prob=network_settings.dropblock_prob, seed=latents.mask_seed)
+    bank = draw_mask_bank(
+        latents.mc_samples,
+        seam[0],
+        seam[1],
+        block_size=network_settings.dropblock_size,
+        drop_prob=network_settings.dropblock_prob,
+        seed=latents.mask_seed,
+    )
     frame_pass = FramePass(network, spec, bank, device)
 
     def features(title: str, drives: range):  # type: ignore[no-untyped-def]
@@ -101,13 +137,20 @@ def run(args: argparse.Namespace) -> int:
         above = int((detector.score(test.features.of(DETECTORS[name].feature)) > thresholds[name].value).sum())
         low, high = wilson_interval(above, len(test.cameras))
         rates[name] = {"above": above, "frames": len(test.cameras), "low": low, "high": high}
-        console.print(f"{name:12s} {above} of {len(test.cameras)} clean frames of 30 further drives above the threshold "
-                      f"(target {args.target_rate:.1%}, 95 % interval {low:.1%} to {high:.1%})")
+        console.print(
+            f"{name:12s} {above} of {len(test.cameras)} clean frames of 30 further drives above the threshold "
+            f"(target {args.target_rate:.1%}, 95 % interval {low:.1%} to {high:.1%})"
+        )
     provenance = {
         "domain": "procedural fisheye street (synthetic)",
-        "training": {"drives": [training_drives.start, training_drives.stop], "pictures": len(training.images),
-                     "epochs": settings.epochs, "batch": settings.batch, "seed": settings.seed,
-                     "initial_weights": args.initial.name if args.initial else None},
+        "training": {
+            "drives": [training_drives.start, training_drives.stop],
+            "pictures": len(training.images),
+            "epochs": settings.epochs,
+            "batch": settings.batch,
+            "seed": settings.seed,
+            "initial_weights": args.initial.name if args.initial else None,
+        },
         "validation": {"drives": 16, "pictures": len(validation.images), "miou": round(float(miou), 4)},
         "calibration": {**summarise(table), "drives": args.calibration_drives, "held_out": "one drive at a time"},
         "check_on_unseen_drives": rates,

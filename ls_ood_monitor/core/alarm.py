@@ -30,13 +30,31 @@ class AlarmFilter:
     def update(self, stamp_ns: int, score: float, threshold: float) -> Alarm:
         """Count a judged frame; larger score = more OoD. A score or threshold that is not finite is a fault."""
         if not (isfinite(score) and isfinite(threshold)):
-            return self._count(stamp_ns, score, threshold, bad=True, fault=True,
-                               what=f"the score {score:g} against threshold {threshold:g} is not a finite comparison")
+            return self._count(
+                stamp_ns,
+                score,
+                threshold,
+                bad=True,
+                fault=True,
+                what=f"the score {score:g} against threshold {threshold:g} is not a finite comparison",
+            )
         if score > threshold:
-            return self._count(stamp_ns, score, threshold, bad=True, fault=False,
-                               what=f"out of distribution, score {score:.2f} above threshold {threshold:.2f}")
-        return self._count(stamp_ns, score, threshold, bad=False, fault=False,
-                           what=f"in distribution, score {score:.2f} within threshold {threshold:.2f}")
+            return self._count(
+                stamp_ns,
+                score,
+                threshold,
+                bad=True,
+                fault=False,
+                what=f"out of distribution, score {score:.2f} above threshold {threshold:.2f}",
+            )
+        return self._count(
+            stamp_ns,
+            score,
+            threshold,
+            bad=False,
+            fault=False,
+            what=f"in distribution, score {score:.2f} within threshold {threshold:.2f}",
+        )
 
     def fault(self, stamp_ns: int, reason: str) -> Alarm:
         """Count a frame that could not be judged."""

@@ -28,7 +28,9 @@ class DetectorSpec:
 #: Every detector is a Mahalanobis distance; they differ in what they measure it on.
 DETECTORS: dict[str, DetectorSpec] = {
     "larem": DetectorSpec("entropies", "Arnez et al., UAI 2024: latent entropies; shrinkage: Ledoit & Wolf 2004"),
-    "mahalanobis": DetectorSpec("latent_means", "Lee et al., NeurIPS 2018, one Gaussian on the pooled latent, one pass"),
+    "mahalanobis": DetectorSpec(
+        "latent_means", "Lee et al., NeurIPS 2018, one Gaussian on the pooled latent, one pass"
+    ),
     "multitap": DetectorSpec("taps", "the same distance on pooled early and middle stages of the encoder"),
 }
 
@@ -52,8 +54,10 @@ class MahalanobisDetector:
         """Learn mean and precision from clean rows (N, D), N >= 2, all finite."""
         data = np.asarray(rows, dtype=np.float64)
         if data.ndim != 2 or len(data) < 2 or not np.isfinite(data).all():
-            raise MonitorError(f"a detector is fitted to at least 2 finite rows (N, D); got shape {data.shape}"
-                               f"{'' if np.isfinite(data).all() else ' with non-finite values'}.")
+            raise MonitorError(
+                f"a detector is fitted to at least 2 finite rows (N, D); got shape {data.shape}"
+                f"{'' if np.isfinite(data).all() else ' with non-finite values'}."
+            )
         estimator = LedoitWolf() if self.shrinkage == "ledoit_wolf" else EmpiricalCovariance()
         estimator.fit(data)
         self.mean_ = np.asarray(estimator.location_, dtype=np.float64)
@@ -88,7 +92,9 @@ class MahalanobisDetector:
             raise BundleError(f"detector arrays {', '.join(sorted(missing))} are missing; calibrate again.")
         mean, precision = (np.asarray(state[key], dtype=np.float64) for key in ("mean", "precision"))
         if mean.ndim != 1 or precision.shape != (len(mean), len(mean)):
-            raise BundleError(f"detector arrays have shapes {mean.shape} and {precision.shape}; (D,) and (D, D) are needed.")
+            raise BundleError(
+                f"detector arrays have shapes {mean.shape} and {precision.shape}; (D,) and (D, D) are needed."
+            )
         if not (np.isfinite(mean).all() and np.isfinite(precision).all()):
             raise BundleError("detector arrays hold non-finite values; calibrate again.")
         detector = cls()

@@ -40,7 +40,7 @@ def latent_entropies(latents: ArrayLike, *, k: int | None = None, min_distance: 
         raise ValueError(f"k is {rank}; it must lie within [1, {count - 1}] for {count} samples.")
     if not min_distance > 0.0:
         raise ValueError(f"min_distance is {min_distance}; it must be larger than 0.")
-    finite = np.isfinite(samples).all(axis=1)
+    finite = np.asarray(np.isfinite(samples).all(axis=1))
     ordered = np.sort(np.where(finite[:, None, :], samples, 0.0), axis=1)
     # In one dimension the k nearest neighbours of a sorted sample and itself are k + 1 consecutive ones, so its
     # distance is the smallest, over the windows that hold it, of the larger gap to the window's ends.

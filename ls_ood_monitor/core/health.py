@@ -32,7 +32,7 @@ class FrameGuard:
         frame works. A frozen camera is reported on every repeated frame.
         """
         sample = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE])
-        content = zlib.crc32(sample)
+        content = zlib.crc32(sample.data)
         last_stamp, last_shape, last_content = self._stamp_ns, self._shape, self._content
         self._shape, self._content = frame.image.shape, content
         if frame.stamp_ns <= 0:

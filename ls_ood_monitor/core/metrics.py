@@ -45,7 +45,7 @@ def per_class_iou(confusion: ArrayLike) -> NDArray[np.float64]:
     matrix = np.asarray(confusion, dtype=np.float64)
     hit = np.diag(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - hit
-    return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+    return np.asarray(np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0), dtype=np.float64)
 
 
 def mean_iou(confusion: ArrayLike) -> float:

@@ -59,9 +59,17 @@ class Supervisor:
         elif last is not None and alarm.stamp_ns != 0 and alarm.stamp_ns < last[0].stamp_ns:
             # The frame is older than one already judged: it says nothing about now.
             self._heard[alarm.camera] = (
-                Alarm(alarm.camera, alarm.stamp_ns, AlarmState.RAISED, alarm.score, alarm.threshold,
-                      f"camera {alarm.camera}: the alarm's stamp went back by {(last[0].stamp_ns - alarm.stamp_ns) / 1e9:.3f} s",
-                      is_fault=True), now_ns)
+                Alarm(
+                    alarm.camera,
+                    alarm.stamp_ns,
+                    AlarmState.RAISED,
+                    alarm.score,
+                    alarm.threshold,
+                    f"camera {alarm.camera}: the alarm's stamp went back by {(last[0].stamp_ns - alarm.stamp_ns) / 1e9:.3f} s",
+                    is_fault=True,
+                ),
+                now_ns,
+            )
         else:
             self._heard[alarm.camera] = (alarm, now_ns)
         self._remember(*self._demand(now_ns))
@@ -110,8 +118,10 @@ class Supervisor:
         if not self.cameras:
             return FallbackMode.STOP, "no camera is configured; set the parameter cameras"
         if self._stranger is not None and now_ns - self._stranger[1] <= limit_ns:
-            return FallbackMode.STOP, (f"an alarm came from camera {self._stranger[0]!r}, which is not configured "
-                                       f"(configured: {', '.join(self.cameras)})")
+            return FallbackMode.STOP, (
+                f"an alarm came from camera {self._stranger[0]!r}, which is not configured "
+                f"(configured: {', '.join(self.cameras)})"
+            )
         worst = max(self.statuses(now_ns), key=lambda status: status.mode)
         return worst.mode, worst.reason if worst.mode > FallbackMode.NOMINAL else "all cameras are in distribution"
 

@@ -75,8 +75,10 @@ def leave_one_block_out_scores(
         raise CalibrationError(f"there are {len(data)} rows but block ids of shape {ids.shape}; give one id a row.")
     names = np.unique(ids)
     if len(names) < 2:
-        raise CalibrationError(f"the clean data form {len(names)} block; at least 2 are needed to hold one out. "
-                               "Record longer, or use shorter blocks.")
+        raise CalibrationError(
+            f"the clean data form {len(names)} block; at least 2 are needed to hold one out. "
+            "Record longer, or use shorter blocks."
+        )
     scores = np.empty(len(data))
     for name in names:
         held_out = ids == name
@@ -100,13 +102,16 @@ def quantile_threshold(
     if not 0.0 < target_rate < 1.0:
         raise CalibrationError(f"the target false-alarm rate is {target_rate}; it must lie within (0, 1).")
     if n == 0 or not np.isfinite(values).all():
-        raise CalibrationError(f"{n - int(np.isfinite(values).sum())} of {n} clean scores are not finite; a threshold needs "
-                               "finite ones.")
+        raise CalibrationError(
+            f"{n - int(np.isfinite(values).sum())} of {n} clean scores are not finite; a threshold needs finite ones."
+        )
     rank, warning = ceil((n + 1) * (1.0 - target_rate) - 1e-9), ""
     if rank > n:
         needed = ceil(1.0 / target_rate - 1e-9) - 1
-        text = (f"{n} clean frames cannot support a target of {target_rate:g} false alarms a frame; at least {needed} are needed "
-                f"(better, many times that: neighbouring frames are nearly equal).")
+        text = (
+            f"{n} clean frames cannot support a target of {target_rate:g} false alarms a frame; at least {needed} are needed "
+            f"(better, many times that: neighbouring frames are nearly equal)."
+        )
         if not allow_small:
             raise CalibrationError(f"{text} Record more, or raise the target.")
         rank, warning = n, text
@@ -135,7 +140,10 @@ def time_blocks(stamps_ns: ArrayLike, groups: Sequence[object], block_s: float) 
     for group, stamp in zip(groups, stamps.tolist(), strict=True):
         first[group] = min(first.get(group, stamp), stamp)
     numbers: dict[tuple[object, int], int] = {}
-    return np.array([
-        numbers.setdefault((group, int((stamp - first[group]) // (block_s * 1e9))), len(numbers))
-        for group, stamp in zip(groups, stamps.tolist(), strict=True)
-    ], dtype=np.int64)
+    return np.array(
+        [
+            numbers.setdefault((group, int((stamp - first[group]) // (block_s * 1e9))), len(numbers))
+            for group, stamp in zip(groups, stamps.tolist(), strict=True)
+        ],
+        dtype=np.int64,
+    )

@@ -114,10 +114,16 @@ ANOMALIES: tuple[str, ...] = tuple(_TRANSFORMS)
 def _mud_overlay(height: int, width: int, level: int, seed: int) -> tuple[Plane, Plane]:
     """Opacity (H, W, 1) in [0, 1] and colour (H, W, 3) of dirt on the lens; a heavier level covers a lighter one's dirt."""
     size = (height, width)
-    field = _smooth_noise(size, 5, seed) + 0.45 * _smooth_noise(size, 14, seed + 1) + 0.2 * _smooth_noise(size, 40, seed + 2)
+    field = (
+        _smooth_noise(size, 5, seed)
+        + 0.45 * _smooth_noise(size, 14, seed + 1)
+        + 0.2 * _smooth_noise(size, 40, seed + 2)
+    )
     edge = np.float32(np.quantile(field, 1.0 - _MUD_COVER[level]))
     alpha = np.clip((field - edge) / 0.35 + 0.5, 0.0, 1.0)
-    alpha = cv2.GaussianBlur(alpha * alpha * (3.0 - 2.0 * alpha), (0, 0), 0.006 * width)  # dirt on a lens is out of focus
+    alpha = cv2.GaussianBlur(
+        alpha * alpha * (3.0 - 2.0 * alpha), (0, 0), 0.006 * width
+    )  # dirt on a lens is out of focus
     thickness = 0.86 + 0.12 * np.tanh(_smooth_noise(size, 9, seed + 3))
     shade = 1.0 + 0.22 * _smooth_noise(size, 24, seed + 4) + 0.10 * _smooth_noise(size, 90, seed + 5)
     colour = np.float32([38.0, 58.0, 78.0]) * shade[..., None]

@@ -212,8 +212,12 @@ def _opened(bag: Path) -> Iterator[Reader]:
         raise DataError(f"Bag {bag} does not exist; give the folder with metadata.yaml, or one .mcap or .db3 file.")
     if bag.is_dir() and not (bag / "metadata.yaml").exists():
         storages = sorted(entry.name for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
-        cure = "it is not a bag." if not storages else (
-            f"the recording was probably not closed. Run 'ros2 bag reindex {bag}' or give {bag / storages[0]} itself."
+        cure = (
+            "it is not a bag."
+            if not storages
+            else (
+                f"the recording was probably not closed. Run 'ros2 bag reindex {bag}' or give {bag / storages[0]} itself."
+            )
         )
         raise DataError(f"Bag {bag} has no metadata.yaml: {cure}")
     if bag.is_file() and bag.suffix not in (".mcap", ".db3"):
@@ -260,7 +264,9 @@ def _choose_topics(bag: Path, reader: Reader, topics: Mapping[str, str] | None) 
     if topics is None:
         if not images:
             listing = ", ".join(sorted(types)) or "nothing"
-            raise DataError(f"Bag {bag} has no camera topic (sensor_msgs Image or CompressedImage); it holds {listing}.")
+            raise DataError(
+                f"Bag {bag} has no camera topic (sensor_msgs Image or CompressedImage); it holds {listing}."
+            )
         topics = {name: camera_of(name) for name in images}
     for name in topics:
         if name not in types:

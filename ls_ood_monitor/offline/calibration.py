@@ -56,14 +56,18 @@ def collect_features(
         if progress is not None:
             progress(len(stamps))
     if not parts:
-        raise CalibrationError("there are no frames to calibrate on; check the recording, its topics and the time range.")
+        raise CalibrationError(
+            "there are no frames to calibrate on; check the recording, its topics and the time range."
+        )
     features = FrameFeatures.concatenate(parts)
     for name in ("entropies", "latent_means", "taps"):
         bad = ~np.isfinite(features.of(name)).all(axis=1)
         if bad.any():
             index = int(bad.argmax())
-            raise CalibrationError(f"{name} of frame {index} ({cameras[index]}, stamp {stamps[index]} ns) are not finite; "
-                                   "the network's weights are damaged or its input is.")
+            raise CalibrationError(
+                f"{name} of frame {index} ({cameras[index]}, stamp {stamps[index]} ns) are not finite; "
+                "the network's weights are damaged or its input is."
+            )
     return FeatureTable(features, np.asarray(stamps, dtype=np.int64), tuple(cameras))
 
 
@@ -77,7 +81,11 @@ def concatenate_tables(tables: Sequence[FeatureTable]) -> FeatureTable:
 
 
 def fit_detectors(
-    table: FeatureTable, blocks: NDArray[np.int64], *, target_rate: float, allow_small: bool = False,
+    table: FeatureTable,
+    blocks: NDArray[np.int64],
+    *,
+    target_rate: float,
+    allow_small: bool = False,
     names: Iterable[str] = tuple(DETECTORS),
 ) -> tuple[dict[str, MahalanobisDetector], dict[str, Threshold]]:
     """Fit each detector on all frames and set its threshold on held-out scores.

@@ -47,17 +47,25 @@ class Scenario:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.cameras) - set(CAMERAS))
         if unknown or not self.cameras:
-            raise ConfigError(f"cameras {', '.join(unknown) or '(none)'} are not in the street; it has {', '.join(CAMERAS)}.")
+            raise ConfigError(
+                f"cameras {', '.join(unknown) or '(none)'} are not in the street; it has {', '.join(CAMERAS)}."
+            )
         if not 0.1 <= self.rate_hz <= 60.0 or not 0.0 < self.duration_s <= 3600.0:
-            raise ConfigError(f"rate {self.rate_hz} Hz and duration {self.duration_s} s must lie within [0.1, 60] and (0, 3600].")
+            raise ConfigError(
+                f"rate {self.rate_hz} Hz and duration {self.duration_s} s must lie within [0.1, 60] and (0, 3600]."
+            )
         for event in self.events:
             if event.camera not in self.cameras:
-                raise ConfigError(f"event {event.label} is on camera {event.camera!r}, recorded are {', '.join(self.cameras)}.")
+                raise ConfigError(
+                    f"event {event.label} is on camera {event.camera!r}, recorded are {', '.join(self.cameras)}."
+                )
             if event.label not in ANOMALIES:
                 raise ConfigError(f"event label is {event.label!r}; it must be one of {', '.join(ANOMALIES)}.")
             if not 0.0 <= event.start_s < event.end_s <= self.duration_s:
-                raise ConfigError(f"event {event.label} lasts from {event.start_s} to {event.end_s} s; it must start before it "
-                                  f"ends and fit into {self.duration_s} s.")
+                raise ConfigError(
+                    f"event {event.label} lasts from {event.start_s} to {event.end_s} s; it must start before it "
+                    f"ends and fit into {self.duration_s} s."
+                )
 
     @property
     def stamps_s(self) -> list[float]:
@@ -73,7 +81,12 @@ START_NS = 1_700_000_000_000_000_000
 
 
 def record_scenario(
-    scenario: Scenario, bag: Path, events_file: Path, *, storage: str = "sqlite3", compressed: bool = False,
+    scenario: Scenario,
+    bag: Path,
+    events_file: Path,
+    *,
+    storage: str = "sqlite3",
+    compressed: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Render a scenario into a ROS 2 bag (``/<camera>/image``) with its events file.

@@ -54,12 +54,17 @@ def spread_shots(drives: Sequence[int], per_drive: int, cameras: Sequence[str], 
     """``per_drive`` moments of each drive, ``spacing_s`` apart, seen by every camera."""
     return [
         Shot(drive, camera, index * spacing_s + (drive % 10) / 10.0)
-        for drive in drives for index in range(per_drive) for camera in cameras
+        for drive in drives
+        for index in range(per_drive)
+        for camera in cameras
     ]
 
 
 def render_shots(
-    shots: Sequence[Shot], *, size: tuple[int, int] = CAMERA_SIZE, processes: int | None = None,
+    shots: Sequence[Shot],
+    *,
+    size: tuple[int, int] = CAMERA_SIZE,
+    processes: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Rendered]:
     """Render in the order given; ``progress`` is told the number of pictures done."""

@@ -85,18 +85,28 @@ class Verdict:
 
 
 def judge(
-    events: Sequence[Event], scores: Sequence[ScoreSample], modes: Sequence[ModeSample], duration_s: float,
-    limits: Limits = Limits(),  # noqa: B008  immutable
+    events: Sequence[Event],
+    scores: Sequence[ScoreSample],
+    modes: Sequence[ModeSample],
+    duration_s: float,
+    limits: Limits = Limits(),
 ) -> Verdict:
     """Hold what was received against the events."""
     failures: list[str] = []
     outcomes = []
     for event in events:
-        alarm = _first(sample.time_s for sample in scores
-                       if sample.camera == event.camera and sample.state is AlarmState.RAISED
-                       and event.start_s <= sample.time_s <= event.end_s + limits.stop_s)
-        stop = _first(sample.time_s for sample in modes
-                      if sample.mode is FallbackMode.STOP and event.start_s <= sample.time_s <= event.end_s + limits.stop_s)
+        alarm = _first(
+            sample.time_s
+            for sample in scores
+            if sample.camera == event.camera
+            and sample.state is AlarmState.RAISED
+            and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
+        )
+        stop = _first(
+            sample.time_s
+            for sample in modes
+            if sample.mode is FallbackMode.STOP and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
+        )
         outcome = EventOutcome(event, _since(alarm, event.start_s), _since(stop, event.start_s))
         outcomes.append(outcome)
         what = f"{event.label} on camera {event.camera} at {event.start_s:g} s"
@@ -128,7 +138,11 @@ def clean_parts(events: Sequence[Event], duration_s: float, resume_s: float) -> 
 
 
 def summarise(
-    verdict: Verdict, scores: Sequence[ScoreSample], modes: Sequence[ModeSample], duration_s: float, bundle_id: str,
+    verdict: Verdict,
+    scores: Sequence[ScoreSample],
+    modes: Sequence[ModeSample],
+    duration_s: float,
+    bundle_id: str,
 ) -> dict[str, Any]:
     """The machine-readable summary (``summary.json``); times in seconds, latencies in milliseconds."""
     latencies = [sample.latency_ms for sample in scores if np.isfinite(sample.latency_ms)]
@@ -144,8 +158,10 @@ def summarise(
         "alarms": {
             "events": len(verdict.outcomes),
             "detected": len(alarm_delays),
-            "delay_s": {"median": float(np.median(alarm_delays)) if alarm_delays else None,
-                        "max": max(alarm_delays, default=None)},
+            "delay_s": {
+                "median": float(np.median(alarm_delays)) if alarm_delays else None,
+                "max": max(alarm_delays, default=None),
+            },
         },
         "decision": {
             "time_to_stop_s": max(stop_delays, default=None),
@@ -155,17 +171,29 @@ def summarise(
             "messages": len(modes),
         },
         "events": [
-            {"camera": item.event.camera, "label": item.event.label, "start_s": item.event.start_s,
-             "end_s": item.event.end_s, "alarm_delay_s": item.alarm_delay_s, "stop_delay_s": item.stop_delay_s}
+            {
+                "camera": item.event.camera,
+                "label": item.event.label,
+                "start_s": item.event.start_s,
+                "end_s": item.event.end_s,
+                "alarm_delay_s": item.alarm_delay_s,
+                "stop_delay_s": item.stop_delay_s,
+            }
             for item in verdict.outcomes
         ],
-        "latency_ms": dict(zip(("p50", "p95", "p99"), (None if p is None else float(p) for p in percentiles), strict=True)),
+        "latency_ms": dict(
+            zip(("p50", "p95", "p99"), (None if p is None else float(p) for p in percentiles), strict=True)
+        ),
         "gate": {"passed": verdict.passed, "failures": list(verdict.failures)},
     }
 
 
 def draw_timeline(
-    path: Path, events: Sequence[Event], scores: Sequence[ScoreSample], modes: Sequence[ModeSample], duration_s: float,
+    path: Path,
+    events: Sequence[Event],
+    scores: Sequence[ScoreSample],
+    modes: Sequence[ModeSample],
+    duration_s: float,
     title: str,
 ) -> None:
     """Draw score over threshold per camera, with events, alarm states and the commanded mode, as a PNG."""
@@ -177,8 +205,9 @@ def draw_timeline(
     cameras = sorted({sample.camera for sample in scores} | {event.camera for event in events})
     figure = Figure(figsize=(11, 1.6 + 2.1 * len(cameras)), layout="constrained")
     FigureCanvasAgg(figure)
-    rows = figure.subplots(len(cameras) + 1, 1, sharex=True, squeeze=False,
-                           gridspec_kw={"height_ratios": [*([1.0] * len(cameras)), 0.28]})[:, 0]
+    rows = figure.subplots(
+        len(cameras) + 1, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [*([1.0] * len(cameras)), 0.28]}
+    )[:, 0]
     for axis, camera in zip(rows, cameras, strict=False):
         own = [sample for sample in scores if sample.camera == camera]
         times = [sample.time_s for sample in own]
@@ -186,8 +215,15 @@ def draw_timeline(
         for event in events:
             if event.camera == camera:
                 axis.axvspan(event.start_s, event.end_s, color="#90a4ae", alpha=0.35, linewidth=0)
-                axis.text((event.start_s + event.end_s) / 2, 0.04, event.label, ha="center", va="bottom",
-                          transform=axis.get_xaxis_transform(), fontsize=10)
+                axis.text(
+                    (event.start_s + event.end_s) / 2,
+                    0.04,
+                    event.label,
+                    ha="center",
+                    va="bottom",
+                    transform=axis.get_xaxis_transform(),
+                    fontsize=10,
+                )
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
         axis.scatter(times, ratio, s=16, zorder=3, color=[_STATE_COLOURS[sample.state] for sample in own])
         axis.axhline(1.0, color="#c62828", linestyle="--", linewidth=1.0)
@@ -204,8 +240,10 @@ def draw_timeline(
     last.set_ylabel("command", rotation=0, ha="right", va="center")
     last.set_xlim(0.0, duration_s)
     last.set_xlabel("time in the recording, s")
-    handles = [Patch(color=colour, label=f"{state.value} / {mode.name}")
-               for (state, colour), mode in zip(_STATE_COLOURS.items(), FallbackMode, strict=True)]
+    handles = [
+        Patch(color=colour, label=f"{state.value} / {mode.name}")
+        for (state, colour), mode in zip(_STATE_COLOURS.items(), FallbackMode, strict=True)
+    ]
     handles.append(Patch(color="#90a4ae", alpha=0.35, label="event (ground truth)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     figure.suptitle(title, fontsize=12)
@@ -224,8 +262,11 @@ def _spans(modes: Sequence[ModeSample], duration_s: float) -> list[tuple[float, 
     """Each decision holds until the next one arrives."""
     ordered = sorted(modes, key=lambda sample: sample.time_s)
     ends = [sample.time_s for sample in ordered[1:]] + [duration_s]
-    return [(max(0.0, sample.time_s), min(end, duration_s), sample.mode) for sample, end in zip(ordered, ends, strict=True)
-            if end > 0.0 and sample.time_s < duration_s]
+    return [
+        (max(0.0, sample.time_s), min(end, duration_s), sample.mode)
+        for sample, end in zip(ordered, ends, strict=True)
+        if end > 0.0 and sample.time_s < duration_s
+    ]
 
 
 def _stop_spans(modes: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float]]:

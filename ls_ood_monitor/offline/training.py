@@ -64,8 +64,13 @@ def load_initial_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def train_network(
-    data: LabelledSet, settings: TrainingSettings, network_settings: NetworkSettings, spec: PreprocessSpec, *,
-    initial: dict[str, torch.Tensor] | None = None, device: torch.device | str = "cpu",
+    data: LabelledSet,
+    settings: TrainingSettings,
+    network_settings: NetworkSettings,
+    spec: PreprocessSpec,
+    *,
+    initial: dict[str, torch.Tensor] | None = None,
+    device: torch.device | str = "cpu",
     progress: Callable[[int, int, float], None] | None = None,
     after_epoch: Callable[[int, DeepLabV3Plus], None] | None = None,
 ) -> DeepLabV3Plus:
@@ -92,7 +97,9 @@ def train_network(
     backbone = [weight for weight in network.backbone.parameters() if weight.requires_grad]
     head = [weight for name, weight in network.named_parameters() if not name.startswith("backbone.")]
     rates = [settings.learning_rate * settings.backbone_rate, settings.learning_rate]
-    optimiser = torch.optim.AdamW([{"params": backbone, "lr": rates[0]}, {"params": head, "lr": rates[1]}], weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(
+        [{"params": backbone, "lr": rates[0]}, {"params": head, "lr": rates[1]}], weight_decay=1e-2
+    )
     per_epoch = len(data.images) // settings.batch
     if per_epoch == 0:
         raise DataError(f"{len(data.images)} pictures do not fill one batch of {settings.batch}; use a smaller batch.")
@@ -137,7 +144,12 @@ def _augment(
 
 @torch.inference_mode()
 def evaluate_segmentation(
-    network: DeepLabV3Plus, data: LabelledSet, spec: PreprocessSpec, *, device: torch.device | str = "cpu", batch: int = 8
+    network: DeepLabV3Plus,
+    data: LabelledSet,
+    spec: PreprocessSpec,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = 8,
 ) -> NDArray[np.int64]:
     """Confusion matrix (classes, classes), rows = label, columns = prediction, over a labelled set."""
     classes = network.settings.classes

@@ -19,10 +19,16 @@ from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 #: Name under which an alarm without a readable camera travels; no camera can be called so.
 UNREADABLE = "(unreadable alarm)"
 
-_LEVELS = {AlarmState.CLEAR: DiagnosticStatus.OK, AlarmState.PENDING: DiagnosticStatus.WARN,
-           AlarmState.RAISED: DiagnosticStatus.ERROR}
-_MODE_LEVELS = {FallbackMode.NOMINAL: DiagnosticStatus.OK, FallbackMode.SLOW: DiagnosticStatus.WARN,
-                FallbackMode.STOP: DiagnosticStatus.ERROR}
+_LEVELS = {
+    AlarmState.CLEAR: DiagnosticStatus.OK,
+    AlarmState.PENDING: DiagnosticStatus.WARN,
+    AlarmState.RAISED: DiagnosticStatus.ERROR,
+}
+_MODE_LEVELS = {
+    FallbackMode.NOMINAL: DiagnosticStatus.OK,
+    FallbackMode.SLOW: DiagnosticStatus.WARN,
+    FallbackMode.STOP: DiagnosticStatus.ERROR,
+}
 
 
 def stamp_to_ns(stamp: Any) -> int:
@@ -40,16 +46,27 @@ def image_message(plane: NDArray[np.uint8], header: Header, encoding: str) -> Im
     """(H, W) mono8 or (H, W, 3) bgr8 -> Image with the given header."""
     data = array.array("B")  # assigning an ndarray or bytes walks the elements in Python
     data.frombytes(np.ascontiguousarray(plane).data)
-    message = Image(header=header, height=plane.shape[0], width=plane.shape[1], encoding=encoding, is_bigendian=0,
-                    step=plane[0].size)
+    message = Image(
+        header=header,
+        height=plane.shape[0],
+        width=plane.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=plane[0].size,
+    )
     message.data = data
     return message
 
 
 def status(level: bytes, name: str, hardware_id: str, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
     """A DiagnosticStatus whose values are texts; floats are written so that they read back exactly."""
-    return DiagnosticStatus(level=level, name=name, hardware_id=hardware_id, message=message,
-                            values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()])
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        hardware_id=hardware_id,
+        message=message,
+        values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+    )
 
 
 def _text(value: object) -> str:
@@ -67,8 +84,14 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
         node_name: prefix of the status name (REP 107).
         frame_id: copied into the header.
     """
-    values = {"camera": alarm.camera, "state": alarm.state.value, "ood_score": alarm.score,
-              "threshold": alarm.threshold, "is_fault": alarm.is_fault, **extra}
+    values = {
+        "camera": alarm.camera,
+        "state": alarm.state.value,
+        "ood_score": alarm.score,
+        "threshold": alarm.threshold,
+        "is_fault": alarm.is_fault,
+        **extra,
+    }
     one = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, alarm.reason, values)
     return DiagnosticArray(header=Header(stamp=ns_to_stamp(alarm.stamp_ns), frame_id=frame_id), status=[one])
 
@@ -106,22 +129,41 @@ def _alarm_of(one: DiagnosticStatus, stamp_ns: int) -> Alarm:
 
 def _unreadable(camera: str, stamp_ns: int, why: str) -> Alarm:
     nan = float("nan")
-    return Alarm(camera, stamp_ns, AlarmState.RAISED, nan, nan, f"camera {camera}: malformed alarm, {why}", is_fault=True)
+    return Alarm(
+        camera, stamp_ns, AlarmState.RAISED, nan, nan, f"camera {camera}: malformed alarm, {why}", is_fault=True
+    )
 
 
 def decision_message(
-    decision: Decision, cameras: Sequence[CameraStatus], now_ns: int, stamp: Time, node_name: str, notes: Sequence[str] = ()
+    decision: Decision,
+    cameras: Sequence[CameraStatus],
+    now_ns: int,
+    stamp: Time,
+    node_name: str,
+    notes: Sequence[str] = (),
 ) -> DiagnosticArray:
     """The decision first, then the demand of each camera."""
     reason = "; ".join((decision.reason, *notes))
-    first = status(_MODE_LEVELS[decision.mode], f"{node_name}: decision", "vehicle", reason, {
-        "mode": decision.mode.name, "stop": decision.mode is FallbackMode.STOP, "reason": decision.reason,
-        "in_mode_s": round((now_ns - decision.since_ns) / 1e9, 3),
-    })
+    first = status(
+        _MODE_LEVELS[decision.mode],
+        f"{node_name}: decision",
+        "vehicle",
+        reason,
+        {
+            "mode": decision.mode.name,
+            "stop": decision.mode is FallbackMode.STOP,
+            "reason": decision.reason,
+            "in_mode_s": round((now_ns - decision.since_ns) / 1e9, 3),
+        },
+    )
     rest = [
-        status(DiagnosticStatus.STALE if entry.age_s is None else _MODE_LEVELS[entry.mode], f"{node_name}: {entry.camera}",
-               entry.camera, entry.reason,
-               {"mode": entry.mode.name, "age_s": float("nan") if entry.age_s is None else round(entry.age_s, 3)})
+        status(
+            DiagnosticStatus.STALE if entry.age_s is None else _MODE_LEVELS[entry.mode],
+            f"{node_name}: {entry.camera}",
+            entry.camera,
+            entry.reason,
+            {"mode": entry.mode.name, "age_s": float("nan") if entry.age_s is None else round(entry.age_s, 3)},
+        )
         for entry in cameras
     ]
     return DiagnosticArray(header=Header(stamp=stamp), status=[first, *rest])

@@ -35,4 +35,3 @@ def image_to_bgr(message: Any) -> NDArray[np.uint8]:
 def compressed_to_bgr(message: Any) -> NDArray[np.uint8]:
     """Compressed image message -> BGR uint8 (H, W, 3). Raises ``ImageError``."""
     return decode_compressed(message)
-

@@ -67,7 +67,9 @@ class MonitorObserver(Node):
         self.create_subscription(DiagnosticArray, "/supervisor_node/state", self._on_state, deep)
         self.create_subscription(Bool, "/supervisor_node/stop", self._on_stop, deep)
         for camera in overlays:
-            self.create_subscription(Image, f"/perception_node/{camera}/overlay", self._overlay_receiver(camera), newest)
+            self.create_subscription(
+                Image, f"/perception_node/{camera}/overlay", self._overlay_receiver(camera), newest
+            )
 
     def alarms(self, since: int = 0) -> list[HeardAlarm]:
         """Alarms heard, from index ``since`` on."""
@@ -94,7 +96,9 @@ class MonitorObserver(Node):
         values = values_of(message.status[0]) if message.status else {}
         with self._lock:
             for alarm in alarms_of(message):
-                self._alarms.append(HeardAlarm(at_ns, alarm, number_of(values, "latency_ms"), values.get("bundle_sha256", "")))
+                self._alarms.append(
+                    HeardAlarm(at_ns, alarm, number_of(values, "latency_ms"), values.get("bundle_sha256", ""))
+                )
 
     def _on_state(self, message: DiagnosticArray) -> None:
         at_ns = time.monotonic_ns()

@@ -58,5 +58,10 @@ def read_settings(node: Node, cls: type[T]) -> T:
 
 
 def _type_name(value: object) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "a text",
-            list: "a list of texts"}[type(value)]
+    return {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number with a decimal point",
+        str: "a text",
+        list: "a list of texts",
+    }[type(value)]

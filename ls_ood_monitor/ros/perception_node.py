@@ -109,8 +109,11 @@ class PerceptionNode(LifecycleNode):
             alarm_settings = read_settings(self, AlarmSettings)
             if self._settings.num_threads:
                 torch.set_num_threads(self._settings.num_threads)
-            monitor = load_bundle(self._settings.bundle_path or None, device=self._settings.device,
-                                  detector=self._settings.detector or None)
+            monitor = load_bundle(
+                self._settings.bundle_path or None,
+                device=self._settings.device,
+                detector=self._settings.detector or None,
+            )
             monitor.warm_up(len(self._settings.cameras))
         except MonitorError as error:
             return self._refuse(str(error))
@@ -129,14 +132,18 @@ class PerceptionNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe to the cameras."""
         reliability = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
-        newest = QoSProfile(depth=1, reliability=reliability[self._settings.image_reliability], history=HistoryPolicy.KEEP_LAST)
+        newest = QoSProfile(
+            depth=1, reliability=reliability[self._settings.image_reliability], history=HistoryPolicy.KEEP_LAST
+        )
         kind, suffix = (Image, "") if self._settings.transport == "raw" else (CompressedImage, "/compressed")
         self._worker = NewestFrameWorker(self._handle)
         for name, channel in self._channels.items():
             channel.guard.reset()
             channel.filter.reset()
             channel.last_arrival_ns = time.monotonic_ns()
-            self._inputs.append(self.create_subscription(kind, f"{name}/image{suffix}", self._receiver(channel), newest))
+            self._inputs.append(
+                self.create_subscription(kind, f"{name}/image{suffix}", self._receiver(channel), newest)
+            )
         self._problem = ""
         return super().on_activate(state)
 
@@ -286,8 +293,10 @@ class PerceptionNode(LifecycleNode):
                 if silent_s <= self._settings.image_timeout_s:
                     continue
                 topic = self._inputs[0].topic_name if len(self._channels) == 1 else f"{name}/image"
-                reason = (f"camera {name}: no image for {silent_s:.1f} s on {topic} "
-                          f"(limit {self._settings.image_timeout_s:.2f} s)")
+                reason = (
+                    f"camera {name}: no image for {silent_s:.1f} s on {topic} "
+                    f"(limit {self._settings.image_timeout_s:.2f} s)"
+                )
                 with channel.lock:
                     channel.filter.fault(stamp_ns, reason)
             nan = float("nan")
@@ -302,11 +311,19 @@ class PerceptionNode(LifecycleNode):
         self._diagnosed_ns = now_ns
         node = self.get_name()
         level = DiagnosticStatus.ERROR if self._problem else DiagnosticStatus.OK
-        entries = [status(level, f"{node}: monitor", "perception", self._problem or "running", {
-            "bundle_sha256": self._bundle_id(),
-            "detector": self._monitor.detector if self._monitor else "",
-            "device": self._monitor.frame_pass.device if self._monitor else "",
-        })]
+        entries = [
+            status(
+                level,
+                f"{node}: monitor",
+                "perception",
+                self._problem or "running",
+                {
+                    "bundle_sha256": self._bundle_id(),
+                    "detector": self._monitor.detector if self._monitor else "",
+                    "device": self._monitor.frame_pass.device if self._monitor else "",
+                },
+            )
+        ]
         for name, channel in self._channels.items():
             received = channel.received
             rate_hz = (received - self._received_before.get(name, 0)) / elapsed_s
@@ -320,14 +337,25 @@ class PerceptionNode(LifecycleNode):
             else:
                 level = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)[alarm.state.severity]
                 text = alarm.reason
-            entries.append(status(level, f"{node}: {name}", name, text, {
-                "rate_hz": round(rate_hz, 2), "frames": received,
-                "dropped": self._worker.dropped(name) if self._worker else 0,
-                "age_s": round(age_s, 3), "latency_ms": round(channel.last_latency_ms, 2),
-                "state": alarm.state.value if alarm else "",
-            }))
-        self._diagnostics.publish(DiagnosticArray(header=Header(stamp=ns_to_stamp(self.get_clock().now().nanoseconds)),
-                                                  status=entries))
+            entries.append(
+                status(
+                    level,
+                    f"{node}: {name}",
+                    name,
+                    text,
+                    {
+                        "rate_hz": round(rate_hz, 2),
+                        "frames": received,
+                        "dropped": self._worker.dropped(name) if self._worker else 0,
+                        "age_s": round(age_s, 3),
+                        "latency_ms": round(channel.last_latency_ms, 2),
+                        "state": alarm.state.value if alarm else "",
+                    },
+                )
+            )
+        self._diagnostics.publish(
+            DiagnosticArray(header=Header(stamp=ns_to_stamp(self.get_clock().now().nanoseconds)), status=entries)
+        )
 
 
 def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.uint8]:
@@ -342,7 +370,9 @@ def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.
     text = f"{alarm.camera}  {alarm.state.value}  {result.score:.1f} / {result.threshold:.1f}"
     scale = max(0.4, picture.shape[0] / 800.0)
     cv2.rectangle(picture, (0, 0), (picture.shape[1], int(34 * scale)), (0, 0, 0), -1)
-    cv2.putText(picture, text, (8, int(24 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, _STATE_BGR[alarm.state], 1, cv2.LINE_AA)
+    cv2.putText(
+        picture, text, (8, int(24 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, _STATE_BGR[alarm.state], 1, cv2.LINE_AA
+    )
     return picture
 
 

@@ -37,7 +37,9 @@ class Recorded(Protocol):
 
 
 #: Types that begin with std_msgs/Header, whose stamp lies right behind the four bytes of CDR encapsulation.
-_STAMPED = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "diagnostic_msgs/msg/DiagnosticArray"})
+_STAMPED = frozenset(
+    {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "diagnostic_msgs/msg/DiagnosticArray"}
+)
 
 
 def message_class(type_name: str) -> type[Any]:
@@ -46,7 +48,9 @@ def message_class(type_name: str) -> type[Any]:
     try:
         found: type[Any] = getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError) as error:
-        raise DataError(f"message type {type_name} is not installed here; install package {package} or leave its topic out.") from error
+        raise DataError(
+            f"message type {type_name} is not installed here; install package {package} or leave its topic out."
+        ) from error
     return found
 
 
@@ -61,13 +65,19 @@ def wait_for_subscribers(publishers: Mapping[str, Publisher], timeout_s: float) 
     deadline = time.monotonic() + timeout_s
     while missing := [topic for topic, publisher in publishers.items() if publisher.get_subscription_count() == 0]:
         if time.monotonic() > deadline:
-            raise DataError(f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s; check the perception "
-                            "node's cameras and transport, and ROS_DOMAIN_ID.")
+            raise DataError(
+                f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s; check the perception "
+                "node's cameras and transport, and ROS_DOMAIN_ID."
+            )
         time.sleep(0.02)
 
 
 def play(
-    messages: Iterable[Recorded], publishers: Mapping[str, Publisher], *, rate: float = 1.0, restamp: bool = False,
+    messages: Iterable[Recorded],
+    publishers: Mapping[str, Publisher],
+    *,
+    rate: float = 1.0,
+    restamp: bool = False,
     on_message: Callable[[Recorded, float], None] | None = None,
 ) -> Counter[str]:
     """Publish each message at its recorded distance from the first.

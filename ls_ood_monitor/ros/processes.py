@@ -23,8 +23,11 @@ def share_file(name: str) -> Path:
         DataError: it is in none of these places.
     """
     places = [Path(__file__).resolve().parents[2] / "config", Path(sys.prefix) / "share" / "ls_ood_monitor" / "config"]
-    places += [Path(prefix) / "share" / "ls_ood_monitor" / "config"
-               for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    places += [
+        Path(prefix) / "share" / "ls_ood_monitor" / "config"
+        for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+        if prefix
+    ]
     for place in places:
         if (place / name).is_file():
             return place / name
@@ -75,7 +78,11 @@ class NodeProcess:
     """
 
     def __init__(
-        self, executable: str, parameters: Mapping[str, object], environment: Mapping[str, str], log: Path,
+        self,
+        executable: str,
+        parameters: Mapping[str, object],
+        environment: Mapping[str, str],
+        log: Path,
         remaps: Sequence[str] = (),
     ) -> None:
         self.executable = executable
@@ -92,8 +99,9 @@ class NodeProcess:
     def __enter__(self) -> NodeProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as output:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=output,
-                                             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
         return self
 
     def __exit__(

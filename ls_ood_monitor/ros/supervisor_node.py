@@ -62,8 +62,16 @@ class SupervisorNode(Node):
 
     def _publish(self, decision: Decision, now_ns: int) -> None:
         self._stop.publish(Bool(data=decision.mode is FallbackMode.STOP))
-        self._state.publish(decision_message(decision, self._supervisor.statuses(now_ns), now_ns,
-                                             self.get_clock().now().to_msg(), self.get_name(), self._notes()))
+        self._state.publish(
+            decision_message(
+                decision,
+                self._supervisor.statuses(now_ns),
+                now_ns,
+                self.get_clock().now().to_msg(),
+                self.get_name(),
+                self._notes(),
+            )
+        )
         if self._last is None or self._last.mode is not decision.mode:
             starting = self._last is None or (now_ns - self._started_ns) / 1e9 < self._policy.startup_grace_s
             text = f"{decision.mode.name}: {decision.reason}"

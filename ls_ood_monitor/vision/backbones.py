@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from . import torchvision_compat as _compat  # noqa: F401  must come before torchvision
+
 from torchvision import models  # isort: skip
 
 BACKBONES: tuple[str, ...] = ("mobilenet_v2", "resnet18", "resnet50", "resnet101")
@@ -94,7 +95,9 @@ def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
     if not any(key.endswith("num_batches_tracked") for key, _ in given):
         own = {key: value for key, value in own.items() if not key.endswith("num_batches_tracked")}
     if len(given) < len(own):
-        raise ConfigError(f"the weights hold {len(given)} tensors, the backbone needs {len(own)}: another architecture.")
+        raise ConfigError(
+            f"the weights hold {len(given)} tensors, the backbone needs {len(own)}: another architecture."
+        )
     matched = {}
     for (key, value), (name, tensor) in zip(own.items(), given, strict=False):
         if value.shape != tensor.shape:

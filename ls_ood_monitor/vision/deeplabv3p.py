@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ..config import Checked, setting
 from .backbones import BACKBONES, build_backbone
+
 from torchvision.models.segmentation.deeplabv3 import ASPP  # isort: skip  after backbones, which guards torchvision
 
 
@@ -61,10 +62,17 @@ def _make_separable(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d) and child.kernel_size == (3, 3) and child.groups == 1:
             depthwise = nn.Conv2d(
-                child.in_channels, child.in_channels, 3, padding=child.padding, dilation=child.dilation,
-                groups=child.in_channels, bias=False,
+                child.in_channels,
+                child.in_channels,
+                3,
+                padding=child.padding,
+                dilation=child.dilation,
+                groups=child.in_channels,
+                bias=False,
             )
-            setattr(module, name, nn.Sequential(depthwise, nn.Conv2d(child.in_channels, child.out_channels, 1, bias=False)))
+            setattr(
+                module, name, nn.Sequential(depthwise, nn.Conv2d(child.in_channels, child.out_channels, 1, bias=False))
+            )
         else:
             _make_separable(child)
 

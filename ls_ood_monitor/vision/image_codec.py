@@ -135,9 +135,13 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
         kind, size, complete = "PNG", _png_size(data), b"IEND" in data[-16:]
     else:
-        raise ImageError(f"compressed image (format {message.format!r}) is neither JPEG nor PNG: it begins with {data[:4].hex()}.")
+        raise ImageError(
+            f"compressed image (format {message.format!r}) is neither JPEG nor PNG: it begins with {data[:4].hex()}."
+        )
     if size is None:
-        raise ImageError(f"compressed image is a {kind} of {len(data)} bytes without a size in its header; it is corrupt.")
+        raise ImageError(
+            f"compressed image is a {kind} of {len(data)} bytes without a size in its header; it is corrupt."
+        )
     _check_size(*size)
     if not complete:
         # OpenCV would fill what is missing with grey, and grey might pass for a picture.
@@ -152,7 +156,9 @@ def _check_size(width: int, height: int) -> None:
     if width <= 0 or height <= 0:
         raise ImageError(f"image size is {width}x{height}; both sides must be at least 1 pixel.")
     if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
-        raise ImageError(f"image size is {width}x{height}; at most {MAX_SIDE} a side and {MAX_PIXELS} pixels are accepted.")
+        raise ImageError(
+            f"image size is {width}x{height}; at most {MAX_SIDE} a side and {MAX_PIXELS} pixels are accepted."
+        )
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:

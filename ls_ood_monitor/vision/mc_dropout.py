@@ -43,7 +43,9 @@ def draw_mask_bank(
     if masks < 2:
         raise ConfigError(f"mc_samples is {masks}; an entropy needs at least 2 samples.")
     if not 0.0 < drop_prob < 1.0:
-        raise ConfigError(f"dropblock_prob is {drop_prob}; it must lie within (0, 1): without drops all samples are equal.")
+        raise ConfigError(
+            f"dropblock_prob is {drop_prob}; it must lie within (0, 1): without drops all samples are equal."
+        )
     generator = torch.Generator()
     if seed is None:
         generator.seed()

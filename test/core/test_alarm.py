@@ -26,8 +26,17 @@ def run(story: str, trigger: int = 3, release: int = 2) -> str:
 @pytest.mark.parametrize(
     ("story", "states"),
     [
-        ("g", "C"), ("b", "P"), ("bbb", "PPR"), ("gbbg", "CPPC"), ("gbbbgg", "CPPRRC"), ("gbbbgbgg", "CPPRRRRC"),
-        ("gbgbgb", "CPCPCP"), ("fff", "PPR"), ("gnnn", "CPPR"), ("gbfn", "CPPR"), ("gbbbgfgg", "CPPRRRRC"),
+        ("g", "C"),
+        ("b", "P"),
+        ("bbb", "PPR"),
+        ("gbbg", "CPPC"),
+        ("gbbbgg", "CPPRRC"),
+        ("gbbbgbgg", "CPPRRRRC"),
+        ("gbgbgb", "CPCPCP"),
+        ("fff", "PPR"),
+        ("gnnn", "CPPR"),
+        ("gbfn", "CPPR"),
+        ("gbbbgfgg", "CPPRRRRC"),
     ],
 )
 def test_states_follow_the_counts(story, states):
@@ -40,7 +49,9 @@ def test_a_trigger_of_one_raises_at_once():
     assert run("gbg", 1, 1) == "CRC"
 
 
-@pytest.mark.parametrize(("score", "threshold"), [(np.nan, 5.0), (np.inf, 5.0), (-np.inf, 5.0), (1.0, np.nan), (1.0, np.inf)])
+@pytest.mark.parametrize(
+    ("score", "threshold"), [(np.nan, 5.0), (np.inf, 5.0), (-np.inf, 5.0), (1.0, np.nan), (1.0, np.inf)]
+)
 def test_what_is_not_a_number_is_never_clear(score, threshold):
     """Scores and thresholds that are not finite are faults, whatever the comparison would say."""
     alarm = AlarmFilter(AlarmSettings(), "front").update(1, score, threshold)

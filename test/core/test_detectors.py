@@ -79,7 +79,11 @@ def test_state_round_trip_and_damage():
     detector = MahalanobisDetector().fit(rows)
     state = detector.state()
     np.testing.assert_array_equal(MahalanobisDetector.from_state(state).score(rows), detector.score(rows))
-    for damage, words in (({}, "missing"), ({"precision": np.eye(3)}, "shapes"), ({"mean": np.full(4, np.nan)}, "non-finite")):
+    for damage, words in (
+        ({}, "missing"),
+        ({"precision": np.eye(3)}, "shapes"),
+        ({"mean": np.full(4, np.nan)}, "non-finite"),
+    ):
         broken = {**state, **damage} if damage else {}
         with pytest.raises(BundleError, match=words):
             MahalanobisDetector.from_state(broken)

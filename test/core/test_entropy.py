@@ -86,8 +86,13 @@ def test_a_non_finite_sample_gives_nan_there_and_nowhere_else(value):
 
 @pytest.mark.parametrize(
     ("shape", "options", "words"),
-    [((4, 5), {}, "frames, samples, channels"), ((1, 1, 5), {}, "at least 2"), ((1, 5, 2), {"k": 5}, r"\[1, 4\]"),
-     ((1, 5, 2), {"k": 0}, r"\[1, 4\]"), ((1, 5, 2), {"min_distance": 0.0}, "larger than 0")],
+    [
+        ((4, 5), {}, "frames, samples, channels"),
+        ((1, 1, 5), {}, "at least 2"),
+        ((1, 5, 2), {"k": 5}, r"\[1, 4\]"),
+        ((1, 5, 2), {"k": 0}, r"\[1, 4\]"),
+        ((1, 5, 2), {"min_distance": 0.0}, "larger than 0"),
+    ],
 )
 def test_impossible_input_is_refused(shape, options, words):
     """Wrong shapes, ranks and distances are refused with their value."""

@@ -16,8 +16,18 @@ NOMINAL, SLOW, STOP = FallbackMode.NOMINAL, FallbackMode.SLOW, FallbackMode.STOP
 def alarm(camera: str, state: AlarmState = AlarmState.CLEAR, stamp: int = 1, **changes) -> Alarm:
     """A consistent alarm, unless changed."""
     score = 1.0 if state is AlarmState.CLEAR else 9.0
-    return Alarm(**{"camera": camera, "stamp_ns": stamp, "state": state, "score": score, "threshold": 5.0,
-                    "reason": f"camera {camera}: {state.value}", "is_fault": False, **changes})
+    return Alarm(
+        **{
+            "camera": camera,
+            "stamp_ns": stamp,
+            "state": state,
+            "score": score,
+            "threshold": 5.0,
+            "reason": f"camera {camera}: {state.value}",
+            "is_fault": False,
+            **changes,
+        }
+    )
 
 
 def make(*cameras: str, **settings) -> Supervisor:
@@ -39,9 +49,14 @@ def test_never_heard_is_stop():
 
 @pytest.mark.parametrize(
     ("front", "left", "mode"),
-    [(AlarmState.CLEAR, AlarmState.CLEAR, NOMINAL), (AlarmState.CLEAR, AlarmState.PENDING, SLOW),
-     (AlarmState.PENDING, AlarmState.CLEAR, SLOW), (AlarmState.RAISED, AlarmState.CLEAR, STOP),
-     (AlarmState.PENDING, AlarmState.RAISED, STOP), (AlarmState.RAISED, AlarmState.RAISED, STOP)],
+    [
+        (AlarmState.CLEAR, AlarmState.CLEAR, NOMINAL),
+        (AlarmState.CLEAR, AlarmState.PENDING, SLOW),
+        (AlarmState.PENDING, AlarmState.CLEAR, SLOW),
+        (AlarmState.RAISED, AlarmState.CLEAR, STOP),
+        (AlarmState.PENDING, AlarmState.RAISED, STOP),
+        (AlarmState.RAISED, AlarmState.RAISED, STOP),
+    ],
 )
 def test_the_worst_camera_wins(front, left, mode):
     """NOMINAL < SLOW < STOP over all cameras."""
@@ -168,14 +183,13 @@ def test_random_stories_are_never_nominal_without_fresh_clear_cameras():
     random = np.random.default_rng(0)
     cameras = ("front", "left", "rear")
     for _ in range(60):
-        supervisor, now, stamp = make(*cameras, alarm_timeout_s=0.5), 0, 0
+        supervisor, now = make(*cameras, alarm_timeout_s=0.5), 0
         last: dict[str, tuple[Alarm, int]] = {}
         nominal = 0
-        for _ in range(200):
+        for stamp in range(1, 201):
             now += int(random.integers(0, SECOND // 8))
             camera = str(random.choice([*cameras, "ghost"], p=[0.33, 0.33, 0.33, 0.01]))
             state = AlarmState(str(random.choice(["CLEAR", "PENDING", "RAISED"], p=[0.9, 0.06, 0.04])))
-            stamp += 1
             message = alarm(camera, state, stamp)
             if random.random() < 0.02:
                 message = alarm(camera, state, stamp, score=np.nan)

@@ -8,12 +8,18 @@ from scipy.stats import binomtest
 
 from ls_ood_monitor.core.detectors import MahalanobisDetector
 from ls_ood_monitor.core.threshold import (
-    Threshold, leave_one_block_out_scores, quantile_threshold, time_blocks, wilson_interval,
+    Threshold,
+    leave_one_block_out_scores,
+    quantile_threshold,
+    time_blocks,
+    wilson_interval,
 )
 from ls_ood_monitor.errors import CalibrationError
 
 
-@pytest.mark.parametrize(("n", "rate", "rank"), [(99, 0.01, 99), (199, 0.01, 198), (999, 0.001, 999), (9, 0.1, 9), (19, 0.1, 18)])
+@pytest.mark.parametrize(
+    ("n", "rate", "rank"), [(99, 0.01, 99), (199, 0.01, 198), (999, 0.001, 999), (9, 0.1, 9), (19, 0.1, 18)]
+)
 def test_rank_is_that_of_split_conformal_prediction(n, rate, rank):
     """The ceil((n + 1)(1 - a))-th smallest score, exactly, at the edges where rounding could slip."""
     scores = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
@@ -24,7 +30,9 @@ def test_rank_is_that_of_split_conformal_prediction(n, rate, rank):
 def test_the_promised_rate_holds_on_the_mean():
     """Over many calibrations the share of fresh clean scores above the threshold averages at most the target."""
     random = np.random.default_rng(0)
-    rates = [(random.normal(size=2000) > quantile_threshold(random.normal(size=99), 0.05).value).mean() for _ in range(400)]
+    rates = [
+        (random.normal(size=2000) > quantile_threshold(random.normal(size=99), 0.05).value).mean() for _ in range(400)
+    ]
     assert np.mean(rates) == pytest.approx(0.05, abs=0.006)
 
 
@@ -38,8 +46,10 @@ def test_too_few_scores_are_refused_or_noted():
     assert "98 clean frames" in threshold.warning
 
 
-@pytest.mark.parametrize(("scores", "rate", "words"), [([1.0], 0.0, "within"), ([1.0], 1.0, "within"), ([], 0.5, "not finite"),
-                                                       ([1.0, np.nan], 0.5, "1 of 2")])
+@pytest.mark.parametrize(
+    ("scores", "rate", "words"),
+    [([1.0], 0.0, "within"), ([1.0], 1.0, "within"), ([], 0.5, "not finite"), ([1.0, np.nan], 0.5, "1 of 2")],
+)
 def test_impossible_calibrations_are_refused(scores, rate, words):
     """Targets outside (0, 1) and scores that are no numbers are refused."""
     with pytest.raises(CalibrationError, match=words):

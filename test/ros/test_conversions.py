@@ -17,7 +17,14 @@ from std_msgs.msg import Header
 from ls_ood_monitor.core.supervision import CameraStatus
 from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode
 from ls_ood_monitor.ros.conversions import (
-    UNREADABLE, alarm_message, alarms_of, decision_message, decision_of, image_message, ns_to_stamp, stamp_to_ns,
+    UNREADABLE,
+    alarm_message,
+    alarms_of,
+    decision_message,
+    decision_of,
+    image_message,
+    ns_to_stamp,
+    stamp_to_ns,
 )
 from ls_ood_monitor.vision.image_codec import decode_image
 
@@ -44,8 +51,11 @@ def test_images_round_trip(shape):
 
 @pytest.mark.parametrize(
     ("state", "score", "level"),
-    [(AlarmState.CLEAR, 0.1 + 0.2, DiagnosticStatus.OK), (AlarmState.PENDING, 7.5, DiagnosticStatus.WARN),
-     (AlarmState.RAISED, 1e6, DiagnosticStatus.ERROR)],
+    [
+        (AlarmState.CLEAR, 0.1 + 0.2, DiagnosticStatus.OK),
+        (AlarmState.PENDING, 7.5, DiagnosticStatus.WARN),
+        (AlarmState.RAISED, 1e6, DiagnosticStatus.ERROR),
+    ],
 )
 def test_alarms_round_trip(state, score, level):
     """Every field of an alarm survives, floats to the last bit, and the level says the state."""
@@ -71,6 +81,7 @@ def good_message():
 def without(key):
     def change(message):
         message.status[0].values = [pair for pair in message.status[0].values if pair.key != key]
+
     return change
 
 
@@ -79,30 +90,41 @@ def with_value(key, value):
         for pair in message.status[0].values:
             if pair.key == key:
                 pair.value = value
+
     return change
 
 
 def with_level(level):
     def change(message):
         message.status[0].level = level
+
     return change
 
 
 def with_hardware_id(name):
     def change(message):
         message.status[0].hardware_id = name
+
     return change
 
 
 @pytest.mark.parametrize(
     ("change", "camera"),
     [
-        (without("camera"), UNREADABLE), (without("state"), "front"), (without("ood_score"), "front"),
-        (without("threshold"), "front"), (without("is_fault"), "front"), (with_value("ood_score", "much"), "front"),
-        (with_value("ood_score", "nan"), "front"), (with_value("ood_score", "inf"), "front"),
-        (with_value("threshold", "nan"), "front"), (with_value("ood_score", "3.0"), "front"),
-        (with_value("state", "FINE"), "front"), (with_value("is_fault", "maybe"), "front"),
-        (with_level(DiagnosticStatus.ERROR), "front"), (with_level(DiagnosticStatus.STALE), "front"),
+        (without("camera"), UNREADABLE),
+        (without("state"), "front"),
+        (without("ood_score"), "front"),
+        (without("threshold"), "front"),
+        (without("is_fault"), "front"),
+        (with_value("ood_score", "much"), "front"),
+        (with_value("ood_score", "nan"), "front"),
+        (with_value("ood_score", "inf"), "front"),
+        (with_value("threshold", "nan"), "front"),
+        (with_value("ood_score", "3.0"), "front"),
+        (with_value("state", "FINE"), "front"),
+        (with_value("is_fault", "maybe"), "front"),
+        (with_level(DiagnosticStatus.ERROR), "front"),
+        (with_level(DiagnosticStatus.STALE), "front"),
         (with_hardware_id("left"), UNREADABLE),
     ],
 )
@@ -125,10 +147,19 @@ def test_an_empty_alarm_is_a_fault():
 
 def test_decisions_round_trip():
     """Mode and reason survive; each camera has its own status, STALE when never heard."""
-    cameras = [CameraStatus("front", FallbackMode.NOMINAL, "fine", 0.1), CameraStatus("left", FallbackMode.STOP, "mute", None)]
-    message = over_the_wire(decision_message(Decision(FallbackMode.STOP, "left is mute", 5), cameras, 10, ns_to_stamp(1), "s"))
+    cameras = [
+        CameraStatus("front", FallbackMode.NOMINAL, "fine", 0.1),
+        CameraStatus("left", FallbackMode.STOP, "mute", None),
+    ]
+    message = over_the_wire(
+        decision_message(Decision(FallbackMode.STOP, "left is mute", 5), cameras, 10, ns_to_stamp(1), "s")
+    )
     assert decision_of(message) == (FallbackMode.STOP, "left is mute")
-    assert [entry.level for entry in message.status] == [DiagnosticStatus.ERROR, DiagnosticStatus.OK, DiagnosticStatus.STALE]
+    assert [entry.level for entry in message.status] == [
+        DiagnosticStatus.ERROR,
+        DiagnosticStatus.OK,
+        DiagnosticStatus.STALE,
+    ]
 
 
 def test_an_unreadable_decision_is_stop():

@@ -64,8 +64,11 @@ def answer_to(observer: MonitorObserver, camera: Camera, message) -> HeardAlarm:
     camera.send(message)
 
     def answers() -> list[HeardAlarm]:
-        return [heard for heard in observer.alarms(before)
-                if heard.alarm.stamp_ns == stamp and "no image for" not in heard.alarm.reason]
+        return [
+            heard
+            for heard in observer.alarms(before)
+            if heard.alarm.stamp_ns == stamp and "no image for" not in heard.alarm.reason
+        ]
 
     wait_until(answers, f"the alarm of the image stamped {stamp}")
     return answers()[0]
@@ -78,9 +81,22 @@ def running(spin, start, tiny_bundle) -> Callable:
     def run(kind=Image, topic: str = "image", **parameters):
         observer = spin(MonitorObserver())
         camera = Camera(observer, kind=kind, topic=topic)
-        process = start("perception_node", **{"cameras": ["front"], "bundle_path": str(tiny_bundle), "autostart": True,
-                                              "device": "cpu", "image_timeout_s": 30.0, **parameters})
-        wait_until(lambda: camera.publisher.get_subscription_count() or process.poll() is not None, "the node's subscription", 60)
+        process = start(
+            "perception_node",
+            **{
+                "cameras": ["front"],
+                "bundle_path": str(tiny_bundle),
+                "autostart": True,
+                "device": "cpu",
+                "image_timeout_s": 30.0,
+                **parameters,
+            },
+        )
+        wait_until(
+            lambda: camera.publisher.get_subscription_count() or process.poll() is not None,
+            "the node's subscription",
+            60,
+        )
         assert process.poll() is None, process.output()
         wait_until(lambda: observer.count_publishers("/perception_node/ood_alarm"), "the alarm topic")
         first_answer(observer, camera, kind)
@@ -91,6 +107,7 @@ def running(spin, start, tiny_bundle) -> Callable:
 
 def first_answer(observer: MonitorObserver, camera: Camera, kind) -> None:
     """Send good frames until both directions are matched: discovery may lose the first."""
+
     def sent_and_heard() -> bool:
         camera.send(camera.message() if kind is Image else jpeg(camera))
         time.sleep(0.2)
@@ -129,7 +146,9 @@ def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bun
     values = values_of(raw[-1].status[0])
     assert values["bundle_sha256"] == verify_bundle(tiny_bundle).bundle_id
     assert values["camera"] == "front"
-    assert {"ood_score", "threshold", "state", "latency_ms", "detector", "score.larem", "score.mahalanobis"} <= set(values)
+    assert {"ood_score", "threshold", "state", "latency_ms", "detector", "score.larem", "score.mahalanobis"} <= set(
+        values
+    )
     wait_until(lambda: len(health) >= 2, "diagnostics once a second")
     assert {entry.name for entry in health[-1].status} == {"perception_node: monitor", "perception_node: front"}
 
@@ -139,7 +158,9 @@ def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bun
         noise = camera.random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
         camera.send(image_message(noise, camera.header(), "bgr8"))
         time.sleep(0.1)
-        return any(heard.mode is FallbackMode.STOP and "out of distribution" in heard.reason for heard in observer.decisions())
+        return any(
+            heard.mode is FallbackMode.STOP and "out of distribution" in heard.reason for heard in observer.decisions()
+        )
 
     wait_until(stopped_by_ood, "STOP because of white noise")
     process.signal(signal.SIGKILL)
@@ -188,9 +209,15 @@ def test_bad_images_are_not_ok_and_the_next_good_one_works(running):
     """Every malformed image gets an alarm that says why and is not clear; the node lives and judges the next one."""
     observer, camera, process = running()
     spoiled = [
-        (spoil_size, "0x48"), (spoil_step, "step is 10"), (spoil_short, "bytes"), (spoil_long, "bytes"),
-        (spoil_encoding, "hologram8"), (spoil_float, "floats"), (spoil_stamp_zero, "stamp is 0"),
-        (spoil_stamp_back, "went back"), (spoil_black, "every pixel is 0"),
+        (spoil_size, "0x48"),
+        (spoil_step, "step is 10"),
+        (spoil_short, "bytes"),
+        (spoil_long, "bytes"),
+        (spoil_encoding, "hologram8"),
+        (spoil_float, "floats"),
+        (spoil_stamp_zero, "stamp is 0"),
+        (spoil_stamp_back, "went back"),
+        (spoil_black, "every pixel is 0"),
     ]
     for spoil, words in spoiled:
         bad = camera.message()
@@ -253,7 +280,9 @@ def test_large_best_effort_images_arrive(running):
 def test_a_silent_camera_is_reported(running):
     """Without images the alarm is raised with the reason, again and again, not silent."""
     observer, _, _ = running(image_timeout_s=0.5)
-    wait_until(lambda: sum("no image for" in heard.alarm.reason for heard in observer.alarms()) >= 3, "reports of silence")
+    wait_until(
+        lambda: sum("no image for" in heard.alarm.reason for heard in observer.alarms()) >= 3, "reports of silence"
+    )
     silent = [heard.alarm for heard in observer.alarms() if "no image for" in heard.alarm.reason]
     assert all(alarm.state is AlarmState.RAISED and alarm.is_fault for alarm in silent)
 
@@ -308,17 +337,22 @@ def test_a_damaged_bundle_is_not_ok_with_the_reason(spin, start, tiny_bundle, tm
     future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
     wait_until(future.done, "the answer to configure", 60)
     assert future.result().success is False
-    wait_until(lambda: observer.alarms() and "SHA-256" in observer.alarms()[-1].alarm.reason, "an alarm with the reason")
+    wait_until(
+        lambda: observer.alarms() and "SHA-256" in observer.alarms()[-1].alarm.reason, "an alarm with the reason"
+    )
     assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
     wait_until(lambda: health and health[-1].status[0].level == DiagnosticStatus.ERROR, "ERROR on /diagnostics")
 
 
 @pytest.mark.parametrize(
     ("parameters", "words"),
-    [({"overlay_alpha": 3.0}, "overlay_alpha must be a number"), ({"transport": "pigeon"}, "'pigeon'"),
-     ({"trigger_consecutive_frames": 0}, "trigger_consecutive_frames must be a whole number"),
-     ({"autostart": True, "bundle_path": "/nowhere"}, "no bundle folder"),
-     ({"autostart": True, "device": "cuda:99"}, "cuda:99")],
+    [
+        ({"overlay_alpha": 3.0}, "overlay_alpha must be a number"),
+        ({"transport": "pigeon"}, "'pigeon'"),
+        ({"trigger_consecutive_frames": 0}, "trigger_consecutive_frames must be a whole number"),
+        ({"autostart": True, "bundle_path": "/nowhere"}, "no bundle folder"),
+        ({"autostart": True, "device": "cuda:99"}, "cuda:99"),
+    ],
 )
 def test_settings_that_cannot_be_used_are_a_sentence(start, parameters, words):
     """A parameter out of range, or a start that must fail, ends the node with exit code 2 and one sentence."""

@@ -92,7 +92,9 @@ def test_unknown_camera_and_malformed_alarm_stop(spin, start):
     wait_until(lambda: observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL again")
     before = len(observer.decisions())
     broken.publish(DiagnosticArray())
-    wait_until(lambda: any(heard.mode is FallbackMode.STOP for heard in observer.decisions(before)), "STOP on an empty alarm")
+    wait_until(
+        lambda: any(heard.mode is FallbackMode.STOP for heard in observer.decisions(before)), "STOP on an empty alarm"
+    )
 
 
 def test_latched_stop_needs_the_reset_service(spin, start):
@@ -108,7 +110,9 @@ def test_latched_stop_needs_the_reset_service(spin, start):
         wait_until(future.done, "an answer of the reset service")
         return future.result()
 
-    wait_until(lambda: observer.decisions() and observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL at first")
+    wait_until(
+        lambda: observer.decisions() and observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL at first"
+    )
     front.state = AlarmState.RAISED
     wait_until(lambda: observer.decisions()[-1].mode is FallbackMode.STOP, "STOP")
     answer = reset()
@@ -123,8 +127,12 @@ def test_latched_stop_needs_the_reset_service(spin, start):
 
 @pytest.mark.parametrize(
     ("parameters", "words"),
-    [({"publish_rate_hz": 1.0}, "publish_rate_hz must be a number"), ({"alarm_timeout_s": -1.0}, "alarm_timeout_s must be"),
-     ({"publish_rate_hz": "fast"}, "publish_rate_hz must be a number"), ({"cameras": ["front left"]}, "front left")],
+    [
+        ({"publish_rate_hz": 1.0}, "publish_rate_hz must be a number"),
+        ({"alarm_timeout_s": -1.0}, "alarm_timeout_s must be"),
+        ({"publish_rate_hz": "fast"}, "publish_rate_hz must be a number"),
+        ({"cameras": ["front left"]}, "front left"),
+    ],
 )
 def test_a_parameter_out_of_range_is_a_sentence(start, parameters, words):
     """A setting that cannot be used ends the node with exit code 2 and one sentence, no traceback."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 import ls_ood_monitor.vision.torchvision_compat  # noqa: F401  before torchvision
+
 import torchvision  # isort: skip
 
 from ls_ood_monitor.errors import ConfigError

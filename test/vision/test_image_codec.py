@@ -20,8 +20,14 @@ BGR = RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8)
 def raw(rows: np.ndarray, encoding: str, width: int = 8, padding: int = 0, big_endian: int = 0) -> SimpleNamespace:
     """An image message of rows of bytes (H, row)."""
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
-    return SimpleNamespace(height=rows.shape[0], width=width, step=rows.shape[1], encoding=encoding,
-                           is_bigendian=big_endian, data=rows.tobytes())
+    return SimpleNamespace(
+        height=rows.shape[0],
+        width=width,
+        step=rows.shape[1],
+        encoding=encoding,
+        is_bigendian=big_endian,
+        data=rows.tobytes(),
+    )
 
 
 def rows_of(pixels: np.ndarray) -> np.ndarray:
@@ -32,8 +38,14 @@ def rows_of(pixels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("padding", [0, 5])
 @pytest.mark.parametrize(
     ("encoding", "pixels"),
-    [("bgr8", BGR), ("8UC3", BGR), ("rgb8", BGR[:, :, ::-1]), ("bgra8", np.dstack([BGR, BGR[:, :, :1]])),
-     ("8UC4", np.dstack([BGR, BGR[:, :, :1]])), ("rgba8", np.dstack([BGR[:, :, ::-1], BGR[:, :, :1]]))],
+    [
+        ("bgr8", BGR),
+        ("8UC3", BGR),
+        ("rgb8", BGR[:, :, ::-1]),
+        ("bgra8", np.dstack([BGR, BGR[:, :, :1]])),
+        ("8UC4", np.dstack([BGR, BGR[:, :, :1]])),
+        ("rgba8", np.dstack([BGR[:, :, ::-1], BGR[:, :, :1]])),
+    ],
 )
 def test_colour_encodings(encoding, pixels, padding):
     """Channel orders and alpha are sorted out by hand-made arrays; padding is ignored."""
@@ -55,8 +67,10 @@ def test_sixteen_bit_grey_keeps_its_high_byte_in_both_byte_orders(order, flag):
     np.testing.assert_array_equal(result[:, :, 0], values // 256)
 
 
-@pytest.mark.parametrize(("pattern", "top", "bottom"), [("rggb", "RG", "GB"), ("bggr", "BG", "GR"), ("gbrg", "GB", "RG"),
-                                                        ("grbg", "GR", "BG")])
+@pytest.mark.parametrize(
+    ("pattern", "top", "bottom"),
+    [("rggb", "RG", "GB"), ("bggr", "BG", "GR"), ("gbrg", "GB", "RG"), ("grbg", "GR", "BG")],
+)
 def test_bayer_patterns(pattern, top, bottom):
     """A field of one colour, mosaicked by the pattern's name, comes back as that colour."""
     colour = {"B": 40, "G": 120, "R": 200}
@@ -68,7 +82,9 @@ def test_bayer_patterns(pattern, top, bottom):
     assert result[2, 4].tolist() == [40, 120, 200]
 
 
-@pytest.mark.parametrize(("encoding", "luma_first"), [("yuv422", False), ("uyvy", False), ("yuv422_yuy2", True), ("yuyv", True)])
+@pytest.mark.parametrize(
+    ("encoding", "luma_first"), [("yuv422", False), ("uyvy", False), ("yuv422_yuy2", True), ("yuyv", True)]
+)
 def test_yuv_pairs(encoding, luma_first):
     """Neutral chroma gives the grey of the luma, in either order of the bytes (BT.601, 16 = black)."""
     luma = np.tile(np.array([16, 235], np.uint8), (6, 4))
@@ -90,11 +106,19 @@ def changed(**changes) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"height": 0}, "8x0"), ({"width": 0}, "0x6"), ({"width": 20000}, "20000x6"), ({"step": 23}, "need 24"),
-        ({"step": 0}, "step is 0"), ({"data": b""}, "0 bytes"), ({"data": bytes(143)}, "143 bytes"),
-        ({"data": bytes(145)}, "145 bytes"), ({"encoding": ""}, "not known"), ({"encoding": "bgr16"}, "not known"),
+        ({"height": 0}, "8x0"),
+        ({"width": 0}, "0x6"),
+        ({"width": 20000}, "20000x6"),
+        ({"step": 23}, "need 24"),
+        ({"step": 0}, "step is 0"),
+        ({"data": b""}, "0 bytes"),
+        ({"data": bytes(143)}, "143 bytes"),
+        ({"data": bytes(145)}, "145 bytes"),
+        ({"encoding": ""}, "not known"),
+        ({"encoding": "bgr16"}, "not known"),
         ({"encoding": "32FC1", "step": 32, "data": np.full(48, np.nan, np.float32).tobytes()}, "floats"),
-        ({"encoding": "64FC3"}, "floats"), ({"encoding": "yuv422", "width": 7}, "even"),
+        ({"encoding": "64FC3"}, "floats"),
+        ({"encoding": "yuv422", "width": 7}, "even"),
     ],
 )
 def test_malformed_images_are_refused(changes, words):
@@ -104,15 +128,17 @@ def test_malformed_images_are_refused(changes, words):
 
 
 def test_every_encoding_survives_random_sizes():
-    """Random sizes, paddings and bytes give a BGR picture of that size or an ImageError, nothing else."""
+    """Random sizes, paddings and bytes give a BGR picture of that size; only odd widths of paired pixels are refused."""
     for name, encoding in ENCODINGS.items():
         for _ in range(20):
             height, width, padding = (int(value) for value in RANDOM.integers(1, 9, 3))
             rows = RANDOM.integers(0, 256, (height, width * encoding.bytes_per_pixel), dtype=np.uint8)
-            try:
-                assert decode_image(raw(rows, name, width, padding)).shape == (height, width, 3)
-            except ImageError as error:
-                assert "even" in str(error) or "bayer" in str(error), (name, height, width, str(error))
+            message = raw(rows, name, width, padding)
+            if encoding.bytes_per_pixel == 2 and not encoding.wide and width % 2:
+                with pytest.raises(ImageError, match="even"):
+                    decode_image(message)
+            else:
+                assert decode_image(message).shape == (height, width, 3)
 
 
 def compressed(data: bytes) -> SimpleNamespace:
@@ -139,8 +165,15 @@ def huge_png() -> bytes:
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "empty"), (b"GIF89a", "neither JPEG nor PNG"), (JPEG[: len(JPEG) // 2], "truncated"), (JPEG[:20], "without a size"),
-     (b"\xff\xd8" + bytes(40), "without a size"), (PNG[: len(PNG) // 2], "truncated"), (huge_png(), "60000x60000")],
+    [
+        (b"", "empty"),
+        (b"GIF89a", "neither JPEG nor PNG"),
+        (JPEG[: len(JPEG) // 2], "truncated"),
+        (JPEG[:20], "without a size"),
+        (b"\xff\xd8" + bytes(40), "without a size"),
+        (PNG[: len(PNG) // 2], "truncated"),
+        (huge_png(), "60000x60000"),
+    ],
 )
 def test_malformed_compressed_images_are_refused(data, words):
     """Truncation is noticed although OpenCV would fill with grey; a bomb is noticed before it is decoded."""

@@ -1,0 +1,68 @@
+"""The command line as a process: help, errors, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ls_ood_monitor.cli.main import COMMANDS
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ls-ood in a process of its own."""
+    command = [sys.executable, "-m", "ls_ood_monitor.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_without_torch(command):
+    """Each command explains itself, and needs neither torch nor ROS for that."""
+    code = (
+        "import sys; from ls_ood_monitor.cli.main import main\n"
+        f"try: main(['{command}', '--help'])\n"
+        "except SystemExit as end: print(end.code, sorted({'torch', 'rclpy', 'cv2', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("0 []")
+    assert f"ls-ood {command}" in done.stdout
+
+
+def test_help_lists_every_command():
+    """``ls-ood --help`` names all commands and the exit codes."""
+    text = run("--help").stdout
+    assert all(name in text for name in COMMANDS)
+    assert "Exit codes" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fly"], "invalid choice"),
+        ([], "required"),
+        (["bundle", "verify", "/nowhere"], "ls-ood bundle: there is no bundle folder /nowhere"),
+        (["calibrate", "/nowhere", "--out", "x"], "ls-ood calibrate: Bag /nowhere does not exist"),
+        (["play", "/nowhere"], "ls-ood play: Bag /nowhere does not exist"),
+        (["play", "/nowhere", "--rate", "0"], "--rate is 0"),
+        (["synth", "--out", "x", "--event", "front:fog"], "CAMERA:ANOMALY:SEVERITY:START:END"),
+        (["synth", "--out", "x", "--camera", "roof"], "roof"),
+        (["synth", "--out", "x", "--event", "front:locusts:3:1:2"], "locusts"),
+        (["train", "--out", "x", "--detector", "oracle"], "oracle"),
+        (["train", "--out", "x", "--initial", "/nowhere.pth"], "no weight file"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkeypatch):
+    """A wrong call or input exits with 2 and says what is wrong in one line, without a traceback."""
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_verify_the_embedded_bundle():
+    """``ls-ood bundle verify`` prints its identity and exits with 0."""
+    done = run("bundle", "verify")
+    assert done.returncode == 0
+    assert len(done.stdout.split()[-1]) == 64

@@ -1,0 +1,109 @@
+"""Folder names are the architecture: what each may import, and what must start light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ls_ood_monitor
+
+PACKAGE = Path(ls_ood_monitor.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: The higher, the more it may import. Siblings of one number do not see each other.
+LAYERS = {
+    "errors": 0, "config": 1, "core": 2, "vision": 2, "monitor": 3, "bundle": 4, "offline": 5, "ros": 5, "cli": 6,
+}  # fmt: skip
+ROS_PACKAGES = {
+    "rclpy", "cv_bridge", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces",
+    "builtin_interfaces", "geometry_msgs", "launch", "launch_ros",
+}  # fmt: skip
+
+
+def layer_of(path: Path) -> str:
+    """Top-level name of a module within the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names imported anywhere in a module, relative ones made absolute."""
+    package = ["ls_ood_monitor", *path.relative_to(PACKAGE).parent.parts]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            prefix = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {prefix} | {f"{prefix}.{alias.name}" for alias in node.names}
+    return names
+
+
+def external_imports(path: Path) -> set[str]:
+    """Top-level names of foreign packages a module imports."""
+    return {name.split(".")[0] for name in imports_of(path)} - {"ls_ood_monitor", ""}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    """A module imports only layers below its own."""
+    own = layer_of(path)
+    if own == "__init__":
+        assert imports_of(path) == set()
+        return
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] != "ls_ood_monitor" or len(parts) < 2 or parts[1] not in LAYERS or parts[1] == own:
+            continue
+        assert LAYERS[parts[1]] < LAYERS[own], f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_foreign_packages_stay_in_their_folder(path):
+    """ROS only in ros/ (and where the command line starts it), rosbags only in offline/bags.py, no torch in the core."""
+    layer, foreign = layer_of(path), external_imports(path)
+    if layer != "ros":
+        allowed = {"rclpy"} if layer == "cli" else set()  # demo and play start and stop rclpy around ros/'s nodes
+        assert not (foreign & ROS_PACKAGES) - allowed
+    if path.name != "bags.py":
+        assert "rosbags" not in foreign
+    if layer in ("core", "config", "errors"):
+        assert not foreign & {"torch", "torchvision", "cv2", "safetensors"}
+    if layer != "cli":
+        assert not foreign & {"argparse", "rich"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_calls_stay_in_their_folder(path):
+    """Nobody prints; the core has neither clock nor files; no library code asserts."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert "print" not in called
+    if layer_of(path) == "core":
+        assert "open" not in called
+        assert not external_imports(path) & {"time", "datetime", "pathlib", "os"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names of the modules that a fresh process holds after a statement."""
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_package_imports_nothing_heavy():
+    """``import ls_ood_monitor`` brings in neither numpy nor torch nor ROS."""
+    assert not modules_after("import ls_ood_monitor") & {"numpy", "torch", "cv2", "rclpy", "scipy", "sklearn"}
+
+
+def test_the_supervisor_starts_without_torch():
+    """The safety path loads neither torch nor OpenCV."""
+    pytest.importorskip("rclpy")
+    loaded = modules_after("import ls_ood_monitor.ros.supervisor_node")
+    assert "rclpy" in loaded
+    assert not loaded & {"torch", "torchvision", "cv2"}
