@@ -152,7 +152,8 @@ def _sensor_noise(image: Image, seed: int) -> Plane:
 
 def _outside_lens(image: Image) -> NDArray[np.bool_]:
     """Black area joined to the corners (H, W): a fisheye's image circle ends there and no fog is seen."""
-    black = (image.max(axis=2) <= 8).astype(np.uint8)
+    # Averaged, because sensor noise speckles the black.
+    black = (cv2.blur(image.max(axis=2), (5, 5)) <= 16).astype(np.uint8)
     height, width = black.shape
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         if black[corner[1], corner[0]] == 1:

@@ -261,7 +261,7 @@ def _since(moment: float | None, start: float) -> float | None:
 def _spans(modes: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float, FallbackMode]]:
     """Each decision holds until the next one arrives."""
     ordered = sorted(modes, key=lambda sample: sample.time_s)
-    ends = [sample.time_s for sample in ordered[1:]] + [duration_s]
+    ends = [*(sample.time_s for sample in ordered[1:]), *([duration_s] if ordered else [])]
     return [
         (max(0.0, sample.time_s), min(end, duration_s), sample.mode)
         for sample, end in zip(ordered, ends, strict=True)

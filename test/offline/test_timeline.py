@@ -1,0 +1,97 @@
+"""The demo's gate and its picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from ls_ood_monitor.core.types import AlarmState, FallbackMode
+from ls_ood_monitor.offline.scenario import Event
+from ls_ood_monitor.offline.timeline import (
+    ModeSample,
+    ScoreSample,
+    clean_parts,
+    draw_timeline,
+    judge,
+    summarise,
+)
+
+EVENT = Event("front", 4.0, 6.0, "fog")
+
+
+def story(raised: tuple[float, float] | None, stop: tuple[float, float] | None):
+    """Ten seconds at 10 Hz with one alarm and one stop interval."""
+    times = np.arange(0.05, 10.0, 0.1)
+
+    def within(moment: float, span: tuple[float, float] | None) -> bool:
+        return span is not None and span[0] <= moment < span[1]
+
+    scores = [
+        ScoreSample(t, "front", AlarmState.RAISED if within(t, raised) else AlarmState.CLEAR, 1.0, 2.0, 5.0)
+        for t in times
+    ]
+    modes = [ModeSample(t, FallbackMode.STOP if within(t, stop) else FallbackMode.NOMINAL) for t in times]
+    return scores, modes
+
+
+@pytest.mark.parametrize(
+    ("raised", "stop", "words"),
+    [
+        ((4.3, 6.5), (4.3, 6.6), None),
+        (None, (4.3, 6.6), "no alarm"),
+        ((4.3, 6.5), None, "no stop"),
+        ((4.3, 6.5), (5.5, 6.6), "stop came after"),
+        ((4.3, 6.5), (3.0, 6.6), "in the clean parts"),
+        ((4.3, 6.5), (4.3, 9.0), "in the clean parts"),
+    ],
+)
+def test_each_rule_can_be_broken(raised, stop, words):
+    """A good drive passes; a missing alarm, a missing, late or false stop each fail with their sentence."""
+    verdict = judge([EVENT], *story(raised, stop), 10.0)
+    assert verdict.passed == (words is None)
+    if words:
+        assert any(words in failure for failure in verdict.failures)
+
+
+def test_delays_and_false_stops_are_measured():
+    """Seconds from the event's start, and seconds of stop in the clean parts."""
+    verdict = judge([EVENT], *story((4.35, 6.5), (4.55, 8.55)), 10.0)
+    assert verdict.outcomes[0].alarm_delay_s == pytest.approx(0.35, abs=0.01)
+    assert verdict.outcomes[0].stop_delay_s == pytest.approx(0.55, abs=0.01)
+    assert verdict.false_stop_s == pytest.approx(0.55, abs=0.02)
+    assert verdict.clean_s == pytest.approx(4.0)
+
+
+def test_nothing_heard_is_a_failure():
+    """Silence of the nodes is not success."""
+    assert not judge([], [], [], 10.0).passed
+
+
+def test_clean_parts_leave_out_events_and_recovery():
+    """The start, the events and the time allowed to resume are not clean."""
+    events = [Event("front", 4.0, 6.0, "fog"), Event("left", 7.0, 9.0, "mud")]
+    assert clean_parts(events, 20.0, 1.5) == [(1.5, 4.0), (10.5, 20.0)]
+
+
+def test_summary_is_json_ready():
+    """Counts, delays and percentiles stand where users look for them."""
+    scores, modes = story((4.3, 6.5), (4.3, 6.6))
+    summary = summarise(judge([EVENT], scores, modes, 10.0), scores, modes, 10.0, "ab" * 32)
+    assert summary["bundle"]["sha256"] == "ab" * 32
+    assert summary["frames"] == 100
+    assert summary["alarms"]["detected"] == 1
+    assert summary["latency_ms"] == {"p50": 5.0, "p95": 5.0, "p99": 5.0}
+    assert summary["gate"] == {"passed": True, "failures": []}
+    assert "synthetic" in summary["domain"]
+
+
+def test_the_picture_shows_the_stop(tmp_path):
+    """The timeline is a PNG in which the stop's red covers its share of the command row."""
+    scores, modes = story((4.3, 6.5), (4.3, 6.6))
+    draw_timeline(tmp_path / "t.png", [EVENT], scores, modes, 10.0, "title")
+    picture = cv2.imread(str(tmp_path / "t.png")).astype(int)
+    red = ((picture[:, :, 2] > 180) & (picture[:, :, 0] < 110) & (picture[:, :, 1] < 110)).sum(axis=1)
+    green = ((picture[:, :, 1] > 110) & (picture[:, :, 2] < 110)).sum(axis=1)
+    row = int((red + green).argmax())  # the bar of commands is all red and green
+    assert red[row] / (red[row] + green[row]) == pytest.approx(0.23, abs=0.03)
