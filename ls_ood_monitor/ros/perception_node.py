@@ -135,16 +135,15 @@ class PerceptionNode(LifecycleNode):
         newest = QoSProfile(
             depth=1, reliability=reliability[self._settings.image_reliability], history=HistoryPolicy.KEEP_LAST
         )
-        kind, suffix = (Image, "") if self._settings.transport == "raw" else (CompressedImage, "/compressed")
+        kind = Image if self._settings.transport == "raw" else CompressedImage
         self._worker = NewestFrameWorker(self._handle)
         for name, channel in self._channels.items():
             channel.guard.reset()
             channel.filter.reset()
             channel.last_arrival_ns = time.monotonic_ns()
-            self._inputs.append(
-                self.create_subscription(kind, f"{name}/image{suffix}", self._receiver(channel), newest)
-            )
+            self._inputs.append(self.create_subscription(kind, self._topic(name), self._receiver(channel), newest))
         self._problem = ""
+        self.get_logger().info(f"active, listening to {', '.join(entry.topic_name for entry in self._inputs)}")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -275,6 +274,9 @@ class PerceptionNode(LifecycleNode):
             picture = draw_overlay(result, alarm, self._settings.overlay_alpha)
             channel.overlay.publish(image_message(picture, header, "bgr8"))
 
+    def _topic(self, camera: str) -> str:
+        return f"{camera}/image" if self._settings.transport == "raw" else f"{camera}/image/compressed"
+
     # Silence and diagnostics
 
     def _bundle_id(self) -> str:
@@ -292,9 +294,8 @@ class PerceptionNode(LifecycleNode):
                 silent_s = (now_ns - channel.last_arrival_ns) / 1e9
                 if silent_s <= self._settings.image_timeout_s:
                     continue
-                topic = self._inputs[0].topic_name if len(self._channels) == 1 else f"{name}/image"
                 reason = (
-                    f"camera {name}: no image for {silent_s:.1f} s on {topic} "
+                    f"camera {name}: no image for {silent_s:.1f} s on {self._topic(name)} "
                     f"(limit {self._settings.image_timeout_s:.2f} s)"
                 )
                 with channel.lock:
