@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,16 @@ from .conversions import alarms_of, decision_of, number_of, values_of
 
 @dataclass(frozen=True)
 class HeardAlarm:
-    """An alarm, when it was heard (monotonic ns), and the values beside it."""
+    """An alarm, when it was heard (monotonic ns), and all values of its status as texts."""
 
     at_ns: int
     alarm: Alarm
-    latency_ms: float
-    bundle_id: str
+    values: Mapping[str, str]
+
+    @property
+    def latency_ms(self) -> float:
+        """Arrival of the image to publication of the alarm, milliseconds; NaN when unknown."""
+        return number_of(self.values, "latency_ms")
 
 
 @dataclass(frozen=True)
@@ -93,12 +98,9 @@ class MonitorObserver(Node):
 
     def _on_alarm(self, message: DiagnosticArray) -> None:
         at_ns = time.monotonic_ns()
-        values = values_of(message.status[0]) if message.status else {}
+        values = [values_of(one) for one in message.status] or [{}]
         with self._lock:
-            for alarm in alarms_of(message):
-                self._alarms.append(
-                    HeardAlarm(at_ns, alarm, number_of(values, "latency_ms"), values.get("bundle_sha256", ""))
-                )
+            self._alarms += [HeardAlarm(at_ns, *pair) for pair in zip(alarms_of(message), values, strict=True)]
 
     def _on_state(self, message: DiagnosticArray) -> None:
         at_ns = time.monotonic_ns()
