@@ -51,13 +51,16 @@ class MahalanobisDetector:
         self.precision_: NDArray[np.float64] | None = None
 
     def fit(self, rows: ArrayLike) -> MahalanobisDetector:
-        """Learn mean and precision from clean rows (N, D), N >= 2, all finite."""
+        """Learn mean and precision from clean rows (N, D), N >= 2, all finite, not all equal."""
         data = np.asarray(rows, dtype=np.float64)
-        if data.ndim != 2 or len(data) < 2 or not np.isfinite(data).all():
+        if data.ndim != 2 or len(data) < 2 or data.shape[1] == 0 or not np.isfinite(data).all():
             raise MonitorError(
                 f"a detector is fitted to at least 2 finite rows (N, D); got shape {data.shape}"
                 f"{'' if np.isfinite(data).all() else ' with non-finite values'}."
             )
+        if not np.ptp(data, axis=0).any():
+            # Their pseudo-inverse is zero: every frame would score 0 and the monitor would be blind.
+            raise MonitorError(f"all {len(data)} rows are equal; a detector needs frames that differ.")
         estimator = LedoitWolf() if self.shrinkage == "ledoit_wolf" else EmpiricalCovariance()
         estimator.fit(data)
         self.mean_ = np.asarray(estimator.location_, dtype=np.float64)
@@ -97,6 +100,9 @@ class MahalanobisDetector:
             )
         if not (np.isfinite(mean).all() and np.isfinite(precision).all()):
             raise BundleError("detector arrays hold non-finite values; calibrate again.")
+        diagonal = np.diagonal(precision)
+        if not diagonal.any() or (diagonal < 0.0).any():
+            raise BundleError("detector array precision is no inverse covariance (diagonal zero or negative); calibrate again.")
         detector = cls()
         detector.mean_, detector.precision_ = mean, precision
         return detector

@@ -31,6 +31,8 @@ class FrameGuard:
         A stamp that goes back or a new size is reported once and becomes the reference, so that the next good
         frame works. A frozen camera is reported on every repeated frame.
         """
+        if frame.image.size == 0 or frame.image.dtype != np.uint8:
+            return f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel"
         sample = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE])
         content = zlib.crc32(sample.data)
         last_stamp, last_shape, last_content = self._stamp_ns, self._shape, self._content
@@ -45,8 +47,10 @@ class FrameGuard:
         if last_shape is not None and frame.image.shape != last_shape:
             old, new = last_shape, frame.image.shape
             return f"size changed from {old[1]}x{old[0]} to {new[1]}x{new[0]} within the stream"
-        if int(sample.max()) == int(sample.min()):
-            return f"every pixel is {int(sample.max())}; the picture is blank (black, saturated or disconnected)"
+        colour = sample[0, 0]
+        if (sample == colour).all():
+            shown = colour.max() if colour.max() == colour.min() else colour.tolist()
+            return f"every pixel is {shown}; the picture is blank (black, saturated or disconnected)"
         if content == last_content:
             return "the picture equals the one before; the camera is frozen"
         return None

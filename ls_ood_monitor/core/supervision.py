@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
+from numbers import Integral, Real
 
 from ..config import SupervisorSettings
 from .types import Alarm, AlarmState, Decision, FallbackMode
@@ -31,47 +32,40 @@ class Supervisor:
     """Remembers the last alarm of each camera and judges on demand, at times given by the caller (ns).
 
     Never heard = STOP; silent for longer than ``alarm_timeout_s`` = STOP; an alarm that contradicts itself = STOP;
-    an alarm from a camera nobody configured = STOP for as long as it may still be heard. ``observe`` and ``decide``
-    never raise: a safety function must answer.
+    an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard.
+    ``observe`` and ``decide`` never raise: a safety function must answer.
     """
 
     def __init__(self, settings: SupervisorSettings, cameras: Sequence[str]) -> None:
         self.settings = settings
         self.cameras = tuple(dict.fromkeys(cameras))
+        self._latched: str | None = None
+        self._was_released = False
         self._restart("no alarm message has arrived yet")
 
     def _restart(self, why: str) -> None:
         self._why = why
         self._heard: dict[str, tuple[Alarm, int]] = {}
-        self._stranger: tuple[str, int] | None = None
+        self._newest_ns: dict[str, int] = {}
+        self._intrusion: tuple[str, int] | None = None
         self._now_ns: int | None = None
         self._decision: Decision | None = None
-        self._latched: str | None = None
-        self._was_released = False
 
     def observe(self, alarm: Alarm, now_ns: int) -> None:
         """Take in one alarm, received at ``now_ns`` in the caller's clock."""
         self._advance(now_ns)
         self._remember(*self._demand(now_ns))  # a silence that this alarm ends was a cause, too
-        last = self._heard.get(alarm.camera)
-        if alarm.camera not in self.cameras:
-            self._stranger = (alarm.camera, now_ns)
-        elif last is not None and alarm.stamp_ns != 0 and alarm.stamp_ns < last[0].stamp_ns:
-            # The frame is older than one already judged: it says nothing about now.
-            self._heard[alarm.camera] = (
-                Alarm(
-                    alarm.camera,
-                    alarm.stamp_ns,
-                    AlarmState.RAISED,
-                    alarm.score,
-                    alarm.threshold,
-                    f"camera {alarm.camera}: the alarm's stamp went back by {(last[0].stamp_ns - alarm.stamp_ns) / 1e9:.3f} s",
-                    is_fault=True,
-                ),
+        if not _is_well_formed(alarm):
+            self._intrusion = (f"something that is no alarm arrived: {alarm!r}", now_ns)
+        elif alarm.camera not in self.cameras:
+            known = ", ".join(self.cameras)
+            self._intrusion = (
+                f"an alarm came from camera {alarm.camera!r}, which is not configured (configured: {known}); "
+                f"it says: {alarm.reason}",
                 now_ns,
             )
         else:
-            self._heard[alarm.camera] = (alarm, now_ns)
+            self._heard[alarm.camera] = (self._dated(alarm), now_ns)
         self._remember(*self._demand(now_ns))
 
     def decide(self, now_ns: int) -> Decision:
@@ -101,6 +95,17 @@ class Supervisor:
         """The demand of each configured camera, in the configured order."""
         return [self._status(camera, now_ns) for camera in self.cameras]
 
+    def _dated(self, alarm: Alarm) -> Alarm:
+        """The alarm, or a fault in its place when its frame is older than one judged before: it says nothing about now."""
+        if alarm.stamp_ns <= 0:  # no frame; it must not hide the newest stamp from the alarms to come
+            return alarm
+        back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
+        self._newest_ns[alarm.camera] = alarm.stamp_ns
+        if back_s <= 0.0:
+            return alarm
+        reason = f"camera {alarm.camera}: the alarm's stamp went back by {back_s:.3f} s"
+        return replace(alarm, state=AlarmState.RAISED, reason=reason, is_fault=True)
+
     def _remember(self, mode: FallbackMode, reason: str) -> None:
         """Keep the cause of a stop for the latch; the stop before the first release is no incident."""
         if mode < FallbackMode.STOP:
@@ -110,18 +115,17 @@ class Supervisor:
 
     def _advance(self, now_ns: int) -> None:
         if self._now_ns is not None and now_ns < self._now_ns:
-            self._restart(f"the clock ran back by {(self._now_ns - now_ns) / 1e9:.3f} s; waiting for fresh alarms")
+            reason = f"the clock ran back by {(self._now_ns - now_ns) / 1e9:.3f} s; waiting for fresh alarms"
+            self._restart(reason)
+            self._remember(FallbackMode.STOP, reason)  # a jump of the clock must not open the latch
         self._now_ns = now_ns
 
     def _demand(self, now_ns: int) -> tuple[FallbackMode, str]:
         limit_ns = self.settings.alarm_timeout_s * 1e9
         if not self.cameras:
             return FallbackMode.STOP, "no camera is configured; set the parameter cameras"
-        if self._stranger is not None and now_ns - self._stranger[1] <= limit_ns:
-            return FallbackMode.STOP, (
-                f"an alarm came from camera {self._stranger[0]!r}, which is not configured "
-                f"(configured: {', '.join(self.cameras)})"
-            )
+        if self._intrusion is not None and now_ns - self._intrusion[1] <= limit_ns:
+            return FallbackMode.STOP, self._intrusion[0]
         worst = max(self.statuses(now_ns), key=lambda status: status.mode)
         return worst.mode, worst.reason if worst.mode > FallbackMode.NOMINAL else "all cameras are in distribution"
 
@@ -134,10 +138,11 @@ class Supervisor:
         if age_s > self.settings.alarm_timeout_s:
             reason = f"camera {camera}: silent for {age_s:.2f} s (limit {self.settings.alarm_timeout_s:.2f} s)"
             return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
-        if alarm.state is AlarmState.CLEAR and (
-            alarm.is_fault or not isfinite(alarm.score) or not isfinite(alarm.threshold)
-        ):
-            reason = f"camera {camera}: reported clear with score {alarm.score:g} and threshold {alarm.threshold:g}; not trusted"
+        if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
+            reason = (
+                f"camera {camera}: reported clear with score {alarm.score:g}, threshold {alarm.threshold:g}, "
+                f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}; not trusted"
+            )
             return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
         mode = {
             AlarmState.CLEAR: FallbackMode.NOMINAL,
@@ -145,3 +150,21 @@ class Supervisor:
             AlarmState.RAISED: FallbackMode.STOP,
         }[alarm.state]
         return CameraStatus(camera, mode, alarm.reason, age_s)
+
+
+def _is_well_formed(alarm: object) -> bool:
+    """Whether every field that is compared or computed with has its type: alarms come from outside the process."""
+    return (
+        isinstance(alarm, Alarm)
+        and isinstance(alarm.camera, str)
+        and isinstance(alarm.state, AlarmState)
+        and isinstance(alarm.stamp_ns, Integral)
+        and isinstance(alarm.score, Real)
+        and isinstance(alarm.threshold, Real)
+    )
+
+
+def _supports_clear(alarm: Alarm) -> bool:
+    """Whether the alarm's own numbers agree with CLEAR: a stamped frame, judged, within a finite threshold."""
+    judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.is_fault
+    return judged and alarm.score <= alarm.threshold and alarm.stamp_ns > 0

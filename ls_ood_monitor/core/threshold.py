@@ -97,7 +97,7 @@ def quantile_threshold(
         CalibrationError: target outside (0, 1), non-finite scores, or fewer than 1/target - 1 scores
             (with ``allow_small`` the largest score is taken and the threshold carries a warning).
     """
-    values = np.sort(np.asarray(scores, dtype=np.float64))
+    values = np.sort(np.asarray(scores, dtype=np.float64), axis=None)
     n = len(values)
     if not 0.0 < target_rate < 1.0:
         raise CalibrationError(f"the target false-alarm rate is {target_rate}; it must lie within (0, 1).")
@@ -105,7 +105,7 @@ def quantile_threshold(
         raise CalibrationError(
             f"{n - int(np.isfinite(values).sum())} of {n} clean scores are not finite; a threshold needs finite ones."
         )
-    rank, warning = ceil((n + 1) * (1.0 - target_rate) - 1e-9), ""
+    rank, warning = max(1, ceil((n + 1) * (1.0 - target_rate) - 1e-9)), ""
     if rank > n:
         needed = ceil(1.0 / target_rate - 1e-9) - 1
         text = (
@@ -122,6 +122,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     """Wilson score interval of a binomial share (Wilson 1927). Frames of a video are not independent: it is then too narrow."""
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is not a share.")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence is {confidence}; it must lie within (0, 1).")
     z = float(norm.ppf(0.5 + confidence / 2.0))
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)

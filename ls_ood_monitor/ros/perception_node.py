@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
@@ -28,12 +24,11 @@ from std_msgs.msg import Float64, Header
 
 from ..bundle import load_bundle
 from ..config import AlarmSettings, PerceptionNodeSettings
-from ..core.alarm import AlarmFilter
-from ..core.classes import CLASS_COLOURS
-from ..core.health import FrameGuard
 from ..core.types import Alarm, AlarmState, Frame, FrameResult
 from ..errors import ImageError, MonitorError
 from ..monitor import OodMonitor
+from ..vision.overlay import draw_overlay
+from .camera_channel import CameraChannel
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
 from .image_conversion import compressed_to_bgr, image_to_bgr
 from .parameters import declare_settings, read_settings
@@ -41,30 +36,6 @@ from .runner import run_node
 from .worker import Arrival, NewestFrameWorker
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST)
-_STATE_BGR = {AlarmState.CLEAR: (80, 200, 80), AlarmState.PENDING: (0, 200, 255), AlarmState.RAISED: (60, 60, 255)}
-
-
-class CameraChannel:
-    """Everything the node keeps for one camera: publishers, guard, filter and counters."""
-
-    def __init__(self, node: PerceptionNode, name: str, settings: AlarmSettings) -> None:
-        self.name = name
-        self.guard = FrameGuard(name)
-        self.filter = AlarmFilter(settings, name)
-        self.lock = threading.Lock()  # the worker counts frames, the node's timer counts their absence
-        self.segmentation = node.create_publisher(Image, f"~/{name}/segmentation", _NEWEST)
-        self.confidence = node.create_publisher(Image, f"~/{name}/confidence", _NEWEST)
-        self.overlay = node.create_publisher(Image, f"~/{name}/overlay", _NEWEST)
-        self.score = node.create_publisher(Float64, f"~/{name}/ood_score", _RELIABLE)
-        self.received = 0
-        self.last_arrival_ns = time.monotonic_ns()
-        self.last_latency_ms = float("nan")
-        self.last_alarm: Alarm | None = None
-
-    def publishers(self) -> list[Any]:
-        """All publishers, for clean-up."""
-        return [self.segmentation, self.confidence, self.overlay, self.score]
 
 
 class PerceptionNode(LifecycleNode):
@@ -139,7 +110,7 @@ class PerceptionNode(LifecycleNode):
         self._worker = NewestFrameWorker(self._handle)
         for name, channel in self._channels.items():
             channel.guard.reset()
-            channel.filter.reset()
+            channel.alarm_filter.reset()
             channel.last_arrival_ns = time.monotonic_ns()
             self._inputs.append(self.create_subscription(kind, self._topic(name), self._receiver(channel), newest))
         self._problem = ""
@@ -246,7 +217,7 @@ class PerceptionNode(LifecycleNode):
     def _publish_alarm(self, arrival: Arrival, result: FrameResult) -> Alarm:
         channel = self._channels[arrival.camera]
         with channel.lock:
-            alarm = channel.filter.update(result.frame.stamp_ns, result.score, result.threshold)
+            alarm = channel.alarm_filter.update(result.frame.stamp_ns, result.score, result.threshold)
         others = {f"score.{name}": score for name, score in result.scores.items() if name != result.detector}
         self._send(channel, alarm, arrival, {"detector": result.detector, **others})
         channel.score.publish(Float64(data=result.score))
@@ -255,7 +226,7 @@ class PerceptionNode(LifecycleNode):
     def _publish_fault(self, arrival: Arrival, reason: str) -> None:
         channel = self._channels[arrival.camera]
         with channel.lock:
-            alarm = channel.filter.fault(stamp_to_ns(arrival.message.header.stamp), reason)
+            alarm = channel.alarm_filter.fault(stamp_to_ns(arrival.message.header.stamp), reason)
         self._send(channel, alarm, arrival, {})
         self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
 
@@ -299,7 +270,7 @@ class PerceptionNode(LifecycleNode):
                     f"(limit {self._settings.image_timeout_s:.2f} s)"
                 )
                 with channel.lock:
-                    channel.filter.fault(stamp_ns, reason)
+                    channel.alarm_filter.fault(stamp_ns, reason)
             nan = float("nan")
             alarm = Alarm(name, 0, AlarmState.RAISED, nan, nan, reason, is_fault=True)
             self._alarms.publish(alarm_message(alarm, {"bundle_sha256": self._bundle_id()}, self.get_name()))
@@ -357,24 +328,6 @@ class PerceptionNode(LifecycleNode):
         self._diagnostics.publish(
             DiagnosticArray(header=Header(stamp=ns_to_stamp(self.get_clock().now().nanoseconds)), status=entries)
         )
-
-
-def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.uint8]:
-    """Class colours over the picture, with score, threshold and state written on it; BGR uint8 (H, W, 3)."""
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(CLASS_COLOURS)] = CLASS_COLOURS[:, ::-1]
-    colours = palette[result.segmentation]
-    picture = result.frame.image.copy()
-    known = result.segmentation > 0  # void stays as the camera saw it
-    blended = cv2.addWeighted(picture, 1.0 - alpha, colours, alpha, 0.0)
-    picture[known] = blended[known]
-    text = f"{alarm.camera}  {alarm.state.value}  {result.score:.1f} / {result.threshold:.1f}"
-    scale = max(0.4, picture.shape[0] / 800.0)
-    cv2.rectangle(picture, (0, 0), (picture.shape[1], int(34 * scale)), (0, 0, 0), -1)
-    cv2.putText(
-        picture, text, (8, int(24 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, _STATE_BGR[alarm.state], 1, cv2.LINE_AA
-    )
-    return picture
 
 
 def _make() -> PerceptionNode:

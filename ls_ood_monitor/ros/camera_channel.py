@@ -1,0 +1,45 @@
+"""What the perception node keeps for one camera."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64
+
+from ..config import AlarmSettings
+from ..core.alarm import AlarmFilter
+from ..core.health import FrameGuard
+from ..core.types import Alarm
+
+_RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST)
+
+
+class CameraChannel:
+    """Publishers, guard, filter and counters of one camera.
+
+    The worker counts frames and the node's timer counts their absence: both hold ``lock`` while they use ``filter``.
+    """
+
+    def __init__(self, node: Node, name: str, settings: AlarmSettings) -> None:
+        self.name = name
+        self.guard = FrameGuard(name)
+        self.alarm_filter = AlarmFilter(settings, name)
+        self.lock = threading.Lock()
+        self.segmentation = node.create_publisher(Image, f"~/{name}/segmentation", _NEWEST)
+        self.confidence = node.create_publisher(Image, f"~/{name}/confidence", _NEWEST)
+        self.overlay = node.create_publisher(Image, f"~/{name}/overlay", _NEWEST)
+        self.score = node.create_publisher(Float64, f"~/{name}/ood_score", _RELIABLE)
+        self.received = 0
+        self.last_arrival_ns = time.monotonic_ns()
+        self.last_latency_ms = float("nan")
+        self.last_alarm: Alarm | None = None
+
+    def publishers(self) -> list[Any]:
+        """All publishers, for clean-up."""
+        return [self.segmentation, self.confidence, self.overlay, self.score]
