@@ -17,27 +17,23 @@ def random_pictures(count: int, height: int = 48, width: int = 64, seed: int = 0
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random-weight bundle, calibrated on random pictures: right in form, meaningless in content."""
-    torch = pytest.importorskip("torch")
-    from ls_ood_monitor.bundle import save_bundle
-    from ls_ood_monitor.core.classes import CLASS_NAMES
+    """The embedded network at a small input size, calibrated on random pictures: fast, and right in form."""
+    pytest.importorskip("torch")
+    from ls_ood_monitor.bundle import load_bundle, save_bundle
     from ls_ood_monitor.core.types import Frame
     from ls_ood_monitor.monitor import FramePass, LatentSettings
     from ls_ood_monitor.offline.calibration import blocks_of_time, collect_features, fit_detectors
-    from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
     from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
     from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
-    torch.manual_seed(0)
-    settings = NetworkSettings(aspp_channels=16, separable=True, dropblock_size=2, dropblock_prob=0.3)
-    latents = LatentSettings(mc_samples=16)
+    embedded = load_bundle(device="cpu")
     bank = draw_mask_bank(16, 6, 8, block_size=2, drop_prob=0.3, seed=0)
-    frame_pass = FramePass(DeepLabV3Plus(settings), PreprocessSpec(width=128, height=96), bank)
+    frame_pass = FramePass(embedded.frame_pass.network, PreprocessSpec(width=128, height=96), bank)
     frames = [Frame(image, 1 + index * 1_000_000_000, "front") for index, image in enumerate(random_pictures(40))]
     table = collect_features(frames, frame_pass)
     detectors, thresholds = fit_detectors(table, blocks_of_time(table, 5.0), target_rate=0.05)
     folder = tmp_path_factory.mktemp("bundle")
-    save_bundle(
-        folder, frame_pass, latents, detectors, thresholds, "multitap", CLASS_NAMES, {"domain": "random pictures"}
-    )
+    provenance = {"domain": "random pictures"}
+    latents = LatentSettings(mc_samples=16)
+    save_bundle(folder, frame_pass, latents, detectors, thresholds, "multitap", embedded.class_names, provenance)
     return folder
