@@ -35,6 +35,8 @@ def setting(
 def check_field(owner: str, spec: Field[Any], value: Any) -> None:
     """Raise ``ConfigError`` when ``value`` breaks the range or choices in ``spec.metadata``."""
     name, meta = f"{owner}.{spec.name}", spec.metadata
+    if isinstance(spec.default, bool) and not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}; it must be true or false.")
     choices = meta.get("choices") or ()
     if choices and value not in choices:
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")

@@ -22,9 +22,20 @@ from ls_ood_monitor.errors import ConfigError
         (SupervisorSettings, {"alarm_timeout_s": float("nan")}, "alarm_timeout_s is nan"),
         (SupervisorSettings, {"alarm_timeout_s": "soon"}, "alarm_timeout_s is 'soon'"),
         (SupervisorSettings, {"alarm_timeout_s": True}, "alarm_timeout_s is True"),
+        (
+            SupervisorSettings,
+            {"stop_requires_reset": "false"},
+            "stop_requires_reset is 'false'; it must be true or false",
+        ),
         (SupervisorNodeSettings, {"publish_rate_hz": 1.0}, r"\[10.0, 200.0\] Hz"),
         (PerceptionNodeSettings, {"transport": "pigeon"}, "'raw', 'compressed'"),
         (PerceptionNodeSettings, {"cameras": ()}, "cameras is empty"),
+        (AlarmSettings, {"release_consecutive_frames": 10001}, r"\[1, 10000\] frames"),
+        (SupervisorSettings, {"alarm_timeout_s": 0.0}, r"alarm_timeout_s is 0.0; .* \[0.01, 60.0\] s"),
+        (SupervisorSettings, {"alarm_timeout_s": float("inf")}, "alarm_timeout_s is inf"),
+        (SupervisorSettings, {"alarm_timeout_s": None}, "alarm_timeout_s is None"),
+        (SupervisorSettings, {"startup_grace_s": -1.0}, "startup_grace_s is -1.0"),
+        (PerceptionNodeSettings, {"overlay_alpha": 1.1}, r"overlay_alpha is 1.1; .* \[0.0, 1.0\]\."),
         (AlarmSettings, {"trigger_frames": 3}, "no setting trigger_frames; known: release_consecutive_frames"),
     ],
 )
@@ -39,6 +50,18 @@ def test_camera_names_must_fit_a_topic(names):
     """Names that ROS cannot put into a topic, or doubles, are refused."""
     with pytest.raises(ConfigError, match=r"camera"):
         check_camera_names(names)
+
+
+def test_the_limits_themselves_are_allowed():
+    """Ranges include both ends, and a mapping that names everything builds what the constructor builds."""
+    for cls in (AlarmSettings, SupervisorSettings):
+        for end in ("low", "high"):
+            values = {
+                name: spec.default if spec.metadata[end] is None else spec.metadata[end]
+                for name, spec in cls.__dataclass_fields__.items()
+            }
+            assert from_mapping(cls, values) == cls(**values)
+    assert from_mapping(AlarmSettings, {}) == AlarmSettings()
 
 
 def test_every_setting_is_described():

@@ -102,7 +102,9 @@ class MahalanobisDetector:
             raise BundleError("detector arrays hold non-finite values; calibrate again.")
         diagonal = np.diagonal(precision)
         if not diagonal.any() or (diagonal < 0.0).any():
-            raise BundleError("detector array precision is no inverse covariance (diagonal zero or negative); calibrate again.")
+            raise BundleError(
+                "detector array precision is no inverse covariance (diagonal zero or negative); calibrate again."
+            )
         detector = cls()
         detector.mean_, detector.precision_ = mean, precision
         return detector

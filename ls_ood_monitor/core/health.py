@@ -32,7 +32,9 @@ class FrameGuard:
         frame works. A frozen camera is reported on every repeated frame.
         """
         if frame.image.size == 0 or frame.image.dtype != np.uint8:
-            return f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel"
+            return (
+                f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel"
+            )
         sample = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE])
         content = zlib.crc32(sample.data)
         last_stamp, last_shape, last_content = self._stamp_ns, self._shape, self._content

@@ -27,16 +27,27 @@ def aupr(ind: ArrayLike, ood: ArrayLike) -> float:
 
 
 def fpr_at_tpr(ind: ArrayLike, ood: ArrayLike, *, tpr: float = 0.95) -> float:
-    """Share of in-distribution frames above the highest threshold that catches ``tpr`` of the OoD ones."""
+    """Share of in-distribution frames at or above the highest threshold that catches ``tpr`` of the OoD ones."""
+    if not 0.0 < tpr <= 1.0:
+        raise ValueError(f"tpr is {tpr}; it must lie within (0, 1].")
     false_rate, true_rate, _ = roc_curve(*_labelled(ind, ood), drop_intermediate=False)
     return float(false_rate[np.argmax(true_rate >= tpr)])
 
 
 def confusion_matrix(predicted: ArrayLike, labels: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """Count pixels, (classes, classes): rows = label, columns = prediction; labels >= classes are ignored."""
+    """Count pixels, (classes, classes): rows = label, columns = prediction; labels >= classes are ignored.
+
+    Raises:
+        ValueError: different sizes, a negative id, or a predicted id beyond the classes.
+    """
     guess, truth = np.asarray(predicted, dtype=np.int64).ravel(), np.asarray(labels, dtype=np.int64).ravel()
+    if guess.size != truth.size:
+        raise ValueError(f"there are {guess.size} predictions but {truth.size} labels.")
     valid = truth < classes
-    counts = np.bincount(truth[valid] * classes + guess[valid], minlength=classes * classes)
+    guess, truth = guess[valid], truth[valid]
+    if truth.size and (truth.min() < 0 or guess.min() < 0 or guess.max() >= classes):
+        raise ValueError(f"class ids must lie within [0, {classes - 1}]; predictions reach {guess.max()}.")
+    counts = np.bincount(truth * classes + guess, minlength=classes * classes)
     return np.asarray(counts.reshape(classes, classes), dtype=np.int64)
 
 
@@ -49,5 +60,7 @@ def per_class_iou(confusion: ArrayLike) -> NDArray[np.float64]:
 
 
 def mean_iou(confusion: ArrayLike) -> float:
-    """Mean intersection over union over the classes that occur in labels or predictions."""
-    return float(np.nanmean(per_class_iou(confusion)))
+    """Mean intersection over union over the classes that occur in labels or predictions; NaN when none does."""
+    iou = per_class_iou(confusion)
+    present = iou[~np.isnan(iou)]
+    return float(present.mean()) if present.size else float("nan")

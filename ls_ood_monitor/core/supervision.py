@@ -31,7 +31,7 @@ class CameraStatus:
 class Supervisor:
     """Remembers the last alarm of each camera and judges on demand, at times given by the caller (ns).
 
-    Never heard = STOP; silent for longer than ``alarm_timeout_s`` = STOP; an alarm that contradicts itself = STOP;
+    Never heard, or not clear yet = STOP; silent for longer than ``alarm_timeout_s`` = STOP; contradictory = STOP;
     an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard.
     ``observe`` and ``decide`` never raise: a safety function must answer.
     """
@@ -47,6 +47,7 @@ class Supervisor:
         self._why = why
         self._heard: dict[str, tuple[Alarm, int]] = {}
         self._newest_ns: dict[str, int] = {}
+        self._cleared: set[str] = set()
         self._intrusion: tuple[str, int] | None = None
         self._now_ns: int | None = None
         self._decision: Decision | None = None
@@ -56,7 +57,7 @@ class Supervisor:
         self._advance(now_ns)
         self._remember(*self._demand(now_ns))  # a silence that this alarm ends was a cause, too
         if not _is_well_formed(alarm):
-            self._intrusion = (f"something that is no alarm arrived: {alarm!r}", now_ns)
+            self._intrusion = (f"something that is no alarm arrived: {alarm!r:.200}", now_ns)
         elif alarm.camera not in self.cameras:
             known = ", ".join(self.cameras)
             self._intrusion = (
@@ -65,7 +66,10 @@ class Supervisor:
                 now_ns,
             )
         else:
-            self._heard[alarm.camera] = (self._dated(alarm), now_ns)
+            dated = self._dated(alarm)
+            self._heard[alarm.camera] = (dated, now_ns)
+            if dated.state is AlarmState.CLEAR and _supports_clear(dated):
+                self._cleared.add(dated.camera)
         self._remember(*self._demand(now_ns))
 
     def decide(self, now_ns: int) -> Decision:
@@ -144,6 +148,8 @@ class Supervisor:
                 f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}; not trusted"
             )
             return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
+        if alarm.state is AlarmState.PENDING and camera not in self._cleared:
+            return CameraStatus(camera, FallbackMode.STOP, f"{alarm.reason}; it has not been clear yet", age_s)
         mode = {
             AlarmState.CLEAR: FallbackMode.NOMINAL,
             AlarmState.PENDING: FallbackMode.SLOW if self.settings.slow_on_pending else FallbackMode.NOMINAL,
@@ -161,6 +167,7 @@ def _is_well_formed(alarm: object) -> bool:
         and isinstance(alarm.stamp_ns, Integral)
         and isinstance(alarm.score, Real)
         and isinstance(alarm.threshold, Real)
+        and isinstance(alarm.reason, str)
     )
 
 

@@ -97,7 +97,10 @@ def quantile_threshold(
         CalibrationError: target outside (0, 1), non-finite scores, or fewer than 1/target - 1 scores
             (with ``allow_small`` the largest score is taken and the threshold carries a warning).
     """
-    values = np.sort(np.asarray(scores, dtype=np.float64), axis=None)
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise CalibrationError(f"clean scores have shape {values.shape}; give one score a frame, (N,).")
+    values = np.sort(values)
     n = len(values)
     if not 0.0 < target_rate < 1.0:
         raise CalibrationError(f"the target false-alarm rate is {target_rate}; it must lie within (0, 1).")

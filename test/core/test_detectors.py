@@ -83,10 +83,41 @@ def test_state_round_trip_and_damage():
         ({}, "missing"),
         ({"precision": np.eye(3)}, "shapes"),
         ({"mean": np.full(4, np.nan)}, "non-finite"),
+        ({"precision": np.zeros((4, 4))}, "no inverse covariance"),
+        ({"precision": -np.eye(4)}, "no inverse covariance"),
     ):
         broken = {**state, **damage} if damage else {}
         with pytest.raises(BundleError, match=words):
             MahalanobisDetector.from_state(broken)
+
+
+@pytest.mark.parametrize("shrinkage", ["ledoit_wolf", "empirical"])
+def test_equal_rows_are_refused(shrinkage):
+    """Rows without spread would give a detector that scores everything 0, that is, never OoD."""
+    with pytest.raises(MonitorError, match="all 50 rows are equal"):
+        MahalanobisDetector(shrinkage).fit(np.full((50, 4), 0.3))
+
+
+def test_dead_channels_follow_the_pseudo_inverse():
+    """A channel that never varied has no weight in the empirical estimate; with shrinkage it has, as in sklearn's."""
+    rows = np.random.default_rng(5).normal(size=(80, 4))
+    rows[:, 2] = 0.0
+    off = np.array([[0.0, 0.0, 9.0, 0.0]])
+    empirical, shrunk = MahalanobisDetector("empirical").fit(rows), MahalanobisDetector().fit(rows)
+    inverse = np.linalg.pinv(np.cov(rows.T, bias=True), hermitian=True)
+    np.testing.assert_allclose(empirical.precision_, inverse, atol=1e-9)
+    without = np.delete(off - rows.mean(axis=0), 2, axis=1)
+    expected = without @ np.linalg.inv(np.cov(np.delete(rows, 2, axis=1).T, bias=True)) @ without.T
+    assert empirical.score(off)[0] == pytest.approx(expected.item(), rel=1e-9)
+    assert shrunk.score(off)[0] > 100.0
+
+
+def test_a_score_does_not_depend_on_its_batch():
+    """One row alone scores what it scores among a thousand."""
+    random = np.random.default_rng(6)
+    detector, rows = MahalanobisDetector().fit(random.normal(size=(99, 8))), random.normal(size=(1000, 8))
+    alone = [detector.score(row[None])[0] for row in rows[:20]]
+    np.testing.assert_allclose(detector.score(rows)[:20], alone, rtol=1e-12)
 
 
 def test_misuse_is_refused():

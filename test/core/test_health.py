@@ -26,6 +26,10 @@ def frame(stamp_ns: int, seed: int | None = None, size: tuple[int, int] = (48, 6
         ([frame(5), frame(6, size=(96, 128))], "size changed from 64x48 to 128x96"),
         ([Frame(np.zeros((48, 64, 3), np.uint8), 5, "front")], "every pixel is 0"),
         ([Frame(np.full((48, 64, 3), 255, np.uint8), 5, "front")], "every pixel is 255"),
+        ([Frame(np.full((48, 64, 3), (255, 0, 0), np.uint8), 5, "front")], r"every pixel is [255, 0, 0]"),
+        ([frame(5), Frame(np.zeros((0, 64, 3), np.uint8), 6, "front")], "at least one pixel"),
+        ([frame(5), Frame(np.zeros((48, 0, 3), np.uint8), 6, "front")], "at least one pixel"),
+        ([frame(5), Frame(np.full((48, 64, 3), np.nan), 6, "front")], "float64"),
     ],
 )
 def test_the_last_frame_of_a_story(story, words):
@@ -44,6 +48,14 @@ def test_the_next_good_frame_works(bad):
     assert guard.check(frame(5)) is None
     assert guard.check(bad) is not None
     assert guard.check(frame(7, size=bad.image.shape[:2])) is None
+
+
+def test_an_unusable_picture_leaves_the_reference_alone():
+    """After a frame without pixels the next good one is compared with the last good one, and passes."""
+    guard = FrameGuard("front")
+    assert guard.check(frame(5)) is None
+    assert guard.check(Frame(np.zeros((0, 0, 3), np.uint8), 6, "front")) is not None
+    assert guard.check(frame(7)) is None
 
 
 def test_a_frozen_camera_is_reported_for_as_long_as_it_lasts():

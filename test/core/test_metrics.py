@@ -7,7 +7,14 @@ import pytest
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
-from ls_ood_monitor.core.metrics import aupr, auroc, confusion_matrix, fpr_at_tpr, mean_iou, per_class_iou
+from ls_ood_monitor.core.metrics import (
+    aupr,
+    auroc,
+    confusion_matrix,
+    fpr_at_tpr,
+    mean_iou,
+    per_class_iou,
+)
 
 
 def test_reference_values():
@@ -34,6 +41,27 @@ def test_auroc_is_the_probability_of_order():
     assert auroc(ind, ood) == pytest.approx(pairs, abs=1e-12)
 
 
+@pytest.mark.parametrize("tpr", [0.5, 0.95, 1.0])
+def test_fpr_at_tpr_and_aupr_equal_counts_over_all_thresholds(tpr):
+    """Written out: every score is tried as threshold, and the precision-recall points are joined by trapezoids."""
+    random = np.random.default_rng(3)
+    ind, ood = random.integers(0, 30, 40).astype(float), random.integers(12, 45, 25).astype(float)
+    thresholds = np.unique(np.concatenate([ind, ood]))[::-1]
+    caught = (ood[None] >= thresholds[:, None]).sum(axis=1)
+    false = (ind[None] >= thresholds[:, None]).sum(axis=1)
+    assert fpr_at_tpr(ind, ood, tpr=tpr) == pytest.approx(false[caught / len(ood) >= tpr].min() / len(ind))
+    recall, precision = np.r_[0.0, caught / len(ood)], np.r_[1.0, caught / (caught + false)]
+    area = (np.diff(recall) * (precision[1:] + precision[:-1]) / 2).sum()
+    assert aupr(ind, ood) == pytest.approx(area, abs=1e-12)
+
+
+@pytest.mark.parametrize("tpr", [0.0, 1.5, 95.0, float("nan")])
+def test_an_impossible_tpr_is_refused(tpr):
+    """A rate that no threshold reaches must not read as no false alarms."""
+    with pytest.raises(ValueError, match="tpr is"):
+        fpr_at_tpr([0.0, 1.0], [2.0], tpr=tpr)
+
+
 def test_both_kinds_are_needed():
     """An empty side is refused."""
     with pytest.raises(ValueError, match="both kinds"):
@@ -57,3 +85,19 @@ def test_absent_classes_are_left_out_of_the_mean():
     matrix = confusion_matrix([0, 0, 1], [0, 0, 1], 4)
     assert np.isnan(per_class_iou(matrix)[2:]).all()
     assert mean_iou(matrix) == 1.0
+    assert np.isnan(mean_iou(np.zeros((4, 4))))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "words"),
+    [
+        ([5, 0], [0, 1], "predictions reach 5"),
+        ([-1, 0], [0, 1], "class ids"),
+        ([0, 0], [-1, 1], "class ids"),
+        ([0], [0, 1], "1 pred"),
+    ],
+)
+def test_ids_outside_the_classes_are_refused(predicted, labels, words):
+    """A predicted id beyond the classes must not be counted in another class's row."""
+    with pytest.raises(ValueError, match=words):
+        confusion_matrix(predicted, labels, 5)

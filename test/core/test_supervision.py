@@ -23,7 +23,7 @@ def alarm(camera: str, state: AlarmState = AlarmState.CLEAR, stamp: int = 1, **c
             "state": state,
             "score": score,
             "threshold": 5.0,
-            "reason": f"camera {camera}: {state.value}",
+            "reason": f"camera {camera}: {getattr(state, 'value', state)}",
             "is_fault": False,
             **changes,
         }
@@ -61,15 +61,32 @@ def test_never_heard_is_stop():
 def test_the_worst_camera_wins(front, left, mode):
     """NOMINAL < SLOW < STOP over all cameras."""
     supervisor = make("front", "left")
-    supervisor.observe(alarm("front", front), 0)
-    supervisor.observe(alarm("left", left), 0)
+    for camera, state in (("front", front), ("left", left)):
+        supervisor.observe(alarm(camera), 0)
+        supervisor.observe(alarm(camera, state, stamp=2), 0)
     assert supervisor.decide(0).mode is mode
+
+
+@pytest.mark.parametrize("slow_on_pending", [True, False])
+def test_a_camera_that_was_never_clear_is_stop(slow_on_pending):
+    """PENDING lets nobody move before the first clear frame, after a clock jump again."""
+    supervisor = make("front", slow_on_pending=slow_on_pending)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=1), 5)
+    decision = supervisor.decide(5)
+    assert decision.mode is STOP
+    assert "has not been clear yet" in decision.reason
+    supervisor.observe(alarm("front", stamp=2), 6)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=3), 7)
+    assert supervisor.decide(7).mode is (SLOW if slow_on_pending else NOMINAL)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=4), 1)
+    assert supervisor.decide(1).mode is STOP
 
 
 def test_slow_on_pending_can_be_turned_off():
     """Then a pending alarm lets the vehicle go on."""
     supervisor = make("front", slow_on_pending=False)
-    supervisor.observe(alarm("front", AlarmState.PENDING), 0)
+    supervisor.observe(alarm("front"), 0)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=2), 0)
     assert supervisor.decide(0).mode is NOMINAL
 
 
@@ -107,20 +124,80 @@ def test_an_alarm_older_than_the_last_is_not_trusted():
     assert supervisor.decide(4).mode is NOMINAL
 
 
+def test_an_alarm_without_a_stamp_does_not_hide_the_newest_one():
+    """Between a fault without a frame and an old CLEAR the supervisor still knows how far the frames had come."""
+    supervisor = make("front")
+    supervisor.observe(alarm("front", stamp=100), 0)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=0, is_fault=True), 1)
+    assert supervisor.decide(1).mode is SLOW
+    supervisor.observe(alarm("front", stamp=50), 2)
+    assert supervisor.decide(2).mode is STOP
+    supervisor.observe(alarm("front", stamp=51), 3)
+    assert supervisor.decide(3).mode is NOMINAL
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None,
+        "front: CLEAR",
+        alarm("front", state=None),
+        alarm("front", state="CLEAR"),
+        alarm("front", score=None),
+        alarm("front", threshold="5.0"),
+        alarm("front", stamp=None),
+        alarm("front", reason=None),
+        alarm(["front"]),
+        alarm(None),
+    ],
+)
+def test_what_is_no_alarm_is_stop_and_never_raises(nonsense):
+    """A field of the wrong kind stops the vehicle with that reason, for as long as it may still be heard."""
+    supervisor = make("front", alarm_timeout_s=0.5)
+    supervisor.observe(alarm("front"), 0)
+    supervisor.observe(nonsense, 0)
+    decision = supervisor.decide(1)
+    assert decision.mode is STOP
+    assert "no alarm" in decision.reason
+    supervisor.observe(alarm("front", stamp=2), SECOND)
+    assert supervisor.decide(SECOND).mode is NOMINAL
+
+
+def test_numbers_of_numpy_are_numbers():
+    """A score computed in float32 and a stamp read from an array are as good as Python's own."""
+    supervisor = make("front")
+    supervisor.observe(alarm("front", stamp=np.int64(3), score=np.float32(1.0), threshold=np.float64(5.0)), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+
+
 def test_an_unknown_camera_is_stop_while_it_is_heard():
     """A camera nobody configured means that somebody is wrong; the reason names it."""
     supervisor = make("front", alarm_timeout_s=0.5)
     supervisor.observe(alarm("front"), 0)
     supervisor.observe(alarm("periscope"), 0)
-    assert "periscope" in supervisor.decide(1).reason
+    assert "'periscope', which is not configured (configured: front)" in supervisor.decide(1).reason
+    assert "camera periscope: CLEAR" in supervisor.decide(1).reason
     assert supervisor.decide(1).mode is STOP
     supervisor.observe(alarm("front", stamp=2), SECOND)
     assert supervisor.decide(SECOND).mode is NOMINAL
 
 
-@pytest.mark.parametrize("changes", [{"score": np.nan}, {"threshold": np.nan}, {"score": np.inf}, {"is_fault": True}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": np.nan},
+        {"threshold": np.nan},
+        {"score": np.inf},
+        {"score": -np.inf},
+        {"threshold": np.inf},
+        {"is_fault": True},
+        {"score": 5.1},
+        {"stamp": 0},
+        {"stamp": -7},
+    ],
+)
 def test_a_clear_alarm_that_contradicts_itself_is_stop(changes):
-    """CLEAR without a finite comparison, or CLEAR and a fault at once, is not trusted."""
+    """CLEAR above the threshold, without a finite comparison or a stamp, or together with a fault, is not trusted."""
     supervisor = make("front")
     supervisor.observe(alarm("front", **changes), 0)
     assert supervisor.decide(0).mode is STOP
@@ -169,6 +246,48 @@ def test_a_stop_between_two_decisions_is_latched_too():
     assert supervisor.decide(3).mode is STOP
 
 
+@pytest.mark.parametrize("raised_before", [False, True])
+def test_a_jump_of_the_clock_does_not_open_the_latch(raised_before):
+    """A clock that runs back is itself a cause, and a stop held before it is held after it."""
+    supervisor = make("front", stop_requires_reset=True)
+    supervisor.observe(alarm("front", stamp=1), 10)
+    assert supervisor.decide(10).mode is NOMINAL
+    if raised_before:
+        supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 11)
+        assert supervisor.decide(11).mode is STOP
+    supervisor.decide(5)
+    assert not supervisor.reset(5)[0]
+    supervisor.observe(alarm("front", stamp=3), 6)
+    held = supervisor.decide(6)
+    assert held.mode is STOP
+    assert "ran back" in held.reason
+    assert supervisor.reset(7)[0]
+    assert supervisor.decide(7).mode is NOMINAL
+
+
+@pytest.mark.parametrize("cause", ["silence", "stranger", "old stamp", "nonsense"])
+def test_every_cause_of_a_stop_latches(cause):
+    """Not only a raised alarm: whatever stopped the vehicle holds it, and reset names what still persists."""
+    supervisor = make("front", stop_requires_reset=True, alarm_timeout_s=0.5)
+    supervisor.observe(alarm("front", stamp=10), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+    now = 1
+    if cause == "silence":
+        now = SECOND
+    elif cause == "stranger":
+        supervisor.observe(alarm("periscope"), now)
+    elif cause == "old stamp":
+        supervisor.observe(alarm("front", stamp=5), now)
+    else:
+        supervisor.observe(None, now)
+    why = supervisor.decide(now).reason
+    assert supervisor.reset(now) == (False, f"refused, the cause persists: {why}")
+    supervisor.observe(alarm("front", stamp=11), now + SECOND)
+    assert supervisor.decide(now + SECOND).mode is STOP
+    assert supervisor.reset(now + SECOND)[0]
+    assert supervisor.decide(now + SECOND).mode is NOMINAL
+
+
 def test_statuses_name_every_camera():
     """One entry a camera in the configured order, age None when never heard."""
     supervisor = make("front", "left")
@@ -179,21 +298,28 @@ def test_statuses_name_every_camera():
 
 
 def test_random_stories_are_never_nominal_without_fresh_clear_cameras():
-    """Over thousands of random steps NOMINAL implies that every camera's last alarm is fresh, finite and CLEAR."""
+    """Over thousands of random steps NOMINAL implies that every camera's last alarm is fresh, in order and CLEAR."""
     random = np.random.default_rng(0)
     cameras = ("front", "left", "rear")
     for _ in range(60):
         supervisor, now = make(*cameras, alarm_timeout_s=0.5), 0
         last: dict[str, tuple[Alarm, int]] = {}
+        old: dict[str, bool] = {}
         nominal = 0
         for stamp in range(1, 201):
             now += int(random.integers(0, SECOND // 8))
+            if random.random() < 0.01:
+                now, last = now - SECOND, {}
             camera = str(random.choice([*cameras, "ghost"], p=[0.33, 0.33, 0.33, 0.01]))
             state = AlarmState(str(random.choice(["CLEAR", "PENDING", "RAISED"], p=[0.9, 0.06, 0.04])))
             message = alarm(camera, state, stamp)
             if random.random() < 0.02:
                 message = alarm(camera, state, stamp, score=np.nan)
+            elif random.random() < 0.02 and camera in last:
+                message = alarm(camera, state, last[camera][0].stamp_ns - 1)
+            is_old = camera in last and message.stamp_ns < last[camera][0].stamp_ns
             supervisor.observe(message, now)
+            old[camera] = is_old
             last[camera] = (message, now)
             decision = supervisor.decide(now)
             if decision.mode is NOMINAL:
@@ -203,4 +329,6 @@ def test_random_stories_are_never_nominal_without_fresh_clear_cameras():
                     assert now - at <= SECOND // 2
                     assert heard.state is AlarmState.CLEAR
                     assert np.isfinite(heard.score)
+                    assert not old[name]
+                assert "ghost" not in last or now - last["ghost"][1] > SECOND // 2
         assert nominal > 0

@@ -48,12 +48,23 @@ def test_too_few_scores_are_refused_or_noted():
 
 @pytest.mark.parametrize(
     ("scores", "rate", "words"),
-    [([1.0], 0.0, "within"), ([1.0], 1.0, "within"), ([], 0.5, "not finite"), ([1.0, np.nan], 0.5, "1 of 2")],
+    [
+        ([1.0], 0.0, "within"),
+        ([1.0], 1.0, "within"),
+        ([], 0.5, "not finite"),
+        ([1.0, np.nan], 0.5, "1 of 2"),
+        ([[1.0, 2.0]], 0.5, r"shape \(1, 2\)"),
+    ],
 )
 def test_impossible_calibrations_are_refused(scores, rate, words):
     """Targets outside (0, 1) and scores that are no numbers are refused."""
     with pytest.raises(CalibrationError, match=words):
         quantile_threshold(scores, rate)
+
+
+def test_the_lowest_rank_is_the_smallest_score():
+    """A target next to one takes the smallest score, never one from the other end."""
+    assert quantile_threshold([3.0, 1.0, 2.0], 1.0 - 1e-12).value == 1.0
 
 
 def test_threshold_round_trip():
@@ -98,6 +109,17 @@ def test_wilson_interval_equals_scipy(hits, trials):
     low, high = wilson_interval(hits, trials)
     expected = binomtest(hits, trials).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    wide = binomtest(hits, trials).proportion_ci(0.99, method="wilson")
+    assert wilson_interval(hits, trials, 0.99) == pytest.approx((wide.low, wide.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "confidence"), [(1, 0, 0.95), (5, 4, 0.95), (-1, 4, 0.95), (1, 4, 1.0), (1, 4, 95.0)]
+)
+def test_impossible_shares_are_refused(hits, trials, confidence):
+    """More hits than trials, no trials, and confidences outside (0, 1)."""
+    with pytest.raises(ValueError, match=r"share|confidence"):
+        wilson_interval(hits, trials, confidence)
 
 
 def test_time_blocks_count_from_each_groups_start():
