@@ -18,11 +18,13 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from ..bundle import verify_bundle
-    from .console import console
+    from .console import console, write_json
 
     manifest = verify_bundle(args.bundle)
+    content = {"sha256": manifest.bundle_id, **manifest.content}
+    write_json(args.json, content)
     if args.action == "show":
-        console.print_json(json.dumps({"sha256": manifest.bundle_id, **manifest.content}))
+        console.print_json(json.dumps(content))
     else:
         console.print(f"OK: bundle {manifest.bundle_id}")
     return 0

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         fit_detectors,
         summarise,
     )
-    from .console import console, progress_bar
+    from .console import console, progress_bar, write_json
     from .topics import parse_topics
 
     if args.out.resolve() == (args.bundle.resolve() if args.bundle else None):
@@ -108,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
         monitor.class_names,
         provenance,
     )
+    facts = {name: threshold.to_dict() for name, threshold in thresholds.items()}
+    write_json(args.json, {"bundle": {"sha256": identity}, "detector": monitor.detector, "thresholds": facts})
     for name, threshold in thresholds.items():
         mark = "*" if name == monitor.detector else " "
         console.print(

@@ -1,9 +1,11 @@
-"""How every command shows progress: one rich bar on stderr, so that stdout stays for results."""
+"""What the commands share: one rich bar on stderr, so that stdout stays for results, and a JSON file for machines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -31,3 +33,9 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[..., None]]
             progress.update(task, completed=done, note=note)
 
         yield update
+
+
+def write_json(path: Path | None, content: Mapping[str, object]) -> None:
+    """Write the file that ``--json`` asks for; nothing when it was not asked for."""
+    if path is not None:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -43,18 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to run (default: the embedded one)")
     parser.add_argument("--detector", help="detector that raises the alarm (default: the bundle's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the summary here too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Render, start the nodes, play, judge, draw."""
-    import json
     import shutil
 
     from ..bundle import verify_bundle
     from ..offline.scenario import DEMO_SCENARIO, record_scenario
     from ..offline.timeline import draw_timeline, judge, summarise
-    from .console import console, progress_bar
+    from .console import console, progress_bar, write_json
 
     manifest = verify_bundle(args.bundle)
     scenario = DEMO_SCENARIO
@@ -67,9 +65,8 @@ def run(args: argparse.Namespace) -> int:
     scores, modes = _play(args, scenario, bag)
     verdict = judge(scenario.events, scores, modes, scenario.duration_s)
     summary = summarise(verdict, scores, modes, scenario.duration_s, manifest.bundle_id)
-    text = json.dumps(summary, indent=2) + "\n"
-    for path in filter(None, (args.out / "summary.json", args.json)):
-        path.write_text(text, encoding="utf-8")
+    for path in (args.out / "summary.json", args.json):
+        write_json(path, summary)
     draw_timeline(
         args.out / "timeline.png",
         scenario.events,

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from .. import __version__
 from ..errors import MonitorError
@@ -32,6 +33,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, line in COMMANDS.items():
         sub = parsers.add_parser(name, help=line)
+        sub.add_argument("--json", type=Path, metavar="FILE", help="write the result here, for machines")
         if name == command:
             importlib.import_module(f"{__package__}.{name}").add_arguments(sub)
     return parser

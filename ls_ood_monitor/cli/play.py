@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
     from ..offline.bags import bag_info, iter_raw
     from ..ros.processes import ros_environment
-    from .console import console, progress_bar
+    from .console import console, progress_bar, write_json
 
     if not args.rate > 0.0:
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+    write_json(args.json, {"messages": dict(counts)})
     for topic, count in sorted(counts.items()):
         console.print(f"{topic}: {count} messages")
     return 0

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Parse the story, render it, say where it is."""
     from ..errors import ConfigError
     from ..offline.scenario import Event, Scenario, record_scenario
-    from .console import console, progress_bar
+    from .console import console, progress_bar, write_json
 
     events = []
     for option in args.event:
@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
             compressed=args.compressed,
             progress=update,
         )
+    facts = {"bag": str(args.out / "bag"), "events": str(args.out / "events.yaml"), "drive": args.drive}
+    write_json(args.json, {**facts, "cameras": list(scenario.cameras), "frames": len(scenario.stamps_s)})
     console.print(
         f"{args.out / 'bag'}: {', '.join(scenario.cameras)}, {args.seconds:g} s at {args.rate:g} Hz, {len(events)} events"
     )

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from ..vision.deeplabv3p import NetworkSettings
     from ..vision.mc_dropout import draw_mask_bank
     from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
-    from .console import console, progress_bar
+    from .console import console, progress_bar, write_json
 
     if args.detector not in DETECTORS:
         raise ConfigError(f"--detector is {args.detector!r}; it must be one of {', '.join(DETECTORS)}.")
@@ -156,5 +156,6 @@ def run(args: argparse.Namespace) -> int:
         "check_on_unseen_drives": rates,
     }
     identity = save_bundle(args.out, frame_pass, latents, detectors, thresholds, args.detector, CLASS_NAMES, provenance)
+    write_json(args.json, {"bundle": {"sha256": identity}, **provenance})
     console.print(f"Bundle {identity[:12]} written to {args.out}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -61,8 +62,8 @@ def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkey
     assert "Traceback" not in done.stderr
 
 
-def test_verify_the_embedded_bundle():
-    """``ls-ood bundle verify`` prints its identity and exits with 0."""
-    done = run("bundle", "verify")
+def test_verify_the_embedded_bundle(tmp_path):
+    """``ls-ood bundle verify`` prints its identity, writes it for machines, and exits with 0."""
+    done = run("bundle", "verify", "--json", str(tmp_path / "b.json"))
     assert done.returncode == 0
-    assert len(done.stdout.split()[-1]) == 64
+    assert done.stdout.split()[-1] == json.loads((tmp_path / "b.json").read_text())["sha256"]
