@@ -7,7 +7,13 @@ import os
 from typing import List  # launch_ros reads typing.List
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
@@ -21,6 +27,7 @@ from lifecycle_msgs.msg import Transition
 from launch import LaunchDescription
 
 PACKAGE = "ls_ood_monitor"
+FROM_FILE = "empty = as in params_file"
 
 
 def generate_launch_description():
@@ -34,19 +41,17 @@ def generate_launch_description():
             description="YAML file with the parameters of both nodes",
         ),
         DeclareLaunchArgument(
-            "cameras", default_value="[front]", description="camera names; each is subscribed as <camera>/image"
-        ),
-        DeclareLaunchArgument(
-            "bundle",
+            "cameras",
             default_value="",
-            description="bundle folder; empty = the synthetic one in the package, for trying out only",
+            description=f"camera names, '[front, left]'; each is subscribed as <camera>/image; {FROM_FILE}",
         ),
-        DeclareLaunchArgument("device", default_value="auto", description="auto, cpu, cuda or cuda:<index>"),
+        DeclareLaunchArgument("bundle", default_value="", description=f"bundle folder; {FROM_FILE}"),
+        DeclareLaunchArgument("device", default_value="", description=f"auto, cpu, cuda or cuda:<index>; {FROM_FILE}"),
         DeclareLaunchArgument(
             "transport",
-            default_value="raw",
-            choices=["raw", "compressed"],
-            description="image transport of the cameras",
+            default_value="",
+            choices=["", "raw", "compressed"],
+            description=f"image transport of the cameras, raw or compressed; {FROM_FILE}",
         ),
         DeclareLaunchArgument("namespace", default_value="", description="namespace of both nodes and their topics"),
         DeclareLaunchArgument(
@@ -62,8 +67,24 @@ def generate_launch_description():
             description="configure and activate perception at start; false = by hand or by a manager",
         ),
     ]
+    environment = [
+        # Without it best-effort images over 512 KB are lost; Fast DDS 3 reads the first name, Fast DDS 2 the second.
+        SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
+        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+        SetEnvironmentVariable("OMP_WAIT_POLICY", "PASSIVE"),
+    ]
+    return LaunchDescription([*arguments, *environment, OpaqueFunction(function=_nodes)])
+
+
+def _nodes(context):
+    """Both nodes, once the arguments are known: one that was not given must not override the parameter file."""
+
+    def given(argument, parameter, kind):
+        value = LaunchConfiguration(argument)
+        return {parameter: ParameterValue(value, value_type=kind)} if value.perform(context) else {}
+
     shared = {
-        "cameras": ParameterValue(LaunchConfiguration("cameras"), value_type=List[str]),
+        **given("cameras", "cameras", List[str]),
         "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
     }
     perception = LifecycleNode(
@@ -76,9 +97,9 @@ def generate_launch_description():
             LaunchConfiguration("params_file"),
             shared,
             {
-                "bundle_path": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
-                "device": ParameterValue(LaunchConfiguration("device"), value_type=str),
-                "transport": ParameterValue(LaunchConfiguration("transport"), value_type=str),
+                **given("bundle", "bundle_path", str),
+                **given("device", "device", str),
+                **given("transport", "transport", str),
                 "autostart": False,  # the transitions below do it
             },
         ],
@@ -122,11 +143,5 @@ def generate_launch_description():
         ),
         condition=autostart,
     )
-    environment = [
-        # Without it best-effort images over 512 KB are lost; Fast DDS 3 reads the first name, Fast DDS 2 the second.
-        SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
-        SetEnvironmentVariable("OMP_WAIT_POLICY", "PASSIVE"),
-    ]
     # The handlers stand before the nodes: the process must not start before somebody listens for it.
-    return LaunchDescription([*arguments, *environment, configure, activate, supervisor, perception])
+    return [configure, activate, supervisor, perception]

@@ -29,6 +29,10 @@ class Recorded:
     def __init__(self, name: str, args: tuple, options: dict) -> None:
         self.name, self.args, self.options = name, args, options
 
+    def perform(self, context: dict[str, str]) -> str:
+        """What a LaunchConfiguration does: look its argument up."""
+        return context[self.args[0]]
+
 
 class Recorder(types.ModuleType):
     """A module of which every capitalised name is a class that records; other names are functions that do."""
@@ -59,13 +63,21 @@ def load(name: str):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Load a launch file against the recorder; returns its entities."""
+    """Load a launch file against the recorder; returns its entities, those made once the arguments are known too."""
     for name in MODULES:
         monkeypatch.setitem(sys.modules, name, Recorder(name))
     sys.modules["ament_index_python.packages"].get_package_share_directory = lambda package: f"/share/{package}"
 
-    def run(name: str) -> list[Recorded]:
-        return load(name).generate_launch_description().args[0]
+    def run(name: str, **arguments: str) -> list[Recorded]:
+        entities: list[Recorded] = []
+        for entity in load(name).generate_launch_description().args[0]:
+            if entity.name == "OpaqueFunction":
+                declared = of_kind(entities, "DeclareLaunchArgument")
+                context = {one.args[0]: one.options.get("default_value") for one in declared}
+                entities += entity.options["function"]({**context, **arguments})
+            else:
+                entities.append(entity)
+        return entities
 
     return run
 
@@ -98,6 +110,29 @@ def test_monitor_starts_our_executables_with_declared_parameters(recorded):
         given = {key for part in options["parameters"] if isinstance(part, dict) for key in part}
         assert given <= set(declared) | {"use_sim_time"}
     assert nodes["supervisor_node"]["remappings"] == [("ood_alarm", "perception_node/ood_alarm")]
+
+
+def overrides(entities: list[Recorded]) -> dict[str, dict]:
+    """What the launch file sets beside the parameter file, per executable."""
+    nodes = of_kind(entities, "Node", "LifecycleNode")
+    return {
+        node.options["executable"]: {
+            key: value for part in node.options["parameters"] if isinstance(part, dict) for key, value in part.items()
+        }
+        for node in nodes
+    }
+
+
+def test_arguments_that_were_not_given_leave_the_parameter_file_alone(recorded):
+    """A file that names four cameras is not overridden by the default of an argument; a given argument does override."""
+    nodes = overrides(recorded("monitor.launch.py"))
+    assert set(nodes["perception_node"]) == {"use_sim_time", "autostart"}
+    assert set(nodes["supervisor_node"]) == {"use_sim_time"}
+    nodes = overrides(
+        recorded("monitor.launch.py", cameras="[front, left]", bundle="/b", device="cpu", transport="raw")
+    )
+    assert {"cameras", "bundle_path", "device", "transport"} <= set(nodes["perception_node"])
+    assert nodes["supervisor_node"]["cameras"].args[0].args == ("cameras",)
 
 
 def test_monitor_is_not_rearmed_after_a_manual_deactivate(recorded):

@@ -142,10 +142,11 @@ def decision_message(
     node_name: str,
     notes: Sequence[str] = (),
 ) -> DiagnosticArray:
-    """The decision first, then the demand of each camera."""
+    """The decision first, then the demand of each camera; notes are appended to the decision's text and make it WARN."""
     reason = "; ".join((decision.reason, *notes))
+    level = _MODE_LEVELS[decision.mode]
     first = status(
-        _MODE_LEVELS[decision.mode],
+        max(level, DiagnosticStatus.WARN) if notes else level,
         f"{node_name}: decision",
         "vehicle",
         reason,

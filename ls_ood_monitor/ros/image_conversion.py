@@ -23,7 +23,8 @@ _BRIDGED = frozenset({"bgr8", "rgb8", "mono8", "bgra8", "rgba8"})
 
 def image_to_bgr(message: Any) -> NDArray[np.uint8]:
     """Raw image message -> BGR uint8 (H, W, 3). Raises ``ImageError``."""
-    if _bridge is None or message.encoding not in _BRIDGED:
+    # A driver may set is_bigendian on 8-bit images, where it means nothing; cv_bridge fails on it with numpy 2.
+    if _bridge is None or message.encoding not in _BRIDGED or message.is_bigendian:
         return decode_image(message)
     check_image(message)
     try:

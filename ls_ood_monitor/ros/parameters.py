@@ -6,7 +6,11 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
 from rclpy.node import Node
 
 from ..config import from_mapping
@@ -52,9 +56,20 @@ def read_settings(node: Node, cls: type[T]) -> T:
     """Build the dataclass from the node's present parameters; raises ``ConfigError`` for what ROS could not check."""
     values = {}
     for spec in fields(cls):  # type: ignore[arg-type]
-        value = node.get_parameter(spec.name).value
+        value = _value_of(node, spec.name)
         values[spec.name] = tuple(value) if isinstance(spec.default, tuple) else value
     return from_mapping(cls, values)
+
+
+def _value_of(node: Node, name: str) -> Any:
+    """The parameter's value; an empty list given at start reaches rclpy as no value at all."""
+    try:
+        value = node.get_parameter(name).value
+    except ParameterUninitializedException:
+        value = None
+    if value is None:
+        raise ConfigError(f"parameter {name} is empty; give it a value or leave it out for its default.")
+    return value
 
 
 def _type_name(value: object) -> str:

@@ -8,7 +8,6 @@ reason; so does a camera that is silent.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 import traceback
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
@@ -36,6 +36,8 @@ from .runner import run_node
 from .worker import Arrival, NewestFrameWorker
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+#: Older than this, the stamp is of another clock (a recording, a driver's own) and says nothing about delay.
+_SANE_AGE_NS = 60_000_000_000
 
 
 class PerceptionNode(LifecycleNode):
@@ -56,8 +58,10 @@ class PerceptionNode(LifecycleNode):
         self._diagnosed_ns = time.monotonic_ns()
         self._alarms = self.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
-        self._diagnostics_timer = self.create_timer(1.0, self._diagnose)
-        self._silence_timer = self.create_timer(0.1, self._watch_silence)
+        # A steady clock: both must go on when simulated time stands still, or has not begun.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics_timer = self.create_timer(1.0, self._diagnose, clock=steady)
+        self._silence_timer = self.create_timer(0.1, self._watch_silence, clock=steady)
 
     def start(self) -> None:
         """Configure and activate without a lifecycle manager, if the parameter ``autostart`` asks for it.
@@ -102,6 +106,16 @@ class PerceptionNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe to the cameras."""
+        try:
+            self._listen()
+        except Exception:  # rclpy goes to on_error without a word of why
+            self.get_logger().error(traceback.format_exc())
+            raise
+        self._problem = ""
+        self.get_logger().info(f"active, listening to {', '.join(entry.topic_name for entry in self._inputs)}")
+        return super().on_activate(state)
+
+    def _listen(self) -> None:
         reliability = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
         newest = QoSProfile(
             depth=1, reliability=reliability[self._settings.image_reliability], history=HistoryPolicy.KEEP_LAST
@@ -113,9 +127,6 @@ class PerceptionNode(LifecycleNode):
             channel.alarm_filter.reset()
             channel.last_arrival_ns = time.monotonic_ns()
             self._inputs.append(self.create_subscription(kind, self._topic(name), self._receiver(channel), newest))
-        self._problem = ""
-        self.get_logger().info(f"active, listening to {', '.join(entry.topic_name for entry in self._inputs)}")
-        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and let the worker finish."""
@@ -196,14 +207,17 @@ class PerceptionNode(LifecycleNode):
             return
         try:
             results = self._monitor.process([frame for _, frame in good])
+            # Every alarm leaves before the first picture is drawn: nothing may delay a stop.
+            judged = [
+                (arrival, result, self._publish_alarm(arrival, result))
+                for (arrival, _), result in zip(good, results, strict=True)
+            ]
         except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
             self.get_logger().error(traceback.format_exc())
             for arrival, _ in good:
                 self._publish_fault(arrival, f"inference failed: {error!r}")
             return
-        # Every alarm leaves before the first picture is drawn: nothing may delay a stop.
-        alarms = [self._publish_alarm(arrival, result) for (arrival, _), result in zip(good, results, strict=True)]
-        for (arrival, _), result, alarm in zip(good, results, alarms, strict=True):
+        for arrival, result, alarm in judged:
             try:
                 self._publish_pictures(arrival, result, alarm)
             except Exception:  # pictures are for people; losing one must not end the thread
@@ -234,6 +248,9 @@ class PerceptionNode(LifecycleNode):
         channel.last_latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
         channel.last_alarm = alarm
         facts = {**extra, "latency_ms": round(channel.last_latency_ms, 3), "bundle_sha256": self._bundle_id()}
+        age_ns = self.get_clock().now().nanoseconds - alarm.stamp_ns
+        if 0 <= age_ns <= _SANE_AGE_NS:
+            facts["age_ms"] = round(age_ns / 1e6, 3)
         self._alarms.publish(alarm_message(alarm, facts, self.get_name(), arrival.message.header.frame_id))
 
     def _publish_pictures(self, arrival: Arrival, result: FrameResult, alarm: Alarm) -> None:
@@ -275,7 +292,7 @@ class PerceptionNode(LifecycleNode):
             alarm = Alarm(name, 0, AlarmState.RAISED, nan, nan, reason, is_fault=True)
             self._alarms.publish(alarm_message(alarm, {"bundle_sha256": self._bundle_id()}, self.get_name()))
             if channel is not None:
-                channel.last_alarm = dataclasses.replace(alarm)
+                channel.last_alarm = alarm
 
     def _diagnose(self) -> None:
         now_ns = time.monotonic_ns()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -87,6 +89,7 @@ class NodeProcess:
     ) -> None:
         self.executable = executable
         self.log = log
+        self.patience_s = (10.0, 5.0, 5.0)  # after SIGINT, SIGTERM, SIGKILL
         command = [sys.executable, "-m", f"ls_ood_monitor.ros.{executable}", "--ros-args"]
         for rule in remaps:
             command += ["-r", rule]
@@ -129,7 +132,7 @@ class NodeProcess:
     def stop(self) -> int:
         """End it: SIGINT, then SIGTERM, then SIGKILL; returns the exit code."""
         process = self._running()
-        for number, patience_s in ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        for number, patience_s in zip((signal.SIGINT, signal.SIGTERM, signal.SIGKILL), self.patience_s, strict=True):
             if process.poll() is not None:
                 break
             process.send_signal(number)
@@ -157,33 +160,56 @@ def _yaml(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def remove_orphaned_segments(before: Iterable[str] = ()) -> list[str]:
-    """Remove Fast DDS shared-memory files that no living process has mapped; a killed node leaves its own behind.
+#: A Fast DDS segment or port with its lock files and semaphore; only together do they tell whether the owner lives.
+_SEGMENT = re.compile(r"(?:sem\.)?((?:fastrtps|fastdds)_(?:port\d+|[0-9a-f]+))(?:_el|_sl|_mutex)?")
+
+
+def remove_orphaned_segments(folder: Path = Path("/dev/shm")) -> list[str]:
+    """Remove Fast DDS shared-memory files whose owner is dead; a killed node leaves its own behind.
+
+    The owner holds a lock on ``<segment>_el`` or ``_sl`` for as long as it lives, in another container too; a file
+    beside a held lock, or one that a process has mapped, stays.
 
     Args:
-        before: names to leave alone.
+        folder: where Fast DDS keeps them.
 
     Returns:
         Names removed.
     """
-    folder = Path("/dev/shm")
     if not folder.is_dir():
         return []
-    kept = set(before) | _mapped_names()
-    removed = []
+    families: dict[str, list[Path]] = {}
     for entry in folder.iterdir():
-        name = entry.name
-        if not name.removeprefix("sem.").startswith(("fastrtps_", "fastdds_")) or name in kept:
+        if match := _SEGMENT.fullmatch(entry.name):
+            families.setdefault(match[1], []).append(entry)
+    mapped = _mapped_names()
+    removed = []
+    for segment, entries in families.items():
+        if segment in mapped or any(_is_in_use(entry) for entry in entries):
             continue
-        try:
-            # Give a process that is just starting the time to map what it made.
-            if time.time() - entry.stat().st_mtime < 1.0:
-                continue
-            entry.unlink()
-        except OSError:
-            continue
-        removed.append(name)
+        for entry in entries:
+            try:
+                entry.unlink()
+            except OSError:
+                continue  # another user's, or gone meanwhile
+            removed.append(entry.name)
     return removed
+
+
+def _is_in_use(entry: Path) -> bool:
+    """A lock that is held, or a file so young that its owner may not have locked it yet."""
+    try:
+        if time.time() - entry.stat().st_mtime < 1.0:
+            return True
+        if not entry.name.endswith(("_el", "_sl")):
+            return False
+        with entry.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _mapped_names() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -14,7 +15,12 @@ from ..errors import MonitorError
 
 def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Spin the node until it is told to end; returns the exit code."""
-    rclpy.init(args=list(args) if args is not None else None)
+    try:
+        rclpy.init(args=list(args) if args is not None else None)
+    except RuntimeError as error:  # rclpy's own errors on arguments and parameter files it cannot read
+        # rcl appends where in its sources it failed, level by level: not for users.
+        sys.stderr.write(re.split(r",? at \S+:\d+", str(error), maxsplit=1)[0] + "\n")
+        return 2
     node: Node | None = None
     try:
         node = make_node()

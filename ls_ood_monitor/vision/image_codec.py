@@ -131,7 +131,7 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
     if not data:
         raise ImageError("compressed image is empty; the driver sent no data.")
     if data[:2] == b"\xff\xd8":
-        kind, size, complete = "JPEG", _jpeg_size(data), b"\xff\xd9" in data[-64:]
+        kind, size, complete = "JPEG", _jpeg_size(data), b"\xff\xd9" in data.rstrip(b"\0")[-64:]  # padding
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
         kind, size, complete = "PNG", _png_size(data), b"IEND" in data[-16:]
     else:
@@ -149,6 +149,9 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ImageError(f"compressed image is a {kind} of {len(data)} bytes that cannot be decoded; it is corrupt.")
+    if kind == "JPEG" and bool((image[-1] == 128).all()):
+        # Where the data of a JPEG stop early libjpeg fills the rest with this very grey, and OpenCV does not tell.
+        raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that ends in flat grey; data are missing.")
     return np.asarray(image, dtype=np.uint8)
 
 

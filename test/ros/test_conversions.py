@@ -162,6 +162,16 @@ def test_decisions_round_trip():
     ]
 
 
+def test_a_note_makes_the_decision_warn_and_never_calms_it():
+    """A second publisher of the alarm shows as WARN in a NOMINAL state; STOP stays ERROR."""
+    for mode, level in ((FallbackMode.NOMINAL, DiagnosticStatus.WARN), (FallbackMode.STOP, DiagnosticStatus.ERROR)):
+        first = decision_message(Decision(mode, "because", 5), [], 10, ns_to_stamp(1), "s", ["two publishers"]).status[
+            0
+        ]
+        assert first.level == level
+        assert first.message == "because; two publishers"
+
+
 def test_an_unreadable_decision_is_stop():
     """A state message without content reads as STOP."""
     assert decision_of(DiagnosticArray())[0] is FallbackMode.STOP

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
+from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.ros.conversions import alarm_message
 from ls_ood_monitor.ros.observer import MonitorObserver
 from ls_ood_monitor.ros.processes import wait_until
@@ -106,9 +109,12 @@ def test_latched_stop_needs_the_reset_service(spin, start):
     wait_until(client.service_is_ready, "the reset service")
 
     def reset() -> Trigger.Response:
-        future = client.call_async(Trigger.Request())
-        wait_until(future.done, "an answer of the reset service")
-        return future.result()
+        for _ in range(6):  # DDS may lose the first answer of a service just discovered; asking again changes nothing
+            future = client.call_async(Trigger.Request())
+            with contextlib.suppress(DataError):
+                wait_until(future.done, "an answer of the reset service", 5.0)
+                return future.result()
+        return pytest.fail("the reset service does not answer")
 
     wait_until(
         lambda: observer.decisions() and observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL at first"
@@ -132,6 +138,7 @@ def test_latched_stop_needs_the_reset_service(spin, start):
         ({"alarm_timeout_s": -1.0}, "alarm_timeout_s must be"),
         ({"publish_rate_hz": "fast"}, "publish_rate_hz must be a number"),
         ({"cameras": ["front left"]}, "front left"),
+        ({"cameras": []}, "cameras is empty"),
     ],
 )
 def test_a_parameter_out_of_range_is_a_sentence(start, parameters, words):
@@ -142,12 +149,29 @@ def test_a_parameter_out_of_range_is_a_sentence(start, parameters, words):
     assert "Traceback" not in process.output()
 
 
-def test_it_ends_cleanly(start):
-    """SIGTERM ends the node with exit code 0."""
+def test_arguments_that_ros_cannot_read_are_a_sentence(start):
+    """A remapping rule or a parameter file that cannot be read ends the node with exit code 2, no traceback."""
+    process = start("supervisor_node", ("nonsense",))
+    assert process.wait(30.0) == 2
+    assert "Couldn't parse remap rule" in process.output()
+    assert "Traceback" not in process.output()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_cleanly(start, number):
+    """SIGINT and SIGTERM end the node with exit code 0."""
     process = start("supervisor_node", cameras=["front"])
     wait_until(lambda: "no alarm message" in process.output(), "the first log line")
-    process.signal(15)
+    process.signal(number)
     assert process.wait(15.0) == 0
+
+
+def test_it_goes_on_while_simulated_time_stands_still(spin, start):
+    """With use_sim_time and no clock at all the stop command keeps coming."""
+    observer = spin(MonitorObserver())
+    start("supervisor_node", REMAP, cameras=["front"], use_sim_time=True)
+    wait_until(lambda: len(observer.stops()) >= 10, "ten stop messages without a clock")
+    assert all(heard.stop for heard in observer.stops())
 
 
 def test_it_starts_without_torch():

@@ -1,0 +1,69 @@
+"""Image messages to BGR with and without cv_bridge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from ls_ood_monitor.errors import ImageError
+from ls_ood_monitor.ros import image_conversion
+from ls_ood_monitor.ros.conversions import image_message
+from ls_ood_monitor.vision.image_codec import decode_image
+
+CHANNELS = {"bgr8": 3, "rgb8": 3, "mono8": 1, "bgra8": 4, "rgba8": 4}
+
+
+def padded_message(encoding: str, big_endian: int = 0) -> Image:
+    """Random pixels with five bytes of padding a row."""
+    rows = np.random.default_rng(0).integers(0, 256, (6, 8 * CHANNELS[encoding] + 5), dtype=np.uint8)
+    message = image_message(rows, Header(), encoding)
+    message.width, message.is_bigendian = 8, big_endian
+    return message
+
+
+class FailingBridge:
+    """Stands where cv_bridge would and fails as it does: with exceptions of several kinds."""
+
+    def imgmsg_to_cv2(self, message, desired_encoding):
+        raise KeyError(16)
+
+
+@pytest.mark.parametrize("big_endian", [0, 1])
+@pytest.mark.parametrize("encoding", CHANNELS)
+def test_the_real_cv_bridge_gives_equal_pixels(encoding, big_endian):
+    """Where a ROS distribution brings cv_bridge, it changes nothing (skipped where it is not installed)."""
+    pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS distribution, not from pip")
+    message = padded_message(encoding, big_endian)
+    np.testing.assert_array_equal(image_conversion.image_to_bgr(message), decode_image(message))
+
+
+def test_without_cv_bridge_the_own_path_is_taken(monkeypatch):
+    """No bridge is needed."""
+    monkeypatch.setattr(image_conversion, "_bridge", None)
+    message = padded_message("rgb8")
+    np.testing.assert_array_equal(image_conversion.image_to_bgr(message), decode_image(message))
+
+
+def test_a_failing_cv_bridge_is_an_image_error(monkeypatch):
+    """Whatever cv_bridge raises, the caller sees one kind of error; our checks come first."""
+    monkeypatch.setattr(image_conversion, "_bridge", FailingBridge())
+    message = padded_message("bgr8")
+    with pytest.raises(ImageError, match="cv_bridge cannot convert a bgr8 image"):
+        image_conversion.image_to_bgr(message)
+    message.step = 1
+    with pytest.raises(ImageError, match="step is 1"):
+        image_conversion.image_to_bgr(message)
+
+
+def test_what_cv_bridge_does_not_do_alike_takes_the_own_path(monkeypatch):
+    """A 16-bit image, and an 8-bit one that calls itself big-endian, never reach cv_bridge."""
+    monkeypatch.setattr(image_conversion, "_bridge", FailingBridge())
+    wide = Image(height=2, width=2, encoding="mono16", step=4, data=bytes(range(8)))
+    assert image_conversion.image_to_bgr(wide).shape == (2, 2, 3)
+    odd = padded_message("bgr8", big_endian=1)
+    np.testing.assert_array_equal(image_conversion.image_to_bgr(odd), decode_image(odd))

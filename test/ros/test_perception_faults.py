@@ -1,0 +1,211 @@
+"""perception_node around a network that fails: the node is real, in this process; only the monitor is made up."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from ls_ood_monitor.core.types import AlarmState, FrameResult
+from ls_ood_monitor.errors import BundleError, MonitorError
+from ls_ood_monitor.ros import perception_node
+from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, stamp_to_ns
+from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
+from ls_ood_monitor.ros.processes import wait_until
+
+CAMERAS = ("front", "left")
+
+
+class MadeUpMonitor:
+    """Answers each frame with a score of 1 below a threshold of 2, unless ``answer`` says otherwise."""
+
+    bundle_id, detector, threshold = "0" * 64, "larem", 2.0
+    frame_pass = SimpleNamespace(device="cpu")
+
+    def __init__(self) -> None:
+        self.answer = lambda results: results
+        self.warm_up = lambda cameras: None
+
+    def process(self, frames):
+        mask = np.ones(frames[0].image.shape[:2], np.uint8)
+        results = [FrameResult(frame, mask, mask, 1.0, 2.0, "larem", {"larem": 1.0}) for frame in frames]
+        return self.answer(results)
+
+
+@pytest.fixture
+def monitor(monkeypatch) -> MadeUpMonitor:
+    """The monitor that the node's bundle seems to hold."""
+    made_up = MadeUpMonitor()
+    monkeypatch.setattr(perception_node, "load_bundle", lambda path, **options: made_up)
+    return made_up
+
+
+@pytest.fixture
+def node(ros):
+    """Make the node; it is destroyed after the test even if it was never spun."""
+    nodes = []
+
+    def make(**values) -> perception_node.PerceptionNode:
+        values = {"cameras": list(CAMERAS), "autostart": True, "image_timeout_s": 30.0, **values}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        nodes.append(perception_node.PerceptionNode(parameter_overrides=overrides))
+        return nodes[-1]
+
+    yield make
+    for one in nodes:
+        one.destroy_node()
+
+
+@pytest.fixture
+def ask(node, monitor, spin):
+    """Run the node beside an observer; returns a function that sends an image and gives the alarm of it."""
+    running = node()
+    running.start()
+    observer = spin(MonitorObserver())
+    publishers = {name: observer.create_publisher(Image, f"/{name}/image", 10) for name in CAMERAS}
+    random = np.random.default_rng(0)
+    sent = [10**9]
+    spin(running)
+
+    def ask(camera: str = "front", spoil=lambda message: None) -> HeardAlarm:
+        sent[0] += 10**8
+        message = image_message(
+            random.integers(0, 256, (48, 64, 3), dtype=np.uint8), Header(stamp=ns_to_stamp(sent[0])), "bgr8"
+        )
+        spoil(message)
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        before = len(observer.alarms())
+        publishers[camera].publish(message)
+
+        def answers() -> list[HeardAlarm]:
+            return [one for one in observer.alarms(before) if one.alarm.stamp_ns == stamp_ns]
+
+        wait_until(answers, "the alarm of the image", 15.0)
+        return answers()[0]
+
+    wait_until(lambda: all(one.get_subscription_count() for one in publishers.values()), "the subscriptions")
+    wait_until(lambda: observer.count_publishers("/perception_node/ood_alarm"), "the alarm topic")
+    ask.observer = observer
+    return ask
+
+
+def out_of_memory(_results):
+    raise RuntimeError("CUDA out of memory")
+
+
+def spoil_size(message) -> None:
+    message.height = 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (out_of_memory, "inference failed: RuntimeError('CUDA out of memory')"),
+        (lambda results: [], "inference failed"),
+        (lambda results: None, "inference failed"),
+        (lambda results: [with_score(one, float("nan")) for one in results], "not a finite comparison"),
+        (lambda results: [with_score(one, float("inf")) for one in results], "not a finite comparison"),
+        (lambda results: [with_score(one, "high") for one in results], "inference failed"),
+    ],
+)
+def test_a_failing_network_is_not_ok_and_the_next_frame_works(ask, monitor, answer, words):
+    """An exception, a missing result or a score that is no number: an alarm with the reason, and then life goes on."""
+    assert ask().alarm.state is AlarmState.CLEAR
+    monitor.answer = answer
+    heard = ask()
+    assert heard.alarm.is_fault
+    assert heard.alarm.state is not AlarmState.CLEAR
+    assert words in heard.alarm.reason
+    monitor.answer = lambda results: results
+    heard = ask()
+    assert not heard.alarm.is_fault
+    assert heard.alarm.state is AlarmState.CLEAR
+
+
+def with_score(result: FrameResult, score) -> FrameResult:
+    """The same result with another score."""
+    return FrameResult(result.frame, result.segmentation, result.confidence, score, 2.0, "larem", {})
+
+
+def test_cameras_are_judged_apart(ask, monitor):
+    """While one camera's images are broken and its alarm rises, the other stays clear."""
+    for _ in range(3):
+        broken = ask("front", spoil_size)
+        assert broken.alarm.camera == "front"
+        assert ask("left").alarm.state is AlarmState.CLEAR
+    assert broken.alarm.state is AlarmState.RAISED
+
+
+def stamp_now(message) -> None:
+    message.header.stamp = ns_to_stamp(time.time_ns())
+
+
+def test_the_age_of_a_frame_is_told_when_its_stamp_allows(ask):
+    """A frame stamped now tells its age at the alarm, no less than its latency; one of 1970 tells none."""
+    assert "age_ms" not in ask().values
+    values = ask(spoil=stamp_now).values
+    assert float(values["latency_ms"]) <= float(values["age_ms"]) < 60_000.0
+
+
+def test_pictures_for_people_are_made_only_while_somebody_looks(ask, monkeypatch):
+    """The overlay is drawn from the first subscription to the last; the segmentation comes always."""
+    drawn, pictures, masks = [], [], []
+    original = perception_node.draw_overlay
+    monkeypatch.setattr(perception_node, "draw_overlay", lambda *args: (drawn.append(1), original(*args))[1])
+    masks_in = ask.observer.create_subscription(Image, "/perception_node/front/segmentation", masks.append, 10)
+    wait_until(lambda: masks_in and ask().alarm and masks, "a mask")
+    assert drawn == []
+    looking = [
+        ask.observer.create_subscription(Image, f"/perception_node/front/{what}", pictures.append, 10)
+        for what in ("overlay", "confidence")
+    ]
+    wait_until(
+        lambda: ask().alarm and {one.encoding for one in pictures} == {"bgr8", "mono8"}, "overlay and confidence"
+    )
+    assert drawn
+    for one in looking:
+        ask.observer.destroy_subscription(one)
+
+    def quiet() -> bool:
+        before = len(drawn)
+        ask()
+        ask()
+        return len(drawn) == before
+
+    wait_until(quiet, "the end of drawing")
+
+
+def test_a_picture_that_fails_costs_only_the_picture(ask, monkeypatch):
+    """When drawing fails the alarms go on."""
+    monkeypatch.setattr(perception_node, "draw_overlay", out_of_memory)
+    ask.observer.create_subscription(Image, "/perception_node/front/overlay", lambda message: None, 10)
+    for _ in range(5):
+        assert ask().alarm.state is AlarmState.CLEAR
+
+
+def test_a_failing_activation_is_logged_and_refused(node, monitor, monkeypatch, capfd):
+    """What a transition raises is swallowed by rclpy: the log must hold it, and the node says that it cannot work."""
+    monkeypatch.setattr(perception_node, "NewestFrameWorker", out_of_memory)
+    with pytest.raises(MonitorError, match="transition failed; see the log"):
+        node().start()
+    assert "CUDA out of memory" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("error", [BundleError("the bundle is altered."), RuntimeError("driver fault")])
+def test_a_failing_start_is_refused_with_the_reason(node, monitor, error):
+    """A bundle that cannot be loaded or a network that cannot warm up: configure fails, the sentence travels."""
+
+    def fail(_cameras) -> None:
+        raise error
+
+    monitor.warm_up = fail
+    with pytest.raises(MonitorError, match=str(error.args[0])):
+        node().start()
