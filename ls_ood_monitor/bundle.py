@@ -208,9 +208,3 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
 
 def _with_prefix(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
-
-
-def load_frame_pass(folder: Path | str | None = None, *, device: str = "auto") -> tuple[FramePass, Mapping[str, Any]]:
-    """The network's side of a bundle and its manifest content, for calibrating it on other data."""
-    monitor = load_bundle(folder, device=device)
-    return monitor.frame_pass, verify_bundle(folder).content

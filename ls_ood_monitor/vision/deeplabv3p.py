@@ -99,11 +99,6 @@ class DeepLabV3Plus(nn.Module):
             _make_separable(self.aspp)
             _make_separable(self.decoder)
 
-    @property
-    def latent_channels(self) -> int:
-        """C of the latents: channels of the feature map at the seam."""
-        return self.backbone.channels[-1]
-
     def encode(self, images: Tensor) -> Features:
         """Run the deterministic encoder once: normalised (N, 3, H, W) -> features."""
         *early, high = self.backbone(images)
