@@ -52,8 +52,10 @@ def run(args: argparse.Namespace) -> int:
     from ..bundle import verify_bundle
     from ..offline.scenario import DEMO_SCENARIO, record_scenario
     from ..offline.timeline import draw_timeline, judge, summarise
+    from ..ros.processes import require_rclpy
     from .console import console, progress_bar, write_json
 
+    require_rclpy()
     manifest = verify_bundle(args.bundle)
     scenario = DEMO_SCENARIO
     args.out.mkdir(parents=True, exist_ok=True)

@@ -35,12 +35,13 @@ def run(args: argparse.Namespace) -> int:
 
     from ..errors import ConfigError
     from ..offline.bags import bag_info, iter_raw
-    from ..ros.processes import ros_environment
+    from ..ros.processes import require_rclpy, ros_environment
     from .console import console, progress_bar, write_json
 
     if not args.rate > 0.0:
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
     info = bag_info(args.bag)
+    require_rclpy()
     topics = {entry.topic: entry.type_name for entry in info.topics if args.all or entry.topic in info.cameras}
     if not topics:
         raise ConfigError(

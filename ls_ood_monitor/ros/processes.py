@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import re
 import signal
@@ -34,6 +35,12 @@ def share_file(name: str) -> Path:
         if (place / name).is_file():
             return place / name
     raise DataError(f"{name} is in none of {', '.join(map(str, places))}; install the package with its config files.")
+
+
+def require_rclpy() -> None:
+    """Raise ``DataError`` where no ROS client library is installed."""
+    if importlib.util.find_spec("rclpy") is None:
+        raise DataError("rclpy is not installed; source your ROS distribution, or pip install -r requirements/ros.txt.")
 
 
 def ros_environment(domain_id: int | None = None, base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -67,3 +67,16 @@ def test_verify_the_embedded_bundle(tmp_path):
     done = run("bundle", "verify", "--json", str(tmp_path / "b.json"))
     assert done.returncode == 0
     assert done.stdout.split()[-1] == json.loads((tmp_path / "b.json").read_text())["sha256"]
+
+
+def test_without_rclpy_the_live_commands_say_so(tmp_path):
+    """Where no ROS is installed, demo refuses in a sentence before it renders anything."""
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'rclpy' else find(name, *rest)\n"
+        f"from ls_ood_monitor.cli.main import main; main(['demo', '--out', {str(tmp_path / 'out')!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "rclpy is not installed" in done.stderr
+    assert not (tmp_path / "out").exists()
