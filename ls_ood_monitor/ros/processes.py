@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 
@@ -51,14 +52,26 @@ def ros_environment(domain_id: int | None = None, base: Mapping[str, str] | None
     """
     environment = dict(os.environ if base is None else base)
     environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    # Fast DDS 2 reads the older name; Fast DDS 3 warns about it at every start.
-    older = environment.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
-    environment[name] = str(share_file(FAST_DDS_PROFILE))
+    profile = str(share_file(FAST_DDS_PROFILE))
+    environment["FASTDDS_DEFAULT_PROFILES_FILE"] = profile
+    if not _has_fast_dds_3(environment):
+        environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = profile
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if domain_id is not None:
         environment["ROS_DOMAIN_ID"] = str(domain_id)
     return environment
+
+
+def _has_fast_dds_3(environment: Mapping[str, str]) -> bool:
+    """Fast DDS 2 reads only the older name of the variable; Fast DDS 3 warns about that one at every start."""
+    distro = environment.get("ROS_DISTRO")
+    if distro:
+        return distro not in ("humble", "iron", "jazzy")
+    try:
+        metadata.distribution("ros-fastdds")  # from pip there is no ROS_DISTRO; Fast DDS 2 comes as ros-fastrtps
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:

@@ -167,7 +167,7 @@ def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bun
     wait_until(stopped_by_ood, "STOP because of white noise")
     process.signal(signal.SIGKILL)
     wait_until(lambda: "silent" in observer.decisions()[-1].reason, "STOP because perception was killed")
-    assert observer.stops()[-1].stop
+    wait_until(lambda: observer.stops()[-1].stop, "the stop command")
 
 
 def spoil_size(message):

@@ -33,6 +33,14 @@ def test_the_environment_is_complete():
     assert Path(environment["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
 
 
+@pytest.mark.parametrize(("distro", "older"), [("humble", True), ("jazzy", True), ("kilted", False)])
+def test_each_fast_dds_gets_the_variable_it_reads(distro, older):
+    """Fast DDS 2 would lose large images without the older name; Fast DDS 3 would warn about it."""
+    environment = ros_environment(1, {"ROS_DISTRO": distro})
+    assert ("FASTRTPS_DEFAULT_PROFILES_FILE" in environment) == older
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" in environment
+
+
 def test_a_configuration_file_that_is_nowhere_is_a_sentence():
     """The places searched are named."""
     with pytest.raises(DataError, match=r"absent\.xml is in none of .*config"):
