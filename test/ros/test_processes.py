@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import signal
 import sys
 import time
@@ -119,10 +121,11 @@ def test_cleaning_up_leaves_a_running_node_alone(start):
 
 
 def held_by(pid: int) -> set[str]:
-    """Names of the files in /dev/shm that a process has open: Fast DDS's lock files."""
+    """Lock files of the shared-memory segments that a process owns; those of ports come and go and may be another's."""
     names = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(descriptor)
-        if target.startswith("/dev/shm/fast"):
-            names.add(target.removeprefix("/dev/shm/"))
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            target = os.readlink(descriptor)
+            if re.fullmatch(r"/dev/shm/fast(dds|rtps)_[0-9a-f]{16}_el", target):
+                names.add(target.removeprefix("/dev/shm/"))
     return names
