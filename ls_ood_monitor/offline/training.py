@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ..config import Checked, setting
 from ..core.metrics import confusion_matrix
@@ -17,8 +16,7 @@ from ..errors import DataError
 from ..vision.backbones import load_imagenet_weights
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ..vision.preprocess import PreprocessSpec, preprocess
-
-IGNORE_LABEL = 255
+from .losses import segmentation_loss
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def train_network(
             images, labels = _augment(data.images[chosen], data.labels[chosen], order)
             logits = network(preprocess(list(images), spec, device))
             target = torch.from_numpy(labels).to(device, torch.int64)
-            loss = F.cross_entropy(logits, target, ignore_index=IGNORE_LABEL)
+            loss = segmentation_loss("cross_entropy", logits, target)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)

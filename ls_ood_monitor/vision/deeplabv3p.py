@@ -10,7 +10,7 @@ Sources: Chen et al., DeepLabv3+, ECCV 2018, arXiv 1802.02611; DropBlock: Ghiasi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from dropblock import DropBlock2D
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ..config import Checked, setting
+from ..errors import ConfigError
 from .backbones import BACKBONES, build_backbone
+from .variational import VariationalConv2d
 
 from torchvision.models.segmentation.deeplabv3 import ASPP  # isort: skip  after backbones, which guards torchvision
 
@@ -34,7 +36,38 @@ class NetworkSettings(Checked):
     low_level_channels: int = setting(48, "channels the stride-4 features are reduced to", low=4, high=1024)
     separable: bool = setting(False, "depthwise separable 3x3 convolutions in ASPP and decoder")
     dropblock_size: int = setting(8, "side of the dropped blocks, feature cells", low=1, high=256)
-    dropblock_prob: float = setting(0.5, "DropBlock probability p", low=0.0, high=0.99)
+    dropblock_prob: float = setting(0.5, "DropBlock probability p; 0 = no random layer", low=0.0, high=0.99)
+    low_dropblock_size: int = setting(48, "side of the blocks dropped from low-level features", low=1, high=1024)
+    low_dropblock_prob: float = setting(
+        0.0, "DropBlock probability on low-level features; 0 = none", low=0.0, high=0.99
+    )
+    variational: bool = setting(False, "last layer is a Bayes-by-Backprop convolution")
+
+
+#: The reference's model names and what sets them apart; any of these can be overridden.
+VARIANTS: dict[str, dict[str, int | float | bool]] = {
+    "deeplabv3p-normal": {"dropblock_prob": 0.0},
+    "deeplabv3p-backbone-dropblock2d": {
+        "dropblock_size": 12,
+        "dropblock_prob": 0.2,
+        "low_dropblock_size": 48,
+        "low_dropblock_prob": 0.2,
+    },
+    "deeplabv3p-backbone-dropblock2d-larex": {"dropblock_size": 8, "dropblock_prob": 0.5},
+    "deeplabv3p-variational-layer": {"dropblock_prob": 0.0, "variational": True},
+}
+
+
+def variant_settings(name: str, **overrides: Any) -> NetworkSettings:
+    """Settings of a variant of the reference: ResNet-101, output stride 16, 256 dense channels, unless overridden.
+
+    Raises:
+        ConfigError: unknown variant, or a setting out of range.
+    """
+    if name not in VARIANTS:
+        raise ConfigError(f"model is {name!r}; it must be one of {', '.join(VARIANTS)}.")
+    values: dict[str, Any] = {"backbone": "resnet101", **VARIANTS[name], **overrides}
+    return NetworkSettings(**values)
 
 
 class Features(NamedTuple):
@@ -57,6 +90,10 @@ def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     )
 
 
+def _conv_1x1(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 1)
+
+
 def _make_separable(module: nn.Module) -> None:
     """Replace every dense 3x3 convolution below ``module`` by a depthwise and a pointwise one."""
     for name, child in module.named_children():
@@ -77,6 +114,14 @@ def _make_separable(module: nn.Module) -> None:
             _make_separable(child)
 
 
+class DropBlock(DropBlock2D):  # type: ignore[misc]  dropblock ships no types
+    """The package's DropBlock2D, except that a draw that would drop everything drops nothing: it has no mean."""
+
+    def _compute_block_mask(self, mask: Tensor) -> Tensor:
+        kept: Tensor = super()._compute_block_mask(mask)
+        return kept if bool(kept.any()) else torch.ones_like(kept)
+
+
 class DeepLabV3Plus(nn.Module):
     """Encoder, DropBlock, ASPP and decoder. ``forward`` is the training path: images in, logits of image size out."""
 
@@ -87,14 +132,19 @@ class DeepLabV3Plus(nn.Module):
         low, *_, high = self.backbone.channels
         rates = [6, 12, 18] if settings.output_stride == 16 else [12, 24, 36]
         # Random in training only; at run time the seam is served by the mask bank of ``mc_dropout``.
-        self.dropblock = DropBlock2D(drop_prob=settings.dropblock_prob, block_size=settings.dropblock_size)
+        self.dropblock = DropBlock(settings.dropblock_prob, settings.dropblock_size)
+        self.low_dropblock = DropBlock(settings.low_dropblock_prob, settings.low_dropblock_size)
         self.aspp = ASPP(high, rates, settings.aspp_channels)
         self.aspp.project[-1].p = 0.1  # the reference's rate; torchvision's is 0.5
         self.low_level = _conv_bn_relu(low, settings.low_level_channels, 1)
+        last = VariationalConv2d if settings.variational else _conv_1x1
         self.decoder = nn.Sequential(
             _conv_bn_relu(settings.low_level_channels + settings.aspp_channels, settings.aspp_channels, 3),
-            nn.Conv2d(settings.aspp_channels, settings.classes, 1),
+            last(settings.aspp_channels, settings.classes),
         )
+        for layer in (*self.aspp.modules(), *self.low_level.modules(), *self.decoder.modules()):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
         if settings.separable:
             _make_separable(self.aspp)
             _make_separable(self.decoder)
@@ -115,4 +165,9 @@ class DeepLabV3Plus(nn.Module):
         """Training path with DropBlock active in train mode: (N, 3, H, W) -> (N, classes, H, W)."""
         features = self.encode(images)
         height, width = images.shape[2:]
-        return self.decode(features.low, self.dropblock(features.high), (height, width))
+        return self.decode(self.low_dropblock(features.low), self.dropblock(features.high), (height, width))
+
+    def kl_divergence(self) -> Tensor:
+        """KL of the variational layers from their prior, nats, a scalar; 0 for the other variants."""
+        layers = [layer for layer in self.modules() if isinstance(layer, VariationalConv2d)]
+        return sum((layer.kl_divergence() for layer in layers), torch.zeros((), device=next(self.parameters()).device))

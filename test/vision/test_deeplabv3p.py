@@ -11,7 +11,7 @@ import torchvision  # isort: skip
 
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.vision.backbones import BACKBONES, build_backbone, load_imagenet_weights
-from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+from ls_ood_monitor.vision.deeplabv3p import VARIANTS, DeepLabV3Plus, DropBlock, NetworkSettings, variant_settings
 
 LATENT_CHANNELS = {"mobilenet_v2": 320, "resnet18": 512, "resnet50": 2048, "resnet101": 2048}
 
@@ -89,3 +89,61 @@ def test_wrong_weights_and_names_are_refused():
         build_backbone("resnet18", 32)
     with pytest.raises(ConfigError, match="alexnet"):
         NetworkSettings(backbone="alexnet")
+
+
+def test_variants_are_those_of_the_reference():
+    """Names, DropBlock settings and the variational layer as published."""
+    seed = variant_settings("deeplabv3p-backbone-dropblock2d")
+    assert (seed.backbone, seed.output_stride, seed.aspp_channels, seed.separable) == ("resnet101", 16, 256, False)
+    assert (seed.dropblock_size, seed.dropblock_prob) == (12, 0.2)
+    assert (seed.low_dropblock_size, seed.low_dropblock_prob) == (48, 0.2)
+    larex = variant_settings("deeplabv3p-backbone-dropblock2d-larex")
+    assert (larex.dropblock_size, larex.dropblock_prob, larex.low_dropblock_prob) == (8, 0.5, 0.0)
+    normal = variant_settings("deeplabv3p-normal", backbone="resnet18")
+    assert (normal.backbone, normal.dropblock_prob, normal.low_dropblock_prob) == ("resnet18", 0.0, 0.0)
+    assert variant_settings("deeplabv3p-variational-layer").variational
+    with pytest.raises(ConfigError, match="deeplabv3p-normal"):
+        variant_settings("unet")
+
+
+@pytest.mark.parametrize("size", [(483, 640), (256, 512)])
+def test_reference_shapes_of_resnet101(size):
+    """Feature maps at the reference's input sizes, computed without their arithmetic (meta device)."""
+    with torch.device("meta"):
+        network = DeepLabV3Plus(variant_settings("deeplabv3p-backbone-dropblock2d")).eval()
+        features = network.encode(torch.empty(1, 3, *size))
+    expected = {(483, 640): ((121, 160), (31, 40)), (256, 512): ((64, 128), (16, 32))}[size]
+    assert tuple(features.low.shape) == (1, 256, *expected[0])
+    assert tuple(features.high.shape) == (1, 2048, *expected[1])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_trains_a_step(name):
+    """Forward, KL and backward reach every parameter of each variant, at batch 2."""
+    torch.manual_seed(0)
+    network = DeepLabV3Plus(variant_settings(name, backbone="mobilenet_v2", aspp_channels=16)).train()
+    logits = network(torch.rand(2, 3, 128, 160))
+    (logits.square().mean() + 1e-6 * network.kl_divergence()).backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+    assert all(torch.isfinite(weight.grad).all() for weight in network.parameters())
+    assert (float(network.kl_divergence().detach()) > 0) == ("variational" in name)
+
+
+def test_low_level_dropblock_acts_in_training_only():
+    """The second DropBlock changes logits in train mode alone."""
+    torch.manual_seed(0)
+    settings = NetworkSettings(aspp_channels=16, dropblock_prob=0.0, low_dropblock_prob=0.5, low_dropblock_size=4)
+    network = DeepLabV3Plus(settings)
+    low = torch.rand(1, 24, 16, 16)
+    assert torch.equal(network.eval().low_dropblock(low), low)
+    assert not torch.equal(network.train().low_dropblock(low), low)
+
+
+def test_dropblock_that_drops_everything_drops_nothing():
+    """Where the package divides by zero, features pass unchanged."""
+    layer = DropBlock(0.99, 8).train()
+    features = torch.rand(1, 3, 4, 4)
+    torch.manual_seed(0)
+    outputs = [layer(features) for _ in range(50)]
+    assert all(torch.isfinite(output).all() for output in outputs)
+    assert any(torch.equal(output, features) for output in outputs)
