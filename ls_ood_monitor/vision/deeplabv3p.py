@@ -157,6 +157,8 @@ class DeepLabV3Plus(nn.Module):
 
     def decode(self, low: Tensor, high: Tensor, size: tuple[int, int]) -> Tensor:
         """Turn features into class logits (N, classes, *size); bilinear, corners not aligned."""
+        # ASPP pools one branch to a single cell: a batch of one gives its BatchNorm a single value, so no statistics.
+        self.aspp.convs[-1][2].train(self.training and high.shape[0] > 1)
         context = F.interpolate(self.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=False)
         logits = self.decoder(torch.cat([self.low_level(low), context], dim=1))
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

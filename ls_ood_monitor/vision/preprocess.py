@@ -56,7 +56,11 @@ def preprocess(
 ) -> torch.Tensor:
     """Turn BGR uint8 pictures (H, W, 3) of any sizes into one normalised float32 RGB batch (N, 3, height, width)."""
     batch = np.stack([resize_image(image, spec) for image in images])
-    pixels = torch.from_numpy(batch).to(device)  # uint8 travels: a quarter of the bytes of float32
+    return normalise(torch.from_numpy(batch).to(device), spec)  # uint8 travels: a quarter of the bytes of float32
+
+
+def normalise(pixels: torch.Tensor, spec: PreprocessSpec) -> torch.Tensor:
+    """Second half of ``preprocess``: BGR uint8 (N, height, width, 3) to normalised float32 RGB (N, 3, height, width)."""
     pixels = pixels.flip(-1).permute(0, 3, 1, 2).to(torch.float32).contiguous()
     mean = torch.tensor(spec.mean, device=pixels.device).view(1, 3, 1, 1) * 255.0
     std = torch.tensor(spec.std, device=pixels.device).view(1, 3, 1, 1) * 255.0

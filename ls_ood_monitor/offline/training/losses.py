@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the customary name
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 IGNORE_LABEL = 255
 LOSSES: tuple[str, ...] = ("cross_entropy", "focal_loss")

@@ -1,0 +1,190 @@
+"""One training run: Trainer, checkpoints, pictures for TensorBoard, and the trained network."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import ConfigError, DataError
+from ...vision.backbones import load_imagenet_weights
+from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+from ...vision.preprocess import PreprocessSpec
+from .data import LabelledPictures, make_loader
+from .module import SegmentationModule
+from .pictures import PictureGrid
+from .settings import TrainingSettings
+
+import pytorch_lightning as pl  # isort: skip  after module, which guards torchvision
+from pytorch_lightning import callbacks as pl_callbacks  # isort: skip
+from pytorch_lightning.loggers import TensorBoardLogger  # isort: skip
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where to train.
+
+    Attributes:
+        accelerator: auto, cpu or gpu.
+        devices: number of devices of a node; 0 = all.
+        nodes: number of machines (SLURM sets up the rest).
+    """
+
+    accelerator: str = "auto"
+    devices: int = 0
+    nodes: int = 1
+
+
+def load_initial_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a torchvision state dict (.pth) without running any code in it.
+
+    Raises:
+        DataError: missing file, or not a plain dictionary of tensors.
+    """
+    state = _load(path, "torchvision's ImageNet file of the backbone")
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise DataError(f"{path} holds a {type(state).__name__}, not a dictionary of tensors.")
+    return state
+
+
+def load_checkpoint(path: Path) -> SegmentationModule:
+    """Rebuild a training module from a checkpoint that ``fit`` wrote, without running any code in it.
+
+    Raises:
+        DataError: missing file, or not such a checkpoint.
+    """
+    content = _load(path, "a checkpoint that 'ls-ood train' wrote")
+    try:
+        module = SegmentationModule(**content["hyper_parameters"])
+        module.load_state_dict(content["state_dict"])
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise DataError(f"{path} is not a checkpoint of this version's training ({error}).") from error
+    return module
+
+
+def _load(path: Path, wanted: str) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no weight file {path}; give {wanted}.") from error
+    except Exception as error:  # torch raises pickle, runtime and key errors alike for a foreign file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} is not a plain torch state dict ({reason}); give {wanted}.") from error
+
+
+def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> list[str]:
+    """Copy every weight whose name and shape fit (another class count leaves the last layer fresh).
+
+    Returns:
+        Names of the network's weights that were not in ``state`` or had another shape.
+
+    Raises:
+        DataError: nothing fits.
+    """
+    own = network.state_dict()
+    given = {key.removeprefix("network."): value for key, value in state.items()}
+    fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise DataError(
+            f"none of the {len(given)} given weights fits this network; they belong to another architecture."
+        )
+    network.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))
+
+
+def train_network(
+    training: LabelledPictures,
+    validation: LabelledPictures | None,
+    settings: TrainingSettings,
+    network_settings: NetworkSettings,
+    spec: PreprocessSpec,
+    *,
+    out: Path | None = None,
+    initial: dict[str, torch.Tensor] | None = None,
+    pretrained: dict[str, torch.Tensor] | None = None,
+    resume: Path | None = None,
+    hardware: Hardware | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+) -> DeepLabV3Plus:
+    """Train and return the network in eval mode: the best validation mIoU with ``out``, else the last state.
+
+    Args:
+        training: pictures to learn from.
+        validation: pictures of other drives, measured after every epoch; None = no validation.
+        settings: optimisation.
+        network_settings: architecture.
+        spec: preprocessing.
+        out: folder for checkpoints (best three and last) and TensorBoard logs; None writes nothing.
+        initial: ImageNet weights of the backbone (torchvision keys).
+        pretrained: weights of a whole network to go on from (fine tuning).
+        resume: checkpoint of an interrupted run with the same settings.
+        hardware: devices.
+        callbacks: further Lightning callbacks (progress).
+
+    Raises:
+        DataError: no pictures, or fewer than a batch.
+        ConfigError: weights of another architecture; early stopping without validation.
+    """
+    if len(training) < settings.batch:
+        raise DataError(
+            f"{len(training)} pictures do not fill one batch of {settings.batch}; use a smaller batch or more pictures."
+        )
+    if settings.early_stopping_epochs and not validation:
+        raise ConfigError("early stopping needs validation pictures; give some, or set early_stopping_epochs to 0.")
+    hardware = hardware or Hardware()
+    module = SegmentationModule.create(network_settings, settings, spec)
+    if initial is not None:
+        load_imagenet_weights(module.network.backbone, initial)
+    if pretrained is not None:
+        load_pretrained(module.network, pretrained)
+    loader = make_loader(
+        training,
+        spec,
+        batch=settings.batch,
+        augmentation=settings.augmentation,
+        shuffle=True,
+        workers=settings.workers,
+        seed=settings.seed,
+    )
+    checks = make_loader(validation, spec, batch=settings.batch, workers=settings.workers) if validation else None
+    extra, best = list(callbacks), None
+    if out is not None:
+        monitored: dict[str, Any] = {"monitor": "validation_IoU", "mode": "max", "save_top_k": 3} if validation else {}
+        best = pl_callbacks.ModelCheckpoint(
+            out / "checkpoints", "epoch={epoch:03d}", auto_insert_metric_name=False, save_last=True, **monitored
+        )
+        extra += [best, pl_callbacks.LearningRateMonitor("step")]
+        if validation:
+            extra.append(PictureGrid(validation, spec))
+    if settings.early_stopping_epochs:
+        patience = settings.early_stopping_epochs
+        extra.append(pl_callbacks.EarlyStopping("validation_IoU", mode="max", patience=patience))
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # notes on hardware and on other products
+    with warnings.catch_warnings():
+        # Advice on worker counts and log intervals for other programs' defaults; pictures may be in memory already.
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.optim")
+        trainer = pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices or "auto",
+            num_nodes=hardware.nodes,
+            max_epochs=settings.epochs,
+            precision=settings.precision,  # type: ignore[arg-type]
+            gradient_clip_val=5.0,
+            logger=TensorBoardLogger(out, "tensorboard", "") if out is not None else False,
+            callbacks=extra,
+            enable_checkpointing=best is not None,
+            enable_progress_bar=any(isinstance(item, pl_callbacks.ProgressBar) for item in extra),
+            enable_model_summary=False,
+            log_every_n_steps=max(1, min(10, len(loader))),
+            num_sanity_val_steps=0,
+        )
+        # weights_only: a checkpoint to resume from is data, too.
+        trainer.fit(module, loader, checks, ckpt_path=str(resume) if resume else None, weights_only=True)
+    if best is not None and validation and best.best_model_path:
+        module = load_checkpoint(Path(best.best_model_path))
+    return module.network.cpu().eval()

@@ -1,0 +1,184 @@
+"""Training: it learns, repeats, resumes, stops early, and refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import ls_ood_monitor.vision.torchvision_compat  # noqa: F401  before torchmetrics, which imports torchvision
+
+pl = pytest.importorskip("pytorch_lightning")
+
+from ls_ood_monitor.errors import ConfigError, DataError
+from ls_ood_monitor.offline.training.data import LabelledSet
+from ls_ood_monitor.offline.training.evaluation import evaluate_segmentation
+from ls_ood_monitor.offline.training.fit import (
+    Hardware,
+    load_checkpoint,
+    load_initial_weights,
+    load_pretrained,
+    train_network,
+)
+from ls_ood_monitor.offline.training.settings import TrainingSettings, reference_settings
+from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+from ls_ood_monitor.vision.preprocess import PreprocessSpec
+
+SPEC = PreprocessSpec(width=64, height=48)
+SMALL = NetworkSettings(classes=3, aspp_channels=16, separable=True, dropblock_size=2, dropblock_prob=0.1)
+CPU = Hardware("cpu", 1)
+
+
+def stripes(count: int, seed: int = 0) -> LabelledSet:
+    """Pictures of three plainly coloured stripes whose class is their colour."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(random.integers(0, 3, (count, 3)), 16, axis=1)[:, :, None].repeat(64, axis=2).astype(np.uint8)
+    colours = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200)], np.uint8)
+    noise = random.integers(0, 40, (count, 48, 64, 3), dtype=np.uint8)
+    return LabelledSet(colours[labels] + noise, labels)
+
+
+class Losses(pl.Callback):
+    """Collects what a user would see in the log."""
+
+    def __init__(self):
+        self.losses, self.rates = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(float(outputs["loss"]))
+        self.rates.append(trainer.optimizers[0].param_groups[1]["lr"])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def test_a_short_training_learns_a_plain_task():
+    """The loss falls and the colours of unseen pictures are told apart far better than by chance."""
+    seen = Losses()
+    settings = TrainingSettings(epochs=25, batch=8, learning_rate=5e-3)
+    network = train_network(stripes(32), None, settings, SMALL, SPEC, hardware=CPU, callbacks=[seen])
+    assert len(seen.losses) == 100
+    assert np.mean(seen.losses[-4:]) < 0.6 * np.mean(seen.losses[:4])
+    assert not network.training
+    assert evaluate_segmentation(network, stripes(8, seed=1), SPEC).miou > 0.6
+
+
+def test_a_seed_repeats_a_training():
+    """The same seed gives the same weights."""
+    settings = TrainingSettings(epochs=1, batch=4, seed=3)
+    one, two = (train_network(stripes(8), None, settings, SMALL, SPEC, hardware=CPU) for _ in range(2))
+    for key, value in one.state_dict().items():
+        torch.testing.assert_close(value, two.state_dict()[key])
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "poly"])
+def test_the_learning_rate_really_decays(schedule):
+    """Every schedule ends far below its peak (the reference's cosine was a constant)."""
+    seen = Losses()
+    settings = TrainingSettings(epochs=5, batch=4, schedule=schedule, optimiser="sgd", learning_rate=1e-3)
+    train_network(stripes(16), None, settings, SMALL, SPEC, hardware=CPU, callbacks=[seen])
+    assert max(seen.rates) <= 1e-3 * 1.0001
+    assert seen.rates[-1] < 0.15 * max(seen.rates)
+
+
+def test_batch_of_one_and_variational_layer():
+    """Batch 1 trains (ASPP's pooling branch has one value a channel), also with the KL term."""
+    settings = reference_settings("deeplabv3p-variational-layer", batch=1, loss="focal_loss")
+    network_settings = NetworkSettings(
+        classes=3, aspp_channels=16, separable=True, dropblock_prob=0.0, variational=True
+    )
+    seen = Losses()
+    train_network(stripes(3), None, settings, network_settings, SPEC, hardware=CPU, callbacks=[seen])
+    assert len(seen.losses) == 3
+    assert np.isfinite(seen.losses).all()
+
+
+def test_frozen_stages_keep_weights_and_statistics():
+    """A frozen stage ends as it began, BatchNorm included, also after a validation; the others move."""
+    start = DeepLabV3Plus(SMALL).state_dict()
+    settings = TrainingSettings(epochs=2, batch=4, frozen_stages=1)
+    network = train_network(
+        stripes(8), stripes(4, 1), settings, SMALL, SPEC, hardware=CPU, pretrained=start
+    ).state_dict()
+    for key in (key for key in start if key.startswith("backbone.stages.0")):
+        torch.testing.assert_close(network[key], start[key])
+    assert not torch.equal(network["decoder.1.weight"], start["decoder.1.weight"])
+
+
+def test_checkpoints_logs_and_resume(tmp_path):
+    """Best three and last are written, TensorBoard has pictures, a resumed run equals an uninterrupted one."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    data, checks = stripes(8), stripes(4, 1)
+    # A constant rate: the others would depend on the planned number of epochs.
+    full = TrainingSettings(epochs=4, batch=4, schedule="constant", augmentation="none")
+    half = TrainingSettings(epochs=2, batch=4, schedule="constant", augmentation="none")
+    train_network(data, checks, full, SMALL, SPEC, out=tmp_path / "full", hardware=CPU)
+    train_network(data, checks, half, SMALL, SPEC, out=tmp_path / "half", hardware=CPU)
+    kept = sorted(path.name for path in (tmp_path / "full" / "checkpoints").glob("*.ckpt"))
+    assert len(kept) == 4
+    assert "last.ckpt" in kept
+    log = EventAccumulator(str(tmp_path / "full" / "tensorboard"), size_guidance={"images": 0})
+    log.Reload()
+    assert "validation/pictures" in log.Tags()["images"]
+    assert {"train_loss", "validation_IoU", "validation_loss", "validation_accuracy"} <= set(log.Tags()["scalars"])
+    last = tmp_path / "half" / "checkpoints" / "last.ckpt"
+    seen = Losses()
+    train_network(data, checks, full, SMALL, SPEC, out=tmp_path / "more", hardware=CPU, resume=last, callbacks=[seen])
+    assert len(seen.losses) == 4  # two of the four epochs were done
+    module = load_checkpoint(tmp_path / "more" / "checkpoints" / "last.ckpt")
+    assert module.network.settings == SMALL
+    assert module.spec == SPEC
+
+
+def test_early_stopping_ends_a_run():
+    """With a rate too small to learn anything, the run ends after the patience."""
+    seen = Losses()
+    settings = TrainingSettings(epochs=30, batch=8, learning_rate=1e-7, early_stopping_epochs=2)
+    train_network(stripes(8), stripes(4, 1), settings, SMALL, SPEC, hardware=CPU, callbacks=[seen])
+    assert len(seen.losses) < 15
+
+
+def test_ignored_labels_carry_no_loss():
+    """Pictures half labelled 255 train on the other half: the loss stays finite."""
+    data = stripes(8)
+    half = data.labels.copy()
+    half[:, :24] = 255
+    seen = Losses()
+    settings = TrainingSettings(epochs=1, batch=8)
+    train_network(LabelledSet(data.images, half), None, settings, SMALL, SPEC, hardware=CPU, callbacks=[seen])
+    assert np.isfinite(seen.losses).all()
+
+
+def test_fine_tuning_starts_from_given_weights():
+    """All fitting weights are taken, a last layer of another class count stays fresh and is named."""
+    source = DeepLabV3Plus(SMALL)
+    other = DeepLabV3Plus(
+        NetworkSettings(classes=5, aspp_channels=16, separable=True, dropblock_size=2, dropblock_prob=0.1)
+    )
+    fresh = load_pretrained(other, source.state_dict())
+    assert fresh == ["decoder.1.bias", "decoder.1.weight"]
+    torch.testing.assert_close(other.state_dict()["decoder.0.0.0.weight"], source.state_dict()["decoder.0.0.0.weight"])
+    with pytest.raises(DataError, match="another architecture"):
+        load_pretrained(other, {"fc.weight": torch.zeros(2, 2)})
+
+
+def test_bad_input_is_refused(tmp_path):
+    """Too few pictures, missing and foreign files, early stopping without validation: a sentence each."""
+    with pytest.raises(DataError, match="do not fill one batch of 8"):
+        train_network(stripes(4), None, TrainingSettings(), SMALL, SPEC)
+    with pytest.raises(ConfigError, match="needs validation pictures"):
+        train_network(stripes(8), None, TrainingSettings(early_stopping_epochs=1), SMALL, SPEC)
+    with pytest.raises(DataError, match="no weight file"):
+        load_initial_weights(tmp_path / "nowhere.pth")
+    (tmp_path / "foreign.pth").write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match="not a plain torch state dict"):
+        load_initial_weights(tmp_path / "foreign.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(DataError, match="holds a list"):
+        load_initial_weights(tmp_path / "list.pth")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "plain.ckpt")
+    with pytest.raises(DataError, match="not a checkpoint of this version"):
+        load_checkpoint(tmp_path / "plain.ckpt")
