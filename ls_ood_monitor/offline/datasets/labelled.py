@@ -204,6 +204,6 @@ def others(count: int) -> str:
     return f" (and {count} more)" if count else ""
 
 
-def require_root(root: Path | str, name: str) -> Path:
+def require_root(root: Path | str, holds: str) -> Path:
     """The folder of a data set as a path. Raises ``DataError`` when it is missing."""
-    return require_folder(Path(root), f"the data set {name}")
+    return require_folder(Path(root), holds)

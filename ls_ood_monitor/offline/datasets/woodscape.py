@@ -50,7 +50,7 @@ def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
         ConfigError: block below 1.
         DataError: a folder is missing or empty, a picture or label is alone, or a name has no index.
     """
-    root = require_root(root, "WoodScape")
+    root = require_root(root, "the data set WoodScape")
     pairs = _pairs(root, IMAGES, LABELS)
     listed = read_sequences(root / SPLIT_FILE) if (root / SPLIT_FILE).exists() else None
     samples = []
@@ -82,7 +82,7 @@ def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PART
         ConfigError: unknown part, or block below 1.
         DataError: as for ``open_woodscape``.
     """
-    root = require_root(root, "WoodScape soiling")
+    root = require_root(root, "the data set WoodScape soiling")
     for part in parts:
         if part not in SOILING_PARTS:
             raise ConfigError(f"part is {part!r}; it must be one of {', '.join(SOILING_PARTS)}.")
