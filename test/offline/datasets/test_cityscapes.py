@@ -75,22 +75,22 @@ def test_values_outside_the_table(cityscapes):
 
 def test_faults_are_sentences(tmp_path, cityscapes):
     """Missing root, folders and parts, lone pictures, an unknown part."""
-    with pytest.raises(DataError, match="no folder .*nowhere"):
+    with pytest.raises(DataError, match=r"no folder .*nowhere"):
         open_cityscapes(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="part is 'valid'"):
         open_cityscapes(cityscapes, parts=("valid",))
-    with pytest.raises(DataError, match="no folder .*leftImg8bit/test"):
+    with pytest.raises(DataError, match=r"no folder .*leftImg8bit/test"):
         open_cityscapes(cityscapes, parts=("test",))
     next((cityscapes / "gtFine" / "train" / "bochum").iterdir()).unlink()
     with pytest.raises(DataError, match=r"picture .*bochum_000002_000019_leftImg8bit\.png has no label in"):
         open_cityscapes(cityscapes)
     (cityscapes / "gtFine" / "train").rename(cityscapes / "train")
-    with pytest.raises(DataError, match="no folder .*gtFine/train"):
+    with pytest.raises(DataError, match=r"no folder .*gtFine/train"):
         open_cityscapes(cityscapes)
     for part in ("train", "val"):
         (cityscapes / "leftImg8bit" / part).rename(cityscapes / f"{part}-pictures")
     with pytest.raises(DataError, match="neither train nor val"):
         open_cityscapes(cityscapes)
     (cityscapes / "gtFine").rename(cityscapes / "gtCoarse")
-    with pytest.raises(DataError, match="no folder .*gtFine"):
+    with pytest.raises(DataError, match=r"no folder .*gtFine"):
         open_cityscapes(cityscapes)

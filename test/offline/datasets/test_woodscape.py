@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -79,7 +81,7 @@ def test_ignored_pixels_pass(woodscape, street):
 
 def test_missing_folders(tmp_path, woodscape):
     """Root, pictures and labels each have their sentence; an empty folder too."""
-    with pytest.raises(DataError, match="no folder .*nowhere; it should hold the data set WoodScape"):
+    with pytest.raises(DataError, match=r"no folder .*nowhere; it should hold the data set WoodScape"):
         open_woodscape(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is a file"):
@@ -89,10 +91,10 @@ def test_missing_folders(tmp_path, woodscape):
     with pytest.raises(DataError, match=r"gtLabels holds no \*\.png"):
         open_woodscape(woodscape)
     (woodscape / GT).rmdir()
-    with pytest.raises(DataError, match="no folder .*gtLabels"):
+    with pytest.raises(DataError, match=r"no folder .*gtLabels"):
         open_woodscape(woodscape)
     (woodscape / "rgb_images").rename(woodscape / "images")
-    with pytest.raises(DataError, match="no folder .*rgb_images"):
+    with pytest.raises(DataError, match=r"no folder .*rgb_images"):
         open_woodscape(woodscape)
 
 
@@ -149,17 +151,22 @@ def test_damaged_files(woodscape):
         open_woodscape(woodscape).image(0)
     data = open_woodscape(woodscape)
     (woodscape / GT / "00000_FV.png").unlink()
-    with pytest.raises(DataError, match="cannot read label .*No such file"):
+    with pytest.raises(DataError, match=r"cannot read label .*No such file"):
         data.labels(0)
 
 
-def test_a_palette_is_not_ids(woodscape, street):
-    """OpenCV turns a palette into colours; the header tells."""
-    path = woodscape / GT / "00000_FV.png"
-    data = bytearray(path.read_bytes())
-    data[25] = 3
-    path.write_bytes(bytes(data))
-    with pytest.raises(DataError, match=r"label .*00000_FV\.png"):
+def test_a_palette_is_not_ids(woodscape):
+    """OpenCV turns a palette into colours; the file's header tells."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 128, 96, 8, 3, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress((b"\0" + b"\1" * 128) * 96))
+    picture = b"\x89PNG\r\n\x1a\n" + header + chunk(b"PLTE", bytes(range(30))) + rows + chunk(b"IEND", b"")
+    (woodscape / GT / "00000_FV.png").write_bytes(picture)
+    with pytest.raises(DataError, match=r"label .*00000_FV\.png has a palette"):
         open_woodscape(woodscape)[0]
 
 
@@ -182,5 +189,5 @@ def test_soiling_that_does_not_fit(soiling, street):
     with pytest.raises(DataError, match=r"value 6; allowed are 0 to 3"):
         open_woodscape_soiling(soiling)[4]
     (soiling / "test").rename(soiling / "later")
-    with pytest.raises(DataError, match="no folder .*test"):
+    with pytest.raises(DataError, match=r"no folder .*test"):
         open_woodscape_soiling(soiling)
