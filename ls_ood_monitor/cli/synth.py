@@ -1,4 +1,4 @@
-"""ls-ood synth: record a drive of the procedural street, with disturbances at known times."""
+"""ls-ood synth: record a drive of the procedural street with disturbances at known times, or a labelled data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ DESCRIPTION = """\
 Renders a drive of the procedural (synthetic) fisheye street into a ROS 2 bag with an events file of ground truth.
 
   ls-ood synth --out drive --camera front --camera left --event front:fog:4:7:11
+
+With --layout woodscape it renders clean pictures of several drives with their class ids instead, as a data set in the
+folder layout of WoodScape, and split.json names the drive of every picture.
+
+  ls-ood synth --out street --layout woodscape --drives 20 --per-drive 4
 """
 
 
@@ -16,9 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets bag/ and events.yaml")
     parser.add_argument(
-        "--drive", type=int, default=5000, metavar="SEED", help="seed of the drive (default %(default)s)"
+        "--out", type=Path, required=True, metavar="DIR", help="folder that gets bag/ and events.yaml, or the data set"
+    )
+    parser.add_argument(
+        "--layout", choices=("bag", "woodscape"), default="bag", help="what to write (default %(default)s)"
+    )
+    parser.add_argument(
+        "--drive", type=int, default=5000, metavar="SEED", help="seed of the (first) drive (default %(default)s)"
     )
     parser.add_argument(
         "--camera",
@@ -39,10 +49,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="bag format (default %(default)s)"
     )
     parser.add_argument("--compressed", action="store_true", help="JPEG images on <camera>/image/compressed")
+    parser.add_argument(
+        "--drives", type=int, default=10, metavar="N", help="drives of a data set, one seed each (default %(default)s)"
+    )
+    parser.add_argument(
+        "--per-drive",
+        type=int,
+        default=4,
+        metavar="K",
+        help="pictures of each camera in each drive of a data set, 4 s apart (default %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Parse the story, render it, say where it is."""
+    """Render what was asked for, say where it is."""
+    return _write_data_set(args) if args.layout == "woodscape" else _record(args)
+
+
+def _record(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
     from ..offline.scenario import Event, Scenario, record_scenario
     from .console import console, progress_bar, write_json
@@ -73,4 +97,31 @@ def run(args: argparse.Namespace) -> int:
     console.print(
         f"{args.out / 'bag'}: {', '.join(scenario.cameras)}, {args.seconds:g} s at {args.rate:g} Hz, {len(events)} events"
     )
+    return 0
+
+
+def _write_data_set(args: argparse.Namespace) -> int:
+    from ..errors import ConfigError
+    from ..offline.datasets import write_woodscape
+    from ..offline.street import CAMERAS
+    from ..offline.street_data import render_shots, spread_shots
+    from .console import console, progress_bar, write_json
+
+    if args.event:
+        raise ConfigError("--event disturbs a recording; a data set has clean pictures, leave out --event or --layout.")
+    for option, value in (("--drives", args.drives), ("--per-drive", args.per_drive)):
+        if value < 1:
+            raise ConfigError(f"{option} is {value}; it must be 1 or larger.")
+    if args.drive < 0:
+        raise ConfigError(f"--drive is {args.drive}; it must be 0 or larger.")
+    cameras = tuple(args.camera or ("front", "left"))
+    unknown = sorted(set(cameras) - set(CAMERAS))
+    if unknown:
+        raise ConfigError(f"--camera is {unknown[0]!r}; the street has {', '.join(CAMERAS)}.")
+    shots = spread_shots(range(args.drive, args.drive + args.drives), args.per_drive, cameras)
+    with progress_bar("Rendering", len(shots)) as update:
+        write_woodscape(args.out, render_shots(shots, progress=update))
+    facts = {"data_set": str(args.out), "layout": args.layout, "drive": args.drive, "drives": args.drives}
+    write_json(args.json, {**facts, "cameras": list(cameras), "pictures": len(shots)})
+    console.print(f"{args.out}: {len(shots)} pictures of {args.drives} drives with class ids, in WoodScape's layout")
     return 0
