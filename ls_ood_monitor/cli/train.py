@@ -1,161 +1,309 @@
-"""ls-ood train: from nothing to a bundle, on the procedural street."""
+"""ls-ood train: train, evaluate and calibrate the network on a data set, and write a bundle."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+from typing import Any
 
 DESCRIPTION = """\
-Trains DeepLabv3+ on rendered drives of the procedural fisheye street, measures its mIoU on drives it has not
-seen, calibrates the OoD detectors on further drives and writes a bundle. All figures are on synthetic pictures.
+Trains DeepLabv3+ on a data set, keeps the checkpoint with the best mIoU on validation drives, measures it on drives
+that were used for nothing else, calibrates the OoD detectors and writes a bundle for the vehicle.
 
-With --initial the encoder starts from torchvision's ImageNet weights (a .pth state dict of the chosen backbone).
+  ls-ood train -d woodscape -p Data/WoodScape -m deeplabv3p-backbone-dropblock2d -b 2 -e 30 --loss_type focal_loss
+  ls-ood train -d street --compact -e 14 -b 8          (no data needed; everything measured on it is synthetic)
+  ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/last.ckpt
+
+Whole drives (or cities, or blocks of neighbouring pictures) go to training, validation or test, never single pictures.
+The output folder gets checkpoints/, tensorboard/ (watch it with: tensorboard --logdir DIR), split.json, report.json,
+confusion.png and bundle/. Needs the train extra: pip install -r requirements/train.txt.
 """
+
+_MODELS = (
+    "deeplabv3p-normal",
+    "deeplabv3p-backbone-dropblock2d",
+    "deeplabv3p-backbone-dropblock2d-larex",
+    "deeplabv3p-variational-layer",
+)
+_BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101")
+_DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "street")
+_PRETRAINED = {"cityscapes": "Model_CityScapes.ckpt"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
+    """Declare the command's options; names and defaults of the first group are the reference's."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="bundle folder to write")
-    parser.add_argument(
-        "--initial", type=Path, metavar="PTH", help="ImageNet weights of the backbone (torchvision state dict)"
+    like = parser.add_argument_group("as in the reference")
+    like.add_argument("-m", "--model", choices=_MODELS, default=_MODELS[0], help="variant (default %(default)s)")
+    like.add_argument("-e", "--epochs", type=int, default=1, help="passes over the pictures (default %(default)s)")
+    like.add_argument("-b", "--batch", type=int, default=16, help="pictures a step and device (default %(default)s)")
+    like.add_argument(
+        "--loss_type", choices=("cross_entropy", "focal_loss"), default="cross_entropy", help="(default %(default)s)"
     )
-    parser.add_argument(
-        "--epochs", type=int, default=14, help="passes over the training pictures (default %(default)s)"
+    like.add_argument("-s", "--seed", type=int, default=9290, help="of weights, order and split (default %(default)s)")
+    like.add_argument("-d", "--dataset", choices=_DATA_SETS, default="woodscape", help="(default %(default)s)")
+    like.add_argument("-p", "--datapath", type=Path, default=Path("Data/WoodScape"), help="(default %(default)s)")
+    like.add_argument(
+        "--load_pretrained",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="start from the weights of this checkpoint or state dict, where they fit "
+        "(without FILE: Model_Woodscape.pth, for cityscapes Model_CityScapes.ckpt)",
     )
-    parser.add_argument("--batch", type=int, default=8, help="pictures a step (default %(default)s)")
-    parser.add_argument("--drives", type=int, default=90, help="training drives, 8 pictures each (default %(default)s)")
-    parser.add_argument(
-        "--calibration-drives", type=int, default=60, help="drives, 8 pictures each (default %(default)s)"
+    like.add_argument(
+        "--fine_tuning", action="store_true", help="with --load_pretrained: keep the backbone as it is, train the rest"
     )
-    parser.add_argument(
-        "--target-rate",
-        type=float,
-        default=0.01,
-        help="accepted share of clean frames above the threshold (default %(default)s)",
+    like.add_argument("--imgh", type=int, help="network input height (default 483; street: 240)")
+    like.add_argument("--imgw", type=int, help="network input width (default 640; street: 320)")
+    like.add_argument("--slurm", action="store_true", help="4 GPUs on each node of the SLURM job")
+    like.add_argument("--tqmd", "--tqdm", action="store_true", help="plain progress bar instead of the rich one")
+
+    more = parser.add_argument_group("network")
+    more.add_argument("--backbone", choices=_BACKBONES, help="(default resnet101; with --compact: mobilenet_v2)")
+    more.add_argument("--output-stride", type=int, choices=(8, 16), default=16, help="(default %(default)s)")
+    more.add_argument(
+        "--compact", action="store_true", help="separable 128-channel decoder, DropBlock 3 p 0.3, AdamW: CPU-sized"
     )
-    parser.add_argument("--detector", default="multitap", help="detector that raises the alarm (default %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of training and of the mask bank (default %(default)s)"
+    more.add_argument("--initial", type=Path, metavar="PTH", help="torchvision's ImageNet weights of the backbone")
+
+    course = parser.add_argument_group("training")
+    course.add_argument("--optimiser", choices=("adamw", "sgd"), help="(default sgd; with --compact: adamw)")
+    course.add_argument("--learning-rate", type=float, help="(default 0.01 normal, 0.001 others; --compact: 0.002)")
+    course.add_argument(
+        "--schedule", choices=("one_cycle", "cosine", "poly", "constant"), help="(default cosine; --compact: one_cycle)"
     )
+    course.add_argument(
+        "--augmentation",
+        choices=("none", "mirror", "reference"),
+        help="none, mirror, or the reference's one of crop, mirror, hue, brightness (default none; --compact: mirror)",
+    )
+    course.add_argument("--early-stopping", type=int, default=0, metavar="EPOCHS", help="patience; 0 = never")
+    course.add_argument("--resume", type=Path, metavar="CKPT", help="go on with an interrupted run")
+    course.add_argument(
+        "--precision", choices=("32-true", "16-mixed", "bf16-mixed"), default="32-true", help="(default %(default)s)"
+    )
+    course.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="(default %(default)s)")
+    course.add_argument("--devices", type=int, default=0, help="number of GPUs; 0 = all (default)")
+    course.add_argument("--workers", type=int, help="reading processes (default: 0 street, 4 or fewer others)")
+
+    street = parser.add_argument_group("procedural street")
+    street.add_argument("--drives", type=int, default=90, help="training drives, 8 pictures each (default %(default)s)")
+    street.add_argument("--calibration-drives", type=int, default=60, help="(default %(default)s)")
+    street.add_argument("--check-drives", type=int, default=30, help="(default %(default)s)")
+
+    result = parser.add_argument_group("result")
+    result.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/<dataset>)")
+    result.add_argument("--evaluate", type=Path, metavar="CKPT", help="only measure this checkpoint on the test drives")
+    result.add_argument("--no-bundle", action="store_true", help="do not calibrate")
+    result.add_argument("--detector", default="multitap", help="detector that raises the alarm (default %(default)s)")
+    result.add_argument(
+        "--target-rate", type=float, default=0.01, help="accepted share of clean frames above (default %(default)s)"
+    )
+    result.add_argument("--allow-small", action="store_true", help="calibrate on too few frames for the target")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, validate, calibrate, save."""
-    import numpy as np
+    """Train (or load), evaluate, calibrate, save."""
+    try:
+        from ..vision import torchvision_compat  # noqa: F401  before lightning, which looks for torchvision
 
-    from ..bundle import save_bundle
+        import pytorch_lightning  # noqa: F401  isort: skip
+        import tensorboard  # noqa: F401  isort: skip
+        import torchmetrics  # noqa: F401  isort: skip
+    except ModuleNotFoundError as error:
+        from ..errors import ConfigError
+
+        raise ConfigError(f"training needs {error.name}; install it: pip install -r requirements/train.txt.") from error
+    from dataclasses import asdict
+
     from ..core.classes import CLASS_NAMES
     from ..core.detectors import DETECTORS
-    from ..core.metrics import mean_iou, per_class_iou
-    from ..core.threshold import wilson_interval
     from ..errors import ConfigError
-    from ..monitor import FramePass, LatentSettings, choose_device
-    from ..offline import street_data
-    from ..offline.calibration import collect_features, fit_detectors, summarise
-    from ..offline.street import CAMERAS
-    from ..offline.training import (
-        LabelledSet,
-        TrainingSettings,
-        evaluate_segmentation,
-        load_initial_weights,
-        train_network,
-    )
-    from ..vision.deeplabv3p import NetworkSettings
-    from ..vision.mc_dropout import draw_mask_bank
-    from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
+    from ..monitor import LatentSettings, choose_device
+    from ..offline.datasets import write_split
+    from ..offline.training.bundling import make_bundle
+    from ..offline.training.evaluation import draw_confusion, evaluate_segmentation
+    from ..offline.training.fit import Hardware, load_checkpoint, load_initial_weights, train_network
+    from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, write_json
 
     if args.detector not in DETECTORS:
         raise ConfigError(f"--detector is {args.detector!r}; it must be one of {', '.join(DETECTORS)}.")
-    device = choose_device(args.device)
-    spec = PreprocessSpec()
-    network_settings = NetworkSettings(
-        classes=len(CLASS_NAMES), aspp_channels=128, separable=True, dropblock_size=3, dropblock_prob=0.3
-    )
-    settings = TrainingSettings(epochs=args.epochs, batch=args.batch, seed=args.seed)
-    initial = load_initial_weights(args.initial) if args.initial else None
-
-    def labelled(title: str, drives: range) -> LabelledSet:
-        shots = street_data.spread_shots(drives, 2, CAMERAS)
-        with progress_bar(title, len(shots)) as update:
-            rendered = list(street_data.render_shots(shots, progress=update))
-        return LabelledSet(
-            np.stack([resize_image(item.image, spec) for item in rendered]),
-            np.stack([resize_labels(item.labels, spec.width, spec.height) for item in rendered]),
+    if args.fine_tuning and args.load_pretrained is None:
+        raise ConfigError("--fine_tuning needs weights to start from; give --load_pretrained FILE.")
+    if args.devices < 0:
+        raise ConfigError(f"--devices is {args.devices}; it must be 0 (all) or more.")
+    device = choose_device({"gpu": "cuda"}.get(args.device, args.device))
+    out = args.out or Path("runs") / args.dataset
+    module = load_checkpoint(args.evaluate) if args.evaluate else None
+    on_street = args.dataset == "street"
+    spec = (
+        module.spec
+        if module
+        else PreprocessSpec(
+            width=args.imgw or (320 if on_street else 640), height=args.imgh or (240 if on_street else 483)
         )
-
-    training_drives = street_data.TRAINING_DRIVES[: args.drives]
-    training = labelled("Rendering training drives", training_drives)
-    with progress_bar("Training", settings.epochs * (len(training.images) // settings.batch)) as update:
+    )
+    source = _source(args, spec, progress_bar)
+    settings = _training_settings(args)
+    result: dict[str, Any] = {"dataset": source.facts}
+    if module is None:
+        network_settings = _network_settings(args, len(source.classes))
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {out} cannot be made: {error.strerror}; choose another folder.") from error
+        if source.split is not None:
+            write_split(out / "split.json", source.split)
+        pretrained = None
+        if args.load_pretrained is not None:
+            pretrained = _pretrained(Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")))
+        hardware = Hardware(args.device, args.devices)
+        if args.slurm:
+            hardware = Hardware("gpu", 4, int(os.environ.get("SLURM_NNODES", "1")))
         network = train_network(
-            training,
+            source.train,
+            source.validation,
             settings,
             network_settings,
             spec,
-            initial=initial,
-            device=device,
-            progress=lambda step, _steps, loss: update(step, f"loss {loss:.3f}"),
+            out=out,
+            initial=load_initial_weights(args.initial) if args.initial else None,
+            pretrained=pretrained,
+            resume=args.resume,
+            hardware=hardware,
+            callbacks=[_progress_callback(args.tqmd)],
         )
-    validation = labelled("Rendering unseen drives", street_data.VALIDATION_DRIVES[:16])
-    confusion = evaluate_segmentation(network, validation, spec, device=device)
-    miou = mean_iou(confusion)
-    for name, value in zip(CLASS_NAMES, per_class_iou(confusion), strict=True):
-        console.print(f"  IoU {name:13s} {value:.3f}")
-    console.print(f"mIoU {miou:.3f} on {len(validation.images)} synthetic pictures of 16 unseen drives")
-
-    # The seam's size follows from the input size; ask the network rather than compute it.
-    import torch
-
-    with torch.inference_mode():
-        seam = network.encode(torch.zeros(1, 3, spec.height, spec.width, device=device)).high.shape[2:]
-    latents = LatentSettings(mask_seed=args.seed)
-    bank = draw_mask_bank(
-        latents.mc_samples,
-        seam[0],
-        seam[1],
-        block_size=network_settings.dropblock_size,
-        drop_prob=network_settings.dropblock_prob,
-        seed=latents.mask_seed,
-    )
-    frame_pass = FramePass(network, spec, bank, device)
-
-    def features(title: str, drives: range):  # type: ignore[no-untyped-def]
-        shots = street_data.spread_shots(drives, 2, CAMERAS)
-        with progress_bar(title, len(shots)) as update:
-            frames = (item.frame for item in street_data.render_shots(shots))
-            table = collect_features(frames, frame_pass, progress=update)
-        return table, np.array([shot.drive for shot in shots])
-
-    table, drives = features("Calibrating on unseen drives", street_data.CALIBRATION_DRIVES[: args.calibration_drives])
-    detectors, thresholds = fit_detectors(table, drives, target_rate=args.target_rate)
-    test, _ = features("Checking on further drives", street_data.TEST_DRIVES[:30])
-    rates = {}
-    for name, detector in detectors.items():
-        above = int((detector.score(test.features.of(DETECTORS[name].feature)) > thresholds[name].value).sum())
-        low, high = wilson_interval(above, len(test.cameras))
-        rates[name] = {"above": above, "frames": len(test.cameras), "low": low, "high": high}
-        console.print(
-            f"{name:12s} {above} of {len(test.cameras)} clean frames of 30 further drives above the threshold "
-            f"(target {args.target_rate:.1%}, 95 % interval {low:.1%} to {high:.1%})"
-        )
-    provenance = {
-        "domain": "procedural fisheye street (synthetic)",
-        "training": {
-            "drives": [training_drives.start, training_drives.stop],
-            "pictures": len(training.images),
-            "epochs": settings.epochs,
-            "batch": settings.batch,
-            "seed": settings.seed,
+        if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))):
+            return 0  # the first process of a distributed run reports
+        result["training"] = {
+            **asdict(settings),
+            "pictures": len(source.train),
+            "model": args.model,
             "initial_weights": args.initial.name if args.initial else None,
+        }
+    else:
+        network = module.network
+        if network.settings.classes != len(source.classes):
+            raise ConfigError(
+                f"{args.evaluate} knows {network.settings.classes} classes, {args.dataset} has {len(source.classes)}; "
+                "evaluate it on the data set it was trained on."
+            )
+        out = args.out or args.evaluate.parent.parent / "evaluation"
+
+    with progress_bar("Measuring on unseen drives", len(source.check_labelled)) as update:
+        report = evaluate_segmentation(network, source.check_labelled, spec, device=device, progress=update)
+    names = source.classes.names
+    for name, value in zip(names, report.iou, strict=True):
+        console.print(f"  IoU {name:16s} {value:.3f}")
+    kind = "synthetic pictures" if on_street else "pictures"
+    console.print(
+        f"mIoU {report.miou:.3f}, calibration error {report.calibration_error:.3f}, "
+        f"on {report.pictures} {kind} of unseen drives"
+    )
+    draw_confusion(report, names, out / "confusion.png")
+    result["test"] = {
+        "pictures": report.pictures,
+        "miou": round(report.miou, 4),
+        "iou": {
+            name: None if value != value else round(float(value), 4)
+            for name, value in zip(names, report.iou, strict=True)
         },
-        "validation": {"drives": 16, "pictures": len(validation.images), "miou": round(float(miou), 4)},
-        "calibration": {**summarise(table), "drives": args.calibration_drives, "held_out": "one drive at a time"},
-        "check_on_unseen_drives": rates,
+        "calibration_error": round(report.calibration_error, 4),
     }
-    identity = save_bundle(args.out, frame_pass, latents, detectors, thresholds, args.detector, CLASS_NAMES, provenance)
-    write_json(args.json, {"bundle": {"sha256": identity}, **provenance})
-    console.print(f"Bundle {identity[:12]} written to {args.out}")
+    if module is None and not args.no_bundle:
+        identity, rates = make_bundle(
+            out / "bundle",
+            network,
+            spec,
+            LatentSettings(mask_seed=args.seed),
+            CLASS_NAMES if on_street else names,
+            source.calibration,
+            source.check,
+            detector=args.detector,
+            target_rate=args.target_rate,
+            allow_small=args.allow_small,
+            provenance=result,
+            device=device,
+            progress=progress_bar,
+        )
+        for name, rate in rates.items():
+            console.print(
+                f"{name:12s} {rate['above']} of {rate['frames']} clean frames of unseen drives above the threshold "
+                f"(target {args.target_rate:.1%}, 95 % interval {rate['low']:.1%} to {rate['high']:.1%})"
+            )
+        result["bundle"] = {"sha256": identity, "above_threshold": rates}
+        console.print(f"Bundle {identity[:12]} written to {out / 'bundle'}")
+    write_json(out / "report.json", result)
+    write_json(args.json, result)
     return 0
+
+
+def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
+    from ..offline.datasets import read_split
+    from ..offline.training.sources import from_folder, from_street
+
+    if args.dataset == "street":
+        return from_street(
+            spec,
+            drives=args.drives,
+            calibration_drives=args.calibration_drives,
+            check_drives=args.check_drives,
+            progress=progress,
+            only_check=args.evaluate is not None,
+        )
+    # A checkpoint is measured on the test drives of its own split.
+    stored = args.evaluate.parent.parent / "split.json" if args.evaluate else None
+    split = read_split(stored) if stored is not None and stored.exists() else None
+    return from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
+
+
+def _network_settings(args: argparse.Namespace, classes: int) -> Any:
+    from ..vision.deeplabv3p import variant_settings
+
+    overrides: dict[str, Any] = {"classes": classes, "output_stride": args.output_stride}
+    if args.compact:
+        overrides |= {"backbone": "mobilenet_v2", "aspp_channels": 128, "separable": True}
+        if "dropblock" in args.model:
+            overrides |= {"dropblock_size": 3, "dropblock_prob": 0.3, "low_dropblock_prob": 0.0}
+    if args.backbone:
+        overrides["backbone"] = args.backbone
+    return variant_settings(args.model, **overrides)
+
+
+def _training_settings(args: argparse.Namespace) -> Any:
+    from ..offline.training.settings import TrainingSettings, reference_settings
+
+    chosen: dict[str, Any] = {
+        "epochs": args.epochs,
+        "batch": args.batch,
+        "loss": args.loss_type,
+        "seed": args.seed,
+        "precision": args.precision,
+        "early_stopping_epochs": args.early_stopping,
+        "workers": args.workers
+        if args.workers is not None
+        else 0
+        if args.dataset == "street"
+        else min(4, os.cpu_count() or 1),
+        "frozen_stages": 4 if args.fine_tuning else 0,
+    }
+    for name in ("optimiser", "learning_rate", "schedule", "augmentation"):
+        if getattr(args, name) is not None:
+            chosen[name] = getattr(args, name)
+    return TrainingSettings(**chosen) if args.compact else reference_settings(args.model, **chosen)
+
+
+def _pretrained(path: Path) -> dict[str, Any]:
+    from ..offline.training.fit import load_state
+
+    return load_state(path)
+
+
+def _progress_callback(plain: bool) -> Any:
+    from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+
+    return TQDMProgressBar(refresh_rate=10) if plain else RichProgressBar(leave=False)

@@ -52,6 +52,19 @@ def load_initial_weights(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def load_state(path: Path) -> dict[str, torch.Tensor]:
+    """Weights of a whole network: a checkpoint of ``train_network`` or a plain state dict.
+
+    Raises:
+        DataError: missing file, or neither of the two.
+    """
+    content = _load(path, "a checkpoint or a state dict of the network")
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise DataError(f"{path} holds no weights by name; give a checkpoint or a state dict of the network.")
+    return state
+
+
 def load_checkpoint(path: Path) -> SegmentationModule:
     """Rebuild a training module from a checkpoint that ``fit`` wrote, without running any code in it.
 

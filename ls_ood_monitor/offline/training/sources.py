@@ -1,0 +1,182 @@
+"""Where training pictures come from: a data set on disk or the procedural street, split by whole drives.
+
+Four disjoint uses, so that no figure is measured on what it was chosen with: train, validation (which checkpoint),
+calibration (thresholds) and check (false alarms, segmentation). A data set on disk is split in three: its validation
+pictures also calibrate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.classes import CLASS_COLOURS, CLASS_NAMES
+from ...core.types import Frame
+from ...errors import ConfigError
+from ...vision.preprocess import PreprocessSpec, resize_image, resize_labels
+from .. import street_data
+from ..datasets import DATASETS, ClassTable, LabelledFolder, Split, open_dataset, split_by_sequence
+from ..street import CAMERAS
+from .data import LabelledPictures, LabelledSet
+
+STREET = "street"
+#: Names for ``ls-ood train -d``.
+SOURCES: tuple[str, ...] = (*(name for name in DATASETS if name != "images"), STREET)
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class CleanFrames:
+    """Clean frames for calibration or for its check.
+
+    Attributes:
+        count: number of frames.
+        blocks: (count,) sequence of each frame; what is held out together.
+        read: starts an iteration over the frames.
+    """
+
+    count: int
+    blocks: NDArray[np.int64]
+    read: Callable[[], Iterator[Frame]]
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """Pictures for every use of a training run.
+
+    Attributes:
+        train: to learn from.
+        validation: to choose the checkpoint with.
+        calibration: clean frames for detectors and thresholds.
+        check: frames of sequences that none of the above has seen.
+        check_labelled: the same, with labels.
+        classes: names and colours.
+        split: which picture went where; None for the street, whose drives are named by ``facts``.
+        facts: what it is, for provenance.
+    """
+
+    train: LabelledPictures
+    validation: LabelledPictures
+    calibration: CleanFrames
+    check: CleanFrames
+    check_labelled: LabelledPictures
+    classes: ClassTable
+    split: Split | None
+    facts: dict[str, Any]
+
+
+def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None) -> TrainingSource:
+    """A data set on disk.
+
+    Args:
+        name: one of ``DATASETS`` with labels.
+        path: its root.
+        seed: of the split by sequences.
+        split: a stored split to use again instead.
+
+    Raises:
+        ConfigError: unknown name, or a set without labels.
+        DataError: the folder is not laid out as this data set, or too few sequences.
+    """
+    folder = open_dataset(name, path)
+    if not isinstance(folder, LabelledFolder):
+        raise ConfigError(f"data set {name!r} has no labels to train on; use one of {', '.join(SOURCES)}.")
+    split = split or split_by_sequence(folder.sequences, seed=seed)
+    train, valid, test = (folder.only(split.parts[part]) for part in ("train", "valid", "test"))
+    facts = {
+        "data": name,
+        "split": {part: len(names) for part, names in split.parts.items()},
+        "split_seed": split.seed,
+        "held_out": "one sequence at a time",
+    }
+    return TrainingSource(train, valid, _frames(valid), _frames(test), test, folder.classes, split, facts)
+
+
+def _frames(folder: LabelledFolder) -> CleanFrames:
+    _, blocks = np.unique([sample.sequence for sample in folder.samples], return_inverse=True)
+
+    def read() -> Iterator[Frame]:
+        for index, sample in enumerate(folder.samples):
+            yield Frame(folder.image(index), index * 1_000_000_000, sample.sequence)
+
+    return CleanFrames(len(folder), np.asarray(blocks, np.int64), read)
+
+
+def from_street(
+    spec: PreprocessSpec,
+    *,
+    drives: int,
+    calibration_drives: int,
+    check_drives: int = 30,
+    validation_drives: int = 16,
+    progress: Callable[[str, int], Any] | None = None,
+    only_check: bool = False,
+) -> TrainingSource:
+    """The procedural street: 2 moments of 4 cameras a drive, rendered now and kept at the network's size.
+
+    Args:
+        spec: network input.
+        drives: training drives, at most 1000.
+        calibration_drives: drives for the thresholds, at most 1000.
+        check_drives: drives for the false-alarm check.
+        validation_drives: drives for the choice of the checkpoint.
+        progress: called with (title, pictures), gives a context whose value is told the number done.
+        only_check: render the check drives alone, to measure a trained network.
+
+    Raises:
+        ConfigError: a number of drives outside its range.
+    """
+    for label, value in (
+        ("drives", drives),
+        ("calibration drives", calibration_drives),
+        ("check drives", check_drives),
+    ):
+        if not 1 <= value <= 1000:
+            raise ConfigError(f"number of {label} is {value}; it must lie within [1, 1000].")
+
+    def labelled(title: str, chosen: Sequence[int]) -> LabelledSet:
+        shots = street_data.spread_shots(chosen, 2, CAMERAS)
+        images = np.empty((len(shots), spec.height, spec.width, 3), np.uint8)
+        labels = np.empty((len(shots), spec.height, spec.width), np.uint8)
+
+        def fill(update: Progress | None) -> None:
+            for index, item in enumerate(street_data.render_shots(shots, progress=update)):
+                images[index] = resize_image(item.image, spec)
+                labels[index] = resize_labels(item.labels, spec.width, spec.height)
+
+        if progress is None or not shots:
+            fill(None)
+        else:
+            with progress(title, len(shots)) as update:
+                fill(update)
+        return LabelledSet(images, labels)
+
+    def frames(chosen: Sequence[int]) -> CleanFrames:
+        shots = street_data.spread_shots(chosen, 2, CAMERAS)
+        blocks = np.array([shot.drive for shot in shots])
+        return CleanFrames(len(shots), blocks, lambda: (item.frame for item in street_data.render_shots(shots)))
+
+    train = street_data.TRAINING_DRIVES[:drives]
+    validation = street_data.VALIDATION_DRIVES[:validation_drives]
+    check = street_data.TEST_DRIVES[:check_drives]
+    facts = {
+        "data": "procedural fisheye street (synthetic)",
+        "training_drives": [train.start, train.stop],
+        "held_out": "one drive at a time",
+    }
+    return TrainingSource(
+        labelled("Rendering training drives", () if only_check else train),
+        labelled("Rendering validation drives", () if only_check else validation),
+        frames(street_data.CALIBRATION_DRIVES[:calibration_drives]),
+        frames(check),
+        labelled("Rendering unseen drives", check),
+        ClassTable(CLASS_NAMES, CLASS_COLOURS),
+        None,
+        facts,
+    )
