@@ -32,7 +32,7 @@ def test_the_reader_reads_what_was_written(tmp_path, street):
 
 
 def test_coloured_labels_are_for_people(tmp_path, street):
-    """rgbLabels shows each class in its colour, and is refused where ids are expected."""
+    """The folder rgbLabels shows each class in its colour, and is refused where ids are expected."""
     root = tmp_path / "street"
     write_woodscape(root, street[:1])
     annotations = root / "semantic_annotations"
