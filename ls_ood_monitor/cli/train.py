@@ -91,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     street = parser.add_argument_group("procedural street")
     street.add_argument("--drives", type=int, default=90, help="training drives, 8 pictures each (default %(default)s)")
+    street.add_argument("--validation-drives", type=int, default=16, help="(default %(default)s)")
     street.add_argument("--calibration-drives", type=int, default=60, help="(default %(default)s)")
     street.add_argument("--check-drives", type=int, default=30, help="(default %(default)s)")
 
@@ -250,6 +251,7 @@ def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
         return from_street(
             spec,
             drives=args.drives,
+            validation_drives=args.validation_drives,
             calibration_drives=args.calibration_drives,
             check_drives=args.check_drives,
             progress=progress,

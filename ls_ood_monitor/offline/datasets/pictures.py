@@ -38,8 +38,8 @@ def open_pictures(root: Path | str) -> PictureFolder:
 def iter_frames(folder: PictureFolder, camera: str = "front", rate_hz: float = 10.0) -> Iterator[Frame]:
     """Pictures of ``folder`` as frames of ``camera``, read one at a time.
 
-    Pictures carry no time: stamps count up from 0 at ``rate_hz``, and each new sequence begins at least one hour after
-    the last frame of the one before, so that stamps tell sequences apart.
+    Pictures carry no time: stamps count up at ``rate_hz``. The first one is one hour, for 0 would mean that there is none,
+    and each new sequence begins one hour after the last frame of the one before, so that stamps tell sequences apart.
 
     Raises:
         ConfigError: rate outside 0.001 to 1000 Hz.
@@ -51,9 +51,8 @@ def iter_frames(folder: PictureFolder, camera: str = "front", rate_hz: float = 1
 
 
 def _frames(folder: PictureFolder, camera: str, period_ns: int) -> Iterator[Frame]:
-    stamp_ns = 0
+    stamp_ns, before = 0, None
     for index, sample in enumerate(folder.samples):
-        if index:
-            same = sample.sequence == folder.samples[index - 1].sequence
-            stamp_ns += period_ns if same else max(period_ns, _HOUR_NS)
+        stamp_ns += period_ns if sample.sequence == before else _HOUR_NS
+        before = sample.sequence
         yield Frame(folder.image(index), stamp_ns, camera)

@@ -36,7 +36,7 @@ SOILING = ClassTable(
     np.array([(0, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 0)], dtype=np.uint8),
 )
 
-_NAME = re.compile(r"(\d+)_(FV|RV|MVL|MVR)\.png")
+_NAME = re.compile(r"(\d+)_\w+\.png", re.ASCII)
 
 
 def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
@@ -107,8 +107,8 @@ def block_of(picture: Path, block: int) -> str:
     match = _NAME.fullmatch(picture.name)
     if match is None:
         raise DataError(
-            f"picture {picture} is not named as in WoodScape; <index>_<camera>.png with camera FV, RV, MVL or MVR is "
-            "expected, such as 00000_FV.png. Rename it or remove it."
+            f"picture {picture} is not named as in WoodScape; <index>_<camera>.png is expected, such as "
+            "00000_FV.png. Rename it or remove it."
         )
     first = int(match[1]) // block * block
     return f"{first:05d}-{first + block - 1:05d}"

@@ -19,8 +19,8 @@ def write_woodscape(root: Path | str, pictures: Iterable[Rendered]) -> dict[str,
     """Write pictures and labels below ``root`` as they come, numbered from ``00000``.
 
     A picture of camera front becomes ``rgb_images/<index>_FV.png``; rear is RV, left MVL, right MVR. Class ids go to
-    ``semantic_annotations/gtLabels``, the same in colours to ``rgbLabels``. ``split.json`` is written last and names
-    the drive of every picture as its sequence.
+    ``semantic_annotations/gtLabels``, the same in colours to ``rgbLabels``. ``split.json`` names the drive of every
+    picture as its sequence, also when the writing is interrupted.
 
     Returns:
         Name of each picture (relative to ``root``) -> its sequence, such as ``drive-1000``.
@@ -36,17 +36,22 @@ def write_woodscape(root: Path | str, pictures: Iterable[Rendered]) -> dict[str,
             (root / folder).mkdir(parents=True)
     except OSError as error:
         raise DataError(f"cannot write the data set {root}: {error.strerror}. Choose another folder.") from error
-    sequences = {}
-    for index, picture in enumerate(pictures):
-        shot = picture.shot
-        if shot.camera not in CAMERA_CODES:
-            raise DataError(f"camera {shot.camera!r} has no code in WoodScape; use one of {', '.join(CAMERA_CODES)}.")
-        name = f"{index:05d}_{CAMERA_CODES[shot.camera]}.png"
-        _write_png(root / IMAGES / name, picture.image)
-        _write_png(root / LABELS / name, picture.labels)
-        _write_png(root / COLOURED_LABELS / name, SEMANTIC.paint(picture.labels)[..., ::-1])
-        sequences[f"{IMAGES}/{name}"] = f"drive-{shot.drive}"
-    write_sequences(root / SPLIT_FILE, sequences)
+    sequences: dict[str, str] = {}
+    try:
+        for index, picture in enumerate(pictures):
+            shot = picture.shot
+            if shot.camera not in CAMERA_CODES:
+                raise DataError(
+                    f"camera {shot.camera!r} has no code in WoodScape; use one of {', '.join(CAMERA_CODES)}."
+                )
+            name = f"{index:05d}_{CAMERA_CODES[shot.camera]}.png"
+            sequences[f"{IMAGES}/{name}"] = f"drive-{shot.drive}"
+            _write_png(root / IMAGES / name, picture.image)
+            _write_png(root / LABELS / name, picture.labels)
+            _write_png(root / COLOURED_LABELS / name, SEMANTIC.paint(picture.labels)[..., ::-1])
+    finally:
+        # Without this file an interrupted data set would be read in blocks of indices, which cut drives in two.
+        write_sequences(root / SPLIT_FILE, sequences)
     return sequences
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ...errors import ConfigError
 
-IGNORE_LABEL = 255
+from ..datasets.labelled import IGNORE_LABEL
 LOSSES: tuple[str, ...] = ("cross_entropy", "focal_loss")
 
 

@@ -31,7 +31,11 @@ def test_every_id_becomes_its_class(cityscapes, street):
     assert [data.classes.names[labels[0, number]] for number in range(34)] == [name or "void" for name in NAME_OF_ID]
     assert len(data.classes) == 20
     assert data.classes.names[19] == "void"
-    assert data.classes.colours[13].tolist() == [0, 0, 142]  # cars are blue: the table is RGB
+    colours = dict(zip(data.classes.names, data.classes.colours.tolist(), strict=True))
+    assert colours["car"] == [0, 0, 142]  # blue: the table is RGB
+    assert colours["sidewalk"] == [244, 35, 232]
+    assert colours["vegetation"] == [107, 142, 35]
+    assert len({tuple(colour) for colour in data.classes.colours.tolist()}) == 20
 
 
 def test_cities_are_the_sequences(cityscapes):

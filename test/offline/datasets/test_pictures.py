@@ -42,6 +42,7 @@ def test_frames(album):
     assert {frame.camera for frame in frames} == {"roof"}
     hour, period = 3_600 * 10**9, 200_000_000
     assert list(np.diff([frame.stamp_ns for frame in frames])) == [hour, period, hour, period]
+    assert frames[0].stamp_ns == hour
     assert all(frame.image.dtype == np.uint8 and frame.image.ndim == 3 for frame in frames)
     with pytest.raises(ConfigError, match="rate is 0"):
         iter_frames(open_pictures(album), rate_hz=0.0)

@@ -32,7 +32,7 @@ def test_the_reader_reads_what_was_written(tmp_path, street):
 
 
 def test_coloured_labels_are_for_people(tmp_path, street):
-    """RgbLabels shows each class in its colour, and is refused where ids are expected."""
+    """The folder rgbLabels shows each class in its colour, and is refused where ids are expected."""
     root = tmp_path / "street"
     write_woodscape(root, street[:1])
     annotations = root / "semantic_annotations"
@@ -56,3 +56,15 @@ def test_nothing_is_overwritten(tmp_path, street):
     roof = replace(street[0], shot=Shot(1, "roof", 0.0))
     with pytest.raises(DataError, match="camera 'roof' has no code"):
         write_woodscape(tmp_path / "roof", [roof])
+
+
+def test_an_interrupted_data_set_still_names_its_drives(tmp_path, street):
+    """What was written before the fault is read with its drives, not in blocks of indices."""
+
+    def until_the_fault():
+        yield from street[:5]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_woodscape(tmp_path / "street", until_the_fault())
+    assert set(open_dataset("woodscape", tmp_path / "street").sequences.values()) == {"drive-1", "drive-2"}

@@ -1,0 +1,50 @@
+"""``ls-ood synth --layout woodscape``: a data set instead of a recording."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ls_ood_monitor.offline.datasets import open_dataset
+
+
+def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ls-ood synth in a process of its own."""
+    command = [sys.executable, "-m", "ls_ood_monitor.cli.main", "synth", "--layout", "woodscape", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_data_set_of_drives(tmp_path):
+    """Two drives, one moment, two cameras: four pictures with ids, the drives as sequences; not twice in one folder."""
+    options = ("--out", str(tmp_path / "street"), "--drives", "2", "--per-drive", "1", "--drive", "1000")
+    done = synth(*options, "--json", str(tmp_path / "facts.json"))
+    assert done.returncode == 0, done.stderr
+    data = open_dataset("woodscape", tmp_path / "street")
+    assert list(data.sequences.values()) == ["drive-1000"] * 2 + ["drive-1001"] * 2
+    assert {labels.shape for _, labels in data} == {(480, 640)}
+    assert json.loads((tmp_path / "facts.json").read_text())["pictures"] == 4
+    again = synth(*options)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--event", "front:fog:4:7:11"], "a data set has clean pictures"),
+        (["--drives", "0"], "--drives is 0"),
+        (["--per-drive", "-1"], "--per-drive is -1"),
+        (["--drive", "-1"], "--drive is -1"),
+        (["--camera", "roof"], "--camera is 'roof'"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path):
+    """Nothing is rendered or written."""
+    done = synth("--out", str(tmp_path / "street"), *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "street").exists()
