@@ -75,8 +75,8 @@ def _lamps(height: int, width: int, seed: int) -> Plane:
     for _ in range(int(rng.integers(5, 10))):
         x, y = rng.uniform(0.08, 0.92) * width / height, HORIZON + rng.uniform(-0.22, 0.08)
         size, colour = 0.004 + 0.012 * rng.random() ** 2, np.float32(_LAMPS[int(rng.integers(len(_LAMPS)))])
-        distance = np.hypot(rows - y, columns - x) / size
-        core, halo = np.exp(-(distance**4)), 0.55 / (1.0 + (distance / 1.6) ** 2) * np.exp(-distance / 14.0)
+        square = ((rows - y) ** 2 + (columns - x) ** 2) / size**2
+        core, halo = np.exp(-square * square), 0.55 / (1.0 + square / 2.5) * np.exp(-np.sqrt(square) / 14.0)
         light += core[..., None] + halo[..., None] * colour
     return np.minimum(light, 1.0)
 

@@ -25,7 +25,7 @@ def fog(image: Image, level: int, seed: int) -> Image:
     far = depth(height, width) * (1.0 + 0.25 * smooth_noise((height, width), 4, seed))
     transmission = np.exp(-_FOG_DENSITY[level] * far)[..., None]
     scene = cv2.GaussianBlur(image, (0, 0), 0.0007 * width * (level + 1)).astype(np.float32)
-    veil = np.float32([1.02, 1.0, 0.98]) * sky_light(image)
+    veil = np.float64(sky_light(image)) * np.float32([1.02, 1.0, 0.98])
     foggy = scene * transmission + veil * (1.0 - transmission)
     return np.where(outside_lens(image)[..., None], image, to_uint8(foggy))
 
