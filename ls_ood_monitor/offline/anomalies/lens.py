@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .picture import Image, Plane, grid, smooth_noise, smoothstep, to_uint8
+from .picture import Image, Plane, grid, outside_lens, smooth_noise, smoothstep, to_uint8
 
 _MUD_COVER = (0.06, 0.12, 0.20, 0.30, 0.42)  # fraction of the picture
 _BLUR_RADIUS = (0.003, 0.006, 0.010, 0.016, 0.025)  # circle of confusion, fraction of the width
@@ -46,7 +46,7 @@ def motion_blur(image: Image, level: int, seed: int) -> Image:
 def occlusion(image: Image, level: int, seed: int) -> Image:
     """An opaque thing reaches in from one edge, far too near to be in focus."""
     alpha, colour = _occluder(image.shape[0], image.shape[1], level, seed)
-    return to_uint8(image * (1.0 - alpha) + colour * alpha)
+    return np.where(outside_lens(image)[..., None], image, to_uint8(image * (1.0 - alpha) + colour * alpha))
 
 
 def water_drops(image: Image, level: int, seed: int) -> Image:
@@ -57,7 +57,7 @@ def water_drops(image: Image, level: int, seed: int) -> Image:
     seen = cv2.remap(soft, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     light = 0.5 * float(np.percentile(image, 95)) + 60.0
     drop = seen * shade + glint * np.float32(light)
-    return to_uint8(image + (drop - image) * alpha)
+    return np.where(outside_lens(image)[..., None], image, to_uint8(image + (drop - image) * alpha))
 
 
 @lru_cache(maxsize=8)
@@ -104,7 +104,7 @@ def _drop_overlay(height: int, width: int, level: int, seed: int) -> tuple[Plane
     shade = np.ones((height, width), np.float32)
     span = width / height
     for _ in range(round(_DROPS[level] * span * 0.75)):
-        x, y, size = rng.uniform(0.0, span), rng.uniform(0.0, 1.0), 0.014 + 0.046 * rng.random() ** 2.5
+        x, y, size = rng.uniform(0.0, span), rng.uniform(0.0, 1.0), 0.015 + 0.055 * rng.random() ** 2.5
         stretch, wobble, turn = rng.uniform(1.0, 1.35), rng.uniform(0.0, 0.12), rng.uniform(0.0, 6.28)
         reach = 1.6 * size
         top, bottom = max(0, int((y - reach) * height)), int((y + reach) * height) + 2
@@ -117,7 +117,7 @@ def _drop_overlay(height: int, width: int, level: int, seed: int) -> tuple[Plane
         bulge = 5.0 * size * (1.0 + 0.8 * np.minimum(distance, 1.2) ** 2)  # stronger towards the rim
         map_y[part] = np.where(inside, y - dy * bulge, map_y[part])
         map_x[part] = np.where(inside, x - dx * bulge, map_x[part])
-        shade[part] = np.where(inside, 1.08 - 0.55 * smoothstep(distance, 0.6, 1.1), shade[part])
+        shade[part] = np.where(inside, 1.08 - 0.42 * smoothstep(distance, 0.65, 1.1), shade[part])
         spot = 0.7 * np.exp(-(((dy + 0.45) ** 2 + (dx + 0.35) ** 2) / 0.03))
         glint[part] = np.where(inside, spot, glint[part])
         alpha[part] = np.maximum(alpha[part], cover)

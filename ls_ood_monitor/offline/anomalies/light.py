@@ -10,12 +10,12 @@ import numpy as np
 from .picture import HORIZON, Image, Plane, grid, outside_lens, sensor_noise, smoothstep, to_uint8
 
 _DARK_GAIN = (0.55, 0.38, 0.25, 0.15, 0.08)  # fraction of the light left
-_NIGHT_GAIN = (0.36, 0.25, 0.16, 0.10, 0.05)
+_NIGHT_GAIN = (0.36, 0.25, 0.17, 0.11, 0.065)
 _NIGHT_NOISE = (3.0, 5.0, 7.0, 9.0, 12.0)  # standard deviation, grey levels
 _OVER_STOPS = (0.7, 1.3, 2.0, 2.8, 3.8)  # a stop is a factor of two in light
 _UNDER_STOPS = (1.0, 1.8, 2.7, 3.7, 5.0)
 _GLARE = (0.35, 0.60, 0.95, 1.40, 2.00)  # brightness of the halo
-_GHOSTS = (0.30, 0.50, 0.75, 1.00, 1.30)  # brightness of the reflections in the lens
+_GHOSTS = (0.50, 0.80, 1.15, 1.55, 2.00)  # brightness of the reflections in the lens
 _LAMPS = ((0.45, 0.75, 1.0), (0.9, 0.95, 1.0), (0.25, 0.2, 1.0))  # BGR of street lamps, headlights, rear lights
 
 
@@ -74,9 +74,9 @@ def _lamps(height: int, width: int, seed: int) -> Plane:
     light = np.zeros((height, width, 3), np.float32)
     for _ in range(int(rng.integers(5, 10))):
         x, y = rng.uniform(0.08, 0.92) * width / height, HORIZON + rng.uniform(-0.22, 0.08)
-        size, colour = 0.004 + 0.012 * rng.random() ** 2, np.float32(_LAMPS[int(rng.integers(len(_LAMPS)))])
+        size, colour = 0.005 + 0.013 * rng.random() ** 2, np.float32(_LAMPS[int(rng.integers(len(_LAMPS)))])
         square = ((rows - y) ** 2 + (columns - x) ** 2) / size**2
-        core, halo = np.exp(-square * square), 0.55 / (1.0 + square / 2.5) * np.exp(-np.sqrt(square) / 14.0)
+        core, halo = np.exp(-square * square), 0.8 / (1.0 + square / 6.0) * np.exp(-np.sqrt(square) / 16.0)
         light += core[..., None] + halo[..., None] * colour
     return np.minimum(light, 1.0)
 
@@ -87,19 +87,19 @@ def _flare(height: int, width: int, seed: int) -> tuple[Plane, Plane]:
     rng = np.random.default_rng([seed, 3])
     rows, columns = grid(height, width)
     middle = 0.5 * width / height
-    x, y = middle * (1.0 + rng.uniform(-0.65, 0.65)), rng.uniform(0.10, 0.32)
+    x, y = middle * (1.0 + rng.uniform(-0.65, 0.65)), rng.uniform(0.08, 0.24)
     distance = np.hypot(rows - y, columns - x)
     angle = np.arctan2(rows - y, columns - x)
     rays = 0.5 + 0.5 * np.cos(int(rng.integers(5, 8)) * angle + rng.uniform(0.0, 6.28))
-    glare = 7.0 * smoothstep(-distance, -0.055, -0.035) + 1.6 * np.exp(-distance / 0.10)
+    glare = 7.0 * smoothstep(-distance, -0.048, -0.026) + 1.6 * np.exp(-distance / 0.10)
     glare += 0.45 * np.exp(-distance / 0.45) + 0.8 * rays**24 * np.exp(-distance / 0.16)
     ghosts = np.zeros((height, width, 3), np.float32)
     for _ in range(int(rng.integers(6, 13))):
-        along = rng.uniform(0.35, 2.3)  # 0 at the sun, 1 at the middle of the picture
+        along = rng.uniform(0.4, 2.2)  # 0 at the sun, 1 at the middle of the picture
         size, soft = rng.uniform(0.012, 0.075), rng.uniform(0.004, 0.02)
         away = np.hypot(rows - (y + along * (0.5 - y)), columns - (x + along * (middle - x)))
         inside = smoothstep(-away, -size - soft, -size + soft)
         rim = np.exp(-(((away - size) / (0.12 * size + 0.003)) ** 2))
-        colour = np.float32(0.35 + 0.65 * rng.random(3)) * np.float32(rng.uniform(0.12, 0.32))
+        colour = np.float32(0.35 + 0.65 * rng.random(3)) * np.float32(rng.uniform(0.16, 0.36))
         ghosts += (0.7 * inside + 0.5 * rim)[..., None] * colour
     return glare[..., None].astype(np.float32), ghosts
