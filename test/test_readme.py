@@ -51,6 +51,7 @@ def test_the_offline_commands_run(folder, environment):
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert (folder / "my_bundle" / "manifest.json").is_file()
+    assert (folder / "look" / "contact_sheet.png").is_file()
 
 
 def test_the_live_commands_run(folder, environment):

@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ConfigError(f"--seed is {args.seed}; it must be 0 or larger.")
     sources = _sources(args.picture)
+    for path in filter(None, sources.values()):
+        _read(path)  # all are checked before the first result is written
     if args.picture is not None and args.out.resolve() in {path.resolve().parent for path in sources.values() if path}:
         raise ConfigError(f"--out is {args.out}, where the pictures are; choose another folder.")
     try:
@@ -88,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         written.append(_write(args.out / "contact_sheet.png", _sheet(kinds, severities, rows)))
     facts = {"pictures": len(sources), "kinds": kinds, "severities": severities, "seed": args.seed}
     write_json(args.json, {**facts, "files": [str(path) for path in written]})
-    console.print(f"{args.out}: {len(written)} files from {len(sources)} pictures, {len(kinds)} kinds", soft_wrap=True)
+    levels = ", ".join(map(str, severities))
+    console.print(f"{args.out}: {len(written)} files, {len(kinds)} kinds at severity {levels}", soft_wrap=True)
     return 0
 
 

@@ -64,7 +64,9 @@ def water_drops(image: Image, level: int, seed: int) -> Image:
 def _mud_overlay(height: int, width: int, level: int, seed: int) -> tuple[Plane, Plane]:
     """Opacity (H, W, 1) in [0, 1] and colour (H, W, 3) of dirt on the lens; a heavier level covers a lighter one's dirt."""
     size = (height, width)
-    field = smooth_noise(size, 5, seed) + 0.45 * smooth_noise(size, 14, seed + 1) + 0.2 * smooth_noise(size, 40, seed + 2)
+    field = (
+        smooth_noise(size, 5, seed) + 0.45 * smooth_noise(size, 14, seed + 1) + 0.2 * smooth_noise(size, 40, seed + 2)
+    )
     edge = np.float32(np.quantile(field, 1.0 - _MUD_COVER[level]))
     alpha = np.clip((field - edge) / 0.35 + 0.5, 0.0, 1.0)
     alpha = cv2.GaussianBlur(
