@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ConfigError(f"--seed is {args.seed}; it must be 0 or larger.")
     sources = _sources(args.picture)
-    for path in filter(None, sources.values()):
-        _read(path)  # all are checked before the first result is written
+    for source in filter(None, sources.values()):
+        _read(source)  # all are checked before the first result is written
     if args.picture is not None and args.out.resolve() in {path.resolve().parent for path in sources.values() if path}:
         raise ConfigError(f"--out is {args.out}, where the pictures are; choose another folder.")
     try:
