@@ -42,7 +42,7 @@ def test_the_blocks_are_the_expected_ones():
     """Two blocks run here; all others stand under the heading of the vehicle."""
     assert len(BLOCKS) == 2
     assert "need a ROS distribution" in README.split("## On a vehicle")[1]
-    assert {command[1] for command in commands(BLOCKS[0])} == {"synth", "calibrate", "bundle"}
+    assert {command[1] for command in commands(BLOCKS[0])} == {"synth", "anomalies", "calibrate", "bundle"}
 
 
 def test_the_offline_commands_run(folder, environment):
@@ -51,6 +51,7 @@ def test_the_offline_commands_run(folder, environment):
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert (folder / "my_bundle" / "manifest.json").is_file()
+    assert (folder / "look" / "contact_sheet.png").is_file()
 
 
 def test_the_live_commands_run(folder, environment):

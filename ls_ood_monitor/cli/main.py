@@ -15,7 +15,8 @@ from ..errors import MonitorError
 COMMANDS = {
     "demo": "watch a camera go out of distribution, the alarm rise and the stop command follow",
     "synth": "record a drive of the procedural (synthetic) street, with disturbances at known times",
-    "train": "train the network on the procedural street, calibrate, and write a bundle",
+    "anomalies": "disturb pictures: fog, rain, night, mud, broken JPEG, unknown objects and more, at five severities",
+    "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "bundle": "show what is in a bundle, or verify it",

@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
     from ..offline.training.evaluation import draw_confusion, evaluate_segmentation
-    from ..offline.training.fit import Hardware, load_checkpoint, load_initial_weights, train_network
+    from ..offline.training.fit import Hardware, load_checkpoint, load_initial_weights, load_state, train_network
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, write_json
 
@@ -137,6 +137,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--fine_tuning needs weights to start from; give --load_pretrained FILE.")
     if args.devices < 0:
         raise ConfigError(f"--devices is {args.devices}; it must be 0 (all) or more.")
+    settings = _training_settings(args)
+    initial = load_initial_weights(args.initial) if args.initial else None
+    pretrained = None
+    if args.load_pretrained is not None:
+        pretrained = load_state(Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")))
+    if args.resume is not None and not args.resume.exists():
+        raise ConfigError(f"there is no checkpoint {args.resume} to resume from; see checkpoints/ of the run.")
     device = choose_device({"gpu": "cuda"}.get(args.device, args.device))
     out = args.out or Path("runs") / args.dataset
     module = load_checkpoint(args.evaluate) if args.evaluate else None
@@ -149,7 +156,12 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     source = _source(args, spec, progress_bar)
-    settings = _training_settings(args)
+    blocks = len(set(source.calibration.blocks.tolist()))
+    if not (args.evaluate or args.no_bundle) and blocks < 2:
+        raise ConfigError(
+            f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
+            "Use more data, or --no-bundle to train alone."
+        )
     result: dict[str, Any] = {"dataset": source.facts}
     if module is None:
         network_settings = _network_settings(args, len(source.classes))
@@ -159,9 +171,6 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--out {out} cannot be made: {error.strerror}; choose another folder.") from error
         if source.split is not None:
             write_split(out / "split.json", source.split)
-        pretrained = None
-        if args.load_pretrained is not None:
-            pretrained = _pretrained(Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")))
         hardware = Hardware(args.device, args.devices)
         if args.slurm:
             hardware = Hardware("gpu", 4, int(os.environ.get("SLURM_NNODES", "1")))
@@ -172,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
             network_settings,
             spec,
             out=out,
-            initial=load_initial_weights(args.initial) if args.initial else None,
+            initial=initial,
             pretrained=pretrained,
             resume=args.resume,
             hardware=hardware,
@@ -215,6 +224,7 @@ def run(args: argparse.Namespace) -> int:
         },
         "calibration_error": round(report.calibration_error, 4),
     }
+    write_json(out / "report.json", result)  # kept even if the calibration is refused
     if module is None and not args.no_bundle:
         identity, rates = make_bundle(
             out / "bundle",
@@ -297,12 +307,6 @@ def _training_settings(args: argparse.Namespace) -> Any:
         if getattr(args, name) is not None:
             chosen[name] = getattr(args, name)
     return TrainingSettings(**chosen) if args.compact else reference_settings(args.model, **chosen)
-
-
-def _pretrained(path: Path) -> dict[str, Any]:
-    from ..offline.training.fit import load_state
-
-    return load_state(path)
 
 
 def _progress_callback(plain: bool) -> Any:

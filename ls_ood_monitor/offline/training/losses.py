@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ...errors import ConfigError
-
 from ..datasets.labelled import IGNORE_LABEL
+
 LOSSES: tuple[str, ...] = ("cross_entropy", "focal_loss")
 
 

@@ -13,6 +13,7 @@ from ...vision import torchvision_compat as _compat  # noqa: F401  torchmetrics 
 from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ...vision.preprocess import PreprocessSpec, normalise
 from .losses import IGNORE_LABEL, kl_weight, segmentation_loss
+from .schedule import rate_factor
 from .settings import TrainingSettings
 
 import pytorch_lightning as pl  # isort: skip
@@ -115,14 +116,5 @@ class SegmentationModule(pl.LightningModule):
         else:
             optimiser = torch.optim.AdamW(groups, weight_decay=chosen.weight_decay)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule: torch.optim.lr_scheduler.LRScheduler
-        if chosen.schedule == "one_cycle":
-            cycle = dict.fromkeys(("cycle_momentum",), False) if chosen.optimiser == "sgd" else {}
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.15, **cycle)
-        elif chosen.schedule == "cosine":
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
-        elif chosen.schedule == "poly":
-            schedule = torch.optim.lr_scheduler.PolynomialLR(optimiser, total_iters=steps, power=0.9)
-        else:
-            schedule = torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(chosen.schedule, step / steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ...config import Checked, setting
 from .augment import AUGMENTATIONS
 from .losses import LOSSES
+from .schedule import SCHEDULES
 
 OPTIMISERS = ("adamw", "sgd")
-SCHEDULES = ("one_cycle", "cosine", "poly", "constant")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 

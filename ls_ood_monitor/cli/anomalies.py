@@ -1,0 +1,203 @@
+"""ls-ood anomalies: disturb pictures with synthetic weather, light, dirt, defects and unknown objects."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+DESCRIPTION = """\
+Disturbs a picture, or each picture of a folder, and writes the results as <stem>_<kind>_<severity>.png.
+Without a picture it takes a frame of the procedural (synthetic) street.
+
+  ls-ood anomalies --out look --sheet                                every kind on the street, and an overview
+  ls-ood anomalies photo.png --out look --kinds fog,rain --severities 1,5
+  ls-ood anomalies photos/ --out look --kinds unknown_object         with <stem>_unknown_object_<severity>_mask.png
+
+weather   fog, rain, snow
+light     dark, night, sun_flare, overexposure, underexposure
+lens      blur (defocus), motion_blur, mud, water_drops, occlusion
+sensor    noise, dead_pixels, colour_channel, jpeg
+objects   unknown_object (mask: 255 on the object)
+control   identity
+"""
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_STREET_TIME_S = 3.0
+_TILE_WIDTH, _LABEL_WIDTH, _LABEL_HEIGHT = 240, 150, 24  # contact sheet, pixels
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("picture", type=Path, nargs="?", help="picture, or folder of pictures (default: the street)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets the pictures")
+    parser.add_argument("--kinds", metavar="KIND,...", help="kinds, separated by commas (default: all but identity)")
+    parser.add_argument(
+        "--severities", default="1,3,5", metavar="N,...", help="1 (slight) to 5 (heavy) (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is random (default %(default)s)")
+    parser.add_argument(
+        "--sheet", action="store_true", help="also write contact_sheet.png: all kinds on the first picture"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Disturb, write, say where it is."""
+    from ..errors import ConfigError, DataError
+    from ..offline.anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
+    from .console import console, progress_bar, write_json
+
+    kinds = _kinds(args.kinds, ANOMALIES)
+    severities = _severities(args.severities)
+    if args.seed < 0:
+        raise ConfigError(f"--seed is {args.seed}; it must be 0 or larger.")
+    sources = _sources(args.picture)
+    for source in filter(None, sources.values()):
+        _read(source)  # all are checked before the first result is written
+    if args.picture is not None and args.out.resolve() in {path.resolve().parent for path in sources.values() if path}:
+        raise ConfigError(f"--out is {args.out}, where the pictures are; choose another folder.")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out is {args.out}, which cannot be a folder: {error.strerror}.") from error
+
+    written: list[Path] = []
+    rows: list[list[NDArray[np.uint8]]] = []
+    with progress_bar("Disturbing", len(sources) * len(kinds) * len(severities)) as update:
+        done = 0
+        for number, (stem, path) in enumerate(sources.items()):
+            picture = _read(path) if path else _street()
+            for kind in kinds:
+                row = [picture]
+                for severity in severities:
+                    row.append(apply_anomaly(kind, picture, severity, args.seed))
+                    written.append(_write(args.out / f"{stem}_{kind}_{severity}.png", row[-1]))
+                    if kind == "unknown_object":
+                        mask = 255 * unknown_object_mask(picture.shape, severity, args.seed)
+                        written.append(_write(args.out / f"{stem}_{kind}_{severity}_mask.png", mask))
+                    done += 1
+                    update(done, stem)
+                if args.sheet and number == 0:
+                    rows.append([_tile(image) for image in row])
+    if args.sheet:
+        written.append(_write(args.out / "contact_sheet.png", _sheet(kinds, severities, rows)))
+    facts = {"pictures": len(sources), "kinds": kinds, "severities": severities, "seed": args.seed}
+    write_json(args.json, {**facts, "files": [str(path) for path in written]})
+    levels = ", ".join(map(str, severities))
+    console.print(f"{args.out}: {len(written)} files, {len(kinds)} kinds at severity {levels}", soft_wrap=True)
+    return 0
+
+
+def _kinds(option: str | None, known: Sequence[str]) -> list[str]:
+    from ..errors import ConfigError
+
+    if option is None:
+        return [name for name in known if name != "identity"]
+    names = list(dict.fromkeys(part.strip() for part in option.split(",") if part.strip()))
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ConfigError(f"--kinds has {', '.join(unknown) or 'no kind'}; known: {', '.join(known)}.")
+    return names
+
+
+def _severities(option: str) -> list[int]:
+    from ..errors import ConfigError
+
+    parts = list(dict.fromkeys(part.strip() for part in option.split(",") if part.strip()))
+    wrong = [part for part in parts if part not in ("1", "2", "3", "4", "5")]
+    if wrong or not parts:
+        raise ConfigError(f"--severities has {', '.join(wrong) or 'no number'}; known: 1, 2, 3, 4, 5.")
+    return [int(part) for part in parts]
+
+
+def _sources(picture: Path | None) -> dict[str, Path | None]:
+    """Stem of the results -> picture; None stands for the street."""
+    from ..errors import DataError
+
+    if picture is None:
+        return {"street": None}
+    if not picture.exists():
+        raise DataError(f"There is no picture or folder {picture}.")
+    if not picture.is_dir():
+        return {picture.stem: picture}
+    found = sorted(path for path in picture.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not found:
+        raise DataError(f"Folder {picture} has no picture; known endings: {', '.join(_SUFFIXES)}.")
+    sources: dict[str, Path | None] = {}
+    for path in found:
+        if path.stem in sources:
+            raise DataError(f"Pictures {sources[path.stem]} and {path} would get the same results; rename one.")
+        sources[path.stem] = path
+    return sources
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    import cv2
+    import numpy as np
+
+    from ..errors import DataError
+
+    try:
+        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, OSError):
+        picture = None
+    if picture is None:
+        raise DataError(f"{path} is not a picture that can be read; known: {', '.join(_SUFFIXES)}.")
+    return np.asarray(picture, np.uint8)
+
+
+def _street() -> NDArray[np.uint8]:
+    from ..offline.street import Drive
+    from ..offline.street_data import CAMERA_SIZE, DEMO_DRIVE
+
+    return Drive(DEMO_DRIVE).render("front", _STREET_TIME_S, *CAMERA_SIZE)[0]
+
+
+def _write(path: Path, image: NDArray[np.uint8]) -> Path:
+    import cv2
+
+    from ..errors import DataError
+
+    try:
+        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def _tile(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+    import numpy as np
+
+    height = max(1, round(_TILE_WIDTH * image.shape[0] / image.shape[1]))
+    return np.asarray(cv2.resize(image, (_TILE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _sheet(
+    kinds: Sequence[str], severities: Sequence[int], rows: Sequence[Sequence[NDArray[np.uint8]]]
+) -> NDArray[np.uint8]:
+    """Overview: a row a kind, the original and a column a severity, both labelled."""
+    import cv2
+    import numpy as np
+
+    height = rows[0][0].shape[0]
+    size = (_LABEL_HEIGHT + len(rows) * height, _LABEL_WIDTH + (1 + len(severities)) * _TILE_WIDTH, 3)
+    sheet = np.full(size, 255, np.uint8)
+
+    def label(text: str, x: int, y: int) -> None:
+        cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+
+    for column, title in enumerate(["original", *(f"severity {severity}" for severity in severities)]):
+        label(title, _LABEL_WIDTH + column * _TILE_WIDTH + 6, 17)
+    for number, (kind, tiles) in enumerate(zip(kinds, rows, strict=True)):
+        top = _LABEL_HEIGHT + number * height
+        label(kind, 6, top + height // 2)
+        sheet[top : top + height, _LABEL_WIDTH:] = np.hstack(tiles)
+    return sheet

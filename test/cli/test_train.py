@@ -1,0 +1,126 @@
+"""ls-ood train as a user calls it: a data set in WoodScape's layout in, checkpoints, report and bundle out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ls_ood_monitor.bundle import load_bundle
+from ls_ood_monitor.offline.datasets import read_split, write_woodscape
+from ls_ood_monitor.offline.street import Drive
+from ls_ood_monitor.offline.street_data import Rendered, Shot
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--compact", "-b", "2", "--imgh", "96", "--imgw", "128", "--device", "cpu", "--workers", "0"]
+
+
+def train(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the reference's command in a process of its own."""
+    command = [sys.executable, str(ROOT / "train_deeplab_v3p.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def woodscape(tmp_path_factory) -> Path:
+    """Twelve drives, four pictures each, in WoodScape's layout."""
+    root = tmp_path_factory.mktemp("data") / "woodscape"
+
+    def pictures():
+        for seed in range(1, 13):
+            drive = Drive(seed)
+            for camera in ("front", "rear"):
+                for t in (1.0, 3.0):
+                    yield Rendered(Shot(seed, camera, t), *drive.render(camera, t, 160, 120))
+
+    write_woodscape(root, pictures())
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, woodscape) -> Path:
+    """A run of one epoch with the reference's own option names."""
+    here = tmp_path_factory.mktemp("run")
+    done = train(
+        *("-m", "deeplabv3p-backbone-dropblock2d", "-e", "1", "--loss_type", "focal_loss", "-d", "woodscape"),
+        *("-p", woodscape, "--out", "out", "--target-rate", "0.4", "--allow-small", "--json", "result.json", *SMALL),
+        cwd=here,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return here
+
+
+def test_one_command_from_data_to_bundle(trained, woodscape):
+    """Checkpoints, logs, split, report and picture are there, and the bundle loads and names the ten classes."""
+    out = trained / "out"
+    assert (out / "checkpoints" / "last.ckpt").exists()
+    assert list((out / "tensorboard").glob("events*"))
+    assert (out / "confusion.png").stat().st_size > 5000
+    result = json.loads((trained / "result.json").read_text())
+    assert result == json.loads((out / "report.json").read_text())
+    assert 0.0 <= result["test"]["miou"] <= 1.0
+    monitor = load_bundle(out / "bundle", device="cpu")
+    assert monitor.bundle_id == result["bundle"]["sha256"]
+    assert monitor.class_names[4] == "person"
+    split = read_split(out / "split.json")
+    homes = {part: {split.sequences[name] for name in names} for part, names in split.parts.items()}
+    assert not homes["train"] & homes["valid"]
+    assert not homes["train"] & homes["test"]
+    assert sum(map(len, split.parts.values())) == 48
+
+
+def test_a_checkpoint_is_measured_on_its_own_test_drives(trained, woodscape):
+    """--evaluate gives the figures that the training gave, with the seed of another split."""
+    done = train(
+        *("-d", "woodscape", "-p", woodscape, "-s", "1", "--evaluate", "out/checkpoints/last.ckpt"),
+        *("--json", "again.json", "--device", "cpu"),
+        cwd=trained,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    again = json.loads((trained / "again.json").read_text())
+    first = json.loads((trained / "result.json").read_text())
+    assert again["test"] == first["test"]
+    assert "mIoU" in done.stdout
+    assert (trained / "out" / "evaluation" / "confusion.png").exists()
+
+
+def test_resume_and_fine_tuning(trained, woodscape):
+    """An interrupted run goes on; fine tuning keeps the backbone of the weights it starts from."""
+    import torch
+
+    first = trained / "out" / "checkpoints" / "last.ckpt"
+    model = ("-m", "deeplabv3p-backbone-dropblock2d", "-d", "woodscape", "-p", woodscape, "--no-bundle")
+    done = train(*model, "-e", "2", "--resume", first, "--out", "more", *SMALL, cwd=trained)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert torch.load(trained / "more/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
+    done = train(*model, "--load_pretrained", first, "--fine_tuning", "--out", "tuned", *SMALL, cwd=trained)
+    assert done.returncode == 0, done.stderr[-3000:]
+    start = torch.load(first, weights_only=True)["state_dict"]
+    tuned = torch.load(trained / "tuned/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    for key, value in start.items():
+        if key.startswith("network.backbone."):
+            torch.testing.assert_close(tuned[key], value)
+    assert not torch.equal(tuned["network.decoder.1.weight"], start["network.decoder.1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-p", "/nowhere"], "/nowhere"),
+        (["--fine_tuning"], "give --load_pretrained FILE"),
+        (["--load_pretrained"], "no weight file Model_Woodscape.pth"),
+        (["--resume", "/nowhere.ckpt"], "no checkpoint /nowhere.ckpt"),
+        (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
+        (["-b", "0"], "batch is 0"),
+        (["-d", "street", "--drives", "0"], "number of drives is 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words, tmp_path):
+    """Exit 2 and one line that says what to do."""
+    done = train(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert words in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
