@@ -16,8 +16,8 @@ that were used for nothing else, calibrates the OoD detectors and writes a bundl
   ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/last.ckpt
 
 Whole drives (or cities, or blocks of neighbouring pictures) go to training, validation or test, never single pictures.
-The output folder gets checkpoints/, tensorboard/ (watch it with: tensorboard --logdir DIR), split.json, report.json,
-confusion.png and bundle/. Needs the train extra: pip install -r requirements/train.txt.
+The output folder gets checkpoints/, tensorboard/ (watch it with: tensorboard --logdir DIR), split.json, curve.csv
+and curve.png, report.json, confusion.png and bundle/. Needs the train extra: pip install -r requirements/train.txt.
 """
 
 _MODELS = (
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     like.add_argument(
         "--fine_tuning", action="store_true", help="with --load_pretrained: keep the backbone as it is, train the rest"
     )
-    like.add_argument("--imgh", type=int, help="network input height (default 483; street: 240)")
+    like.add_argument("--imgh", type=int, help="network input height (default 483; street: 242)")
     like.add_argument("--imgw", type=int, help="network input width (default 640; street: 320)")
     like.add_argument("--slurm", action="store_true", help="4 GPUs on each node of the SLURM job")
     like.add_argument("--tqmd", "--tqdm", action="store_true", help="plain progress bar instead of the rich one")
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         module.spec
         if module
         else PreprocessSpec(
-            width=args.imgw or (320 if on_street else 640), height=args.imgh or (240 if on_street else 483)
+            width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
         )
     )
     source = _source(args, spec, progress_bar)

@@ -23,8 +23,8 @@ CALIBRATION_DRIVES = range(3000, 4000)
 TEST_DRIVES = range(4000, 5000)
 DEMO_DRIVE = 5000
 
-#: Size of the simulated camera, pixels; the network's input is made from it by the usual preprocessing.
-CAMERA_SIZE = (640, 480)
+#: Size of the simulated camera, pixels: half of WoodScape's. The network's input is made from it by the preprocessing.
+CAMERA_SIZE = (640, 483)
 
 
 @dataclass(frozen=True)

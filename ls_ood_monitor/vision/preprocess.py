@@ -25,7 +25,7 @@ class PreprocessSpec(Checked):
     """Size and normalisation of the network's input; mean and std are RGB, in units of full scale."""
 
     width: int = setting(320, "width of the network's input", low=32, high=8192, unit="pixels")
-    height: int = setting(240, "height of the network's input", low=32, high=8192, unit="pixels")
+    height: int = setting(242, "height of the network's input", low=32, high=8192, unit="pixels")
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 

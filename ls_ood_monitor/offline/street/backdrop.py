@@ -17,6 +17,7 @@ from .light import building_shade, lit, sky
 from .markings import LINE_OPACITY, across, dashed_lines, solid_lines
 from .optics import optics
 from .plan import Plan
+from .reflections import Mirror, wet_mirror
 from .section import Section, intersect
 
 Floats = NDArray[np.float32]
@@ -53,6 +54,7 @@ class View:
     dash_colour: Floats
     gain: Floats  # last step: lens, exposure and white balance
     add: Floats  # the own car
+    mirror: Mirror | None  # the wet road
 
 
 def view(plan: Plan, camera: str, width: int, height: int) -> View:
@@ -61,8 +63,7 @@ def view(plan: Plan, camera: str, width: int, height: int) -> View:
     turn = rotation(mount, plan.pitch, plan.roll)
     table, theta = rays(mount, width, height)
     d = (table.reshape(-1, 3) @ turn).reshape(height, width, 3)
-    dx, dz = d[..., 0], d[..., 2]
-    dy = d[..., 1]
+    dx, dy, dz = d[..., 0], d[..., 1], d[..., 2]
     dy[np.abs(dy) < _PARALLEL] = _PARALLEL
     position = np.array([mount.x, plan.ego_y + mount.y, mount.z + plan.camera_lift], np.float32)
     _, cy, cz = (float(v) for v in position)
@@ -84,10 +85,6 @@ def view(plan: Plan, camera: str, width: int, height: int) -> View:
     haze = (horizon * (1 - clear)).astype(np.float32)
     gain = (_ground_light(plan, hit)[..., None] * light * clear).astype(np.float32)
     add = haze.copy()
-    if plan.wetness:
-        shine = (plan.wetness * 0.5 * (1 - np.clip(-dz, 0, 1)) ** 4 * road)[..., None]
-        gain *= 1 - shine
-        add += shine * horizon * 0.85
 
     line_alpha = np.zeros((height, width), np.float32)
     for offset, colour in solid_lines(plan):
@@ -152,6 +149,7 @@ def view(plan: Plan, camera: str, width: int, height: int) -> View:
         dash_colour=painted.astype(np.float32),
         gain=last_gain,
         add=last_add,
+        mirror=wet_mirror(plan, d, hit, position, turn, top),
     )
 
 

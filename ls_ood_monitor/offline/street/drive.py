@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import cv2
@@ -18,13 +19,14 @@ from .camera import CAMERAS, MAX_ANGLE, project
 from .light import sun_direction
 from .plan import draw_plan
 from .scene import fixed_point, outlines, visible_things
+from .shapes import shape
 from .world import Thing, World
 
 Image = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
 _SHIFT = 4
 _VIEWS_KEPT = 4
-_SHADOWLESS = ("tree", "lamp", "sign")
+_POLES = ("tree", "lamp", "sign")  # tall and slim: their shadow is not that of a box
 
 
 class Drive:
@@ -46,7 +48,7 @@ class Drive:
         """What the drive drew: street type, widths, light, weather, camera; lengths in metres, angles in degrees."""
         return self._plan.describe()
 
-    def render(self, camera: str, t_s: float, width: int = 640, height: int = 480) -> tuple[Image, Labels]:
+    def render(self, camera: str, t_s: float, width: int = 640, height: int = 483) -> tuple[Image, Labels]:
         """Picture and classes that ``camera`` sees ``t_s`` seconds into the drive.
 
         Returns:
@@ -63,6 +65,7 @@ class Drive:
         things = visible_things(self._world.things(t_s, ego_x), sight)
         self._paint_crossings(image, labels, sight, ego_x)
         self._cast_shadows(image, things, sight)
+        self._mirror(image, things, sight, ego_x)
         drawn = outlines(things, sight, plan, width, height)
         for points, colour, cls in zip(drawn.points, drawn.colours, drawn.classes, strict=True):
             cv2.fillPoly(image, [points], colour, cv2.LINE_AA, _SHIFT)
@@ -152,15 +155,23 @@ class Drive:
         height, width = image.shape[:2]
         sun = sun_direction(plan)
         slope = -sun[:2] / sun[2]
-        contact, cast = [], []
+        contact, cast, dappled = [], [], []
         for thing in things:
-            if thing.name.startswith(_SHADOWLESS) or math.hypot(thing.x, thing.y - plan.ego_y) > 32:
+            if math.hypot(thing.x, thing.y - plan.ego_y) > 32:
                 continue
             a, b = thing.half_extent
-            tall = min(_HEIGHTS.get(thing.name, 1.5), 2.2)
             place = np.array([thing.x, thing.y])
-            foot = np.array([[-a, -b], [a, -b], [a, b], [-a, b]], np.float32) + place
             lift = np.array([0, 0, plan.ground_height(thing.y)], np.float32)
+            kind = thing.name.rstrip("0123456789").split("_")[0]
+            if kind in _POLES:
+                if plan.sun_strength > 0.2:
+                    tall = shape(thing.name).extent[2]
+                    cast.append(_pole_shadow(place, slope * 0.95 * tall) + lift)
+                    if kind == "tree":
+                        dappled.append(_crown_shadow(place + slope * 0.72 * tall, slope) + lift)
+                continue
+            tall = min(0.9 * shape(thing.name).extent[2], 2.2)
+            foot = np.array([[-a, -b], [a, -b], [a, b], [-a, b]], np.float32) + place
             contact.append(_ring(foot.astype(np.float32)) + lift)
             if plan.sun_strength > 0.2:
                 slim = (foot - place) * (1.0, 0.9 if a > 1.2 else 0.6) + place
@@ -168,6 +179,9 @@ class Drive:
                 cast.append(_ring(np.asarray(cv2.convexHull(both)[:, 0], np.float32)) + lift)
         mask = np.full((height, width, 3), 255, np.uint8)
         deep = 255 * (1 - 0.5 * plan.sun_strength)
+        light = 255 * (1 - 0.38 * plan.sun_strength)
+        for points in _on_picture(dappled, sight, width, height):
+            cv2.fillPoly(mask, [points], (light, light, light), cv2.LINE_AA, _SHIFT)
         for points in _on_picture(cast, sight, width, height):
             cv2.fillPoly(mask, [points], (deep, deep, deep), cv2.LINE_AA, _SHIFT)
         under = min(deep, 150.0)
@@ -177,6 +191,28 @@ class Drive:
         mask[sight.top :] = cv2.blur(mask[sight.top :], (2 * radius + 1, 2 * radius + 1))
         lower = image[sight.top :]
         cv2.multiply(lower, mask[sight.top :], dst=lower, scale=1 / 255)
+
+    def _mirror(self, image: Image, things: Sequence[Thing], sight: View, ego_x: float) -> None:
+        """Blend what a wet road mirrors, buildings, sky and things upside down, into ``image``."""
+        mirror = sight.mirror
+        if mirror is None:
+            return
+        height, width = image.shape[:2]
+        shift = np.float32((ego_x * textures.FACADE_SCALE) % textures.FACADE_WIDTH)
+        wall = cv2.remap(
+            self._facades, mirror.facade_x + shift, mirror.facade_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+        )
+        seen = mirror.sky * (1 - wall[..., 3:] * mirror.facade_mask)
+        seen += cv2.multiply(np.ascontiguousarray(wall[..., :3]), mirror.facade_gain, dtype=cv2.CV_32F)
+        whole = np.zeros_like(image)
+        whole[sight.top :] = _bytes(seen)
+        below = replace(sight, position=mirror.position, to_camera=mirror.to_camera)
+        drawn = outlines([t for t in things if abs(t.x) + abs(t.y) < 40], below, self._plan, width, height)
+        for points, colour in zip(drawn.points, drawn.colours, strict=True):
+            cv2.fillPoly(whole, [points], colour, cv2.LINE_AA, _SHIFT)
+        rough = cv2.GaussianBlur(whole[sight.top :], (0, 0), width / 400, sigmaY=width / 130)
+        lower = image[sight.top :]
+        lower[:] = _bytes(lower + mirror.share * (rough.astype(np.float32) - lower))
 
     def _expose(self, image: Image, sight: View, camera: str, t_s: float) -> Image:
         """Lens blur, fall-off, own car, exposure, white balance, sensor noise and tone curve."""
@@ -192,9 +228,6 @@ class Drive:
         noise = pool[row : row + height, col : col + width]
         noisy = cv2.scaleAdd(noise.astype(np.float32), plan.noise / 64.0, light)
         return np.asarray(cv2.LUT(_bytes(noisy), self._tone), np.uint8)
-
-
-_HEIGHTS = {"sedan": 1.3, "hatch": 1.4, "suv": 1.6, "van": 2.0, "bus": 2.2, "bicycle": 0.9, "motorcycle": 1.0}
 
 
 def _bytes(light: NDArray[np.integer | np.floating]) -> Image:
@@ -214,6 +247,24 @@ def _ring(corners: NDArray[np.float32], step: float = 0.6) -> NDArray[np.float32
         pieces.append(a + (b - a) * (np.arange(count, dtype=np.float32) / count)[:, None])
     flat = np.concatenate(pieces)
     return np.column_stack([flat, np.zeros(len(flat), np.float32)]).astype(np.float32)
+
+
+def _pole_shadow(place: NDArray[np.floating], reach: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Outline of a thin shadow from ``place`` that ends ``reach`` further (m)."""
+    along = reach / max(float(np.hypot(*reach)), 1e-6)
+    across = 0.07 * np.array([-along[1], along[0]])
+    return _ring(np.array([place - across, place + across, place + reach + across, place + reach - across], np.float32))
+
+
+def _crown_shadow(centre: NDArray[np.floating], slope: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Outline of a tree crown's shadow: a ragged ellipse, longer where the sun is low."""
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    r = 1.35 + 0.25 * np.sin(5 * turn) + 0.12 * np.sin(11 * turn)
+    along = slope / max(float(np.hypot(*slope)), 1e-6)
+    stretch = math.hypot(1.0, float(np.hypot(*slope)))
+    u, v = r * np.cos(turn) * stretch, r * np.sin(turn)
+    points = centre + u[:, None] * along + v[:, None] * np.array([-along[1], along[0]])
+    return np.column_stack([points, np.zeros(len(points))]).astype(np.float32)
 
 
 def _on_picture(rings: list[NDArray[np.float32]], sight: View, width: int, height: int) -> list[NDArray[np.int32]]:

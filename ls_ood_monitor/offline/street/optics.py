@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera import MAX_ANGLE
+from .light import sky
 from .plan import Plan
 
 Floats = NDArray[np.float32]
@@ -27,6 +28,10 @@ def optics(plan: Plan, d: Floats, theta: Floats, position: Floats) -> tuple[Floa
     hit_z = origin[2] + np.where(ego, near, 0) * d[..., 2]
     sheen = (0.35 + 0.5 * np.clip(hit_z, 0, 1.1))[..., None]
     body = np.array(plan.ego_colour) * sheen + 14.0 * np.clip(hit_z, 0, 1)[..., None]
+    # The hood and the doors mirror what is around: rays turn over on the level top, and aside on the upright faces.
+    top = (hit_z > _EGO_BOX[2][1] - 0.02)[..., None]
+    thrown = np.where(top, sky(plan, d * np.array([1, 1, -1], np.float32)), 0.8 * np.array(plan.asphalt))
+    body += (0.06 + 0.3 * (1 - np.abs(d[..., 2:])) ** 3) * (thrown - body)
     add = np.where(ego[..., None], body, 0) * lens
     gain = np.where(ego[..., None], 0, lens)
     keep = np.where(ego | (theta > MAX_ANGLE), 0, 255).astype(np.uint8)

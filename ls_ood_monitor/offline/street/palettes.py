@@ -17,6 +17,8 @@ _CLOTHES = ((60, 45, 40), (150, 90, 50), (60, 60, 170), (70, 140, 70), (190, 190
 _SKINS = ((140, 170, 215), (105, 140, 190), (70, 95, 140), (50, 65, 95))
 _HAIR = ((30, 35, 45), (40, 60, 100), (120, 120, 125), (60, 130, 170))
 _BINS = ((60, 90, 60), (70, 70, 70), (110, 80, 40))
+_THINGS = ((70, 110, 150), (60, 80, 110), (150, 155, 160), (95, 130, 175), (60, 60, 170), (140, 90, 50),
+           (200, 200, 205), (80, 130, 80), (50, 170, 210))  # fmt: skip
 _POLE = (125, 127, 128)
 _SIGNS = (
     ("disc", (40, 30, 200), (235, 235, 235), (30, 30, 30)),
@@ -83,6 +85,16 @@ def tree_palette(rng: np.random.Generator, plan: Plan) -> Palette:
 def lamp_palette() -> Palette:
     """Grey metal."""
     return _palette((105, 106, 106))
+
+
+def clutter_palette(rng: np.random.Generator, name: str, plan: Plan) -> Palette:
+    """Slots as listed in ``clutter``."""
+    green = np.array(plan.grass) * rng.uniform(0.7, 1.2)
+    leaves = [(float(c[0]), float(c[1]), float(c[2])) for c in (green * 0.7, green)]
+    if name in ("cone", "barrier"):
+        return _palette(_pick(rng, ((30, 90, 235), (40, 40, 205))), (228, 230, 232), (38, 38, 40), *leaves)
+    main, second = _pick(rng, _THINGS), _pick(rng, _THINGS)
+    return _palette(main, second, _pick(rng, ((60, 62, 62), (45, 50, 45), (110, 112, 112))), *leaves)
 
 
 def bin_palette(rng: np.random.Generator) -> Palette:

@@ -67,6 +67,8 @@ class Plan:
     roll: float
     camera_lift: float
     ego_colour: Colour
+    clutter: float  # share of the places along the sidewalk where something stands about
+    roadworks_spacing: float  # m between closed-off stretches of the shoulder, 0 without any
 
     @property
     def inner_edge(self) -> float:
@@ -176,4 +178,6 @@ def draw_plan(seed: int) -> Plan:
         roll=u(-1.0, 1.0),
         camera_lift=u(-0.06, 0.10),
         ego_colour=_colour(rng, _CAR_BODIES[int(rng.integers(len(_CAR_BODIES)))], 6),
+        clutter=u(0.1, 0.6),
+        roadworks_spacing=u(70, 160) if u() < 0.35 else 0.0,
     )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from .backdrop import View
 from .camera import MAX_ANGLE, project
 from .light import lit
-from .models import Shape, capsule_outline
+from .models import VEHICLE, Shape, capsule_outline
 from .plan import Plan
+from .reflections import sheen
 from .shapes import shape
 from .world import Thing
 
@@ -20,6 +21,7 @@ Floats = NDArray[np.float32]
 _SHIFT = 4  # fractional bits of the outlines given to OpenCV
 _DETAIL_RANGE = 24.0  # m; beyond it vehicles lose their small parts
 _SMALLEST = 0.022  # rad; things that look smaller are left out
+_GLOSS = np.array([0.10, 0.30], np.float32)  # of a vehicle's body and glass
 _WRAPS_BEHIND = 2.0  # rad; an outline that runs round the axis and reaches further back encloses the way backwards
 
 
@@ -145,6 +147,12 @@ def _place(
         out_k.append(np.stack([rank[i], model.tags[p, 2], -np.linalg.norm(centres[i, p], axis=1)], 1))
         flipped = np.where(facing[i, p], 1.0, -1.0)[:, None] * normals[i, p]
         colour = palettes[i, model.tags[p, 1]] * lit(plan, flipped.astype(np.float32))[:, None]
+        shiny = np.flatnonzero((model.tags[p, 0] == VEHICLE) & (model.tags[p, 1] < len(_GLOSS)))
+        if len(shiny):
+            towards = centres[i, p][shiny]
+            towards = towards / np.linalg.norm(towards, axis=1, keepdims=True)
+            share, thrown = sheen(plan, towards, flipped[shiny], _GLOSS[model.tags[p, 1][shiny]])
+            colour[shiny] += share * (thrown - colour[shiny])
         out_c.append(_through_air(colour, away[i], plan))
         out_t.append(model.tags[p, 0])
     if len(model.capsules):

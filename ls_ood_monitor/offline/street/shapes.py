@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from .clutter import CLUTTER
 from .figures import pedestrian, two_wheeler
 from .furniture import bin_, lamp, sign, tree
 from .models import Model, Shape, freeze
@@ -15,12 +16,15 @@ def shape(name: str) -> Shape:
     """The shape called ``name``.
 
     Names: a vehicle kind (``sedan`` ...), ``walk0`` to ``walk3`` (phases of a step), ``bicycle``, ``motorcycle``,
-    ``cyclist``, ``motorcyclist``, ``sign_<plate>_<axis it faces>``, ``tree0`` to ``tree3``, ``lamp``, ``bin``.
+    ``cyclist``, ``motorcyclist``, ``sign_<plate>_<axis it faces>``, ``tree0`` to ``tree3``, ``lamp``, ``bin``, and
+    the names in ``CLUTTER``.
     """
     return freeze(_build(name))
 
 
 def _build(name: str) -> Model:
+    if name in CLUTTER:
+        return CLUTTER[name]()
     if name in PROFILES:
         return vehicle(name)
     if name.startswith("walk"):

@@ -97,10 +97,40 @@ def ground_atlas(plan: Plan) -> Bytes:
                 x, y = int(rng.integers(GROUND_WIDTH)), int(rng.integers(GROUND_TILE))
                 tone[y : y + int(rng.integers(12, 40)), x : x + int(rng.integers(20, 120))] *= rng.uniform(0.82, 1.1)
         picture = np.clip(base * tone[..., None], 0, 255).astype(np.uint8)
+        if name == "asphalt":
+            _wear(rng, picture)
+        if name in ("asphalt", "pavement"):
+            _litter(rng, picture, plan)
         tiles += [
             np.asarray(_wrap_blur(picture, 0.45 * 2**k, 0.3 * 1.6**k, True), np.uint8) for k in range(GROUND_LEVELS)
         ]
     return _stack(tiles)
+
+
+def _wear(rng: np.random.Generator, asphalt: Bytes) -> None:
+    """Manhole covers, cracks and oil stains."""
+    base = np.median(asphalt.reshape(-1, 3), axis=0)
+    for _ in range(int(rng.integers(0, 4))):
+        centre = (int(rng.integers(20, GROUND_WIDTH - 20)), int(rng.integers(10, GROUND_TILE - 10)))
+        cv2.circle(asphalt, centre, 6, (0.62 * base).tolist(), -1, cv2.LINE_AA)
+        cv2.circle(asphalt, centre, 6, (1.2 * base).tolist(), 1, cv2.LINE_AA)
+    for _ in range(int(rng.integers(0, 12))):
+        steps = rng.normal(0, (9, 4) if rng.uniform() < 0.6 else (3, 8), (10, 2)).cumsum(axis=0)
+        crack = np.round(steps + rng.uniform((0, 0), (GROUND_WIDTH, GROUND_TILE))).astype(np.int32)
+        cv2.polylines(asphalt, [crack], False, (0.6 * base).tolist(), 1, cv2.LINE_AA)
+    for _ in range(int(rng.integers(0, 6))):
+        centre = (int(rng.integers(GROUND_WIDTH)), int(rng.integers(GROUND_TILE)))
+        axes = (int(rng.integers(4, 16)), int(rng.integers(2, 7)))
+        cv2.ellipse(asphalt, centre, axes, 0, 0, 360, (rng.uniform(0.7, 0.9) * base).tolist(), -1, cv2.LINE_AA)
+
+
+def _litter(rng: np.random.Generator, ground: Bytes, plan: Plan) -> None:
+    """Fallen leaves and scraps of paper."""
+    count = int(rng.integers(0, 250))
+    colours = np.array([np.array(plan.grass) * 0.8, (40, 110, 160), (35, 75, 120), (205, 210, 212)])
+    rows, columns = rng.integers(0, GROUND_TILE - 1, count), rng.integers(0, GROUND_WIDTH - 2, count)
+    for row, column, pick in zip(rows, columns, rng.choice(4, count, p=[0.3, 0.35, 0.25, 0.1]), strict=True):
+        ground[row : row + 2, column : column + 2] = np.clip(colours[pick], 0, 255)
 
 
 def facade_atlas(plan: Plan) -> Bytes:

@@ -14,6 +14,7 @@ import numpy as np
 from .palettes import (
     Palette,
     bin_palette,
+    clutter_palette,
     lamp_palette,
     machine_palette,
     person_palette,
@@ -61,6 +62,8 @@ class World:
             found += self._static(20 + side, 3.0, 50, ego_x, self._furniture, side)
             for direction in (-1, 1):
                 found += self._walkers(30 + side * 2 + direction, t_s, ego_x, side, direction)
+            found += self._static(100 + side, 4.3, 45, ego_x, self._clutter, side)
+            found += self._works(110 + side, ego_x, side)
         if plan.median:
             found += self._static(40, 6.0, 50, ego_x, self._island, 0)
         found += self._traffic(t_s, ego_x)
@@ -125,6 +128,45 @@ class World:
         if u < 0.83:
             return [Thing("bin", along, y, 0.0, bin_palette(rng))]
         return []
+
+    def _clutter(self, rng: np.random.Generator, side: int) -> list[Thing]:
+        plan = self._plan
+        if rng.uniform() > plan.clutter:
+            return []
+        name = str(rng.choice(["bollard", "bench", "hydrant", "planter", "column", "shelter", "heap"],
+                              p=[0.3, 0.15, 0.12, 0.15, 0.06, 0.06, 0.16]))  # fmt: skip
+        kerbside = name in ("bollard", "hydrant", "heap")
+        inside = plan.curb_width + (0.5 if kerbside else plan.sidewalk - 0.5 - shape(name).extent[1])
+        yaw = 0.0 if side < 0 else np.pi  # benches and shelters face the road
+        palette = clutter_palette(rng, name, plan)
+        row = int(rng.integers(2, 4)) if name == "bollard" else 1
+        return [
+            Thing(name, rng.uniform(-0.1, 0.1) + 1.3 * i, side * (plan.curb_y + inside), yaw, palette)
+            for i in range(row)
+        ]
+
+    def _works(self, stream: int, ego_x: float, side: int) -> list[Thing]:
+        """Roadworks on the strip beside the outer lane: barriers at both ends, cones along it."""
+        spacing = self._plan.roadworks_spacing
+        return self._static(stream, spacing, 60, ego_x, self._closure, side) if spacing else []
+
+    def _closure(self, rng: np.random.Generator, side: int) -> list[Thing]:
+        plan = self._plan
+        if rng.uniform() < 0.4:
+            return []
+        line, length = side * (plan.outer_line + 0.35), rng.uniform(6, 16)
+        middle = side * (plan.outer_line + 0.5 * plan.shoulder + 0.3)
+        cones = [
+            Thing(
+                "cone", float(x), line + rng.uniform(-0.12, 0.12), rng.uniform(0, 6), clutter_palette(rng, "cone", plan)
+            )
+            for x in np.arange(-length / 2, length / 2, rng.uniform(1.5, 2.6))
+        ]
+        ends = [
+            Thing("barrier", x, middle, 0.0, clutter_palette(rng, "barrier", plan))
+            for x in (-length / 2 - 0.8, length / 2 + 0.8)
+        ]
+        return cones + ends
 
     def _island(self, rng: np.random.Generator, _side: int) -> list[Thing]:
         u = rng.uniform()

@@ -15,6 +15,7 @@ from ...errors import ConfigError, DataError
 from ...vision.backbones import load_imagenet_weights
 from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ...vision.preprocess import PreprocessSpec
+from .curve import TrainingCurve
 from .data import LabelledPictures, make_loader
 from .module import SegmentationModule
 from .pictures import PictureGrid
@@ -171,7 +172,7 @@ def train_network(
         best = pl_callbacks.ModelCheckpoint(
             out / "checkpoints", "epoch={epoch:03d}", auto_insert_metric_name=False, save_last=True, **monitored
         )
-        extra += [best, pl_callbacks.LearningRateMonitor("step")]
+        extra += [TrainingCurve(out), best, pl_callbacks.LearningRateMonitor("step")]
         if validation:
             extra.append(PictureGrid(validation, spec))
     if settings.early_stopping_epochs:

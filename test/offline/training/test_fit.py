@@ -182,3 +182,31 @@ def test_bad_input_is_refused(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "plain.ckpt")
     with pytest.raises(DataError, match="not a checkpoint of this version"):
         load_checkpoint(tmp_path / "plain.ckpt")
+
+
+def test_the_curve_has_a_row_an_epoch_also_after_a_resume(tmp_path):
+    """Epochs count on, the losses and the IoU are those of the log, and the picture is there."""
+    pictures, checks = stripes(16), stripes(8, seed=1)
+    settings = TrainingSettings(epochs=2, batch=8, learning_rate=5e-3)
+    train_network(pictures, checks, settings, SMALL, SPEC, out=tmp_path, hardware=CPU)
+    longer = TrainingSettings(epochs=4, batch=8, learning_rate=5e-3)
+    seen = Losses()
+    train_network(
+        pictures,
+        checks,
+        longer,
+        SMALL,
+        SPEC,
+        out=tmp_path,
+        resume=tmp_path / "checkpoints" / "last.ckpt",
+        hardware=CPU,
+        callbacks=[seen],
+    )
+    table = np.genfromtxt(tmp_path / "curve.csv", delimiter=",", names=True)
+    assert table["epoch"].tolist() == [1, 2, 3, 4]
+    assert np.isfinite(table["validation_IoU"]).all()
+    np.testing.assert_allclose(table["train_loss"][2:], np.reshape(seen.losses, (2, 2)).mean(axis=1), rtol=1e-4)
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    key = next(key for key in last["callbacks"] if key.startswith("ModelCheckpoint"))
+    assert float(last["callbacks"][key]["current_score"]) == pytest.approx(table["validation_IoU"][3], rel=1e-4)
+    assert (tmp_path / "curve.png").stat().st_size > 5000
