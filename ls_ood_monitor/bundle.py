@@ -26,10 +26,10 @@ from safetensors.torch import save as save_tensors
 
 from . import __version__
 from .config import from_mapping
-from .core.detectors import DETECTORS, MahalanobisDetector
+from .core.detectors import DETECTORS, Detector
 from .core.threshold import Threshold
 from .errors import BundleError, MonitorError
-from .monitor import FramePass, LatentSettings, OodMonitor, choose_device
+from .monitor import FramePass, LatentSettings, OodMonitor, choose_device, features_of
 from .vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from .vision.preprocess import PreprocessSpec
 
@@ -66,7 +66,7 @@ def save_bundle(
     folder: Path | str,
     frame_pass: FramePass,
     latents: LatentSettings,
-    detectors: Mapping[str, MahalanobisDetector],
+    detectors: Mapping[str, Detector],
     thresholds: Mapping[str, Threshold],
     detector: str,
     class_names: tuple[str, ...],
@@ -189,17 +189,18 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
         network = DeepLabV3Plus(from_mapping(NetworkSettings, content["network"]))
         network.load_state_dict(load_tensors(files[NETWORK]))
         arrays = load_arrays(files[MONITOR])
+        thresholds = {name: Threshold.from_dict(values) for name, values in content["thresholds"].items()}
+        unknown = sorted(set(thresholds) - set(DETECTORS))
+        if unknown:
+            raise BundleError(f"detector {', '.join(unknown)} is not known to this version")
         frame_pass = FramePass(
             network,
             from_mapping(PreprocessSpec, content["preprocess"]),
             torch.from_numpy(arrays.pop("mask_bank")),
             target,
+            features_of(thresholds),
         )
-        thresholds = {name: Threshold.from_dict(values) for name, values in content["thresholds"].items()}
-        unknown = sorted(set(thresholds) - set(DETECTORS))
-        if unknown:
-            raise BundleError(f"detector {', '.join(unknown)} is not known to this version")
-        detectors = {name: MahalanobisDetector.from_state(_with_prefix(arrays, name)) for name in thresholds}
+        detectors = {name: DETECTORS[name].from_state(_with_prefix(arrays, name)) for name in thresholds}
         default, class_names = str(content["detector"]), tuple(content["class_names"])
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error

@@ -6,7 +6,7 @@ threshold. Tensors become arrays here, in one visible place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from .config import Checked, setting
-from .core.detectors import DETECTORS, MahalanobisDetector
-from .core.entropy import latent_entropies
+from .core.detectors import DEFAULT_DETECTORS, Detector, Head, detector_spec
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult
 from .errors import ConfigError
-from .vision.deeplabv3p import DeepLabV3Plus
-from .vision.mc_dropout import averaging_weights, sample_latents
+from .features import FrameFeatures, NetworkPass, compute_features
+from .vision.deeplabv3p import DeepLabV3Plus, upsample
+from .vision.mc_dropout import averaging_weights
 from .vision.preprocess import PreprocessSpec, preprocess
 
 
@@ -33,31 +33,9 @@ class LatentSettings(Checked):
     mask_seed: int = setting(0, "seed of the mask bank", low=0, high=2**31 - 1)
 
 
-@dataclass(frozen=True)
-class FrameFeatures:
-    """What detectors read, one row a frame, float64.
-
-    Attributes:
-        entropies: (N, C) nats, entropy of each latent over the Monte-Carlo samples (LaREM's input).
-        latent_means: (N, C) plain spatial mean of the latent, no sampling.
-        taps: (N, D) channel means of early and middle stages of the encoder.
-    """
-
-    entropies: NDArray[np.float64]
-    latent_means: NDArray[np.float64]
-    taps: NDArray[np.float64]
-
-    def of(self, name: str) -> NDArray[np.float64]:
-        """The feature rows that a detector asks for by name (``DetectorSpec.feature``)."""
-        rows: NDArray[np.float64] = getattr(self, name)
-        return rows
-
-    @staticmethod
-    def concatenate(parts: Sequence[FrameFeatures]) -> FrameFeatures:
-        """Stack the rows of several batches."""
-        return FrameFeatures(
-            *(np.concatenate([part.of(name) for part in parts]) for name in ("entropies", "latent_means", "taps"))
-        )
+def features_of(detectors: Iterable[str]) -> tuple[str, ...]:
+    """Names of the features that these detectors read, each once. Raises ``ConfigError`` for an unknown detector."""
+    return tuple(dict.fromkeys(detector_spec(name).feature for name in detectors))
 
 
 @dataclass(frozen=True)
@@ -104,6 +82,7 @@ class FramePass:
         preprocess_spec: size and normalisation.
         mask_bank: (M, h, w) keep-masks for this input size (``draw_mask_bank``).
         device: resolved torch device.
+        features: names of the features to compute (``features.FEATURES``).
     """
 
     def __init__(
@@ -112,32 +91,40 @@ class FramePass:
         preprocess_spec: PreprocessSpec,
         mask_bank: torch.Tensor,
         device: torch.device | str = "cpu",
+        features: Iterable[str] = features_of(DEFAULT_DETECTORS),
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.preprocess_spec = preprocess_spec
         self.mask_bank = mask_bank
-        self._weights = averaging_weights(mask_bank).to(self.device)
+        self.features = tuple(features)
+        self._averaging = averaging_weights(mask_bank).to(self.device)
+
+    @property
+    def head(self) -> Head:
+        """The network's last layer, for detectors that need it."""
+        weight, bias = self.network.head()
+        return Head(weight.to("cpu", torch.float64).numpy(), bias.to("cpu", torch.float64).numpy())
+
+    def _start(self, images: Sequence[NDArray[np.uint8]]) -> NetworkPass:
+        pictures = preprocess(images, self.preprocess_spec, self.device)
+        return NetworkPass(self.network, pictures, self._averaging)
+
+    @torch.inference_mode()
+    def features_of(self, images: Sequence[NDArray[np.uint8]]) -> FrameFeatures:
+        """Only the features, as calibration needs them: the decoder runs only if one of them needs it."""
+        return compute_features(self._start(images), self.features)
 
     @torch.inference_mode()
     def run(self, images: Sequence[NDArray[np.uint8]]) -> PassOutput:
         """Run N >= 1 BGR uint8 pictures (H, W, 3), of any sizes, through the network once."""
         spec = self.preprocess_spec
-        low, high, taps = self.network.encode(preprocess(images, spec, self.device))
-        latents = sample_latents(high, self._weights)
-        confidence, class_ids = self.network.decode(low, high, (spec.height, spec.width)).softmax(dim=1).max(dim=1)
+        run = self._start(images)
+        features = compute_features(run, self.features)
+        confidence, class_ids = upsample(run.logits, (spec.height, spec.width)).softmax(dim=1).max(dim=1)
         # A NaN casts to an arbitrary byte; zero confidence is the honest one.
         confidence = (confidence.nan_to_num(0.0) * 255.0).round()
-        features = FrameFeatures(
-            entropies=latent_entropies(_rows(latents)),
-            latent_means=_rows(high.mean(dim=(2, 3))),
-            taps=_rows(taps),
-        )
         return PassOutput(class_ids.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy(), features)
-
-
-def _rows(tensor: torch.Tensor) -> NDArray[np.float64]:
-    return np.asarray(tensor.to("cpu", torch.float64).numpy())
 
 
 class OodMonitor:
@@ -155,7 +142,7 @@ class OodMonitor:
     def __init__(
         self,
         frame_pass: FramePass,
-        detectors: Mapping[str, MahalanobisDetector],
+        detectors: Mapping[str, Detector],
         thresholds: Mapping[str, Threshold],
         detector: str,
         class_names: Sequence[str],
@@ -189,7 +176,8 @@ class OodMonitor:
             return []
         output = self.frame_pass.run([frame.image for frame in frames])
         scores = {
-            name: self.detectors[name].score(output.features.of(DETECTORS[name].feature)) for name in self.detectors
+            name: fitted.score(output.features.of(detector_spec(name).feature))
+            for name, fitted in self.detectors.items()
         }
         return [
             FrameResult(

@@ -20,6 +20,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded network at a small input size, calibrated on random pictures: fast, and right in form."""
     pytest.importorskip("torch")
     from ls_ood_monitor.bundle import load_bundle, save_bundle
+    from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS
     from ls_ood_monitor.core.types import Frame
     from ls_ood_monitor.monitor import FramePass, LatentSettings
     from ls_ood_monitor.offline.calibration import blocks_of_time, collect_features, fit_detectors
@@ -31,7 +32,9 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame_pass = FramePass(embedded.frame_pass.network, PreprocessSpec(width=128, height=96), bank)
     frames = [Frame(image, 1 + index * 1_000_000_000, "front") for index, image in enumerate(random_pictures(40))]
     table = collect_features(frames, frame_pass)
-    detectors, thresholds = fit_detectors(table, blocks_of_time(table, 5.0), target_rate=0.05)
+    detectors, thresholds = fit_detectors(
+        table, blocks_of_time(table, 5.0), names=DEFAULT_DETECTORS, head=frame_pass.head, target_rate=0.05
+    )
     folder = tmp_path_factory.mktemp("bundle")
     provenance = {"domain": "random pictures"}
     latents = LatentSettings(mc_samples=16)

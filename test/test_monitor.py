@@ -56,8 +56,8 @@ def test_features_equal_the_steps_taken_by_hand(monitor):
             (high * mask * mask.numel() / mask.sum()).mean(dim=(2, 3))[0] for mask in frame_pass.mask_bank.double()
         ]
     expected = latent_entropies(torch.stack(samples)[None].numpy())
-    np.testing.assert_allclose(features.entropies, expected, atol=1e-2)
-    np.testing.assert_allclose(features.latent_means[0], high.mean(dim=(2, 3))[0].numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(features.of("entropies"), expected, atol=1e-2)
+    np.testing.assert_allclose(features.of("latent_means")[0], high.mean(dim=(2, 3))[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_colour_order_matters(monitor):

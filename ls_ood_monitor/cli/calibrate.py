@@ -84,7 +84,14 @@ def run(args: argparse.Namespace) -> int:
         first = 1 + max((int(part.max()) for part in blocks), default=-1)
         blocks.append(first + np.unique(blocks_of_time(table, args.block), return_inverse=True)[1])
     table, held_out = concatenate_tables(tables), np.concatenate(blocks)
-    detectors, thresholds = fit_detectors(table, held_out, target_rate=args.target_rate, allow_small=args.allow_small)
+    detectors, thresholds = fit_detectors(
+        table,
+        held_out,
+        names=tuple(monitor.detectors),
+        head=monitor.frame_pass.head,
+        target_rate=args.target_rate,
+        allow_small=args.allow_small,
+    )
     provenance = {
         **content["provenance"],
         "calibration": {

@@ -8,23 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import ceil, sqrt
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from ..errors import CalibrationError
-
-
-class Detector(Protocol):
-    """Anything with the detectors' two methods."""
-
-    def fit(self, rows: ArrayLike) -> Any:
-        """Learn from clean rows (N, D)."""
-
-    def score(self, rows: ArrayLike) -> NDArray[np.float64]:
-        """Score rows (N, D); larger = more OoD."""
+from .detectors.contract import Detector
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,7 @@ class Threshold:
 def leave_one_block_out_scores(
     make_detector: Callable[[], Detector], rows: ArrayLike, blocks: ArrayLike
 ) -> NDArray[np.float64]:
-    """Score every row (N, D) by a detector fitted to all blocks but its own; returns (N,).
+    """Score every row (N, ...) by a detector fitted to all blocks but its own; returns (N,).
 
     Raises:
         CalibrationError: fewer than two blocks.

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.detectors import DETECTORS, MahalanobisDetector
+from ..core.detectors import Detector, Head, detector_spec
 from ..core.threshold import Threshold, leave_one_block_out_scores, quantile_threshold, time_blocks
 from ..core.types import Frame
 from ..errors import CalibrationError
-from ..monitor import FrameFeatures, FramePass
+from ..features import FrameFeatures
+from ..monitor import FramePass
 
 Progress = Callable[[int], None]
 
@@ -50,7 +52,7 @@ def collect_features(
     cameras: list[str] = []
     iterator = iter(frames)
     while chunk := list(islice(iterator, batch)):
-        parts.append(frame_pass.run([frame.image for frame in chunk]).features)
+        parts.append(frame_pass.features_of([frame.image for frame in chunk]))
         stamps += [frame.stamp_ns for frame in chunk]
         cameras += [frame.camera for frame in chunk]
         if progress is not None:
@@ -60,8 +62,8 @@ def collect_features(
             "there are no frames to calibrate on; check the recording, its topics and the time range."
         )
     features = FrameFeatures.concatenate(parts)
-    for name in ("entropies", "latent_means", "taps"):
-        bad = ~np.isfinite(features.of(name)).all(axis=1)
+    for name, rows in features.rows.items():
+        bad = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
         if bad.any():
             index = int(bad.argmax())
             raise CalibrationError(
@@ -84,30 +86,34 @@ def fit_detectors(
     table: FeatureTable,
     blocks: NDArray[np.int64],
     *,
+    names: Iterable[str],
+    head: Head,
     target_rate: float,
     allow_small: bool = False,
-    names: Iterable[str] = tuple(DETECTORS),
-) -> tuple[dict[str, MahalanobisDetector], dict[str, Threshold]]:
+) -> tuple[dict[str, Detector], dict[str, Threshold]]:
     """Fit each detector on all frames and set its threshold on held-out scores.
 
     Args:
         table: clean frames.
         blocks: (N,) block of each frame; a block is left out as a whole.
+        names: detectors to fit.
+        head: the network's last layer (``FramePass.head``).
         target_rate: accepted share of clean frames above the threshold, within (0, 1).
         allow_small: accept too few frames for the target and note it in the threshold's provenance.
-        names: detectors to fit.
 
     Raises:
         CalibrationError: fewer than two blocks, or too few frames for the target.
     """
-    detectors, thresholds = {}, {}
+    detectors: dict[str, Detector] = {}
+    thresholds: dict[str, Threshold] = {}
     for name in names:
-        rows = table.features.of(DETECTORS[name].feature)
-        held_out = leave_one_block_out_scores(MahalanobisDetector, rows, blocks)
+        spec = detector_spec(name)
+        rows = table.features.of(spec.feature)
+        held_out = leave_one_block_out_scores(partial(spec.make, head), rows, blocks)
         thresholds[name] = quantile_threshold(
             held_out, target_rate, blocks=len(np.unique(blocks)), allow_small=allow_small
         )
-        detectors[name] = MahalanobisDetector().fit(rows)
+        detectors[name] = spec.make(head).fit(rows)
     return detectors, thresholds
 
 

@@ -74,14 +74,25 @@ class Features(NamedTuple):
     """Output of the deterministic part.
 
     Attributes:
-        low: (N, C4, H/4, W/4), read by the decoder.
-        high: (N, C, h, w), input of the first random layer.
-        taps: (N, D), spatial means of the channels of the three stages before ``high``, concatenated.
+        stages: output of the encoder's four stages, (N, C_i, h_i, w_i) at strides 4, 8, 16, 16 (or 4, 8, 8, 8).
     """
 
-    low: Tensor
-    high: Tensor
-    taps: Tensor
+    stages: tuple[Tensor, ...]
+
+    @property
+    def low(self) -> Tensor:
+        """(N, C4, H/4, W/4), read by the decoder."""
+        return self.stages[0]
+
+    @property
+    def high(self) -> Tensor:
+        """(N, C, h, w), input of the first random layer."""
+        return self.stages[-1]
+
+
+def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Logits at the size of the picture; bilinear, corners not aligned."""
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -151,23 +162,36 @@ class DeepLabV3Plus(nn.Module):
 
     def encode(self, images: Tensor) -> Features:
         """Run the deterministic encoder once: normalised (N, 3, H, W) -> features."""
-        *early, high = self.backbone(images)
-        taps = torch.cat([stage.mean(dim=(2, 3)) for stage in early], dim=1)
-        return Features(early[0], high, taps)
+        return Features(tuple(self.backbone(images)))
 
-    def decode(self, low: Tensor, high: Tensor, size: tuple[int, int]) -> Tensor:
-        """Turn features into class logits (N, classes, *size); bilinear, corners not aligned."""
+    def penultimate(self, low: Tensor, high: Tensor) -> Tensor:
+        """Input of the last layer, (N, aspp_channels, H/4, W/4)."""
         # ASPP pools one branch to a single cell: a batch of one gives its BatchNorm a single value, so no statistics.
         self.aspp.convs[-1][2].train(self.training and high.shape[0] > 1)
         context = F.interpolate(self.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=False)
-        logits = self.decoder(torch.cat([self.low_level(low), context], dim=1))
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        reduced: Tensor = self.decoder[:-1](torch.cat([self.low_level(low), context], dim=1))
+        return reduced
+
+    def classify(self, penultimate: Tensor) -> Tensor:
+        """The last layer, a linear map at every place: (N, aspp_channels, h, w) -> logits (N, classes, h, w)."""
+        logits: Tensor = self.decoder[-1](penultimate)
+        return logits
+
+    def decode(self, low: Tensor, high: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn features into class logits (N, classes, *size); bilinear, corners not aligned."""
+        return upsample(self.classify(self.penultimate(low, high)), size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Training path with DropBlock active in train mode: (N, 3, H, W) -> (N, classes, H, W)."""
         features = self.encode(images)
         height, width = images.shape[2:]
         return self.decode(self.low_dropblock(features.low), self.dropblock(features.high), (height, width))
+
+    def head(self) -> tuple[Tensor, Tensor]:
+        """Weight (classes, aspp_channels) and bias (classes,) of the last layer; of a variational one the posterior mean."""
+        last: Any = self.decoder[-1]
+        weight, bias = (last.weight_mu, last.bias_mu) if self.settings.variational else (last.weight, last.bias)
+        return weight.detach().flatten(1), bias.detach()
 
     def kl_divergence(self) -> Tensor:
         """KL of the variational layers from their prior, nats, a scalar; 0 for the other variants."""

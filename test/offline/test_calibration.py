@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.core.detectors import DETECTORS, MahalanobisDetector
+from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, DETECTORS, MahalanobisDetector
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import CalibrationError
 from ls_ood_monitor.offline.calibration import (
@@ -31,6 +31,11 @@ def frames(count: int, camera: str = "front", seed: int = 0) -> list[Frame]:
     return [Frame(picture, index * 1_000_000_000, camera) for index, picture in enumerate(pictures)]
 
 
+def fit(monitor, table, blocks, **options):
+    """The default detectors, fitted."""
+    return fit_detectors(table, blocks, names=DEFAULT_DETECTORS, head=monitor.frame_pass.head, **options)
+
+
 def test_features_are_those_of_the_vehicle(monitor):
     """The rows collected in batches score as the monitor scores the frames one by one."""
     some = frames(5)
@@ -49,14 +54,14 @@ def test_thresholds_are_quantiles_of_held_out_scores(monitor):
     table = collect_features(frames(40), monitor.frame_pass)
     blocks = blocks_of_time(table, 10.0)
     assert np.bincount(blocks).tolist() == [10, 10, 10, 10]
-    detectors, thresholds = fit_detectors(table, blocks, target_rate=0.1)
-    rows = table.features.taps
+    detectors, thresholds = fit(monitor, table, blocks, target_rate=0.1)
+    rows = table.features.of("taps")
     scores = np.concatenate(
         [MahalanobisDetector().fit(rows[blocks != block]).score(rows[blocks == block]) for block in range(4)]
     )
     assert thresholds["multitap"].value == pytest.approx(np.sort(scores)[36], rel=1e-9)
     assert (thresholds["multitap"].n, thresholds["multitap"].blocks, thresholds["multitap"].rank) == (40, 4, 37)
-    assert set(detectors) == set(DETECTORS)
+    assert set(detectors) == set(DEFAULT_DETECTORS)
 
 
 def test_cameras_of_one_moment_share_a_block(monitor):
@@ -72,10 +77,10 @@ def test_too_little_data_is_refused(monitor):
         collect_features([], monitor.frame_pass)
     table = collect_features(frames(10), monitor.frame_pass)
     with pytest.raises(CalibrationError, match="at least 2"):
-        fit_detectors(table, np.zeros(10, np.int64), target_rate=0.2)
+        fit(monitor, table, np.zeros(10, np.int64), target_rate=0.2)
     with pytest.raises(CalibrationError, match="10 clean frames cannot support"):
-        fit_detectors(table, blocks_of_time(table, 5.0), target_rate=0.01)
-    _, thresholds = fit_detectors(table, blocks_of_time(table, 5.0), target_rate=0.01, allow_small=True)
+        fit(monitor, table, blocks_of_time(table, 5.0), target_rate=0.01)
+    _, thresholds = fit(monitor, table, blocks_of_time(table, 5.0), target_rate=0.01, allow_small=True)
     assert thresholds["larem"].warning
 
 
@@ -83,5 +88,5 @@ def test_tables_join_in_order(monitor):
     """Two recordings become one table; the summary counts per camera."""
     one, two = (collect_features(frames(4, camera), monitor.frame_pass) for camera in ("front", "left"))
     both = concatenate_tables([one, two])
-    np.testing.assert_array_equal(both.features.taps[4:], two.features.taps)
+    np.testing.assert_array_equal(both.features.of("taps")[4:], two.features.of("taps"))
     assert summarise(both) == {"frames": 8, "cameras": {"front": 4, "left": 4}}

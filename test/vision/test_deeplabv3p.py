@@ -26,7 +26,7 @@ def test_shapes_follow_the_output_stride(backbone, stride):
         logits = network.decode(features.low, features.high, (64, 96))
     assert features.high.shape == (2, LATENT_CHANNELS[backbone], 64 // stride, 96 // stride)
     assert features.low.shape[2:] == (16, 24)
-    assert features.taps.shape == (2, sum(network.backbone.channels[:3]))
+    assert [stage.shape[1] for stage in features.stages] == list(network.backbone.channels)
     assert logits.shape == (2, 10, 64, 96)
 
 

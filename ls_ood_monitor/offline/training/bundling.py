@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from ...bundle import save_bundle
-from ...core.detectors import DETECTORS
+from ...core.detectors import DEFAULT_DETECTORS, detector_spec
 from ...core.threshold import wilson_interval
 from ...monitor import FramePass, LatentSettings
 from ...vision.deeplabv3p import DeepLabV3Plus
@@ -72,12 +72,19 @@ def make_bundle(
     frame_pass = FramePass(network, spec, draw_bank(network.to(device), spec, latents), device)
     with progress("Calibrating on unseen sequences", calibration.count) as update:
         table = collect_features(calibration.read(), frame_pass, progress=update)
-    detectors, thresholds = fit_detectors(table, calibration.blocks, target_rate=target_rate, allow_small=allow_small)
+    detectors, thresholds = fit_detectors(
+        table,
+        calibration.blocks,
+        names=DEFAULT_DETECTORS,
+        head=frame_pass.head,
+        target_rate=target_rate,
+        allow_small=allow_small,
+    )
     with progress("Checking on further sequences", check.count) as update:
         test = collect_features(check.read(), frame_pass, progress=update)
     rates: dict[str, dict[str, float]] = {}
     for name, fitted in detectors.items():
-        above = int((fitted.score(test.features.of(DETECTORS[name].feature)) > thresholds[name].value).sum())
+        above = int((fitted.score(test.features.of(detector_spec(name).feature)) > thresholds[name].value).sum())
         low, high = wilson_interval(above, check.count)
         rates[name] = {"above": above, "frames": check.count, "low": low, "high": high}
     facts = {

@@ -1,38 +1,17 @@
-"""Detectors with scikit-learn's contract: the constructor stores, ``fit`` learns, ``score`` judges; larger = more OoD."""
+"""One Gaussian: the squared Mahalanobis distance, on whatever a detector reads.
+
+Sources: Lee et al., NeurIPS 2018 (Mahalanobis on features); Ledoit & Wolf 2004 (shrinkage).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
-from ..errors import BundleError, ConfigError, MonitorError
-
-
-@dataclass(frozen=True)
-class DetectorSpec:
-    """What a detector reads and where it comes from.
-
-    Attributes:
-        feature: attribute of ``FrameFeatures`` that holds its input rows.
-        source: paper or origin.
-    """
-
-    feature: str
-    source: str
-
-
-#: Every detector is a Mahalanobis distance; they differ in what they measure it on.
-DETECTORS: dict[str, DetectorSpec] = {
-    "larem": DetectorSpec("entropies", "Arnez et al., UAI 2024: latent entropies; shrinkage: Ledoit & Wolf 2004"),
-    "mahalanobis": DetectorSpec(
-        "latent_means", "Lee et al., NeurIPS 2018, one Gaussian on the pooled latent, one pass"
-    ),
-    "multitap": DetectorSpec("taps", "the same distance on pooled early and middle stages of the encoder"),
-}
+from ...errors import BundleError, ConfigError, MonitorError
 
 
 class MahalanobisDetector:
@@ -50,8 +29,8 @@ class MahalanobisDetector:
         self.mean_: NDArray[np.float64] | None = None
         self.precision_: NDArray[np.float64] | None = None
 
-    def fit(self, rows: ArrayLike) -> MahalanobisDetector:
-        """Learn mean and precision from clean rows (N, D), N >= 2, all finite, not all equal."""
+    def fit(self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> MahalanobisDetector:
+        """Learn mean and precision from clean rows (N, D), N >= 2, all finite, not all equal; OoD rows are not used."""
         data = np.asarray(rows, dtype=np.float64)
         if data.ndim != 2 or len(data) < 2 or data.shape[1] == 0 or not np.isfinite(data).all():
             raise MonitorError(

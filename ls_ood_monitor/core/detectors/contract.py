@@ -1,0 +1,58 @@
+"""The contract of every detector: the constructor stores, ``fit`` learns, ``score`` judges, larger = more OoD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Detector(Protocol):
+    """Judges frames by one kind of feature rows."""
+
+    def fit(self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> Detector:
+        """Learn from clean rows (N, ...); only a supervised detector reads ``ood_rows``, and it refuses to do without."""
+        ...
+
+    def score(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Score (N,) of rows (N, ...); larger = more OoD; a non-finite row scores NaN; a row's score is its own."""
+        ...
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Arrays to store."""
+        ...
+
+
+@dataclass(frozen=True)
+class Head:
+    """The network's last layer, a linear map of the features before it; some detectors need it.
+
+    Attributes:
+        weight: (classes, P).
+        bias: (classes,).
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """One entry of the registry.
+
+    Attributes:
+        feature: name of the feature it reads (``features.FEATURES``).
+        make: builds an unfitted one; takes the network's last layer, which most ignore.
+        from_state: rebuilds a fitted one from stored arrays; raises ``BundleError``.
+        source: paper or origin.
+        supervised: it is fitted to OoD rows, too.
+    """
+
+    feature: str
+    make: Callable[[Head], Detector]
+    from_state: Callable[[Mapping[str, NDArray[np.float64]]], Detector]
+    source: str
+    supervised: bool = False

@@ -1,0 +1,120 @@
+"""What detectors read from one forward pass, by name; only what somebody reads is computed.
+
+``NetworkPass`` holds the tensors of a pass and makes each at its first use, so a frame pays for the encoder, for the
+features its detectors ask for, and for the decoder only when somebody wants the segmentation or an output score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  the customary name
+
+from .core.entropy import latent_entropies
+from .errors import ConfigError
+from .vision.deeplabv3p import DeepLabV3Plus, Features
+from .vision.mc_dropout import sample_latents
+
+#: Rows and columns of the coarse grid on which features are pooled per cell: about square cells on a 4:3 picture.
+GRID = (6, 8)
+
+
+class NetworkPass:
+    """Tensors of one pass over N pictures, each computed once, at first use.
+
+    Args:
+        network: in eval mode.
+        pictures: normalised float32 (N, 3, H, W) on the network's device.
+        averaging: (M, h*w) from ``averaging_weights``.
+    """
+
+    def __init__(self, network: DeepLabV3Plus, pictures: Tensor, averaging: Tensor) -> None:
+        self.network = network
+        self.pictures = pictures
+        self.averaging = averaging
+
+    @cached_property
+    def encoded(self) -> Features:
+        """Output of the encoder's stages."""
+        return self.network.encode(self.pictures)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """(N, M, C) Monte-Carlo latents."""
+        return sample_latents(self.encoded.high, self.averaging)
+
+    @cached_property
+    def penultimate(self) -> Tensor:
+        """(N, P, H/4, W/4), input of the last layer."""
+        return self.network.penultimate(self.encoded.low, self.encoded.high)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(N, classes, H/4, W/4), at the decoder's own resolution."""
+        return self.network.classify(self.penultimate)
+
+
+def pool_cells(plane: Tensor) -> Tensor:
+    """Mean of (N, C, h, w) over each cell of ``GRID`` -> (N, cells, C), row by row from the top left."""
+    return F.adaptive_avg_pool2d(plane, GRID).flatten(2).transpose(1, 2)
+
+
+def _entropies(run: NetworkPass) -> NDArray[np.float64]:
+    return latent_entropies(run.latents.to("cpu", torch.float64).numpy())
+
+
+def _latent_means(run: NetworkPass) -> Tensor:
+    return run.encoded.high.mean(dim=(2, 3))
+
+
+def _taps(run: NetworkPass) -> Tensor:
+    return torch.cat([stage.mean(dim=(2, 3)) for stage in run.encoded.stages[:-1]], dim=1)
+
+
+#: Name -> rows of a pass, (N, ...).
+#:
+#: - ``entropies`` (N, C): nats, entropy of each latent over the Monte-Carlo samples (LaREM's and LaRED's input).
+#: - ``latent_means`` (N, C): plain spatial mean of the latent, no sampling.
+#: - ``taps`` (N, D): channel means of the encoder's stages before the last.
+FEATURES: dict[str, Callable[[NetworkPass], Tensor | NDArray[np.float64]]] = {
+    "entropies": _entropies,
+    "latent_means": _latent_means,
+    "taps": _taps,
+}
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """Feature rows of N frames by name; float64 arrays (N, ...)."""
+
+    rows: Mapping[str, NDArray[np.float64]]
+
+    def of(self, name: str) -> NDArray[np.float64]:
+        """Rows that a detector asks for (``DetectorSpec.feature``). Raises ``ConfigError`` if they were not computed."""
+        if name not in self.rows:
+            raise ConfigError(f"feature {name!r} was not computed; computed were {', '.join(self.rows) or 'none'}.")
+        return self.rows[name]
+
+    @staticmethod
+    def concatenate(parts: Sequence[FrameFeatures]) -> FrameFeatures:
+        """Stack the rows of several batches."""
+        return FrameFeatures({name: np.concatenate([part.rows[name] for part in parts]) for name in parts[0].rows})
+
+
+def compute_features(run: NetworkPass, names: Iterable[str]) -> FrameFeatures:
+    """The named features of a pass. Raises ``ConfigError`` for an unknown name."""
+    rows = {}
+    for name in names:
+        if name not in FEATURES:
+            raise ConfigError(f"there is no feature {name!r}; known: {', '.join(FEATURES)}.")
+        values = FEATURES[name](run)
+        rows[name] = np.asarray(
+            values.to("cpu", torch.float64).numpy() if isinstance(values, Tensor) else values, dtype=np.float64
+        )
+    return FrameFeatures(rows)
