@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from . import torchvision_compat as _compat  # noqa: F401  must come before torchvision
+from .foreign_weights import backbone_name
 
 from torchvision import models  # isort: skip
 
@@ -81,29 +82,22 @@ def build_backbone(name: str, output_stride: int = 16) -> Backbone:
 
 
 def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
-    """Copy a torchvision classification state dict into a backbone built here.
+    """Copy a torchvision classification state dict into a backbone built here, weight by weight of the same name.
 
-    Both list the same layers in the same order, so tensors are matched in order and checked by shape;
-    the classifier (and MobileNetV2's last expansion) is left over and dropped.
+    The classifier (and MobileNetV2's last expansion) is left over and dropped.
 
     Raises:
-        ConfigError: a tensor's shape does not fit: the weights belong to another architecture.
+        ConfigError: a weight is missing or has another shape: the weights belong to another architecture.
     """
-    own = backbone.state_dict()
-    given = [(key, value) for key, value in state.items() if not key.startswith(("fc.", "classifier."))]
-    # Files written before 2018 lack the batch counters of BatchNorm.
-    if not any(key.endswith("num_batches_tracked") for key, _ in given):
-        own = {key: value for key, value in own.items() if not key.endswith("num_batches_tracked")}
-    if len(given) < len(own):
-        raise ConfigError(
-            f"the weights hold {len(given)} tensors, the backbone needs {len(own)}: another architecture."
-        )
-    matched = {}
-    for (key, value), (name, tensor) in zip(own.items(), given, strict=False):
-        if value.shape != tensor.shape:
+    given = {own: value for name, value in state.items() if (own := backbone_name(name)) is not None}
+    for name, tensor in backbone.state_dict().items():
+        if name not in given:
+            if name.endswith("num_batches_tracked"):  # files written before 2018 lack the counters of BatchNorm
+                continue
+            raise ConfigError(f"the weights lack layer {name} of the backbone: another architecture.")
+        if given[name].shape != tensor.shape:
             raise ConfigError(
-                f"weight {name} has shape {tuple(tensor.shape)}, layer {key} needs {tuple(value.shape)}: "
+                f"weight {name} has shape {tuple(given[name].shape)}, the backbone needs {tuple(tensor.shape)}: "
                 "another architecture."
             )
-        matched[key] = tensor
-    backbone.load_state_dict(matched, strict=False)
+    backbone.load_state_dict(given, strict=False)

@@ -14,6 +14,7 @@ import torch
 from ...errors import ConfigError, DataError
 from ...vision.backbones import load_imagenet_weights
 from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+from ...vision.foreign_weights import network_weights
 from ...vision.preprocess import PreprocessSpec
 from .curve import TrainingCurve
 from .data import LabelledPictures, make_loader
@@ -94,6 +95,8 @@ def _load(path: Path, wanted: str) -> Any:
 def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> list[str]:
     """Copy every weight whose name and shape fit (another class count leaves the last layer fresh).
 
+    Names may be those of torchvision's DeepLabv3 (backbone and ASPP fit) or of the reference's DeepLabv3+ (all do).
+
     Returns:
         Names of the network's weights that were not in ``state`` or had another shape.
 
@@ -101,7 +104,7 @@ def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> l
         DataError: nothing fits.
     """
     own = network.state_dict()
-    given = {key.removeprefix("network."): value for key, value in state.items()}
+    given = network_weights({key.removeprefix("network."): value for key, value in state.items()})
     fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
     if not fitting:
         raise DataError(
