@@ -8,7 +8,7 @@ from pathlib import Path
 DESCRIPTION = """\
 Renders a drive of the procedural (synthetic) fisheye street into a ROS 2 bag with an events file of ground truth.
 
-  ls-ood synth --out drive --camera front --camera left --event front:fog:4:7:11
+  ls-ood synth --out drive --camera front --camera left --event front:fog:4:7:11 --labels
 
 With --layout woodscape it renders clean pictures of several drives with their class ids instead, as a data set in the
 folder layout of WoodScape, and split.json names the drive of every picture.
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="bag format (default %(default)s)"
     )
     parser.add_argument("--compressed", action="store_true", help="JPEG images on <camera>/image/compressed")
+    parser.add_argument("--labels", action="store_true", help="class ids of every image, too, on <camera>/labels")
     parser.add_argument(
         "--drives", type=int, default=10, metavar="N", help="drives of a data set, one seed each (default %(default)s)"
     )
@@ -90,6 +91,7 @@ def _record(args: argparse.Namespace) -> int:
             args.out / "events.yaml",
             storage=args.storage,
             compressed=args.compressed,
+            labels=args.labels,
             progress=update,
         )
     facts = {"bag": str(args.out / "bag"), "events": str(args.out / "events.yaml"), "drive": args.drive}

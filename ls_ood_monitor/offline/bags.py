@@ -28,6 +28,8 @@ from ..vision.image_codec import decode_compressed, decode_image
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+#: Last part of a topic with class ids (mono8) of the camera before it.
+LABELS = "labels"
 _STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 _JPEG_QUALITY = 90
 
@@ -65,7 +67,9 @@ class BagInfo:
     @property
     def cameras(self) -> dict[str, str]:
         """Topic -> camera name of every image topic."""
-        return {entry.topic: camera_of(entry.topic) for entry in self.topics if _is_image(entry.type_name)}
+        return {
+            entry.topic: camera_of(entry.topic) for entry in self.topics if _is_camera(entry.topic, entry.type_name)
+        }
 
 
 def camera_of(topic: str) -> str:
@@ -108,7 +112,7 @@ def iter_frames(
 
     Args:
         bag: folder with ``metadata.yaml``, or one ``.mcap`` or ``.db3`` file.
-        topics: topic -> camera name; None takes every image topic and names cameras by ``camera_of``.
+        topics: topic -> camera name; None takes every image topic but ``<camera>/labels``, named by ``camera_of``.
         start_s: first moment wanted, seconds after the bag's start; None = 0.
         end_s: end of the part wanted (exclusive), seconds after the bag's start; None = all.
         on_error: called with (topic, reception time in ns, error) for a message that is not a usable picture,
@@ -175,24 +179,44 @@ class FrameBagWriter:
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise DataError(f"A bag takes BGR uint8 pictures (H, W, 3); this one is {image.dtype} {image.shape}.")
-        types = _typestore().types
-        stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=camera)
-        message: Any
         if compressed:
-            topic, kind = f"/{camera}/image/compressed", COMPRESSED_IMAGE
             _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-            message = types[kind](header=header, format="bgr8; jpeg compressed bgr8", data=jpeg.reshape(-1))
-        else:
-            topic, kind = f"/{camera}/image", IMAGE
-            height, width = image.shape[:2]
-            data = np.ascontiguousarray(image).reshape(-1)
-            message = types[kind](
-                header=header, height=height, width=width, encoding="bgr8", is_bigendian=0, step=3 * width, data=data
+            message = _typestore().types[COMPRESSED_IMAGE](
+                header=_header(camera, stamp_ns), format="bgr8; jpeg compressed bgr8", data=jpeg.reshape(-1)
             )
+            self._append(f"/{camera}/image/compressed", COMPRESSED_IMAGE, message, stamp_ns)
+        else:
+            self._append(f"/{camera}/image", IMAGE, _image_message(camera, image, "bgr8", stamp_ns), stamp_ns)
+
+    def write_labels(self, camera: str, labels: NDArray[np.uint8], stamp_ns: int) -> None:
+        """Append the class ids (uint8 (H, W)) of the picture of the same stamp, as mono8 on ``/<camera>/labels``."""
+        if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
+            raise DataError(f"A bag takes class ids uint8 (H, W); these are {labels.dtype} {labels.shape}.")
+        self._append(f"/{camera}/{LABELS}", IMAGE, _image_message(camera, labels, "mono8", stamp_ns), stamp_ns)
+
+    def _append(self, topic: str, kind: str, message: Any, stamp_ns: int) -> None:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_typestore())
         self._writer.write(self._connections[topic], stamp_ns, _typestore().serialize_cdr(message, kind))
+
+
+def _header(camera: str, stamp_ns: int) -> Any:
+    types = _typestore().types
+    stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=camera)
+
+
+def _image_message(camera: str, pixels: NDArray[np.uint8], encoding: str, stamp_ns: int) -> Any:
+    height, width = pixels.shape[:2]
+    return _typestore().types[IMAGE](
+        header=_header(camera, stamp_ns),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.nbytes // height,
+        data=np.ascontiguousarray(pixels).reshape(-1),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -203,6 +227,11 @@ def _typestore() -> Typestore:
 
 def _is_image(type_name: str) -> bool:
     return type_name in (IMAGE, COMPRESSED_IMAGE)
+
+
+def _is_camera(topic: str, type_name: str) -> bool:
+    """Whether a topic is taken for a camera unless told otherwise; class ids are no picture."""
+    return _is_image(type_name) and not topic.endswith(f"/{LABELS}")
 
 
 @contextmanager
@@ -260,7 +289,7 @@ def _damaged(bag: Path, error: Exception) -> DataError:
 def _choose_topics(bag: Path, reader: Reader, topics: Mapping[str, str] | None) -> dict[str, str]:
     """Check ``topics`` against the bag, or find its cameras; topic -> camera."""
     types = {name: entry.msgtype or "" for name, entry in reader.topics.items()}
-    images = sorted(name for name, kind in types.items() if _is_image(kind))
+    images = sorted(name for name, kind in types.items() if _is_camera(name, kind))
     if topics is None:
         if not images:
             listing = ", ".join(sorted(types)) or "nothing"

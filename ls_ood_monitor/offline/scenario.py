@@ -87,9 +87,12 @@ def record_scenario(
     *,
     storage: str = "sqlite3",
     compressed: bool = False,
+    labels: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Render a scenario into a ROS 2 bag (``/<camera>/image``) with its events file.
+
+    With ``labels``, the class ids of the scene go to ``/<camera>/labels``; an event hides the scene, not its classes.
 
     Raises:
         DataError: the bag exists already.
@@ -103,7 +106,10 @@ def record_scenario(
             for number, event in enumerate(scenario.events):
                 if event.camera == shot.camera and event.start_s <= shot.time_s < event.end_s:
                     image = apply_anomaly(event.label, image, event.severity, seed=number)
-            writer.write(shot.camera, image, START_NS + round(shot.time_s * 1e9), compressed=compressed)
+            stamp_ns = START_NS + round(shot.time_s * 1e9)
+            writer.write(shot.camera, image, stamp_ns, compressed=compressed)
+            if labels:
+                writer.write_labels(shot.camera, rendered.labels, stamp_ns)
     write_events(scenario.events, events_file)
 
 

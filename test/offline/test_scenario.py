@@ -8,7 +8,7 @@ import yaml
 
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.offline import street_data
-from ls_ood_monitor.offline.bags import iter_frames
+from ls_ood_monitor.offline.bags import bag_info, iter_frames
 from ls_ood_monitor.offline.scenario import DEMO_SCENARIO, Event, Scenario, record_scenario
 from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import spread_shots
@@ -30,6 +30,22 @@ def test_a_recording_holds_the_story(tmp_path):
     assert events == [{"camera": "left", "start_s": 0.5, "end_s": 0.75, "label": "dark", "severity": 5}]
     with pytest.raises(DataError, match="exists already"):
         record_scenario(scenario, tmp_path / "bag", tmp_path / "events.yaml")
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_a_recording_may_hold_its_labels(storage, tmp_path):
+    """Class ids come back exactly, stamped as their picture, also under an event; they are not taken for a camera."""
+    scenario = Scenario(3, ("front", "left"), 0.5, 4.0, (Event("left", 0.0, 0.5, "fog", 5),))
+    bag = tmp_path / "bag"
+    record_scenario(scenario, bag, tmp_path / "events.yaml", storage=storage, compressed=True, labels=True)
+    assert set(bag_info(bag).cameras.values()) == {"front", "left"}
+    pictures = list(iter_frames(bag))
+    assert len(pictures) == 4
+    ids = list(iter_frames(bag, {"/front/labels": "front", "/left/labels": "left"}))
+    assert [(frame.camera, frame.stamp_ns) for frame in ids] == [(frame.camera, frame.stamp_ns) for frame in pictures]
+    for frame in ids:
+        _, labels = Drive(3).render(frame.camera, (frame.stamp_ns % 1_000_000_000) / 1e9)
+        np.testing.assert_array_equal(frame.image[..., 0], labels)
 
 
 @pytest.mark.parametrize(
