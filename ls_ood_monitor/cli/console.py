@@ -35,6 +35,11 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[..., None]]
         yield update
 
 
+def warn(sentence: str) -> None:
+    """A note on stderr that the command goes on after."""
+    errors.print(f"note: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+
+
 def write_json(path: Path | None, content: Mapping[str, object]) -> None:
     """Write the file that ``--json`` asks for; nothing when it was not asked for."""
     if path is not None:

@@ -17,7 +17,7 @@ that were used for nothing else, calibrates the OoD detectors and writes a bundl
 
 Whole drives (or cities, or blocks of neighbouring pictures) go to training, validation or test, never single pictures.
 The output folder gets checkpoints/, tensorboard/ (watch it with: tensorboard --logdir DIR), split.json, curve.csv
-and curve.png, report.json, confusion.png and bundle/. Needs the train extra: pip install -r requirements/train.txt.
+and curve.png, report.json, confusion.png, examples.png and bundle/. Needs the train extra: pip install -r requirements/train.txt.
 """
 
 _MODELS = (
@@ -98,6 +98,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result = parser.add_argument_group("result")
     result.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/<dataset>)")
     result.add_argument("--evaluate", type=Path, metavar="CKPT", help="only measure this checkpoint on the test drives")
+    result.add_argument(
+        "--disturb",
+        metavar="KIND,...",
+        help="with --evaluate: one of these synthetic anomalies on each picture (see ls-ood anomalies; 'reference' = "
+        "mud,fog,sun_flare)",
+    )
     result.add_argument("--no-bundle", action="store_true", help="do not calibrate")
     result.add_argument("--detector", default="multitap", help="detector that raises the alarm (default %(default)s)")
     result.add_argument(
@@ -124,9 +130,10 @@ def run(args: argparse.Namespace) -> int:
     from ..core.detectors import DETECTORS
     from ..errors import ConfigError
     from ..monitor import LatentSettings, choose_device
+    from ..offline.anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
-    from ..offline.training.evaluation import draw_confusion, evaluate_segmentation
+    from ..offline.training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
     from ..offline.training.fit import Hardware, load_checkpoint, load_initial_weights, load_state, train_network
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, write_json
@@ -137,6 +144,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--fine_tuning needs weights to start from; give --load_pretrained FILE.")
     if args.devices < 0:
         raise ConfigError(f"--devices is {args.devices}; it must be 0 (all) or more.")
+    disturbance = None
+    if args.disturb is not None:
+        if args.evaluate is None:
+            raise ConfigError("--disturb measures a checkpoint; give --evaluate CKPT, training takes clean pictures.")
+        kinds = REFERENCE_KINDS if args.disturb == "reference" else args.disturb.split(",")
+        disturbance = RandomAnomaly(kinds, seed=args.seed)
     settings = _training_settings(args)
     initial = load_initial_weights(args.initial) if args.initial else None
     pretrained = None
@@ -144,7 +157,8 @@ def run(args: argparse.Namespace) -> int:
         pretrained = load_state(Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")))
     if args.resume is not None and not args.resume.exists():
         raise ConfigError(f"there is no checkpoint {args.resume} to resume from; see checkpoints/ of the run.")
-    device = choose_device({"gpu": "cuda"}.get(args.device, args.device))
+    wanted = "gpu" if args.slurm else args.device
+    device = choose_device({"gpu": "cuda"}.get(wanted, wanted))
     out = args.out or Path("runs") / args.dataset
     module = load_checkpoint(args.evaluate) if args.evaluate else None
     on_street = args.dataset == "street"
@@ -185,6 +199,7 @@ def run(args: argparse.Namespace) -> int:
             pretrained=pretrained,
             resume=args.resume,
             hardware=hardware,
+            classes=source.classes,
             callbacks=[_progress_callback(args.tqmd)],
         )
         if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))):
@@ -204,17 +219,23 @@ def run(args: argparse.Namespace) -> int:
             )
         out = args.out or args.evaluate.parent.parent / "evaluation"
 
-    with progress_bar("Measuring on unseen drives", len(source.check_labelled)) as update:
-        report = evaluate_segmentation(network, source.check_labelled, spec, device=device, progress=update)
+    unseen = source.check_labelled
+    if disturbance is not None:
+        unseen = DisturbedPictures(unseen, disturbance)
+        result["disturbed_by"] = {"kinds": list(disturbance.kinds), "severities": list(disturbance.severities)}
+    with progress_bar("Measuring on unseen drives", len(unseen)) as update:
+        report = evaluate_segmentation(network, unseen, spec, device=device, progress=update)
     names = source.classes.names
     for name, value in zip(names, report.iou, strict=True):
         console.print(f"  IoU {name:16s} {value:.3f}")
     kind = "synthetic pictures" if on_street else "pictures"
+    kind = kind if disturbance is None else f"synthetically disturbed {kind}"
     console.print(
         f"mIoU {report.miou:.3f}, calibration error {report.calibration_error:.3f}, "
         f"on {report.pictures} {kind} of unseen drives"
     )
     draw_confusion(report, names, out / "confusion.png")
+    draw_examples(network, unseen, spec, source.classes, out / "examples.png")
     result["test"] = {
         "pictures": report.pictures,
         "miou": round(report.miou, 4),
@@ -256,6 +277,7 @@ def run(args: argparse.Namespace) -> int:
 def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
     from ..offline.datasets import read_split
     from ..offline.training.sources import from_folder, from_street
+    from .console import warn
 
     if args.dataset == "street":
         return from_street(
@@ -267,9 +289,15 @@ def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
             progress=progress,
             only_check=args.evaluate is not None,
         )
-    # A checkpoint is measured on the test drives of its own split.
-    stored = args.evaluate.parent.parent / "split.json" if args.evaluate else None
+    # A checkpoint is measured on the test drives of its own split, and an interrupted run goes on with its own.
+    checkpoint = args.evaluate or args.resume
+    stored = checkpoint.parent.parent / "split.json" if checkpoint else None
     split = read_split(stored) if stored is not None and stored.exists() else None
+    if stored is not None and split is None:
+        warn(
+            f"there is no {stored}: pictures are split anew with seed {args.seed}. If the checkpoint was trained on "
+            "another split, it has seen some of the test pictures."
+        )
     return from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
 
 

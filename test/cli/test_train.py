@@ -15,7 +15,7 @@ from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import Rendered, Shot
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--compact", "-b", "2", "--imgh", "96", "--imgw", "128", "--device", "cpu", "--workers", "0"]
+SMALL = ["--compact", "--batch", "2", "--imgh", "96", "--imgw", "128", "--device", "cpu", "--workers", "0"]
 
 
 def train(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -42,11 +42,22 @@ def woodscape(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, woodscape) -> Path:
-    """A run of one epoch with the reference's own option names."""
+    """A run of one epoch with the reference's own option names, the long ones as in its successor."""
     here = tmp_path_factory.mktemp("run")
     done = train(
-        *("-m", "deeplabv3p-backbone-dropblock2d", "-e", "1", "--loss_type", "focal_loss", "-d", "woodscape"),
-        *("-p", woodscape, "--out", "out", "--target-rate", "0.4", "--allow-small", "--json", "result.json", *SMALL),
+        *("-m", "deeplabv3p-backbone-dropblock2d", "--epochs", "1", "--loss_type", "focal_loss", "-d", "woodscape"),
+        *(
+            "--datapath",
+            woodscape,
+            "--out",
+            "out",
+            "--target-rate",
+            "0.4",
+            "--allow-small",
+            "--json",
+            "result.json",
+            *SMALL,
+        ),
         cwd=here,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -87,14 +98,40 @@ def test_a_checkpoint_is_measured_on_its_own_test_drives(trained, woodscape):
     assert (trained / "out" / "evaluation" / "confusion.png").exists()
 
 
+def test_a_disturbed_evaluation_has_a_control(trained, woodscape):
+    """Under the control the figures are the clean ones to the last digit; under fog and mud they are not."""
+    first = json.loads((trained / "result.json").read_text())["test"]
+    for kinds, same in (("identity", True), ("reference", False)):
+        done = train(
+            *("-d", "woodscape", "-p", woodscape, "--evaluate", "out/checkpoints/last.ckpt", "--disturb", kinds),
+            *("--out", kinds, "--json", "disturbed.json", "--device", "cpu"),
+            cwd=trained,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        disturbed = json.loads((trained / "disturbed.json").read_text())
+        assert (disturbed["test"] == first) == same
+        assert (trained / kinds / "examples.png").stat().st_size > 5000
+
+
+def test_a_checkpoint_without_its_split_is_measured_with_a_warning(trained, woodscape):
+    """Moved away from its split.json, a checkpoint may have seen the test pictures: the command says so."""
+    lone = trained / "elsewhere" / "checkpoints" / "last.ckpt"
+    lone.parent.mkdir(parents=True)
+    lone.write_bytes((trained / "out" / "checkpoints" / "last.ckpt").read_bytes())
+    done = train("-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu", cwd=trained)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "seen some of the test pictures" in done.stderr
+
+
 def test_resume_and_fine_tuning(trained, woodscape):
     """An interrupted run goes on; fine tuning keeps the backbone of the weights it starts from."""
     import torch
 
     first = trained / "out" / "checkpoints" / "last.ckpt"
     model = ("-m", "deeplabv3p-backbone-dropblock2d", "-d", "woodscape", "-p", woodscape, "--no-bundle")
-    done = train(*model, "-e", "2", "--resume", first, "--out", "more", *SMALL, cwd=trained)
+    done = train(*model, "-e", "2", "--resume", first, "-s", "1", "--out", "more", *SMALL, cwd=trained)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert read_split(trained / "more" / "split.json") == read_split(trained / "out" / "split.json")  # for all the seed
     assert torch.load(trained / "more/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
     done = train(*model, "--load_pretrained", first, "--fine_tuning", "--out", "tuned", *SMALL, cwd=trained)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -116,6 +153,10 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["-b", "0"], "batch is 0"),
         (["-d", "street", "--drives", "0"], "number of drives is 0"),
+        (["-d", "street", "--validation-drives", "-1"], "number of validation drives is -1"),
+        (["--disturb", "fog"], "give --evaluate CKPT"),
+        (["--evaluate", "last.ckpt", "--disturb", "fog,locusts"], "kinds are locusts; known: identity, fog"),
+        (["--slurm"], "but torch sees 0 GPUs"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, words, tmp_path):

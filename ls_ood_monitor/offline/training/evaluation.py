@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from ...core.metrics import confusion_matrix, mean_iou, per_class_iou
 from ...vision.deeplabv3p import DeepLabV3Plus
 from ...vision.preprocess import PreprocessSpec, normalise
+from ..datasets.labelled import ClassTable
 from .data import LabelledPictures, make_loader
 from .losses import IGNORE_LABEL
+from .pictures import picture_grid
 
 _BINS = 15
 
@@ -76,6 +79,15 @@ def evaluate_segmentation(
             progress(done)
     error = float(np.abs(hits - mass).sum() / counts.sum()) if counts.sum() else float("nan")
     return SegmentationReport(confusion, error, done)
+
+
+def draw_examples(
+    network: DeepLabV3Plus, source: LabelledPictures, spec: PreprocessSpec, classes: ClassTable, path: Path
+) -> None:
+    """Write a few pictures of ``source``: input, labels, prediction and its entropy, a row each."""
+    grid = picture_grid(network, source, spec, classes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", grid[..., ::-1])[1].tobytes())
 
 
 def draw_confusion(report: SegmentationReport, names: Sequence[str], path: Path) -> None:

@@ -16,6 +16,8 @@ from ...vision.backbones import load_imagenet_weights
 from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ...vision.foreign_weights import network_weights
 from ...vision.preprocess import PreprocessSpec
+from ..datasets.labelled import ClassTable
+from ..datasets.woodscape import SEMANTIC as WOODSCAPE_CLASSES
 from .curve import TrainingCurve
 from .data import LabelledPictures, make_loader
 from .module import SegmentationModule
@@ -126,6 +128,7 @@ def train_network(
     pretrained: dict[str, torch.Tensor] | None = None,
     resume: Path | None = None,
     hardware: Hardware | None = None,
+    classes: ClassTable = WOODSCAPE_CLASSES,
     callbacks: Sequence[pl.Callback] = (),
 ) -> DeepLabV3Plus:
     """Train and return the network in eval mode: the best validation mIoU with ``out``, else the last state.
@@ -141,6 +144,7 @@ def train_network(
         pretrained: weights of a whole network to go on from (fine tuning).
         resume: checkpoint of an interrupted run with the same settings.
         hardware: devices.
+        classes: colours for the pictures on TensorBoard.
         callbacks: further Lightning callbacks (progress).
 
     Raises:
@@ -177,7 +181,7 @@ def train_network(
         )
         extra += [TrainingCurve(out), best, pl_callbacks.LearningRateMonitor("step")]
         if validation:
-            extra.append(PictureGrid(validation, spec))
+            extra.append(PictureGrid(validation, spec, classes))
     if settings.early_stopping_epochs:
         patience = settings.early_stopping_epochs
         extra.append(pl_callbacks.EarlyStopping("validation_IoU", mode="max", patience=patience))

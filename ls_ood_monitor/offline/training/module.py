@@ -17,7 +17,7 @@ from .schedule import rate_factor
 from .settings import TrainingSettings
 
 import pytorch_lightning as pl  # isort: skip
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex  # isort: skip
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix  # isort: skip
 
 _MOMENTUM = 0.9
 
@@ -38,7 +38,7 @@ class SegmentationModule(pl.LightningModule):
         self.spec = from_mapping(PreprocessSpec, preprocess)
         self.network = DeepLabV3Plus(from_mapping(NetworkSettings, network))
         classes = self.network.settings.classes
-        self.validation_iou = MulticlassJaccardIndex(classes, average="none", ignore_index=IGNORE_LABEL)
+        self.validation_confusion = MulticlassConfusionMatrix(classes, ignore_index=IGNORE_LABEL)
         self.validation_accuracy = MulticlassAccuracy(classes, average="micro", ignore_index=IGNORE_LABEL)
         for stage in self._frozen_stages():
             stage.requires_grad_(False)
@@ -86,20 +86,22 @@ class SegmentationModule(pl.LightningModule):
             sync_dist=True,
         )
         predicted = logits.argmax(dim=1)
-        self.validation_iou.update(predicted, labels)
+        self.validation_confusion.update(predicted, labels)
         self.validation_accuracy.update(predicted, labels)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean IoU over the classes that occur, and each class's own."""
-        matrix = self.validation_iou.confmat
-        occurs = (matrix.sum(dim=0) + matrix.sum(dim=1)) > 0
-        iou = self.validation_iou.compute()
+        matrix = self.validation_confusion.compute()  # of all processes of a distributed run
+        hits = matrix.diagonal()
+        union = matrix.sum(dim=0) + matrix.sum(dim=1) - hits
+        occurs = union > 0
+        iou = hits / union.clamp(min=1)
         for index in occurs.nonzero().flatten().tolist():
             self.log(f"IoU/class_{index}", iou[index])
         mean = iou[occurs].mean() if bool(occurs.any()) else iou.new_zeros(())
         self.log("validation_IoU", mean, prog_bar=True)
         self.log("validation_accuracy", self.validation_accuracy.compute())
-        self.validation_iou.reset()
+        self.validation_confusion.reset()
         self.validation_accuracy.reset()
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -125,20 +125,21 @@ def from_street(
         drives: training drives, at most 1000.
         calibration_drives: drives for the thresholds, at most 1000.
         check_drives: drives for the false-alarm check.
-        validation_drives: drives for the choice of the checkpoint.
+        validation_drives: drives for the choice of the checkpoint; 0 = none, the last state is kept.
         progress: called with (title, pictures), gives a context whose value is told the number done.
         only_check: render the check drives alone, to measure a trained network.
 
     Raises:
         ConfigError: a number of drives outside its range.
     """
-    for label, value in (
-        ("drives", drives),
-        ("calibration drives", calibration_drives),
-        ("check drives", check_drives),
+    for label, value, low in (
+        ("drives", drives, 1),
+        ("validation drives", validation_drives, 0),
+        ("calibration drives", calibration_drives, 1),
+        ("check drives", check_drives, 1),
     ):
-        if not 1 <= value <= 1000:
-            raise ConfigError(f"number of {label} is {value}; it must lie within [1, 1000].")
+        if not low <= value <= 1000:
+            raise ConfigError(f"number of {label} is {value}; it must lie within [{low}, 1000].")
 
     def labelled(title: str, chosen: Sequence[int]) -> LabelledSet:
         shots = street_data.spread_shots(chosen, 2, CAMERAS)

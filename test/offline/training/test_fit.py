@@ -108,7 +108,7 @@ def test_frozen_stages_keep_weights_and_statistics():
 
 
 def test_checkpoints_logs_and_resume(tmp_path):
-    """Best three and last are written, TensorBoard has pictures, a resumed run equals an uninterrupted one."""
+    """Best three and last are written, TensorBoard has pictures, a resumed run does the epochs that are left."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     data, checks = stripes(8), stripes(4, 1)
