@@ -11,7 +11,7 @@ import torch
 
 from ...bundle import save_bundle
 from ...core.detectors import DEFAULT_DETECTORS, detector_spec
-from ...core.threshold import wilson_interval
+from ...core.intervals import wilson_interval
 from ...monitor import FramePass, LatentSettings
 from ...vision.deeplabv3p import DeepLabV3Plus
 from ...vision.mc_dropout import draw_mask_bank
