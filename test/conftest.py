@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,12 @@ def random_pictures(count: int, height: int = 48, width: int = 64, seed: int = 0
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (count, height // 8, width // 8, 3), dtype=np.uint8)
     return [np.kron(picture, np.ones((8, 8, 1), np.uint8)) for picture in coarse]
+
+
+@pytest.fixture(scope="session")
+def make_pictures() -> Callable[..., list[np.ndarray]]:
+    """``random_pictures``, for tests that need some on disk."""
+    return random_pictures
 
 
 @pytest.fixture(scope="session")
