@@ -373,7 +373,7 @@ def video_streams(table: FeatureTable) -> tuple[list[NDArray[np.int64]], float]:
         for camera in np.unique(cameras[drives == drive]):
             index = np.flatnonzero((drives == drive) & (cameras == camera))
             index = index[np.argsort(table.stamps_ns[index], kind="stable")]
-            gap_s = float(np.median(np.diff(table.stamps_ns[index]))) * 1e-9 if len(index) > 1 else np.inf
+            gap_s = float(np.median(np.diff(table.stamps_ns[index]))) / 1e9 if len(index) > 1 else np.inf
             if 0.0 < gap_s <= _LONGEST_GAP_S:
                 streams.append(index)
                 longest = max(longest, len(index) * gap_s / 3600.0)

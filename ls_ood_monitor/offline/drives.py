@@ -163,7 +163,7 @@ def _cut(drive: Drive, start_s: float | None, end_s: float | None) -> Drive:
         first: int | None = None
         for frame in drive.read():
             first = frame.stamp_ns if first is None else first
-            elapsed_s = (frame.stamp_ns - first) * 1e-9
+            elapsed_s = (frame.stamp_ns - first) / 1e9
             if end_s is not None and elapsed_s >= end_s:
                 return
             if start_s is None or elapsed_s >= start_s:

@@ -66,7 +66,7 @@ def test_each_folder_of_pictures_is_a_drive(tmp_path, make_pictures):
 def test_a_video_is_a_drive(tmp_path, make_pictures):
     """Frames in order, stamps from the file's own rate; a file that is no video is a sentence."""
     path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (64, 48))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20.0, (64, 48))
     if not writer.isOpened():
         pytest.skip("this OpenCV writes no MJPG")
     for picture in make_pictures(6):
