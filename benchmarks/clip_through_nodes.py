@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ls_ood_monitor.bundle import load_bundle, verify_bundle
-from ls_ood_monitor.core.threshold import wilson_interval
+from ls_ood_monitor.core.intervals import wilson_interval
 from ls_ood_monitor.core.types import AlarmState, Frame
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.offline.anomalies import apply_anomaly

@@ -3,6 +3,7 @@
     manifest.json         settings, thresholds with provenance, SHA-256 and size of every other file
     network.safetensors   weights
     monitor.safetensors   mask bank and detector arrays (``<detector>.<array>``)
+    calibration.safetensors   optional: features of the clean frames, to add a drive later; never read on the vehicle
 
 The bundle's identity is the SHA-256 of its manifest, which holds the hashes of the rest.
 """
@@ -37,6 +38,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 NETWORK = "network.safetensors"
 MONITOR = "monitor.safetensors"
+CALIBRATION = "calibration.safetensors"
 
 #: The bundle shipped with the package: trained and calibrated on the procedural (synthetic) street.
 EMBEDDED_BUNDLE = Path(__file__).parent / "bundles" / "street"
@@ -71,6 +73,7 @@ def save_bundle(
     detector: str,
     class_names: tuple[str, ...],
     provenance: Mapping[str, Any],
+    calibration: bytes | None = None,
 ) -> str:
     """Write a bundle and return its identity (SHA-256 of the manifest).
 
@@ -83,6 +86,7 @@ def save_bundle(
         detector: name of the default detector.
         class_names: segmentation classes by id.
         provenance: what it was trained and calibrated on, for people and reports; must be JSON.
+        calibration: content of ``calibration.safetensors``; None leaves it out.
     """
     folder = Path(folder)
     save_network(folder, frame_pass.network)
@@ -93,6 +97,12 @@ def save_bundle(
     }
     arrays["mask_bank"] = frame_pass.mask_bank.cpu().numpy()
     (folder / MONITOR).write_bytes(save_arrays(arrays))
+    names = [NETWORK, MONITOR]
+    if calibration is None:
+        (folder / CALIBRATION).unlink(missing_ok=True)  # it would belong to an older bundle
+    else:
+        (folder / CALIBRATION).write_bytes(calibration)
+        names.append(CALIBRATION)
     content = {
         "format_version": FORMAT_VERSION,
         "package_version": __version__,
@@ -103,7 +113,7 @@ def save_bundle(
         "detector": detector,
         "thresholds": {name: threshold.to_dict() for name, threshold in thresholds.items()},
         "provenance": dict(provenance),
-        "files": {name: _file_facts((folder / name).read_bytes()) for name in (NETWORK, MONITOR)},
+        "files": {name: _file_facts((folder / name).read_bytes()) for name in names},
     }
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -120,17 +130,29 @@ def verify_bundle(folder: Path | str | None = None) -> Manifest:
     Raises:
         BundleError: missing, truncated, altered, or made by an incompatible version; the sentence names the file.
     """
-    manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE)
+    manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE, (NETWORK, MONITOR, CALIBRATION))
     return manifest
 
 
-def _read_verified(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """Read every file once, so that what is verified is also what is used."""
+def read_calibration(folder: Path | str) -> bytes:
+    """Content of the optional ``calibration.safetensors``, verified. Raises ``BundleError``, also when it was left out."""
+    _, contents = _read_verified(Path(folder), (CALIBRATION,))
+    if CALIBRATION not in contents:
+        raise BundleError(
+            f"{folder} holds no {CALIBRATION}, to which a drive could be added; calibrate again from all drives, "
+            "without --no-table."
+        )
+    return contents[CALIBRATION]
+
+
+def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -> tuple[Manifest, dict[str, bytes]]:
+    """Read every wanted file of the manifest once, so that what is verified is also what is used."""
     raw = _read(folder, MANIFEST)
     try:
         content = json.loads(raw)
         version, files = content["format_version"], content["files"]
-        facts = {name: (int(files[name]["bytes"]), str(files[name]["sha256"])) for name in (NETWORK, MONITOR)}
+        held = (NETWORK, MONITOR, *((CALIBRATION,) if CALIBRATION in files else ()))
+        facts = {name: (int(files[name]["bytes"]), str(files[name]["sha256"])) for name in held}
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{folder / MANIFEST} is not a bundle manifest ({error!r}); make the bundle again."
@@ -141,6 +163,8 @@ def _read_verified(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         )
     contents = {}
     for name, (size, digest) in facts.items():
+        if name not in wanted:
+            continue
         data = _read(folder, name)
         if len(data) != size:
             raise BundleError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,12 @@ def random_pictures(count: int, height: int = 48, width: int = 64, seed: int = 0
 
 
 @pytest.fixture(scope="session")
+def make_pictures() -> Callable[..., list[np.ndarray]]:
+    """``random_pictures``, for tests that need some on disk."""
+    return random_pictures
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded network at a small input size, calibrated on random pictures: fast, and right in form."""
     pytest.importorskip("torch")
@@ -23,7 +30,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS
     from ls_ood_monitor.core.types import Frame
     from ls_ood_monitor.monitor import FramePass, LatentSettings
-    from ls_ood_monitor.offline.calibration import blocks_of_time, collect_features, fit_detectors
+    from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
     from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
     from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
@@ -32,9 +39,10 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame_pass = FramePass(embedded.frame_pass.network, PreprocessSpec(width=128, height=96), bank)
     frames = [Frame(image, 1 + index * 1_000_000_000, "front") for index, image in enumerate(random_pictures(40))]
     table = collect_features(frames, frame_pass)
-    detectors, thresholds = fit_detectors(
-        table, blocks_of_time(table, 5.0), names=DEFAULT_DETECTORS, head=frame_pass.head, target_rate=0.05
-    )
+    settings = CalibrationSettings(0.05, block_s=5.0)
+    fitted = calibrate(table, settings, names=DEFAULT_DETECTORS, head=frame_pass.head)
+    detectors = {name: result.detector for name, result in fitted.items()}
+    thresholds = {name: result.threshold for name, result in fitted.items()}
     folder = tmp_path_factory.mktemp("bundle")
     provenance = {"domain": "random pictures"}
     latents = LatentSettings(mc_samples=16)

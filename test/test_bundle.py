@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ls_ood_monitor.bundle import MANIFEST, MONITOR, NETWORK, load_bundle, verify_bundle
+from ls_ood_monitor.bundle import CALIBRATION, MANIFEST, MONITOR, NETWORK, load_bundle, read_calibration, verify_bundle
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import BundleError, ConfigError
 
@@ -60,6 +60,13 @@ def test_one_altered_byte_is_noticed(copy, name):
     (copy / name).write_bytes(bytes(data))
     with pytest.raises(BundleError, match="SHA-256"):
         verify_bundle(copy)
+
+
+def test_a_bundle_without_calibration_table_says_so(copy):
+    """The table is optional: verify does without, and what needs it says how to get it."""
+    assert CALIBRATION not in verify_bundle(copy).content["files"]
+    with pytest.raises(BundleError, match="without --no-table"):
+        read_calibration(copy)
 
 
 def test_an_edited_threshold_changes_the_identity(copy):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.description = "Shows or verifies a bundle: network, detectors, thresholds and where they come from."
+    parser.description = (
+        "Shows or verifies a bundle: network, detectors, thresholds and where they come from. --json has all of it."
+    )
     parser.add_argument("action", choices=("show", "verify"), help="show the content, or check every file's SHA-256")
     parser.add_argument("bundle", nargs="?", type=Path, metavar="DIR", help="bundle folder (default: the embedded one)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for; a damaged bundle is an error sentence and exit 2."""
-    import json
-
     from ..bundle import verify_bundle
     from .console import console, write_json
 
@@ -24,7 +26,45 @@ def run(args: argparse.Namespace) -> int:
     content = {"sha256": manifest.bundle_id, **manifest.content}
     write_json(args.json, content)
     if args.action == "show":
-        console.print_json(json.dumps(content))
+        _show(content)
     else:
         console.print(f"OK: bundle {manifest.bundle_id}")
     return 0
+
+
+def _show(content: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    from .bundle_report import calibration_report
+    from .console import console
+
+    provenance = content["provenance"]
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    network, size = content["network"], content["preprocess"]
+    table.add_row("bundle", content["sha256"])
+    table.add_row("made with", f"ls_ood_monitor {content['package_version']}, format {content['format_version']}")
+    table.add_row("network", ", ".join(f"{key} {value}" for key, value in network.items()))
+    table.add_row("input", f"{size['width']} x {size['height']}")
+    table.add_row("classes", ", ".join(content["class_names"]))
+    table.add_row("latents", ", ".join(f"{key} {value}" for key, value in content["latents"].items()))
+    for name, facts in content["files"].items():
+        table.add_row(name, f"{facts['bytes'] / 1e6:.2f} MB, sha256 {facts['sha256'][:12]}")
+    for key, value in provenance.items():
+        if key != "calibration" and not key.startswith("check_on_unseen_"):
+            table.add_row(key, _plain(value))
+    if origin := provenance.get("calibration", {}).get("from_bundle"):
+        table.add_row("calibrated from", str(origin))
+    console.print(table, highlight=False)
+    for item in calibration_report(content["detector"], content["thresholds"], provenance):
+        console.print(item, highlight=False)
+
+
+def _plain(value: Any) -> str:
+    """A nested value on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return " to ".join(map(str, value)) if len(value) == 2 else ", ".join(map(_plain, value))
+    return str(value)

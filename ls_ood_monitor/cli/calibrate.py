@@ -1,128 +1,268 @@
-"""ls-ood calibrate: from a clean recording to a bundle with a threshold and its provenance."""
+"""ls-ood calibrate: from clean data to a bundle with thresholds and their provenance."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 DESCRIPTION = """\
-Fits the OoD detectors of a bundle to a clean recording and sets each threshold so that the stated share of clean
-frames lies above it. The threshold comes from held-out blocks of time, never from held-out single frames:
-neighbouring frames are nearly equal. The network itself is not changed.
+Fits the OoD detectors of a bundle to clean data and sets their thresholds at a target of false alarms. The network
+itself is not changed.
 
-  ls-ood calibrate clean_drive/ --out my_bundle --target-rate 0.01
+  ls-ood calibrate monday/bag tuesday/bag --out my_bundle                    (two drives, 1 % of clean frames)
+  ls-ood calibrate monday/bag tuesday/bag --out my_bundle --target-per-hour 2
+  ls-ood calibrate pictures/ --rate 30 --out my_bundle --detectors multitap,larem
+  ls-ood calibrate --dataset woodscape --datapath WoodScape --out my_bundle
+  ls-ood calibrate --update my_bundle wednesday/bag --out better_bundle      (adds a drive; the old data are not needed)
+
+Clean data are ROS 2 bags (sqlite3 or mcap), folders of pictures, videos, or a data set. Each is one drive (of a folder
+with sub-folders of pictures each of them, of a data set each sequence).
+
+Neighbouring frames are nearly equal, so the scores behind a threshold come from detectors that have not seen that
+frame's block of time (--hold-out block: how it does later on the same drive) or its whole drive (--hold-out drive: how it
+does on the next drive). With several drives the default is worst, the larger of both thresholds: the one that transfers.
+Both rates of false alarms at the chosen threshold are shown, with 95 % intervals that resample whole blocks and drives.
+
+A target an hour counts alarms, several frames in a row, of all cameras. It needs about 3 / target hours of clean
+driving: without an alarm in T hours no more than 3 / T an hour can be claimed (rule of three).
+
+The bundle's folder also gets calibration.png, and calibration.safetensors: the features of the clean frames, which
+--update reads and a vehicle does not (--no-table leaves it out).
 """
+
+_DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "images", "street")
+_DEFAULT_BLOCK_S, _DEFAULT_RATE = 10.0, 0.01
+_STREET_DRIVES, _STREET_CHECK_DRIVES = 60, 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="clean ROS 2 recording (sqlite3 or mcap)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="bundle folder to write")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to start from (default: the embedded one)")
     parser.add_argument(
+        "data", nargs="*", type=Path, metavar="DATA", help="clean ROS 2 bags, folders of pictures or videos"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="bundle folder to write")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to start from (default: the embedded one)")
+    start.add_argument(
+        "--update",
+        type=Path,
+        metavar="DIR",
+        help="bundle to add the drives to: fits again on its clean frames and the new ones, with its own settings where "
+        "none are given here",
+    )
+
+    data = parser.add_argument_group("clean data")
+    data.add_argument("--dataset", choices=_DATA_SETS, help="a data set instead of, or beside, DATA")
+    data.add_argument("--datapath", type=Path, metavar="DIR", help="root of the data set (not for street)")
+    data.add_argument(
+        "--drives",
+        type=int,
+        metavar="N",
+        help=f"drives of the procedural street, for --dataset street (default {_STREET_DRIVES}; synthetic)",
+    )
+    data.add_argument(
         "--topic",
         action="append",
         metavar="TOPIC=CAMERA",
         help="image topic and camera name; repeatable (default: every image topic)",
     )
-    parser.add_argument("--start", type=float, metavar="S", help="seconds from the start of each recording")
-    parser.add_argument("--end", type=float, metavar="S", help="seconds from the start of each recording")
-    parser.add_argument(
-        "--block",
+    data.add_argument("--start", type=float, metavar="S", help="seconds from the start of each of DATA")
+    data.add_argument("--end", type=float, metavar="S", help="seconds from the start of each of DATA")
+    data.add_argument(
+        "--rate",
         type=float,
-        default=10.0,
-        metavar="S",
-        help="length of the blocks held out, seconds (default %(default)s)",
+        metavar="HZ",
+        help="frames a second of pictures, which carry no time (default: 10, and the bundle says that it was assumed)",
     )
-    parser.add_argument(
+    data.add_argument(
+        "--check",
+        action="append",
+        type=Path,
+        metavar="DATA",
+        help="further clean drive on which false alarms are only counted; repeatable "
+        f"(--dataset street: {_STREET_CHECK_DRIVES} unseen drives)",
+    )
+
+    goal = parser.add_argument_group("target")
+    target = goal.add_mutually_exclusive_group()
+    target.add_argument(
         "--target-rate",
         type=float,
-        default=0.01,
-        help="accepted share of clean frames above the threshold (default %(default)s)",
+        metavar="SHARE",
+        help=f"accepted share of clean frames above the threshold (default {_DEFAULT_RATE:g})",
     )
-    parser.add_argument(
-        "--allow-small", action="store_true", help="accept too few frames for the target; the bundle says so"
+    target.add_argument(
+        "--target-per-hour", type=float, metavar="ALARMS", help="accepted false alarms in an hour of driving"
     )
-    parser.add_argument("--detector", help="detector that raises the alarm (default: as in the bundle)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
+    goal.add_argument("--trigger", type=int, metavar="FRAMES", help="frames in a row that raise an alarm (default 3)")
+    goal.add_argument("--release", type=int, metavar="FRAMES", help="frames in a row that clear it (default 5)")
+    goal.add_argument(
+        "--hold-out", choices=("block", "drive", "worst"), help="what the scores have not seen (default worst)"
+    )
+    goal.add_argument(
+        "--block", type=float, metavar="S", help=f"length of a block, seconds (default {_DEFAULT_BLOCK_S:g})"
+    )
+    goal.add_argument(
+        "--allow-small", action="store_true", help="accept data that cannot support the target; the bundle says so"
+    )
+
+    result = parser.add_argument_group("result")
+    result.add_argument("--detectors", metavar="A,B,C", help="detectors to fit (default: those of the bundle)")
+    result.add_argument("--detector", help="detector that raises the alarm (default: as in the bundle)")
+    result.add_argument("--plot", type=Path, metavar="FILE", help="the picture (default: calibration.png in --out)")
+    result.add_argument(
+        "--no-table", action="store_true", help="leave out calibration.safetensors: no drive can be added later"
+    )
+    result.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Collect, fit, set thresholds, save."""
-    import numpy as np
-
-    from ..bundle import load_bundle, save_bundle, verify_bundle
+    """Read, fit, set thresholds, save, show."""
+    from ..bundle import load_bundle, read_calibration, verify_bundle
     from ..config import from_mapping
+    from ..core.detectors import detector_spec
     from ..errors import ConfigError
-    from ..monitor import LatentSettings
-    from ..offline.bags import iter_frames
-    from ..offline.calibration import (
-        FeatureTable,
-        blocks_of_time,
-        collect_features,
-        concatenate_tables,
-        fit_detectors,
-        summarise,
-    )
+    from ..features import FrameFeatures
+    from ..monitor import FramePass, LatentSettings, features_of
+    from ..offline.calibrated_bundle import write_calibrated_bundle
+    from ..offline.calibration import FeatureTable
+    from ..offline.calibration_plot import draw_calibration
+    from ..offline.calibration_table import unpack_table
+    from .bundle_report import calibration_report
     from .console import console, progress_bar, write_json
-    from .topics import parse_topics
 
-    if args.out.resolve() == (args.bundle.resolve() if args.bundle else None):
-        raise ConfigError(f"--out and --bundle are both {args.out}; write the new bundle beside the old one.")
-    monitor = load_bundle(args.bundle, device=args.device, detector=args.detector)
-    content = verify_bundle(args.bundle).content
-    topics = parse_topics(args.topic)
-    tables: list[FeatureTable] = []
-    blocks = []
-    for bag in args.bags:
-        with progress_bar(f"Reading {bag.name}", None) as update:
-            frames = iter_frames(bag, topics, start_s=args.start, end_s=args.end)
-            table = collect_features(frames, monitor.frame_pass, progress=update)
-        tables.append(table)
-        first = 1 + max((int(part.max()) for part in blocks), default=-1)
-        blocks.append(first + np.unique(blocks_of_time(table, args.block), return_inverse=True)[1])
-    table, held_out = concatenate_tables(tables), np.concatenate(blocks)
-    detectors, thresholds = fit_detectors(
-        table,
-        held_out,
-        names=tuple(monitor.detectors),
-        head=monitor.frame_pass.head,
-        target_rate=args.target_rate,
-        allow_small=args.allow_small,
-    )
-    provenance = {
-        **content["provenance"],
-        "calibration": {
-            **summarise(table),
-            "recordings": [bag.name for bag in args.bags],
+    base = args.update or args.bundle
+    if base is not None and args.out.resolve() == base.resolve():
+        option = "--update" if args.update else "--bundle"
+        raise ConfigError(f"--out and {option} are both {args.out}; write the new bundle beside the old one.")
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out {args.out} is a file; name a folder.")
+    drives, check = _drives(args)
+    content = verify_bundle(base).content
+    before = content["provenance"].get("calibration", {})
+    settings = _settings(args, before if args.update else {})
+    names = tuple(args.detectors.split(",")) if args.detectors else tuple(content["thresholds"])
+    features = features_of(names)
+    detector = args.detector or str(content["detector"])
+    if detector not in names:
+        raise ConfigError(
+            f"the detector that raises the alarm is {detector!r}; it must be one of those calibrated, {', '.join(names)}: "
+            "choose it with --detector."
+        )
+    earlier = None
+    if args.update:
+        stored = unpack_table(read_calibration(args.update))
+        for name in names:
+            if detector_spec(name).feature not in stored.features.rows:
+                raise ConfigError(
+                    f"detector {name} reads {detector_spec(name).feature}, which the table of {args.update} lacks; "
+                    "calibrate again from all drives."
+                )
+        rows = FrameFeatures({name: stored.features.rows[name] for name in features})
+        earlier = FeatureTable(rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz)
+    monitor = load_bundle(base, device=args.device)
+    own = monitor.frame_pass
+    frame_pass = FramePass(own.network, own.preprocess_spec, own.mask_bank, own.device, features)
+    result = write_calibrated_bundle(
+        args.out,
+        frame_pass,
+        from_mapping(LatentSettings, content["latents"]),
+        monitor.class_names,
+        drives,
+        settings,
+        detector=detector,
+        names=names,
+        provenance=content["provenance"],
+        progress=progress_bar,
+        check=check,
+        earlier=earlier,
+        facts={
             "start_s": args.start,
             "end_s": args.end,
-            "block_s": args.block,
-            "held_out": "one block of time at a time",
             "from_bundle": monitor.bundle_id,
+            "added_to_earlier": [drive.name for drive in drives] if args.update else [],
         },
-    }
-    provenance.pop("check_on_unseen_drives", None)  # belonged to the thresholds replaced here
-    identity = save_bundle(
-        args.out,
-        monitor.frame_pass,
-        from_mapping(LatentSettings, content["latents"]),
-        detectors,
-        thresholds,
-        monitor.detector,
-        monitor.class_names,
-        provenance,
+        with_table=not args.no_table,
     )
-    facts = {name: threshold.to_dict() for name, threshold in thresholds.items()}
-    write_json(args.json, {"bundle": {"sha256": identity}, "detector": monitor.detector, "thresholds": facts})
-    for name, threshold in thresholds.items():
-        mark = "*" if name == monitor.detector else " "
-        console.print(
-            f"{mark} {name:12s} threshold {threshold.value:.2f} from {threshold.n} frames in {threshold.blocks} blocks"
-        )
-        if threshold.warning:
-            console.print(f"    note: {threshold.warning}", highlight=False)
-    console.print(f"Bundle {identity[:12]} written to {args.out} (* raises the alarm)")
+    plot = args.plot or args.out / "calibration.png"
+    unseen = result.provenance.get("check_on_unseen_drives")
+    draw_calibration(
+        result.fitted, result.table, plot, check=unseen, title=f"Calibration of bundle {result.bundle_id[:12]}"
+    )
+    thresholds = {name: item.threshold.to_dict() for name, item in result.fitted.items()}
+    write_json(
+        args.json,
+        {
+            "bundle": {"sha256": result.bundle_id},
+            "detector": detector,
+            "thresholds": thresholds,
+            "calibration": result.provenance["calibration"],
+            "check_on_unseen_drives": unseen,
+        },
+    )
+    for item in calibration_report(detector, thresholds, result.provenance):
+        console.print(item, highlight=False)
+    size = f", {result.table_bytes / 1e6:.1f} MB of it the table for --update" if result.table_bytes else ""
+    console.print(f"Bundle {result.bundle_id[:12]} written to {args.out}{size}; picture: {plot}", highlight=False)
     return 0
+
+
+def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
+    """Drives to calibrate on, and drives to check on."""
+    from ..errors import ConfigError
+    from ..offline import street_data
+    from ..offline.drives import dataset_drives, distinct, open_drives, street_drives
+    from .topics import parse_topics
+
+    options = {"topics": parse_topics(args.topic), "rate_hz": args.rate}
+    drives = open_drives(args.data, start_s=args.start, end_s=args.end, **options)
+    check = open_drives(args.check or (), **options)
+    if args.drives is not None and args.dataset != "street":
+        raise ConfigError("--drives counts drives of the procedural street; give --dataset street with it.")
+    if args.dataset == "street":
+        if args.datapath is not None:
+            raise ConfigError("--datapath is for data sets on disk; the street is rendered.")
+        count = _STREET_DRIVES if args.drives is None else args.drives
+        if not 1 <= count <= len(street_data.CALIBRATION_DRIVES):
+            raise ConfigError(f"--drives is {count}; it must lie within [1, {len(street_data.CALIBRATION_DRIVES)}].")
+        drives += street_drives(street_data.CALIBRATION_DRIVES[:count])
+        check = check or street_drives(street_data.TEST_DRIVES[:_STREET_CHECK_DRIVES])
+    elif args.dataset is not None:
+        if args.datapath is None:
+            raise ConfigError(f"--dataset {args.dataset} needs its root folder; give --datapath DIR.")
+        drives += dataset_drives(args.dataset, args.datapath, rate_hz=args.rate)
+    elif args.datapath is not None:
+        raise ConfigError("--datapath needs the name of the data set; give --dataset.")
+    if not drives:
+        raise ConfigError(
+            "there is nothing to calibrate on; give clean bags, folders of pictures, videos or --dataset."
+        )
+    return distinct(drives), distinct(check)
+
+
+def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
+    """Options, then the settings of the bundle that is updated, then defaults."""
+    from ..config import AlarmSettings, from_mapping
+    from ..offline.calibration import CalibrationSettings
+
+    target = before.get("target", {})
+    if args.target_rate is not None:
+        target = {"rate": args.target_rate}
+    elif args.target_per_hour is not None:
+        target = {"per_hour": args.target_per_hour}
+    alarm = dict(before.get("alarm", {}))
+    if args.trigger is not None:
+        alarm["trigger_consecutive_frames"] = args.trigger
+    if args.release is not None:
+        alarm["release_consecutive_frames"] = args.release
+    return CalibrationSettings(
+        target_rate=target.get("rate", _DEFAULT_RATE),
+        target_per_hour=target.get("per_hour"),
+        hold_out=args.hold_out or before.get("hold_out", "worst"),
+        block_s=before.get("block_s", _DEFAULT_BLOCK_S) if args.block is None else args.block,
+        alarm=from_mapping(AlarmSettings, alarm),
+        allow_small=args.allow_small,
+    )

@@ -17,7 +17,8 @@ that were used for nothing else, calibrates the OoD detectors and writes a bundl
 
 Whole drives (or cities, or blocks of neighbouring pictures) go to training, validation or test, never single pictures.
 The output folder gets checkpoints/, tensorboard/ (watch it with: tensorboard --logdir DIR), split.json, curve.csv
-and curve.png, report.json, confusion.png, examples.png and bundle/. Needs the train extra: pip install -r requirements/train.txt.
+and curve.png, report.json, confusion.png, examples.png, calibration.png and bundle/.
+Needs the train extra: pip install -r requirements/train.txt.
 """
 
 _MODELS = (
@@ -110,6 +111,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target-rate", type=float, default=0.01, help="accepted share of clean frames above (default %(default)s)"
     )
     result.add_argument("--allow-small", action="store_true", help="calibrate on too few frames for the target")
+    result.add_argument(
+        "--no-table",
+        action="store_true",
+        help="leave the clean frames' features out of the bundle: no drive can be added",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -131,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
     from ..monitor import LatentSettings, choose_device
     from ..offline.anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
+    from ..offline.calibration_plot import draw_calibration
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
     from ..offline.training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
@@ -170,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     source = _source(args, spec, progress_bar)
-    blocks = len(set(source.calibration.blocks.tolist()))
+    blocks = len(source.calibration)
     if not (args.evaluate or args.no_bundle) and blocks < 2:
         raise ConfigError(
             f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
@@ -247,7 +254,7 @@ def run(args: argparse.Namespace) -> int:
     }
     write_json(out / "report.json", result)  # kept even if the calibration is refused
     if module is None and not args.no_bundle:
-        identity, rates = make_bundle(
+        bundle = make_bundle(
             out / "bundle",
             network,
             spec,
@@ -261,14 +268,17 @@ def run(args: argparse.Namespace) -> int:
             provenance=result,
             device=device,
             progress=progress_bar,
+            with_table=not args.no_table,
         )
+        rates = bundle.provenance["check_on_unseen_drives"]
         for name, rate in rates.items():
             console.print(
                 f"{name:12s} {rate['above']} of {rate['frames']} clean frames of unseen drives above the threshold "
                 f"(target {args.target_rate:.1%}, 95 % interval {rate['low']:.1%} to {rate['high']:.1%})"
             )
-        result["bundle"] = {"sha256": identity, "above_threshold": rates}
-        console.print(f"Bundle {identity[:12]} written to {out / 'bundle'}")
+        draw_calibration(bundle.fitted, bundle.table, out / "calibration.png", check=rates)
+        result["bundle"] = {"sha256": bundle.bundle_id, "above_threshold": rates}
+        console.print(f"Bundle {bundle.bundle_id[:12]} written to {out / 'bundle'}")
     write_json(out / "report.json", result)
     write_json(args.json, result)
     return 0

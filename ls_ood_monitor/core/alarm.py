@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isfinite
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..config import AlarmSettings
 from .types import Alarm, AlarmState
@@ -78,3 +82,20 @@ class AlarmFilter:
             note = f"; {self._bad} of {trigger} bad frames to raise"
         reason = f"camera {self.camera}: {what}{note}"
         return Alarm(self.camera, stamp_ns, self._state, score, threshold, reason, fault)
+
+
+def alarm_onsets(bad: ArrayLike, settings: AlarmSettings) -> NDArray[np.int64]:
+    """Frames (K,) at which ``AlarmFilter`` would raise an alarm, from one camera's bad frames (N,) in order of time."""
+    flags = np.asarray(bad, dtype=bool)
+    if not flags.any():
+        return np.zeros(0, np.int64)
+    edges = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
+    onsets: list[int] = []
+    raised = False
+    for start, end in pairwise(edges):
+        if not flags[start]:
+            raised = raised and end - start < settings.release_consecutive_frames
+        elif not raised and end - start >= settings.trigger_consecutive_frames:
+            raised = True
+            onsets.append(start + settings.trigger_consecutive_frames - 1)
+    return np.array(onsets, dtype=np.int64)

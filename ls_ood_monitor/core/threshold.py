@@ -6,16 +6,19 @@ Video frames are autocorrelated: the held-out unit is a block of time or a drive
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from math import ceil, sqrt
+from dataclasses import MISSING, asdict, dataclass, fields
+from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
+from ..config import AlarmSettings
 from ..errors import CalibrationError
+from .alarm import alarm_onsets
 from .detectors.contract import Detector
+from .intervals import poisson_upper_bound
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,13 @@ class Threshold:
 
     Attributes:
         value: a score above it is OoD.
-        target_rate: accepted share of clean frames above it.
+        target_rate: accepted share of clean frames above it; with ``target_per_hour`` the share that it came to.
         n: clean scores it was taken from.
         blocks: blocks of time or drives they came from.
         rank: it is the rank-th smallest of the n scores.
         method: how the scores were made.
         warning: what the data cannot support, in a sentence; empty if nothing.
+        target_per_hour: accepted false alarms an hour, where that was the target.
     """
 
     value: float
@@ -39,6 +43,7 @@ class Threshold:
     rank: int
     method: str = "split-conformal quantile of leave-one-block-out scores"
     warning: str = ""
+    target_per_hour: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -47,16 +52,25 @@ class Threshold:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Threshold:
         """Rebuild from ``to_dict``; raises ``KeyError`` for a missing value and ``ValueError`` for a non-finite one."""
-        threshold = cls(**{spec.name: values[spec.name] for spec in fields(cls)})
+        known = {spec.name: values.get(spec.name, spec.default) for spec in fields(cls)}
+        for name, value in known.items():
+            if value is MISSING:
+                raise KeyError(name)
+        threshold = cls(**known)
         if not np.isfinite(threshold.value):
             raise ValueError(f"threshold is {threshold.value}; it must be finite")
         return threshold
 
 
 def leave_one_block_out_scores(
-    make_detector: Callable[[], Detector], rows: ArrayLike, blocks: ArrayLike
+    make_detector: Callable[[], Detector],
+    rows: ArrayLike,
+    blocks: ArrayLike,
+    progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Score every row (N, ...) by a detector fitted to all blocks but its own; returns (N,).
+
+    ``blocks`` (N,) names blocks of time or drives; ``progress`` is told the number of them done.
 
     Raises:
         CalibrationError: fewer than two blocks.
@@ -71,18 +85,22 @@ def leave_one_block_out_scores(
             "Record longer, or use shorter blocks."
         )
     scores = np.empty(len(data))
-    for name in names:
+    for done, name in enumerate(names, start=1):
         held_out = ids == name
         detector = make_detector()
         detector.fit(data[~held_out])
         scores[held_out] = detector.score(data[held_out])
+        if progress is not None:
+            progress(done)
     return scores
 
 
 def quantile_threshold(
-    scores: ArrayLike, target_rate: float, *, blocks: int = 1, allow_small: bool = False
+    scores: ArrayLike, target_rate: float, *, blocks: int = 1, allow_small: bool = False, unit: str = "block"
 ) -> Threshold:
     """Take the ceil((n + 1)(1 - target))-th smallest clean score (split-conformal; Vovk et al. 2005).
+
+    ``unit`` says what was held out for the scores, ``block`` or ``drive``, and ``blocks`` how many of them.
 
     Raises:
         CalibrationError: target outside (0, 1), non-finite scores, or fewer than 1/target - 1 scores
@@ -109,20 +127,80 @@ def quantile_threshold(
         if not allow_small:
             raise CalibrationError(f"{text} Record more, or raise the target.")
         rank, warning = n, text
-    return Threshold(float(values[rank - 1]), target_rate, n, blocks, rank, warning=warning)
+    method = f"split-conformal quantile of leave-one-{unit}-out scores"
+    return Threshold(float(values[rank - 1]), target_rate, n, blocks, rank, method, warning)
 
 
-def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a binomial share (Wilson 1927). Frames of a video are not independent: it is then too narrow."""
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is not a share.")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}; it must lie within (0, 1).")
-    z = float(norm.ppf(0.5 + confidence / 2.0))
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def alarm_threshold(
+    scores: ArrayLike,
+    streams: Sequence[NDArray[np.int64]],
+    hours: float,
+    target_per_hour: float,
+    *,
+    settings: AlarmSettings,
+    blocks: int = 1,
+    allow_small: bool = False,
+    unit: str = "block",
+) -> Threshold:
+    """Lowest threshold from which on the alarms an hour stay within the target, with 95 % confidence.
+
+    Alarms are those that ``AlarmFilter`` would raise. Their number falls, but not steadily, as the threshold rises: an
+    alarm may split in two. So every higher threshold keeps the target, too.
+
+    Args:
+        scores: (N,) held-out scores of clean frames.
+        streams: for each camera of each drive the indices of its frames, in order of time.
+        hours: driving time of the streams; cameras of one drive share it.
+        target_per_hour: accepted alarms of all cameras in an hour of driving.
+        settings: frames in a row that raise and clear an alarm.
+        blocks: blocks or drives the scores came from.
+        allow_small: take too little time and note it in the threshold.
+        unit: what was held out for the scores.
+
+    Raises:
+        CalibrationError: target not above 0, no stream long enough for an alarm, non-finite scores, or less than
+            3 / target hours (rule of three: without an alarm in T hours only 3 / T an hour can be claimed).
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if not (np.isfinite(target_per_hour) and target_per_hour > 0.0):
+        raise CalibrationError(f"the target is {target_per_hour} false alarms an hour; it must be larger than 0.")
+    if not np.isfinite(values).all():
+        raise CalibrationError("some clean scores are not finite; a threshold needs finite ones.")
+    trigger = settings.trigger_consecutive_frames
+    long_enough = [values[stream] for stream in streams if len(stream) >= trigger]
+    if not long_enough or not hours > 0.0:
+        raise CalibrationError(
+            f"no camera has {trigger} frames in a row, which an alarm takes; record longer, or give a target rate a frame."
+        )
+    warning = ""
+    if poisson_upper_bound(0, hours) > target_per_hour:
+        text = (
+            f"{_duration(hours)} of clean driving cannot support a target of {target_per_hour:g} false alarms an hour: "
+            f"without any alarm in T hours one can claim no less than 3 / T an hour (rule of three), here "
+            f"{poisson_upper_bound(0, hours):.3g}; at least {_duration(poisson_upper_bound(0, 1.0) / target_per_hour)} "
+            "are needed."
+        )
+        if not allow_small:
+            raise CalibrationError(f"{text} Record more, or raise the target.")
+        warning = text
+    # An alarm can begin only where the smallest of the last `trigger` scores lies above the threshold.
+    candidates = np.unique(np.concatenate([sliding_window_view(part, trigger).min(axis=1) for part in long_enough]))
+    value = float(candidates[-1])
+    for candidate in candidates[-2::-1]:
+        alarms = sum(len(alarm_onsets(part > candidate, settings)) for part in long_enough)
+        if poisson_upper_bound(alarms, hours) > target_per_hour:
+            break
+        value = float(candidate)
+    rank = int((values <= value).sum())
+    method = f"alarm filter ({trigger} frames in a row) over leave-one-{unit}-out scores, 95 % bound within the target"
+    share = 1.0 - rank / (len(values) + 1)
+    return Threshold(value, share, len(values), blocks, rank, method, warning, target_per_hour)
+
+
+def _duration(hours: float) -> str:
+    if hours >= 1.0:
+        return f"{hours:.1f} h"
+    return f"{hours * 60.0:.1f} min" if hours >= 1.0 / 60.0 else f"{hours * 3600.0:.1f} s"
 
 
 def time_blocks(stamps_ns: ArrayLike, groups: Sequence[object], block_s: float) -> NDArray[np.int64]:

@@ -66,16 +66,28 @@ def render_shots(
     size: tuple[int, int] = CAMERA_SIZE,
     processes: int | None = None,
     progress: Callable[[int], None] | None = None,
+    pool: ProcessPoolExecutor | None = None,
 ) -> Iterator[Rendered]:
-    """Render in the order given; ``progress`` is told the number of pictures done."""
+    """Render in the order given; ``progress`` is told the number of pictures done; ``pool`` is used if given, and kept."""
     jobs = [(shot, size) for shot in shots]
-    workers = processes or os.cpu_count() or 1
+    if pool is not None:
+        yield from _tell(pool.map(_render, jobs), progress)
+        return
+    with render_pool(processes) as own:
+        yield from _tell(own.map(_render, jobs, chunksize=8), progress)
+
+
+def render_pool(processes: int | None = None) -> ProcessPoolExecutor:
+    """Processes to render in, one a core unless said otherwise; they start with the first picture."""
     # spawn: the caller may already run threads (torch, rclpy), which fork would copy half-way.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for done, rendered in enumerate(pool.map(_render, jobs, chunksize=8), start=1):
-            if progress is not None:
-                progress(done)
-            yield rendered
+    return ProcessPoolExecutor(processes or os.cpu_count() or 1, mp_context=get_context("spawn"))
+
+
+def _tell(pictures: Iterator[Rendered], progress: Callable[[int], None] | None) -> Iterator[Rendered]:
+    for done, rendered in enumerate(pictures, start=1):
+        if progress is not None:
+            progress(done)
+        yield rendered
 
 
 def _render(job: tuple[Shot, tuple[int, int]]) -> Rendered:

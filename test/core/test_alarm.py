@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.config import AlarmSettings
-from ls_ood_monitor.core.alarm import AlarmFilter
+from ls_ood_monitor.core.alarm import AlarmFilter, alarm_onsets
 from ls_ood_monitor.core.types import AlarmState
 
 
@@ -96,3 +96,14 @@ def test_reset_forgets():
     alarm_filter.update(1, 9.0, 5.0)
     alarm_filter.reset()
     assert alarm_filter.update(2, 1.0, 5.0).state is AlarmState.CLEAR
+
+
+@pytest.mark.parametrize(("trigger", "release"), [(1, 1), (3, 5), (2, 4)])
+def test_onsets_of_a_whole_record_are_those_of_the_filter(trigger, release):
+    """Counting over a record at once finds the frames at which the filter goes to RAISED."""
+    random = np.random.default_rng(trigger)
+    for share in (0.0, 0.2, 0.6, 1.0):
+        bad = random.random(400) < share
+        states = run("".join("gb"[int(flag)] for flag in bad), trigger, release)
+        expected = [index for index in range(400) if states[index] == "R" and (index == 0 or states[index - 1] != "R")]
+        assert alarm_onsets(bad, AlarmSettings(trigger, release)).tolist() == expected

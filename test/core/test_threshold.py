@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
+from ls_ood_monitor.config import AlarmSettings
+from ls_ood_monitor.core.alarm import AlarmFilter
 from ls_ood_monitor.core.detectors import MahalanobisDetector
 from ls_ood_monitor.core.threshold import (
     Threshold,
+    alarm_threshold,
     leave_one_block_out_scores,
     quantile_threshold,
     time_blocks,
-    wilson_interval,
 )
 from ls_ood_monitor.errors import CalibrationError
 
@@ -75,6 +76,63 @@ def test_threshold_round_trip():
         Threshold.from_dict({**threshold.to_dict(), "value": float("nan")})
 
 
+def test_thresholds_of_older_bundles_still_load():
+    """A manifest without the newer entries reads as before; one without a value does not."""
+    values = quantile_threshold(np.arange(200.0), 0.05).to_dict()
+    older = {name: value for name, value in values.items() if name != "target_per_hour"}
+    assert Threshold.from_dict(older).target_per_hour is None
+    with pytest.raises(KeyError, match="value"):
+        Threshold.from_dict({name: value for name, value in values.items() if name != "value"})
+
+
+def alarms_at(scores, streams, threshold, settings) -> int:
+    """Alarms that the vehicle's own filter raises."""
+    count = 0
+    for stream in streams:
+        alarm, before = AlarmFilter(settings, "front"), None
+        for index in stream:
+            state = alarm.update(int(index), float(scores[index]), threshold).state.name
+            count += state == "RAISED" != before
+            before = state
+    return count
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_threshold_for_alarms_an_hour_by_brute_force(seed):
+    """It and every higher one keep the target under the vehicle's filter; the next lower one does not."""
+    random = np.random.default_rng(seed)
+    # Slowly varying scores, so that alarms last and split.
+    scores = np.convolve(random.normal(size=1203), np.ones(4) / 4, mode="valid")
+    streams = [np.arange(0, 500), np.arange(500, 1200)]
+    settings = AlarmSettings(trigger_consecutive_frames=3, release_consecutive_frames=5)
+    # 12 hours, 95 % bound: at most 7 alarms keep a target of 1.1 an hour (the bound of 7 is 13.15 / 12).
+    threshold = alarm_threshold(scores, streams, 12.0, 1.1, settings=settings, blocks=9)
+    for higher in np.unique(scores[scores >= threshold.value]):
+        assert alarms_at(scores, streams, higher, settings) <= 7
+    windows = [min(scores[i : i + 3]) for stream in streams for i in stream[:-2]]
+    lower = max(value for value in windows if value < threshold.value)
+    assert alarms_at(scores, streams, lower, settings) > 7
+    assert (threshold.n, threshold.blocks, threshold.target_per_hour) == (1200, 9, 1.1)
+    assert threshold.target_rate == pytest.approx((scores > threshold.value).mean(), abs=1e-3)
+
+
+def test_too_few_hours_are_refused_or_noted():
+    """Two hours without an alarm cannot promise one an hour: three are needed (rule of three)."""
+    scores, streams = np.arange(100.0), [np.arange(100)]
+    settings = AlarmSettings()
+    with pytest.raises(CalibrationError, match=r"2\.0 h .* at least 3\.0 h"):
+        alarm_threshold(scores, streams, 2.0, 1.0, settings=settings)
+    small = alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, allow_small=True)
+    assert "rule of three" in small.warning
+    assert small.value == 97.0  # the smallest of the last three: the third frame above it never comes
+    assert alarms_at(scores, streams, small.value, settings) == 0
+    assert alarm_threshold(scores, streams, 3.0, 1.0, settings=settings).warning == ""
+    with pytest.raises(CalibrationError, match="larger than 0"):
+        alarm_threshold(scores, streams, 2.0, 0.0, settings=settings)
+    with pytest.raises(CalibrationError, match="3 frames in a row"):
+        alarm_threshold(scores[:2], [np.arange(2)], 2.0, 1.0, settings=settings)
+
+
 def test_each_block_is_scored_without_itself():
     """Leave-one-block-out by hand: fit on the others, score the one."""
     random = np.random.default_rng(1)
@@ -101,25 +159,6 @@ def test_one_block_cannot_be_held_out():
         leave_one_block_out_scores(MahalanobisDetector, np.zeros((5, 2)), np.zeros(5))
     with pytest.raises(CalibrationError, match="one id a row"):
         leave_one_block_out_scores(MahalanobisDetector, np.zeros((5, 2)), np.zeros(4))
-
-
-@pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (3, 200), (57, 111)])
-def test_wilson_interval_equals_scipy(hits, trials):
-    """The interval is scipy's, at the edges too."""
-    low, high = wilson_interval(hits, trials)
-    expected = binomtest(hits, trials).proportion_ci(method="wilson")
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    wide = binomtest(hits, trials).proportion_ci(0.99, method="wilson")
-    assert wilson_interval(hits, trials, 0.99) == pytest.approx((wide.low, wide.high), abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("hits", "trials", "confidence"), [(1, 0, 0.95), (5, 4, 0.95), (-1, 4, 0.95), (1, 4, 1.0), (1, 4, 95.0)]
-)
-def test_impossible_shares_are_refused(hits, trials, confidence):
-    """More hits than trials, no trials, and confidences outside (0, 1)."""
-    with pytest.raises(ValueError, match=r"share|confidence"):
-        wilson_interval(hits, trials, confidence)
 
 
 def test_time_blocks_count_from_each_groups_start():

@@ -1,32 +1,23 @@
-"""From a trained network and clean frames to a bundle, with its false alarms checked on frames it has not seen."""
+"""From a trained network and clean drives to a bundle, with its false alarms checked on drives it has not seen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from ...bundle import save_bundle
-from ...core.detectors import DEFAULT_DETECTORS, detector_spec
-from ...core.threshold import wilson_interval
+from ...core.detectors import DEFAULT_DETECTORS
 from ...monitor import FramePass, LatentSettings
 from ...vision.deeplabv3p import DeepLabV3Plus
 from ...vision.mc_dropout import draw_mask_bank
 from ...vision.preprocess import PreprocessSpec
-from ..calibration import collect_features, fit_detectors, summarise
-from .sources import CleanFrames
+from ..calibrated_bundle import CalibratedBundle, ProgressFactory, write_calibrated_bundle
+from ..calibration import CalibrationSettings
+from ..drives import Drive
 
 _REFERENCE_BLOCK, _REFERENCE_PROB = 8, 0.5
-
-
-class ProgressFactory(Protocol):
-    """Makes a progress display for a number of steps."""
-
-    def __call__(self, title: str, total: int | None) -> AbstractContextManager[Any]:
-        """A context whose value is told the number of steps done."""
 
 
 def draw_bank(network: DeepLabV3Plus, spec: PreprocessSpec, latents: LatentSettings) -> torch.Tensor:
@@ -50,8 +41,8 @@ def make_bundle(
     spec: PreprocessSpec,
     latents: LatentSettings,
     class_names: tuple[str, ...],
-    calibration: CleanFrames,
-    check: CleanFrames,
+    calibration: Sequence[Drive],
+    check: Sequence[Drive],
     *,
     detector: str,
     target_rate: float,
@@ -59,37 +50,24 @@ def make_bundle(
     provenance: Mapping[str, Any],
     device: torch.device | str,
     progress: ProgressFactory,
-) -> tuple[str, dict[str, dict[str, float]]]:
-    """Calibrate, check, save.
-
-    Returns:
-        identity of the bundle, and for each detector the frames of ``check`` above its threshold with the 95 % interval
-        of their share (Wilson).
+    with_table: bool = True,
+) -> CalibratedBundle:
+    """Draw the mask bank, calibrate with whole drives held out, check on further drives, save.
 
     Raises:
-        CalibrationError: fewer than two sequences to calibrate on, or too few frames for ``target_rate``.
+        CalibrationError: fewer than two drives to calibrate on, or too few frames for ``target_rate``.
     """
-    frame_pass = FramePass(network, spec, draw_bank(network.to(device), spec, latents), device)
-    with progress("Calibrating on unseen sequences", calibration.count) as update:
-        table = collect_features(calibration.read(), frame_pass, progress=update)
-    detectors, thresholds = fit_detectors(
-        table,
-        calibration.blocks,
+    return write_calibrated_bundle(
+        out,
+        FramePass(network, spec, draw_bank(network.to(device), spec, latents), device),
+        latents,
+        class_names,
+        calibration,
+        CalibrationSettings(target_rate, block_s=None, allow_small=allow_small),
+        detector=detector,
         names=DEFAULT_DETECTORS,
-        head=frame_pass.head,
-        target_rate=target_rate,
-        allow_small=allow_small,
+        provenance=provenance,
+        progress=progress,
+        check=check,
+        with_table=with_table,
     )
-    with progress("Checking on further sequences", check.count) as update:
-        test = collect_features(check.read(), frame_pass, progress=update)
-    rates: dict[str, dict[str, float]] = {}
-    for name, fitted in detectors.items():
-        above = int((fitted.score(test.features.of(detector_spec(name).feature)) > thresholds[name].value).sum())
-        low, high = wilson_interval(above, check.count)
-        rates[name] = {"above": above, "frames": check.count, "low": low, "high": high}
-    facts = {
-        **provenance,
-        "calibration": {**summarise(table), "blocks": len(set(calibration.blocks.tolist()))},
-        "check_on_unseen_sequences": rates,
-    }
-    return save_bundle(out, frame_pass, latents, detectors, thresholds, detector, class_names, facts), rates

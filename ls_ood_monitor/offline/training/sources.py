@@ -7,20 +7,19 @@ pictures also calibrate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.classes import CLASS_COLOURS, CLASS_NAMES
-from ...core.types import Frame
 from ...errors import ConfigError
 from ...vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .. import street_data
 from ..datasets import DATASETS, ClassTable, LabelledFolder, Split, open_dataset, split_by_sequence
+from ..drives import Drive, picture_drives, street_drives
 from ..street import CAMERAS
 from .data import LabelledPictures, LabelledSet
 
@@ -32,29 +31,14 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class CleanFrames:
-    """Clean frames for calibration or for its check.
-
-    Attributes:
-        count: number of frames.
-        blocks: (count,) sequence of each frame; what is held out together.
-        read: starts an iteration over the frames.
-    """
-
-    count: int
-    blocks: NDArray[np.int64]
-    read: Callable[[], Iterator[Frame]]
-
-
-@dataclass(frozen=True)
 class TrainingSource:
     """Pictures for every use of a training run.
 
     Attributes:
         train: to learn from.
         validation: to choose the checkpoint with.
-        calibration: clean frames for detectors and thresholds.
-        check: frames of sequences that none of the above has seen.
+        calibration: clean drives for detectors and thresholds.
+        check: clean drives that none of the above has seen.
         check_labelled: the same, with labels.
         classes: names and colours.
         split: which picture went where; None for the street, whose drives are named by ``facts``.
@@ -63,8 +47,8 @@ class TrainingSource:
 
     train: LabelledPictures
     validation: LabelledPictures
-    calibration: CleanFrames
-    check: CleanFrames
+    calibration: Sequence[Drive]
+    check: Sequence[Drive]
     check_labelled: LabelledPictures
     classes: ClassTable
     split: Split | None
@@ -95,17 +79,8 @@ def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None)
         "split_seed": split.seed,
         "held_out": "one sequence at a time",
     }
-    return TrainingSource(train, valid, _frames(valid), _frames(test), test, folder.classes, split, facts)
-
-
-def _frames(folder: LabelledFolder) -> CleanFrames:
-    _, blocks = np.unique([sample.sequence for sample in folder.samples], return_inverse=True)
-
-    def read() -> Iterator[Frame]:
-        for index, sample in enumerate(folder.samples):
-            yield Frame(folder.image(index), index * 1_000_000_000, sample.sequence)
-
-    return CleanFrames(len(folder), np.asarray(blocks, np.int64), read)
+    calibration, check = picture_drives(valid, name), picture_drives(test, name)
+    return TrainingSource(train, valid, calibration, check, test, folder.classes, split, facts)
 
 
 def from_street(
@@ -158,11 +133,6 @@ def from_street(
                 fill(update)
         return LabelledSet(images, labels)
 
-    def frames(chosen: Sequence[int]) -> CleanFrames:
-        shots = street_data.spread_shots(chosen, 2, CAMERAS)
-        blocks = np.array([shot.drive for shot in shots])
-        return CleanFrames(len(shots), blocks, lambda: (item.frame for item in street_data.render_shots(shots)))
-
     train = street_data.TRAINING_DRIVES[:drives]
     validation = street_data.VALIDATION_DRIVES[:validation_drives]
     check = street_data.TEST_DRIVES[:check_drives]
@@ -174,8 +144,8 @@ def from_street(
     return TrainingSource(
         labelled("Rendering training drives", () if only_check else train),
         labelled("Rendering validation drives", () if only_check else validation),
-        frames(street_data.CALIBRATION_DRIVES[:calibration_drives]),
-        frames(check),
+        street_drives(street_data.CALIBRATION_DRIVES[:calibration_drives]),
+        street_drives(check),
         labelled("Rendering unseen drives", check),
         ClassTable(CLASS_NAMES, CLASS_COLOURS),
         None,

@@ -1,0 +1,203 @@
+"""Drives -> frames: one view of recordings, folders of pictures, videos, data sets and the procedural street.
+
+A drive is what calibration holds out and what a benchmark reports by: frames of one journey, in order of time for
+each camera. Nothing is read before ``Drive.read`` is called, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..core.types import Frame
+from ..errors import ConfigError, DataError
+from . import street_data
+from .bags import iter_frames
+from .datasets import PictureFolder, open_dataset, open_pictures
+from .datasets import iter_frames as iter_pictures
+from .datasets.woodscape import CAMERA_CODES
+from .street import CAMERAS
+
+#: Frame rate assumed for pictures without time, Hz.
+ASSUMED_RATE_HZ = 10.0
+
+_VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
+_BAG_SUFFIXES = (".mcap", ".db3")
+_START_NS = 3_600_000_000_000  # one hour: a stamp of 0 would mean that there is none
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One journey.
+
+    Attributes:
+        name: tells it from the others, and stands in provenance.
+        read: starts an iteration over its frames.
+        frames: how many there are, where that is known before reading.
+        assumed_rate_hz: the pictures carry no time and nobody said how fast they were taken: stamps count up at this rate.
+    """
+
+    name: str
+    read: Callable[[], Iterator[Frame]]
+    frames: int | None = None
+    assumed_rate_hz: float | None = None
+
+
+def open_drives(
+    paths: Iterable[Path | str],
+    *,
+    topics: Mapping[str, str] | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    rate_hz: float | None = None,
+) -> list[Drive]:
+    """Drives at ``paths``: a bag or a video is one; of a folder of pictures each folder that holds some is one.
+
+    Args:
+        paths: bags (folder, ``.mcap``, ``.db3``), folders of PNG, JPEG or BMP, and videos.
+        topics: image topic -> camera name, for bags; None takes all.
+        start_s: first moment wanted, seconds from the start of each drive.
+        end_s: end of the part wanted (exclusive), seconds from the start of each drive.
+        rate_hz: frame rate of pictures; None assumes ``ASSUMED_RATE_HZ`` and notes it.
+
+    Raises:
+        ConfigError: rate outside 0.001 to 1000 Hz, or two drives of one name.
+        DataError: a path is missing or none of these.
+    """
+    drives: list[Drive] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError(f"there is no {path}; give a ROS 2 bag, a folder of pictures or a video.")
+        if _is_bag(path):
+            read = partial(iter_frames, path, topics, start_s, end_s)
+            drives.append(Drive(_name(path), read))
+        elif path.is_dir():
+            parts = picture_drives(open_pictures(path), _name(path), rate_hz=rate_hz)
+            drives += [_cut(drive, start_s, end_s) for drive in parts]
+        elif path.suffix.lower() in _VIDEO_SUFFIXES:
+            drives.append(_cut(Drive(_name(path), partial(_video_frames, path, rate_hz)), start_s, end_s))
+        else:
+            raise DataError(f"{path} is neither a ROS 2 bag nor a folder of pictures nor a video.")
+    return distinct(drives)
+
+
+def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = None) -> list[Drive]:
+    """One drive a sequence of ``folder``; cameras are those of WoodScape's file names, else ``front``.
+
+    Raises:
+        ConfigError: rate outside 0.001 to 1000 Hz.
+    """
+    used = ASSUMED_RATE_HZ if rate_hz is None else rate_hz
+    iter_pictures(folder, rate_hz=used)  # only checks the rate; nothing is read yet
+    sequences: dict[str, list[str]] = {}
+    for picture, sequence in folder.sequences.items():
+        sequences.setdefault(sequence, []).append(picture)
+    assumed = used if rate_hz is None else None
+    return [
+        Drive(
+            name if sequence == "." else f"{name}/{sequence}",
+            partial(_picture_frames, folder.only(pictures), used),
+            len(pictures),
+            assumed,
+        )
+        for sequence, pictures in sequences.items()
+    ]
+
+
+def dataset_drives(name: str, root: Path | str, *, rate_hz: float | None = None) -> list[Drive]:
+    """Sequences of a data set on disk (``datasets.DATASETS``).
+
+    Raises:
+        ConfigError: unknown name, or a rate outside 0.001 to 1000 Hz.
+        DataError: the folder is not laid out as this data set.
+    """
+    return picture_drives(open_dataset(name, root), name, rate_hz=rate_hz)
+
+
+def street_drives(seeds: Sequence[int], per_drive: int = 2) -> list[Drive]:
+    """Drives of the procedural street: ``per_drive`` moments, 4 s apart, of all cameras; rendered when they are read.
+
+    The drives share one pool of processes, which starts with the first reading and ends with the drives.
+    """
+    pool = street_data.render_pool()
+    return [
+        Drive(f"street-{seed}", partial(_street_frames, seed, per_drive, pool), per_drive * len(CAMERAS))
+        for seed in seeds
+    ]
+
+
+def distinct(drives: Sequence[Drive]) -> list[Drive]:
+    """The drives as a list. Raises ``ConfigError`` when two have one name."""
+    twice = [name for name, count in Counter(drive.name for drive in drives).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"two drives are named {twice[0]}; a drive counts once. Leave one out, or rename its folder if it is another."
+        )
+    return list(drives)
+
+
+def _name(path: Path) -> str:
+    """The last two parts: ``monday/bag`` tells more than ``bag``, and a whole path tells of the machine."""
+    return "/".join(path.resolve().parts[-2:]).lstrip("/")
+
+
+def _is_bag(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix in _BAG_SUFFIXES
+    return (path / "metadata.yaml").exists() or any(entry.suffix in _BAG_SUFFIXES for entry in path.iterdir())
+
+
+def _cut(drive: Drive, start_s: float | None, end_s: float | None) -> Drive:
+    """The part between two moments, seconds from the first frame."""
+    if start_s is None and end_s is None:
+        return drive
+
+    def read() -> Iterator[Frame]:
+        first: int | None = None
+        for frame in drive.read():
+            first = frame.stamp_ns if first is None else first
+            elapsed_s = (frame.stamp_ns - first) / 1e9
+            if end_s is not None and elapsed_s >= end_s:
+                return
+            if start_s is None or elapsed_s >= start_s:
+                yield frame
+
+    return Drive(drive.name, read, None, drive.assumed_rate_hz)
+
+
+def _picture_frames(folder: PictureFolder, rate_hz: float) -> Iterator[Frame]:
+    cameras = {code: camera for camera, code in CAMERA_CODES.items()}
+    for sample, frame in zip(folder.samples, iter_pictures(folder, rate_hz=rate_hz), strict=True):
+        code = sample.image.stem.rpartition("_")[2]
+        yield Frame(frame.image, frame.stamp_ns, cameras.get(code, frame.camera))
+
+
+def _video_frames(path: Path, rate_hz: float | None) -> Iterator[Frame]:
+    video = cv2.VideoCapture(str(path))
+    try:
+        if not video.isOpened():
+            raise DataError(f"OpenCV cannot read the video {path}; convert it, or extract its pictures into a folder.")
+        rate = video.get(cv2.CAP_PROP_FPS) if rate_hz is None else rate_hz
+        if not (np.isfinite(rate) and rate > 0.0):
+            raise DataError(f"the video {path} does not say its frame rate; give it with --rate.")
+        index = 0
+        while True:
+            whole, image = video.read()
+            if not whole:
+                return
+            yield Frame(np.asarray(image, dtype=np.uint8), _START_NS + round(index * 1e9 / rate), "front")
+            index += 1
+    finally:
+        video.release()
+
+
+def _street_frames(seed: int, per_drive: int, pool: ProcessPoolExecutor) -> Iterator[Frame]:
+    shots = street_data.spread_shots((seed,), per_drive, CAMERAS)
+    return (item.frame for item in street_data.render_shots(shots, pool=pool))

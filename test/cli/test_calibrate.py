@@ -1,0 +1,182 @@
+"""ls-ood calibrate as a user calls it: clean data in, a bundle that loads out; drives added; refusals in a sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ls_ood_monitor.bundle import CALIBRATION, load_bundle, verify_bundle
+from ls_ood_monitor.cli.main import main
+from ls_ood_monitor.offline.bags import FrameBagWriter
+
+
+def calibrate(*arguments: str | Path) -> int:
+    """Exit code of the command, in this process: a new one would load torch again."""
+    with pytest.raises(SystemExit) as end:
+        main(["calibrate", *map(str, arguments), "--device", "cpu"])
+    return int(end.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, make_pictures) -> Path:
+    """A bag of two cameras and two folders of pictures, each 12 seconds of its own noise."""
+    root = tmp_path_factory.mktemp("data")
+    with FrameBagWriter(root / "monday") as writer:
+        for index, picture in enumerate(make_pictures(48, seed=1)):
+            writer.write("front", picture, 10**18 + index * 250_000_000)
+    for seed, name in enumerate(("tuesday", "friday"), start=2):
+        (root / name).mkdir()
+        for index, picture in enumerate(make_pictures(40, seed=seed)):
+            cv2.imwrite(str(root / name / f"{index:03d}.png"), picture)
+    return root
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory, data, tiny_bundle) -> Path:
+    """A bundle from a bag and a folder, checked on another folder."""
+    out = tmp_path_factory.mktemp("calibrated")
+    code = calibrate(
+        *(data / "monday", data / "tuesday", "--check", data / "friday", "--bundle", tiny_bundle, "--out", out / "b"),
+        *("--block", "2", "--target-rate", "0.05", "--rate", "4", "--json", out / "result.json"),
+    )
+    assert code == 0
+    return out
+
+
+def test_from_a_bag_and_a_folder_to_a_bundle(calibrated, tiny_bundle):
+    """The bundle loads with the thresholds told; its provenance says what from; picture and table are there."""
+    result = json.loads((calibrated / "result.json").read_text())
+    monitor = load_bundle(calibrated / "b", device="cpu")
+    assert monitor.bundle_id == result["bundle"]["sha256"] == verify_bundle(calibrated / "b").bundle_id
+    assert {name: item.value for name, item in monitor.thresholds.items()} == {
+        name: item["value"] for name, item in result["thresholds"].items()
+    }
+    facts = verify_bundle(calibrated / "b").content["provenance"]["calibration"]
+    assert [name.split("/")[-1] for name in facts["drives"]] == ["monday", "tuesday"]
+    assert (facts["frames"], facts["blocks"], facts["block_s"], facts["hold_out"]) == (88, 11, 2.0, "worst")
+    assert facts["from_bundle"] == verify_bundle(tiny_bundle).bundle_id
+    assert set(facts["detectors"]["multitap"]["held_out"]) == {"block", "drive"}
+    assert result["check_on_unseen_drives"]["multitap"]["frames"] == 40
+    assert cv2.imread(str(calibrated / "b" / "calibration.png")) is not None
+
+
+def test_adding_a_drive_equals_calibrating_on_all(calibrated, data, tiny_bundle, tmp_path):
+    """--update needs only the new drive, and comes to what a calibration on all three comes to, with the old settings."""
+    assert calibrate(data / "friday", "--update", calibrated / "b", "--rate", "4", "--out", tmp_path / "more") == 0
+    assert (
+        calibrate(
+            *(data / "monday", data / "tuesday", data / "friday", "--bundle", tiny_bundle, "--out", tmp_path / "all"),
+            *("--block", "2", "--target-rate", "0.05", "--rate", "4"),
+        )
+        == 0
+    )
+    more, everything = (load_bundle(tmp_path / name, device="cpu") for name in ("more", "all"))
+    assert more.thresholds == everything.thresholds
+    for name in more.detectors:
+        for key, values in more.detectors[name].state().items():
+            np.testing.assert_array_equal(values, everything.detectors[name].state()[key])
+    facts = verify_bundle(tmp_path / "more").content["provenance"]
+    assert len(facts["calibration"]["drives"]) == 3
+    assert "check_on_unseen_drives" not in facts
+
+
+def test_the_table_is_verified_and_not_for_the_vehicle(calibrated, data, tmp_path, capsys):
+    """A damaged table fails verify but not the vehicle; without one there is nothing to add to."""
+    import shutil
+
+    copy = Path(shutil.copytree(calibrated / "b", tmp_path / "copy"))
+    content = bytearray((copy / CALIBRATION).read_bytes())
+    content[-1] ^= 1
+    (copy / CALIBRATION).write_bytes(bytes(content))
+    with pytest.raises(SystemExit) as end:
+        main(["bundle", "verify", str(copy)])
+    assert end.value.code == 2
+    assert f"{CALIBRATION} does not match" in capsys.readouterr().err
+    load_bundle(copy, device="cpu")
+    options = ("--block", "2", "--target-rate", "0.1", "--no-table", "--bundle", calibrated / "b", "--out")
+    assert calibrate(data / "monday", *options, copy) == 0
+    assert not (copy / CALIBRATION).exists()
+    assert calibrate(data / "friday", "--update", copy, "--out", tmp_path / "x") == 2
+    assert "without --no-table" in capsys.readouterr().err
+
+
+def test_bundle_show_tells_the_story(calibrated, capsys):
+    """Drives, target, what was held out and every detector stand in what ``ls-ood bundle show`` prints."""
+    for folder in ([str(calibrated / "b")], []):  # the embedded one is older
+        with pytest.raises(SystemExit) as end:
+            main(["bundle", "show", *folder])
+        assert end.value.code in (0, None)
+        text = " ".join(capsys.readouterr().out.split())
+        assert "multitap *" in text
+        assert "clean frames" in text
+        if folder:
+            assert "monday (48)" in text
+            assert "Target: 0.05 of clean frames; the larger threshold" in text
+
+
+def test_other_detectors_and_a_target_an_hour(data, tiny_bundle, tmp_path):
+    """--detectors chooses what is fitted, --detector what raises; with too few hours the bundle carries the warning."""
+    code = calibrate(
+        *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
+        *("--target-per-hour", "2", "--detectors", "mahalanobis,larem", "--detector", "larem", "--trigger", "2"),
+        *("--plot", tmp_path / "picture.png"),
+    )
+    assert code == 0
+    monitor = load_bundle(tmp_path / "b", device="cpu")
+    assert (monitor.detector, set(monitor.detectors)) == ("larem", {"larem", "mahalanobis"})
+    assert "rule of three" in monitor.thresholds["larem"].warning
+    assert (tmp_path / "picture.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["monday"], "48 clean frames cannot support a target of 0.01"),
+        (["monday", "--block", "20", "--target-rate", "0.1"], "at least 2 are needed"),
+        (["monday", "--start", "11.9", "--end", "11.95"], "no frames to calibrate on in"),
+        (["monday", "--block", "2", "--target-per-hour", "1"], "rule of three"),
+        (["tuesday", "--block", "1", "--target-per-hour", "1"], "needs video"),
+        (["monday", "--target-rate", "1.5"], "within (0, 1)"),
+        (["monday", "--check", "monday"], "check on drives that are not"),
+        (["monday", "monday"], "two drives are named"),
+        (["monday", "--hold-out", "drive", "--target-rate", "0.1"], "one drive"),
+    ],
+)
+def test_what_the_data_cannot_support_is_refused(data, tiny_bundle, tmp_path, monkeypatch, capsys, arguments, words):
+    """Exit 2, one sentence, and no bundle."""
+    monkeypatch.chdir(data)
+    assert calibrate(*arguments, "--bundle", tiny_bundle, "--out", tmp_path / "b") == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_street_as_data(tiny_bundle, tmp_path, make_pictures):
+    """Drives of the procedural street, whole drives held out, checked on drives of the test range; as a process."""
+    command = [sys.executable, "-m", "ls_ood_monitor.cli.main", "calibrate", "--dataset", "street", "--drives", "3"]
+    options = [
+        "--bundle",
+        tiny_bundle,
+        "--out",
+        tmp_path / "b",
+        "--target-rate",
+        "0.1",
+        "--device",
+        "cpu",
+        "--no-table",
+    ]
+    check = Path(tmp_path / "check")
+    check.mkdir()
+    cv2.imwrite(str(check / "0.png"), make_pictures(1)[0])
+    done = subprocess.run(
+        [*command, *map(str, options), "--check", str(check)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]
+    assert facts["drives"] == {"street-3000": 8, "street-3001": 8, "street-3002": 8}
+    assert facts["detectors"]["multitap"]["alarms"] == {}
