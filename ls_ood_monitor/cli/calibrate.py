@@ -21,7 +21,8 @@ with sub-folders of pictures each of them, of a data set each sequence).
 
 Neighbouring frames are nearly equal, so the scores behind a threshold come from detectors that have not seen that
 frame's block of time (--hold-out block: how it does later on the same drive) or its whole drive (--hold-out drive: how it
-does on the next drive). With several drives the default is worst, the larger of both thresholds: the one that transfers.
+does on the next drive; worst is the larger of both). The default is block: with two or three drives a detector that has
+not seen one of them knows so little that its threshold lies far too high, and nothing is detected any more.
 Both rates of false alarms at the chosen threshold are shown, with 95 % intervals that resample whole blocks and drives.
 
 A target an hour counts alarms, several frames in a row, of all cameras. It needs about 3 / target hours of clean
@@ -100,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     goal.add_argument("--trigger", type=int, metavar="FRAMES", help="frames in a row that raise an alarm (default 3)")
     goal.add_argument("--release", type=int, metavar="FRAMES", help="frames in a row that clear it (default 5)")
     goal.add_argument(
-        "--hold-out", choices=("block", "drive", "worst"), help="what the scores have not seen (default worst)"
+        "--hold-out", choices=("block", "drive", "worst"), help="what the scores have not seen (default block)"
     )
     goal.add_argument(
         "--block", type=float, metavar="S", help=f"length of a block, seconds (default {_DEFAULT_BLOCK_S:g})"
@@ -261,7 +262,7 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
     return CalibrationSettings(
         target_rate=target.get("rate", _DEFAULT_RATE),
         target_per_hour=target.get("per_hour"),
-        hold_out=args.hold_out or before.get("hold_out", "worst"),
+        hold_out=args.hold_out or before.get("hold_out", "block"),
         block_s=before.get("block_s", _DEFAULT_BLOCK_S) if args.block is None else args.block,
         alarm=from_mapping(AlarmSettings, alarm),
         allow_small=args.allow_small,

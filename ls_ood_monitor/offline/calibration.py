@@ -63,7 +63,7 @@ class CalibrationSettings:
 
     target_rate: float = 0.01
     target_per_hour: float | None = None
-    hold_out: str = "worst"
+    hold_out: str = "block"
     block_s: float | None = 10.0
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
     allow_small: bool = False

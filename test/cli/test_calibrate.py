@@ -59,7 +59,7 @@ def test_from_a_bag_and_a_folder_to_a_bundle(calibrated, tiny_bundle):
     }
     facts = verify_bundle(calibrated / "b").content["provenance"]["calibration"]
     assert [name.split("/")[-1] for name in facts["drives"]] == ["monday", "tuesday"]
-    assert (facts["frames"], facts["blocks"], facts["block_s"], facts["hold_out"]) == (88, 11, 2.0, "worst")
+    assert (facts["frames"], facts["blocks"], facts["block_s"], facts["hold_out"]) == (88, 11, 2.0, "block")
     assert facts["from_bundle"] == verify_bundle(tiny_bundle).bundle_id
     assert set(facts["detectors"]["multitap"]["held_out"]) == {"block", "drive"}
     assert result["check_on_unseen_drives"]["multitap"]["frames"] == 40
