@@ -151,7 +151,10 @@ def recordings_protocol(
             raise ConfigError(f"{option} is {value}; it must be larger than 0.")
     by_drive = len(test) >= _FEW_DRIVES
     setting = _Recordings(rate_hz, block_s, every, topics)
-    notes = ["Disturbances are synthetic; recorded sets (--ood) are real.", "One threshold a detector, for all cameras."]
+    notes = [
+        "Disturbances are synthetic; recorded sets (--ood) are real.",
+        "One threshold a detector, for all cameras.",
+    ]
     if not by_drive:
         notes.append(
             f"{len(test)} test drives are too few to resample: intervals come from blocks of {block_s:g} s "
