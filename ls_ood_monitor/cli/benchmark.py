@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, summarise, show, write."""
     import os
 
+    from .. import __version__
     from ..bundle import load_bundle
     from ..errors import ConfigError
     from ..monitor import FramePass, features_of
@@ -167,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
         "protocol": protocol.name,
         "domain": protocol.domain,
         "positive_class": "OoD",
+        "version": __version__,
         "command": _command(args),
         "bundle": {"sha256": monitor.bundle_id},
         "seed": args.seed,
@@ -294,39 +296,41 @@ class _Bars:
 
 def _show(results: Mapping[str, Any]) -> None:
     """Print the table."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    from ..offline.benchmark.report import number, percent
+    from ..offline.benchmark.report import compact
     from .console import console
 
-    table = Table(
-        title=f"{results['domain']}: {results['frames']} unseen clean frames, {results['units']['control']} units"
-    )
+    title = f"{results['domain']}: {results['frames']} unseen clean frames, {results['units']['control']} units"
+    table = Table(title=title, box=SIMPLE, padding=(0, 1), collapse_padding=True)
     has = {group for entry in results["detectors"].values() for group in entry["means"]}
     groups = [
-        (group, title)
-        for group, title in (("severity_1_2", "detection 1-2"), ("severity_3_5", "3-5"), ("recorded", "recorded"))
+        (group, head)
+        for group, head in (("severity_1_2", "severity 1-2"), ("severity_3_5", "3-5"), ("recorded", "recorded"))
         if group in has
     ]
-    table.add_column("detector")
-    for title in (*(f"{title}, %" for _, title in groups), "false alarms, %", "AUROC", "+ % of pass"):
-        table.add_column(title, justify="right")
+    table.add_column("detector", no_wrap=True)
+    heads = (*(f"detected, %\n{head}" for _, head in groups), "false\nalarms, %", "AUROC\nmean", "+ % of\npass")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
     for name, entry in results["detectors"].items():
         auroc = entry["means"]["all"]["auroc"]
-        wrong_way = auroc["value"] < 0.5
-        share = results["cost"]["detectors"][name]["share_of_pass"]
+        text = compact(auroc, 1.0, 2)
         table.add_row(
-            f"{name}{' (supervised)' if entry['supervised'] else ''}{' *' if name == results['reference'] else ''}",
-            *(percent(entry["means"][group]["detection_rate"], 0) for group, _ in groups),
-            percent(entry["false_alarm_rate"]),
-            f"[red]{number(auroc, 2)}[/]" if wrong_way else number(auroc, 2),
-            f"{100 * share:.1f}",
+            f"{name}{' *' if name == results['reference'] else ''}{' (s)' if entry['supervised'] else ''}",
+            *(compact(entry["means"][group]["detection_rate"], 100.0, 0) for group, _ in groups),
+            compact(entry["false_alarm_rate"], 100.0, 1),
+            f"[red]{text}[/]" if auroc["value"] < 0.5 else text,
+            f"{100 * results['cost']['detectors'][name]['share_of_pass']:.1f}",
         )
     console.print(table)
     target = 100 * results["target_rate"]
+    seen = results["calibration"].get("supervised")
     console.print(
         f"Means over shifts and severities at thresholds for {target:g} % false alarms; in brackets 95 % intervals by "
-        f"{results['unit']}. * the reference of the comparison.",
+        f"{results['unit']}. * reference."
+        + (f" (s) supervised, fitted to {seen['kind']} on calibration drives." if seen else ""),
         highlight=False,
     )
     for name, entry in results["detectors"].items():

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,10 +22,13 @@ from numpy.typing import NDArray
 
 from ...vision.preprocess import PreprocessSpec, resize_image
 from ..datasets.reading import read_picture
+from ..street import Drive
 from ..street_data import CAMERA_SIZE, Shot
 from .conditions import CLEAN_CONDITION, Condition, anomaly_seed, disturb, disturbed_pixels
 
 Image = NDArray[np.uint8]
+
+_JOB_PICTURES, _JOB_IMAGES = 8, 256  # at most, of one job: what crosses from a worker at once
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class _Job:
-    picture: Picture
+    pictures: tuple[Picture, ...]
     conditions: tuple[Condition, ...]
     spec: PreprocessSpec
     seed: int
@@ -93,10 +98,14 @@ def show(picture: Picture, conditions: Sequence[Condition], spec: PreprocessSpec
 
 def _make(origin: Shot | Path | Image) -> Image:
     if isinstance(origin, Shot):
-        from ..street import Drive
-
-        return Drive(origin.drive).render(origin.camera, origin.time_s, *CAMERA_SIZE)[0]
+        return _drive(origin.drive).render(origin.camera, origin.time_s, *CAMERA_SIZE)[0]
     return read_picture(origin) if isinstance(origin, Path) else origin
+
+
+@lru_cache(maxsize=2)
+def _drive(seed: int) -> Drive:
+    """What a drive and its cameras' views cost is paid once for all their moments."""
+    return Drive(seed)
 
 
 class Studio:
@@ -133,21 +142,25 @@ class Studio:
         self, pictures: Iterable[Picture], conditions: Sequence[Condition] = (CLEAN_CONDITION,), *, masks: bool = False
     ) -> Iterator[Shown]:
         """Yield each picture in all conditions, in the order given."""
-        jobs = (_Job(picture, tuple(conditions), self.spec, self.seed, masks) for picture in pictures)
+        iterator = iter(pictures)
+        size = max(1, min(_JOB_PICTURES, _JOB_IMAGES // max(1, len(conditions))))
+        chunks = iter(lambda: tuple(islice(iterator, size)), ())
+        jobs = (_Job(chunk, tuple(conditions), self.spec, self.seed, masks) for chunk in chunks)
         if self._pool is None:
-            yield from map(_run, jobs)
+            for job in jobs:
+                yield from _run(job)
             return
-        waiting: deque[Future[Shown]] = deque()
+        waiting: deque[Future[list[Shown]]] = deque()
         for job in jobs:
             waiting.append(self._pool.submit(_run, job))
             if len(waiting) > 2 * self.processes:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
 
 
-def _run(job: _Job) -> Shown:
-    return show(job.picture, job.conditions, job.spec, job.seed, job.masks)
+def _run(job: _Job) -> list[Shown]:
+    return [show(picture, job.conditions, job.spec, job.seed, job.masks) for picture in job.pictures]
 
 
 def _prepare_worker() -> None:

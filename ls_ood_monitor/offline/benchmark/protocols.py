@@ -85,7 +85,10 @@ def street_protocol(
             raise ConfigError(f"number of {label} is {value}; it must lie within [{low}, {high}].")
 
     def shots(name: str, chosen: range) -> PictureSet:
-        wanted = spread_shots(chosen, per_drive, CAMERAS)
+        # Moments of one camera follow each other: they share its view of the drive.
+        wanted = sorted(
+            spread_shots(chosen, per_drive, CAMERAS), key=lambda shot: (shot.drive, shot.camera, shot.time_s)
+        )
         return PictureSet(name, len(wanted), lambda: (Picture(str(shot.drive), shot) for shot in wanted))
 
     calibration, test = CALIBRATION_DRIVES[:calibration_drives], TEST_DRIVES[:drives]

@@ -37,6 +37,12 @@ def number(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
     return _with_interval(entry, 1.0, digits)
 
 
+def compact(entry: Mapping[str, float | None], scale: float, digits: int) -> str:
+    """Value with its interval for a narrow table, such as ``97 (95-99)``."""
+    value, low, high = (f"{scale * float(entry[key] or 0.0):.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low}-{high})"
+
+
 def _with_interval(entry: Mapping[str, float | None] | None, scale: float, digits: int) -> str:
     if entry is None or entry["value"] is None:
         return "-"
@@ -56,7 +62,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"Domain: {results['domain']}. {results['frames']} clean test frames of {results['units']['control']} units "
         f"({unit}), calibrated on {results['calibration']['frames']} frames of {results['calibration']['units']}. "
         f"Target: {100 * results['target_rate']:g} % false alarms a frame. OoD is the positive class. In brackets: "
-        f"95 % intervals, {results['bootstrap']['resamples']} resamples of whole units. Bundle {results['bundle']['sha256'][:12]}.",
+        f"95 % intervals, {results['bootstrap']['resamples']} resamples of whole units. "
+        f"Bundle {results['bundle']['sha256'][:12]}.",
         "",
         "## Detectors",
         "",
@@ -264,8 +271,8 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
         return False
     wide = min(6, len(shifts))
     high = -(-len(shifts) // wide)
-    figure = _figure(max(5.0, 2.1 * wide), 1.2 + 1.9 * high)
-    axes = figure.subplots(high, wide, sharex=True, sharey=True, squeeze=False)
+    figure = _figure(max(6.5, 2.1 * wide), 1.6 + 1.9 * high)
+    axes = figure.subplots(high, wide, sharey=True, squeeze=False)
     for axis in axes.flat[len(shifts) :]:
         axis.set_axis_off()
     for axis, shift in zip(axes.flat, shifts, strict=False):
@@ -294,9 +301,11 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
         axis.set_ylim(-4, 104)
         axis.set_xticks(severities)
         axis.grid(alpha=0.25)
-    figure.supxlabel("severity", fontsize=10)
-    figure.supylabel("frames detected, %", fontsize=10)
-    figure.suptitle(f"Detection at the calibrated threshold: {results['domain']}", fontsize=11)
+    for column in range(wide):
+        axes[(len(shifts) - 1 - column) // wide, column].set_xlabel("severity")
+    for row in axes[:, 0]:
+        row.set_ylabel("detected, %")
+    figure.suptitle(f"Detection at the calibrated threshold, 95 % intervals\n{results['domain']}", fontsize=11)
     figure.legend(loc="outside lower center", ncols=min(4, len(chosen)), fontsize=9, frameon=False)
     figure.savefig(path, dpi=110)
     return True
@@ -318,8 +327,8 @@ def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
         values = [100 * entry["benign_alarm_rate"][change]["value"] for entry in detectors.values()]
         axis.scatter(
             values,
-            places,
-            s=34,
+            places + 0.14 * (number_ - (len(changes) - 1) / 2),  # beside each other, so that equal ones stay visible
+            s=26,
             zorder=3,
             color=_COLOURS[number_ % len(_COLOURS)],
             marker=_MARKERS[number_ % len(_MARKERS)],
