@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.offline.bags import FrameBagWriter
 from ls_ood_monitor.offline.benchmark.protocols import larex_protocol, recordings_protocol, street_protocol
@@ -48,8 +47,7 @@ def test_recordings_are_cut_into_blocks_of_time(tmp_path):
     """Folders count at their rate, bags by their stamps; a test of few drives resamples blocks and says so."""
     with FrameBagWriter(tmp_path / "bag") as writer:
         for second in range(4):
-            frame = Frame(np.full((24, 32, 3), second, np.uint8), (5 + second) * 1_000_000_000, "front")
-            writer.write(frame, "/front/image")
+            writer.write("front", np.full((24, 32, 3), second, np.uint8), (5 + second) * 1_000_000_000)
     protocol = recordings_protocol(
         [folder(tmp_path / "a", 8), tmp_path / "bag"],
         [folder(tmp_path / "c", 5)],
