@@ -18,6 +18,7 @@ COMMANDS = {
     "anomalies": "disturb pictures: fog, rain, night, mud, broken JPEG, unknown objects and more, at five severities",
     "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
+    "benchmark": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "bundle": "show what is in a bundle, or verify it",
 }

@@ -15,7 +15,7 @@ from ...errors import ConfigError, DataError
 from . import lens, light, objects, sensor, weather
 from .picture import Image
 
-__all__ = ["ANOMALIES", "apply_anomaly", "unknown_object_mask"]
+__all__ = ["ANOMALIES", "MASKED_ANOMALIES", "anomaly_mask", "apply_anomaly", "unknown_object_mask"]
 
 
 def apply_anomaly(name: str, image: Image, severity: int, seed: int) -> Image:
@@ -64,6 +64,33 @@ def unknown_object_mask(image_shape: Sequence[int], severity: int, seed: int) ->
     return objects.object_mask(image_shape, int(severity) - 1, int(seed))
 
 
+def anomaly_mask(name: str, image: Image, severity: int, seed: int) -> Image:
+    """Pixels that a local anomaly hides: the object, or where dirt or the thing before the lens is more than half opaque.
+
+    Args:
+        name: one of ``MASKED_ANOMALIES``.
+        image: the clean picture (H, W, 3); outside a fisheye's image circle nothing is hidden by an occlusion.
+        severity: as for ``apply_anomaly``.
+        seed: as for ``apply_anomaly``.
+
+    Returns:
+        uint8 (H, W), 1 on it and 0 elsewhere.
+
+    Raises:
+        ConfigError: a name without mask, severity or seed out of range.
+        DataError: the shape is not that of a picture.
+    """
+    if name not in MASKED_ANOMALIES:
+        raise ConfigError(f"Anomaly {name!r} has no mask; known: {', '.join(MASKED_ANOMALIES)}.")
+    if name == "unknown_object":
+        return unknown_object_mask(image.shape, severity, seed)
+    _check_settings(severity, seed)
+    if image.ndim != 3 or min(image.shape) < 1:
+        raise DataError(f"A mask needs a picture (H, W, 3); this one has the shape {image.shape}.")
+    mask = lens.mud_mask if name == "mud" else lens.occlusion_mask
+    return mask(image, int(severity) - 1, int(seed))
+
+
 def _check_settings(severity: int, seed: int) -> None:
     if isinstance(severity, bool) or not isinstance(severity, (int, np.integer)) or not 1 <= severity <= 5:
         raise ConfigError(f"Anomaly severity is {severity!r}; it must be a whole number from 1 to 5.")
@@ -97,3 +124,5 @@ _TRANSFORMS: dict[str, Callable[[Image, int, int], Image]] = {
     "unknown_object": objects.unknown_object,
 }
 ANOMALIES: tuple[str, ...] = tuple(_TRANSFORMS)
+#: Anomalies whose place in the picture is known.
+MASKED_ANOMALIES: tuple[str, ...] = ("unknown_object", "occlusion", "mud")

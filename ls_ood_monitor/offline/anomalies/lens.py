@@ -49,6 +49,18 @@ def occlusion(image: Image, level: int, seed: int) -> Image:
     return np.where(outside_lens(image)[..., None], image, to_uint8(image * (1.0 - alpha) + colour * alpha))
 
 
+def mud_mask(image: Image, level: int, seed: int) -> Image:
+    """Pixels (H, W) of which ``mud`` hides more than half: 1 there, 0 elsewhere."""
+    alpha, _ = _mud_overlay(image.shape[0], image.shape[1], level, seed)
+    return (alpha[..., 0] > 0.5).astype(np.uint8)
+
+
+def occlusion_mask(image: Image, level: int, seed: int) -> Image:
+    """Pixels (H, W) of which ``occlusion`` hides more than half, within the image circle: 1 there, 0 elsewhere."""
+    alpha, _ = _occluder(image.shape[0], image.shape[1], level, seed)
+    return ((alpha[..., 0] > 0.5) & ~outside_lens(image)).astype(np.uint8)
+
+
 def water_drops(image: Image, level: int, seed: int) -> Image:
     """Drops on the lens: each shows the scene upside down, small and blurred, with a dark rim and a glint."""
     height, width = image.shape[:2]

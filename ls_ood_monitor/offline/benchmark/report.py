@@ -1,0 +1,346 @@
+"""The figures as Markdown tables, plots and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .scoring import Measured
+
+#: Colours of the detectors that a plot compares.
+_COLOURS = ("#1565c0", "#c62828", "#2e7d32", "#ef6c00", "#6a1b9a", "#00838f", "#5d4037", "#ad1457")
+_MARKERS = "osD^vPX*"
+
+
+def write_scores(path: Path, measured: Measured) -> None:
+    """Every score as arrays without pickle: ``<detector>/<condition>`` (N,), ``units/<pool>`` (N,), ``pool/<condition>``."""
+    arrays: dict[str, Any] = {}
+    for part in measured.conditions:
+        label = part.condition.label
+        arrays[f"units/{part.pool}"] = np.asarray(part.units)
+        arrays[f"pool/{label}"] = np.asarray(part.pool)
+        for name, scores in part.scores.items():
+            arrays[f"{name}/{label}"] = np.asarray(scores)
+    np.savez_compressed(path, **arrays)
+
+
+def percent(entry: Mapping[str, float | None] | None, digits: int = 1) -> str:
+    """Share with its interval in percent, such as ``97.3 (95.0 to 99.1)``."""
+    return _with_interval(entry, 100.0, digits)
+
+
+def number(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
+    """Value with its interval, such as ``0.973 (0.950 to 0.991)``."""
+    return _with_interval(entry, 1.0, digits)
+
+
+def compact(entry: Mapping[str, float | None], scale: float, digits: int) -> str:
+    """Value with its interval for a narrow table, such as ``97 (95-99)``."""
+    value, low, high = (f"{scale * float(entry[key] or 0.0):.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low}-{high})"
+
+
+def _with_interval(entry: Mapping[str, float | None] | None, scale: float, digits: int) -> str:
+    if entry is None or entry["value"] is None:
+        return "-"
+    value, low, high = (f"{scale * float(entry[key] or 0.0):.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Tables for documentation, with what they were made from and what they do not show."""
+    detectors: Mapping[str, Any] = results["detectors"]
+    unit = results["unit"]
+    lines = [
+        f"# Benchmark: {results['protocol']}",
+        "",
+        f"`{results['command']}`",
+        "",
+        f"Domain: {results['domain']}. {results['frames']} clean test frames of {results['units']['control']} units "
+        f"({unit}), calibrated on {results['calibration']['frames']} frames of {results['calibration']['units']}. "
+        f"Target: {100 * results['target_rate']:g} % false alarms a frame. OoD is the positive class. In brackets: "
+        f"95 % intervals, {results['bootstrap']['resamples']} resamples of whole units. "
+        f"Bundle {results['bundle']['sha256'][:12]}.",
+        "",
+        "## Detectors",
+        "",
+        "Means over shifts and severities.",
+        "",
+    ]
+    head = [
+        "detector",
+        "detection 1-2, %",
+        "detection 3-5, %",
+        "recorded, %",
+        "false alarms, %",
+        "AUROC",
+        "AUPR",
+        "FPR@95TPR",
+    ]
+    rows = [
+        [
+            f"`{name}`",
+            *(
+                percent(_metric(entry, group, "detection_rate"))
+                for group in ("severity_1_2", "severity_3_5", "recorded")
+            ),
+            percent(entry["false_alarm_rate"]),
+            *(number(_metric(entry, "all", metric)) for metric in ("auroc", "aupr", "fpr_at_95tpr")),
+        ]
+        for name, entry in detectors.items()
+    ]
+    lines += _table(head, rows)
+    reference = results["reference"]
+    lines += ["", f"## Difference to `{reference}`", "", "On the same resamples.", ""]
+    lines += _table(
+        ["detector", "detection, points", "AUROC", "AUPR", "FPR@95TPR"],
+        [
+            [
+                f"`{name}`",
+                percent(_metric(entry, "all", "detection_rate", "differences")),
+                *(number(_metric(entry, "all", metric, "differences")) for metric in ("auroc", "aupr", "fpr_at_95tpr")),
+            ]
+            for name, entry in detectors.items()
+            if name != reference
+        ],
+    )
+    lines += ["", "## Alarms on changes that must not alarm, %", ""]
+    changes = list(dict.fromkeys(change for entry in detectors.values() for change in entry["benign_alarm_rate"]))
+    lines += _table(
+        ["detector", "clean", *changes],
+        [
+            [
+                f"`{name}`",
+                percent(entry["false_alarm_rate"]),
+                *(percent(entry["benign_alarm_rate"][key]) for key in changes),
+            ]
+            for name, entry in detectors.items()
+        ],
+    )
+    for group, title in (("severity_1_2", "1-2"), ("severity_3_5", "3-5")):
+        shifts = _shifts(results, group)
+        if shifts:
+            lines += ["", f"## Detection at severity {title}, %", ""]
+            lines += _table(
+                ["shift", *(f"`{name}`" for name in detectors)],
+                [
+                    [
+                        shift,
+                        *(_short(entry["by_shift"][shift][group]["detection_rate"]) for entry in detectors.values()),
+                    ]
+                    for shift in shifts
+                ],
+            )
+    if results["maps"]:
+        lines += [
+            "",
+            "## Anomaly maps",
+            "",
+            "`found`: the largest cell exceeds its threshold and lies on the anomaly.",
+            "",
+        ]
+        lines += _table(
+            [
+                "detector",
+                "shift",
+                "severity",
+                "disturbed pixels, %",
+                "found, %",
+                "largest cell alarms, %",
+                "pixel AUROC",
+                "pixel AP",
+            ],
+            [
+                [
+                    f"`{entry['detector']}`",
+                    entry["shift"],
+                    str(entry["severity"] or "-"),
+                    f"{100 * entry['disturbed_share']:.1f}" if "disturbed_share" in entry else "-",
+                    percent(entry.get("found_rate")),
+                    percent(entry["alarm_rate"]),
+                    number(entry.get("pixel_auroc")),
+                    number(entry.get("pixel_ap")),
+                ]
+                for entry in results["maps"]
+            ],
+        )
+    cost = results["cost"]
+    lines += [
+        "",
+        "## Cost a frame",
+        "",
+        f"Medians over {cost['frames']} frames, one at a time, on {cost['device']} ({cost['threads']} threads); "
+        f"the plain pass takes {cost['pass_ms']:.1f} ms.",
+        "",
+    ]
+    lines += _table(
+        ["detector", "feature", "feature, ms", "score, ms", "together, % of the pass"],
+        [
+            [
+                f"`{name}`",
+                detectors[name]["feature"],
+                f"{entry['feature_ms']:.3f}",
+                f"{entry['score_ms']:.3f}",
+                f"{100 * entry['share_of_pass']:.2f}",
+            ]
+            for name, entry in cost["detectors"].items()
+        ],
+    )
+    lines += ["", "## What this does not show", "", *(f"- {note}" for note in results["notes"])]
+    return "\n".join(lines) + "\n"
+
+
+def _metric(
+    entry: Mapping[str, Any], group: str, metric: str, part: str = "means"
+) -> Mapping[str, float | None] | None:
+    found: Mapping[str, float | None] | None = entry[part].get(group, {}).get(metric)
+    return found
+
+
+def _short(entry: Mapping[str, float | None]) -> str:
+    return f"{100 * float(entry['value'] or 0.0):.0f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _shifts(results: Mapping[str, Any], group: str) -> list[str]:
+    """Shifts that have this group of severities."""
+    first = next(iter(results["detectors"].values()))
+    return [shift for shift, groups in first["by_shift"].items() if group in groups]
+
+
+def draw_plots(folder: Path, results: Mapping[str, Any], chosen: Sequence[str]) -> list[Path]:
+    """Draw the heat map, the curves of the ``chosen`` detectors and the false alarms as PNG; returns their paths."""
+    paths = [folder / "detection_heatmap.png", folder / "detection_by_severity.png", folder / "false_alarms.png"]
+    _draw_heatmap(paths[0], results)
+    drawn = _draw_curves(paths[1], results, chosen)
+    _draw_false_alarms(paths[2], results)
+    return paths if drawn else [paths[0], paths[2]]
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_heatmap(path: Path, results: Mapping[str, Any]) -> None:
+    """Detector x shift, share of frames detected at severity 3 to 5 (recorded sets as they are)."""
+    detectors = results["detectors"]
+    columns: list[tuple[str, str]] = [(shift, "severity_3_5") for shift in _shifts(results, "severity_3_5")]
+    title = "severity 3 to 5"
+    if not columns:
+        columns, title = [(shift, "severity_1_2") for shift in _shifts(results, "severity_1_2")], "severity 1 to 2"
+    columns += [(shift, "recorded") for shift in _shifts(results, "recorded")]
+    values = np.array(
+        [
+            [100 * entry["by_shift"][shift][group]["detection_rate"]["value"] for shift, group in columns]
+            for entry in detectors.values()
+        ]
+    )
+    figure = _figure(3.0 + 0.62 * max(6, len(columns)), 2.0 + 0.36 * len(detectors))
+    axis = figure.subplots()
+    image = axis.imshow(values, vmin=0.0, vmax=100.0, cmap="viridis", aspect="auto")
+    for row, column in np.ndindex(*values.shape):
+        shade = "white" if values[row, column] < 60.0 else "black"
+        axis.text(column, row, f"{values[row, column]:.0f}", ha="center", va="center", color=shade, fontsize=9)
+    axis.set_xticks(
+        range(len(columns)), [shift for shift, _ in columns], rotation=40, ha="right", rotation_mode="anchor"
+    )
+    axis.set_yticks(range(len(detectors)), list(detectors))
+    axis.tick_params(length=0)
+    figure.colorbar(image, ax=axis, label="frames detected, %", pad=0.01)
+    axis.set_title(f"Detection at the calibrated threshold, {title}\n{results['domain']}", fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) -> bool:
+    """Detection over severity, one small plot a shift; False where there are not two severities."""
+    entries = [entry for entry in results["results"] if entry["role"] == "ood" and entry["severity"]]
+    shifts = list(dict.fromkeys(entry["shift"] for entry in entries))
+    severities = sorted({entry["severity"] for entry in entries})
+    if len(severities) < 2:
+        return False
+    wide = min(6, len(shifts))
+    high = -(-len(shifts) // wide)
+    figure = _figure(max(6.5, 2.1 * wide), 1.6 + 1.9 * high)
+    axes = figure.subplots(high, wide, sharey=True, squeeze=False)
+    for axis in axes.flat[len(shifts) :]:
+        axis.set_axis_off()
+    for axis, shift in zip(axes.flat, shifts, strict=False):
+        for number_, name in enumerate(chosen):
+            own = sorted(
+                (entry for entry in entries if entry["detector"] == name and entry["shift"] == shift),
+                key=lambda entry: int(entry["severity"]),
+            )
+            rates = [[100 * entry["detection_rate"][key] for key in ("value", "low", "high")] for entry in own]
+            value, low, top = np.array(rates).T
+            # Beside each other, so that equal curves stay visible.
+            at = np.array([entry["severity"] for entry in own]) + 0.09 * (number_ - (len(chosen) - 1) / 2)
+            spread = (np.maximum(value - low, 0.0), np.maximum(top - value, 0.0))
+            axis.errorbar(
+                at,
+                value,
+                yerr=spread,
+                color=_COLOURS[number_ % len(_COLOURS)],
+                marker=_MARKERS[number_ % len(_MARKERS)],
+                markersize=4,
+                linewidth=1.2,
+                elinewidth=0.8,
+                label=name if axis is axes.flat[0] else None,
+            )
+        axis.set_title(shift, fontsize=10)
+        axis.set_ylim(-4, 104)
+        axis.set_xticks(severities)
+        axis.grid(alpha=0.25)
+    for column in range(wide):
+        axes[(len(shifts) - 1 - column) // wide, column].set_xlabel("severity")
+    for row in axes[:, 0]:
+        row.set_ylabel("detected, %")
+    figure.suptitle(f"Detection at the calibrated threshold, 95 % intervals\n{results['domain']}", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=min(4, len(chosen)), fontsize=9, frameon=False)
+    figure.savefig(path, dpi=110)
+    return True
+
+
+def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
+    """Alarms on unseen clean frames with interval, the benign changes as marks, and the target as a line."""
+    detectors = results["detectors"]
+    figure = _figure(9.0, 2.0 + 0.42 * len(detectors))
+    axis = figure.subplots()
+    places = np.arange(len(detectors))
+    rates = np.array(
+        [[100 * entry["false_alarm_rate"][key] for key in ("value", "low", "high")] for entry in detectors.values()]
+    )
+    spread = np.maximum([rates[:, 0] - rates[:, 1], rates[:, 2] - rates[:, 0]], 0.0)
+    axis.barh(places, rates[:, 0], height=0.55, color="#90a4ae", xerr=spread, capsize=3, label="clean, 95 % interval")
+    changes = [change for change in next(iter(detectors.values()))["benign_alarm_rate"] if change != "identity"]
+    for number_, change in enumerate(changes):
+        values = [100 * entry["benign_alarm_rate"][change]["value"] for entry in detectors.values()]
+        axis.scatter(
+            values,
+            places + 0.14 * (number_ - (len(changes) - 1) / 2),  # beside each other, so that equal ones stay visible
+            s=26,
+            zorder=3,
+            color=_COLOURS[number_ % len(_COLOURS)],
+            marker=_MARKERS[number_ % len(_MARKERS)],
+            label=change,
+        )
+    target = 100 * results["target_rate"]
+    axis.axvline(target, color="#c62828", linestyle="--", linewidth=1.2, label=f"target {target:g} %")
+    axis.set_yticks(places, list(detectors))
+    axis.invert_yaxis()
+    axis.set_xlim(left=0.0)
+    axis.set_xlabel("frames above the threshold, %")
+    axis.grid(axis="x", alpha=0.25)
+    axis.set_title(f"Alarms on unseen clean and harmlessly changed frames: {results['domain']}", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,124 @@
+"""Which pictures calibrate and which test: the protocols on small trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ls_ood_monitor.errors import ConfigError, DataError
+from ls_ood_monitor.offline.bags import FrameBagWriter
+from ls_ood_monitor.offline.benchmark.protocols import larex_protocol, recordings_protocol, street_protocol
+from ls_ood_monitor.offline.street_data import CALIBRATION_DRIVES, TEST_DRIVES
+
+
+def save(path: Path, value: int, labels: bool = False) -> None:
+    """One small picture, or label map, of one value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((24, 32) if labels else (24, 32, 3), value, np.uint8))
+
+
+def folder(path: Path, count: int) -> Path:
+    """A drive as a folder of pictures."""
+    for index in range(count):
+        save(path / f"{index}.png", 10 + index)
+    return path
+
+
+def units_of(pictures) -> list[str]:
+    """Unit of each picture."""
+    return [picture.unit for picture in pictures.read()]
+
+
+def test_street_tests_on_drives_that_were_not_calibrated_on():
+    """Calibration and test drives come from ranges that do not meet; every picture counts."""
+    protocol = street_protocol(calibration_drives=3, drives=2, per_drive=2, kinds=("fog",), severities=(1,))
+    calibration, test = units_of(protocol.calibration), units_of(protocol.control)
+    assert set(calibration) == {str(drive) for drive in CALIBRATION_DRIVES[:3]}
+    assert set(test) == {str(drive) for drive in TEST_DRIVES[:2]}
+    assert (len(calibration), len(test)) == (protocol.calibration.count, protocol.control.count) == (24, 16)
+    with pytest.raises(ConfigError, match="number of drives is 1"):
+        street_protocol(drives=1)
+
+
+def test_recordings_are_cut_into_blocks_of_time(tmp_path):
+    """Folders count at their rate, bags by their stamps; a test of few drives resamples blocks and says so."""
+    with FrameBagWriter(tmp_path / "bag") as writer:
+        for second in range(4):
+            writer.write("front", np.full((24, 32, 3), second, np.uint8), (5 + second) * 1_000_000_000)
+    protocol = recordings_protocol(
+        [folder(tmp_path / "a", 8), tmp_path / "bag"],
+        [folder(tmp_path / "c", 5)],
+        [folder(tmp_path / "night", 2)],
+        kinds=("fog",),
+        severities=(2,),
+        rate_hz=1.0,
+        block_s=2.0,
+        every=2,
+    )
+    a, bag, c = tmp_path / "a", tmp_path / "bag", tmp_path / "c"
+    assert units_of(protocol.calibration) == [*(f"{a}/{block}" for block in range(4)), f"{bag}/0", f"{bag}/1"]
+    assert protocol.calibration.count == 6
+    assert units_of(protocol.control) == [f"{c}/{block}" for block in range(3)]
+    assert [pictures.name for pictures in protocol.recorded] == ["night"]
+    assert any("too few" in note for note in protocol.notes)
+
+
+def test_enough_recordings_are_resampled_as_whole_drives(tmp_path):
+    """Five test drives are five units."""
+    drives = [folder(tmp_path / str(number), 3) for number in range(6)]
+    protocol = recordings_protocol(drives[:1], drives[1:])
+    assert protocol.unit == "drive"
+    assert len(set(units_of(protocol.control))) == 5
+
+
+def test_a_recording_has_one_use(tmp_path):
+    """Calibrating and testing on one drive, or naming none, is refused."""
+    drive = folder(tmp_path / "a", 2)
+    with pytest.raises(ConfigError, match="one use"):
+        recordings_protocol([drive], [drive])
+    with pytest.raises(ConfigError, match="needs --clean"):
+        recordings_protocol([], [drive])
+    with pytest.raises(DataError, match="no recording"):
+        recordings_protocol([drive], [tmp_path / "nowhere"])
+
+
+@pytest.fixture
+def trees(tmp_path) -> tuple[Path, Path, Path]:
+    """WoodScape with 10 sequences of one picture, Cityscapes with two cities, soiling with two parts."""
+    woodscape, cityscapes, soiling = (tmp_path / name for name in ("woodscape", "cityscapes", "soiling"))
+    for number in range(10):
+        name = f"{100 * number:05d}_FV.png"
+        save(woodscape / "rgb_images" / name, 10 * number)
+        save(woodscape / "semantic_annotations" / "gtLabels" / name, 1, labels=True)
+    for part, city in (("train", "aachen"), ("val", "lindau")):
+        scene = f"{city}_000000_000019"
+        save(cityscapes / "leftImg8bit" / part / city / f"{scene}_leftImg8bit.png", 90)
+        save(cityscapes / "gtFine" / part / city / f"{scene}_gtFine_labelIds.png", 7, labels=True)
+    for part in ("train", "test"):
+        save(soiling / part / "rgbImages" / "0000_FV.png", 50)
+        save(soiling / part / "gtLabels" / "0000_FV.png", 1, labels=True)
+    return woodscape, cityscapes, soiling
+
+
+def test_larex_splits_woodscape_by_sequence(trees):
+    """Training sequences calibrate, validation and test sequences are the control, the other sets are OoD as they are."""
+    protocol = larex_protocol(*trees)
+    calibration, control = set(units_of(protocol.calibration)), set(units_of(protocol.control))
+    assert not calibration & control
+    assert len(calibration | control) == 10
+    assert [(part.name, sorted(set(units_of(part)))) for part in protocol.recorded] == [
+        ("cityscapes", ["aachen", "lindau"]),
+        ("soiling", ["test/00000-00099", "train/00000-00099"]),
+    ]
+    assert [entry.label for entry in protocol.conditions if entry.role == "ood"] == ["mud_3", "fog_3", "sun_flare_3"]
+
+
+def test_larex_can_be_made_small(trees):
+    """A limit spreads over the set, and a set that is not given is left out."""
+    protocol = larex_protocol(trees[0], limit=2)
+    assert (protocol.calibration.count, len(units_of(protocol.calibration)), protocol.recorded) == (2, 2, ())
+    with pytest.raises(ConfigError, match="--limit"):
+        larex_protocol(trees[0], limit=1)
