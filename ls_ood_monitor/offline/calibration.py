@@ -102,12 +102,18 @@ def fit_detectors(
         allow_small: accept too few frames for the target and note it in the threshold's provenance.
 
     Raises:
-        CalibrationError: fewer than two blocks, or too few frames for the target.
+        CalibrationError: fewer than two blocks, too few frames for the target, or a supervised detector: clean frames
+            alone cannot fit it.
     """
     detectors: dict[str, Detector] = {}
     thresholds: dict[str, Threshold] = {}
     for name in names:
         spec = detector_spec(name)
+        if spec.supervised:
+            raise CalibrationError(
+                f"{name} is supervised: it is fitted to OoD frames, too, and calibration has clean ones only; "
+                "choose another detector."
+            )
         rows = table.features.of(spec.feature)
         held_out = leave_one_block_out_scores(partial(spec.make, head), rows, blocks)
         thresholds[name] = quantile_threshold(

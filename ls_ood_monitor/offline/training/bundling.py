@@ -14,12 +14,10 @@ from ...core.detectors import DEFAULT_DETECTORS, detector_spec
 from ...core.threshold import wilson_interval
 from ...monitor import FramePass, LatentSettings
 from ...vision.deeplabv3p import DeepLabV3Plus
-from ...vision.mc_dropout import draw_mask_bank
+from ...vision.mc_dropout import draw_mask_bank, run_time_dropblock
 from ...vision.preprocess import PreprocessSpec
 from ..calibration import collect_features, fit_detectors, summarise
 from .sources import CleanFrames
-
-_REFERENCE_BLOCK, _REFERENCE_PROB = 8, 0.5
 
 
 class ProgressFactory(Protocol):
@@ -32,15 +30,13 @@ class ProgressFactory(Protocol):
 def draw_bank(network: DeepLabV3Plus, spec: PreprocessSpec, latents: LatentSettings) -> torch.Tensor:
     """The mask bank for a network at an input size, with the DropBlock that the network was trained with.
 
-    A network without random layer gets the reference's run-time masks (block 8, p 0.5), smaller on small maps.
+    A network without random layer gets the reference's run-time masks (``run_time_dropblock``).
     """
     device = next(network.parameters()).device
     with torch.inference_mode():
         # The seam's size follows from the input size; ask the network rather than compute it.
         rows, columns = network.eval().encode(torch.zeros(1, 3, spec.height, spec.width, device=device)).high.shape[2:]
-    block, prob = network.settings.dropblock_size, network.settings.dropblock_prob
-    if prob == 0.0:
-        block, prob = min(_REFERENCE_BLOCK, max(1, min(rows, columns) // 4)), _REFERENCE_PROB
+    block, prob = run_time_dropblock(network.settings.dropblock_size, network.settings.dropblock_prob, rows, columns)
     return draw_mask_bank(latents.mc_samples, rows, columns, block_size=block, drop_prob=prob, seed=latents.mask_seed)
 
 
@@ -69,7 +65,7 @@ def make_bundle(
     Raises:
         CalibrationError: fewer than two sequences to calibrate on, or too few frames for ``target_rate``.
     """
-    frame_pass = FramePass(network, spec, draw_bank(network.to(device), spec, latents), device)
+    frame_pass = FramePass(network, spec, draw_bank(network.to(device), spec, latents), device, masks=latents.masks)
     with progress("Calibrating on unseen sequences", calibration.count) as update:
         table = collect_features(calibration.read(), frame_pass, progress=update)
     detectors, thresholds = fit_detectors(
