@@ -29,7 +29,7 @@ from . import __version__
 from .config import from_mapping
 from .core.detectors import DETECTORS, Detector
 from .core.threshold import Threshold
-from .errors import BundleError, MonitorError
+from .errors import BundleError, ConfigError, MonitorError
 from .monitor import FramePass, LatentSettings, OodMonitor, choose_device, features_of
 from .vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from .vision.preprocess import PreprocessSpec
@@ -87,7 +87,15 @@ def save_bundle(
         class_names: segmentation classes by id.
         provenance: what it was trained and calibrated on, for people and reports; must be JSON.
         calibration: content of ``calibration.safetensors``; None leaves it out.
+
+    Raises:
+        ConfigError: ``latents`` names another mask mode than ``frame_pass`` works in.
     """
+    if frame_pass.masks != latents.masks:
+        raise ConfigError(
+            f"masks are {latents.masks!r} in the settings, but the detectors were fitted with {frame_pass.masks!r} ones; "
+            "use one mode for both."
+        )
     folder = Path(folder)
     save_network(folder, frame_pass.network)
     arrays = {
@@ -223,6 +231,7 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
             torch.from_numpy(arrays.pop("mask_bank")),
             target,
             features_of(thresholds),
+            masks=from_mapping(LatentSettings, content["latents"]).masks,
         )
         detectors = {name: DETECTORS[name].from_state(_with_prefix(arrays, name)) for name in thresholds}
         default, class_names = str(content["detector"]), tuple(content["class_names"])

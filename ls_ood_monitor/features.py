@@ -6,7 +6,7 @@ features its detectors ask for, and for the decoder only when somebody wants the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,11 +18,14 @@ from torch.nn import functional as F  # noqa: N812  the customary name
 
 from .core.entropy import latent_entropies
 from .errors import ConfigError
+from .vision import uncertainty
 from .vision.deeplabv3p import DeepLabV3Plus, Features
-from .vision.mc_dropout import sample_latents
+from .vision.mc_dropout import masked_features, sample_latents
 
 #: Rows and columns of the coarse grid on which features are pooled per cell: about square cells on a 4:3 picture.
 GRID = (6, 8)
+#: Decoder passes behind the mutual information, the one feature that needs more than one; all masks where they are fewer.
+MI_SAMPLES = 8
 
 
 class NetworkPass:
@@ -31,18 +34,23 @@ class NetworkPass:
     Args:
         network: in eval mode.
         pictures: normalised float32 (N, 3, H, W) on the network's device.
-        averaging: (M, h*w) from ``averaging_weights``.
+        draw_weights: number of pictures -> averaging weights of the masks, (M, h*w) or (N, M, h*w) (``mc_dropout``).
     """
 
-    def __init__(self, network: DeepLabV3Plus, pictures: Tensor, averaging: Tensor) -> None:
+    def __init__(self, network: DeepLabV3Plus, pictures: Tensor, draw_weights: Callable[[int], Tensor]) -> None:
         self.network = network
         self.pictures = pictures
-        self.averaging = averaging
+        self._draw_weights = draw_weights
 
     @cached_property
     def encoded(self) -> Features:
         """Output of the encoder's stages."""
         return self.network.encode(self.pictures)
+
+    @cached_property
+    def averaging(self) -> Tensor:
+        """Averaging weights of the masks: (M, h*w), or (N, M, h*w) where each picture has its own."""
+        return self._draw_weights(len(self.pictures))
 
     @cached_property
     def latents(self) -> Tensor:
@@ -58,6 +66,12 @@ class NetworkPass:
     def logits(self) -> Tensor:
         """(N, classes, H/4, W/4), at the decoder's own resolution."""
         return self.network.classify(self.penultimate)
+
+    def sampled_probabilities(self, samples: int) -> Iterator[Tensor]:
+        """Class probabilities (N, classes, H/4, W/4) of up to ``samples`` decoder passes, a mask each at the seam."""
+        for index in range(min(samples, self.averaging.shape[-2])):
+            high = masked_features(self.encoded.high, self.averaging, index)
+            yield self.network.classify(self.network.penultimate(self.encoded.low, high)).softmax(dim=1)
 
 
 def pool_cells(plane: Tensor) -> Tensor:
@@ -77,15 +91,54 @@ def _taps(run: NetworkPass) -> Tensor:
     return torch.cat([stage.mean(dim=(2, 3)) for stage in run.encoded.stages[:-1]], dim=1)
 
 
+def _head_cells(run: NetworkPass) -> Tensor:
+    return pool_cells(run.penultimate)
+
+
+def _class_latents(run: NetworkPass) -> Tensor:
+    high = run.encoded.high
+    # Pooled rather than sampled: a cell's class is the one its pixels favour together.
+    predicted = F.adaptive_avg_pool2d(run.logits, high.shape[2:]).argmax(dim=1)
+    cells = F.one_hot(predicted, run.logits.shape[1]).flatten(1, 2).transpose(1, 2).to(high.dtype)  # (N, classes, h*w)
+    counts = cells.sum(dim=2, keepdim=True)
+    means = cells @ high.flatten(2).transpose(1, 2) / counts.clamp(min=1.0)
+    return torch.cat([means, counts / cells.shape[2]], dim=2)
+
+
+def _output(score: Callable[[Tensor], Tensor]) -> Callable[[NetworkPass], Tensor]:
+    def mean_over_pixels(run: NetworkPass) -> Tensor:
+        return score(run.logits).mean(dim=(1, 2))[:, None]
+
+    return mean_over_pixels
+
+
+def _mutual_information(run: NetworkPass) -> Tensor:
+    return uncertainty.mutual_information(run.sampled_probabilities(MI_SAMPLES)).mean(dim=(1, 2))[:, None]
+
+
 #: Name -> rows of a pass, (N, ...).
 #:
 #: - ``entropies`` (N, C): nats, entropy of each latent over the Monte-Carlo samples (LaREM's and LaRED's input).
 #: - ``latent_means`` (N, C): plain spatial mean of the latent, no sampling.
 #: - ``taps`` (N, D): channel means of the encoder's stages before the last.
+#: - ``head_cells`` (N, cells, P): input of the last layer, pooled per cell of ``GRID``.
+#: - ``class_latents`` (N, classes, C + 1): mean latent of the cells predicted as each class, then the class's share of
+#:   cells; zeros for a class that is not there.
+#: - ``msp``, ``energy``, ``gen``, ``predictive_entropy`` (N, 1): scores of each pixel's logits at the decoder's
+#:   resolution, averaged over the pixels (``vision/uncertainty.py``).
+#: - ``mutual_information`` (N, 1): nats, the same of ``MI_SAMPLES`` decoder passes with masks at the seam. The masks
+#:   act on the latent alone, as in the published setting; low-level features stay whole.
 FEATURES: dict[str, Callable[[NetworkPass], Tensor | NDArray[np.float64]]] = {
     "entropies": _entropies,
     "latent_means": _latent_means,
     "taps": _taps,
+    "head_cells": _head_cells,
+    "class_latents": _class_latents,
+    "msp": _output(uncertainty.msp),
+    "energy": _output(uncertainty.energy),
+    "gen": _output(uncertainty.gen),
+    "predictive_entropy": _output(uncertainty.predictive_entropy),
+    "mutual_information": _mutual_information,
 }
 
 

@@ -21,7 +21,7 @@ from .core.types import Frame, FrameResult
 from .errors import ConfigError
 from .features import FrameFeatures, NetworkPass, compute_features
 from .vision.deeplabv3p import DeepLabV3Plus, upsample
-from .vision.mc_dropout import averaging_weights
+from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
 from .vision.preprocess import PreprocessSpec, preprocess
 
 
@@ -31,6 +31,9 @@ class LatentSettings(Checked):
 
     mc_samples: int = setting(64, "Monte-Carlo samples M, masks in the bank", low=2, high=4096)
     mask_seed: int = setting(0, "seed of the mask bank", low=0, high=2**31 - 1)
+    masks: str = setting(
+        "fixed", "one bank for every frame, or fresh masks for each, as the reference does", choices=("fixed", "fresh")
+    )
 
 
 def features_of(detectors: Iterable[str]) -> tuple[str, ...]:
@@ -83,6 +86,9 @@ class FramePass:
         mask_bank: (M, h, w) keep-masks for this input size (``draw_mask_bank``).
         device: resolved torch device.
         features: names of the features to compute (``features.FEATURES``).
+        masks: ``fixed`` uses the bank for every frame; ``fresh`` draws as many masks for each frame, with the DropBlock
+            that the network was trained with.
+        fresh_seed: repeatable drawing of fresh masks; None draws differently in every run.
     """
 
     def __init__(
@@ -92,13 +98,18 @@ class FramePass:
         mask_bank: torch.Tensor,
         device: torch.device | str = "cpu",
         features: Iterable[str] = features_of(DEFAULT_DETECTORS),
+        *,
+        masks: str = "fixed",
+        fresh_seed: int | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.preprocess_spec = preprocess_spec
         self.mask_bank = mask_bank
         self.features = tuple(features)
+        self.masks = masks
         self._averaging = averaging_weights(mask_bank).to(self.device)
+        self._fresh = _fresh_masks(network, mask_bank, fresh_seed) if masks == "fresh" else None
 
     @property
     def head(self) -> Head:
@@ -108,7 +119,10 @@ class FramePass:
 
     def _start(self, images: Sequence[NDArray[np.uint8]]) -> NetworkPass:
         pictures = preprocess(images, self.preprocess_spec, self.device)
-        return NetworkPass(self.network, pictures, self._averaging)
+        return NetworkPass(self.network, pictures, self._weights)
+
+    def _weights(self, frames: int) -> torch.Tensor:
+        return self._averaging if self._fresh is None else self._fresh.weights(frames).to(self.device)
 
     @torch.inference_mode()
     def features_of(self, images: Sequence[NDArray[np.uint8]]) -> FrameFeatures:
@@ -125,6 +139,14 @@ class FramePass:
         # A NaN casts to an arbitrary byte; zero confidence is the honest one.
         confidence = (confidence.nan_to_num(0.0) * 255.0).round()
         return PassOutput(class_ids.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy(), features)
+
+
+def _fresh_masks(network: DeepLabV3Plus, mask_bank: torch.Tensor, seed: int | None) -> FreshMasks:
+    """A drawing that gives masks of the bank's number and size."""
+    count, rows, columns = mask_bank.shape
+    settings = network.settings
+    block, prob = run_time_dropblock(settings.dropblock_size, settings.dropblock_prob, rows, columns)
+    return FreshMasks(count, rows, columns, block_size=block, drop_prob=prob, seed=seed)
 
 
 class OodMonitor:

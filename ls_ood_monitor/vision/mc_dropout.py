@@ -17,6 +17,15 @@ from torch.nn import functional as F  # noqa: N812  the customary name
 from ..errors import ConfigError
 
 _MAX_REDRAWS = 1000
+#: Masks for a network that was trained without DropBlock: the reference's run-time setting.
+_DEFAULT_BLOCK, _DEFAULT_PROB = 8, 0.5
+
+
+def run_time_dropblock(block_size: int, drop_prob: float, height: int, width: int) -> tuple[int, float]:
+    """Block size and p of the masks: those the network was trained with; without any, 8 and 0.5, smaller on small maps."""
+    if drop_prob > 0.0:
+        return block_size, drop_prob
+    return min(_DEFAULT_BLOCK, max(1, min(height, width) // 4)), _DEFAULT_PROB
 
 
 def draw_mask_bank(
@@ -40,17 +49,73 @@ def draw_mask_bank(
     Raises:
         ConfigError: fewer than two masks, or settings under which no mask keeps a cell or all are the same.
     """
+    _check_drawing(masks, drop_prob)
+    bank = _draw_masks(masks, height, width, block_size, drop_prob, _generator(seed))
+    if bool((bank == bank[0]).all()):
+        raise ConfigError(
+            f"all {masks} masks are the same (block {block_size}, p {drop_prob}, map {height}x{width}), so all samples "
+            "would be equal; use a larger p or smaller blocks."
+        )
+    return bank
+
+
+class FreshMasks:
+    """New masks for every frame, as the reference draws them. Scores then differ from run to run; a bank's do not.
+
+    Each frame's masks are drawn for it alone, in the order of the frames: they do not depend on what shares its batch.
+    A frame whose masks happen to be all the same has entropies at their floor, as in the reference.
+
+    Args:
+        masks: M >= 2 masks a frame.
+        height: rows of the feature map.
+        width: columns of the feature map.
+        block_size: side of a dropped block, cells.
+        drop_prob: DropBlock's p.
+        seed: repeatable drawing; None draws differently in every run.
+
+    Raises:
+        ConfigError: fewer than two masks, or p outside (0, 1).
+    """
+
+    def __init__(
+        self, masks: int, height: int, width: int, *, block_size: int, drop_prob: float, seed: int | None = None
+    ) -> None:
+        _check_drawing(masks, drop_prob)
+        self._size = masks, height, width
+        self._block_size, self._drop_prob = block_size, drop_prob
+        self._generator = _generator(seed)
+
+    def weights(self, frames: int) -> Tensor:
+        """Averaging weights (frames, M, h*w) of the next frames, float32."""
+        drawn = [
+            averaging_weights(_draw_masks(*self._size, self._block_size, self._drop_prob, self._generator))
+            for _ in range(frames)
+        ]
+        return torch.stack(drawn)
+
+
+def _check_drawing(masks: int, drop_prob: float) -> None:
     if masks < 2:
         raise ConfigError(f"mc_samples is {masks}; an entropy needs at least 2 samples.")
     if not 0.0 < drop_prob < 1.0:
         raise ConfigError(
             f"dropblock_prob is {drop_prob}; it must lie within (0, 1): without drops all samples are equal."
         )
+
+
+def _generator(seed: int | None) -> torch.Generator:
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
+    return generator
+
+
+def _draw_masks(
+    masks: int, height: int, width: int, block_size: int, drop_prob: float, generator: torch.Generator
+) -> Tensor:
+    """Keep-masks (masks, height, width) uint8, none of them empty."""
     gamma = drop_prob / block_size**2
     bank = torch.empty(masks, height, width, dtype=torch.uint8)
     missing = torch.arange(masks)
@@ -64,11 +129,6 @@ def draw_mask_bank(
         raise ConfigError(
             f"DropBlock of size {block_size} with p {drop_prob} leaves nothing of a {height}x{width} feature map; "
             "use smaller blocks or a smaller p."
-        )
-    if bool((bank == bank[0]).all()):
-        raise ConfigError(
-            f"all {masks} masks are the same (block {block_size}, p {drop_prob}, map {height}x{width}), so all samples "
-            "would be equal; use a larger p or smaller blocks."
         )
     return bank
 
@@ -92,7 +152,7 @@ def sample_latents(features: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         features: (N, C, h, w), output of the encoder at the seam.
-        weights: (M, h*w) from ``averaging_weights``, on the same device.
+        weights: (M, h*w) from ``averaging_weights``, or (N, M, h*w) with masks for each frame; on the same device.
 
     Returns:
         (N, M, C): per channel, the spatial mean after DropBlock with each mask.
@@ -101,9 +161,15 @@ def sample_latents(features: Tensor, weights: Tensor) -> Tensor:
         ConfigError: the bank was drawn for another feature map size.
     """
     cells = features.shape[2] * features.shape[3]
-    if weights.shape[1] != cells:
+    if weights.shape[-1] != cells:
         raise ConfigError(
-            f"the mask bank has {weights.shape[1]} cells, the feature map {features.shape[2]}x{features.shape[3]} = {cells}; "
+            f"the mask bank has {weights.shape[-1]} cells, the feature map {features.shape[2]}x{features.shape[3]} = {cells}; "
             "draw the bank for this input size."
         )
     return torch.matmul(weights, features.flatten(2).transpose(1, 2))
+
+
+def masked_features(features: Tensor, weights: Tensor, index: int) -> Tensor:
+    """Features (N, C, h, w) after DropBlock with mask ``index``: kept cells scaled by numel / sum(mask)."""
+    height, width = features.shape[2:]
+    return features * (weights[..., index, :] * (height * width)).reshape(-1, 1, height, width)

@@ -7,7 +7,14 @@ import torch
 from dropblock import DropBlock2D
 
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank, sample_latents
+from ls_ood_monitor.vision.mc_dropout import (
+    FreshMasks,
+    averaging_weights,
+    draw_mask_bank,
+    masked_features,
+    run_time_dropblock,
+    sample_latents,
+)
 
 
 @pytest.mark.parametrize(("block_size", "prob"), [(3, 0.3), (8, 0.5), (12, 0.2), (1, 0.4)])
@@ -86,3 +93,51 @@ def test_bank_of_another_size_is_refused():
     weights = averaging_weights(draw_mask_bank(4, 8, 10, block_size=3, drop_prob=0.3, seed=0))
     with pytest.raises(ConfigError, match="80 cells"):
         sample_latents(torch.rand(1, 5, 9, 10), weights)
+
+
+def test_fresh_masks_do_not_depend_on_the_batch():
+    """With one seed the third frame gets the same masks whether it came alone or in a batch; no two frames share theirs."""
+    settings = {"masks": 8, "height": 6, "width": 8, "block_size": 3, "drop_prob": 0.5}
+    together = FreshMasks(**settings, seed=3).weights(3)
+    one_by_one = FreshMasks(**settings, seed=3)
+    torch.testing.assert_close(torch.cat([one_by_one.weights(1) for _ in range(3)]), together, rtol=0.0, atol=0.0)
+    assert not torch.equal(together[0], together[1])
+    assert not torch.equal(FreshMasks(**settings).weights(1), FreshMasks(**settings).weights(1))
+    assert torch.allclose(together.sum(dim=2), torch.ones(3, 8))
+
+
+def test_fresh_masks_are_drawn_like_a_bank():
+    """The first frame's masks are those of the bank with the same seed, and latents those of that bank."""
+    settings = {"height": 6, "width": 8, "block_size": 3, "drop_prob": 0.5, "seed": 5}
+    weights, features = FreshMasks(8, **settings).weights(2), torch.rand(2, 7, 6, 8)
+    bank = averaging_weights(draw_mask_bank(8, **settings))
+    assert torch.equal(weights[0], bank)
+    latents = sample_latents(features, weights)
+    torch.testing.assert_close(latents[0], sample_latents(features, bank)[0])
+    torch.testing.assert_close(latents[1], sample_latents(features[1:], weights[1])[0])
+
+
+def test_equal_fresh_masks_do_not_stop_a_vehicle():
+    """Where a drawing happens to drop nothing, a bank is refused; a frame at run time is not."""
+    assert FreshMasks(4, 3, 3, block_size=1, drop_prob=1e-9, seed=0).weights(1).shape == (1, 4, 9)
+    with pytest.raises(ConfigError, match="at least 2"):
+        FreshMasks(1, 3, 3, block_size=1, drop_prob=0.5)
+
+
+def test_masked_features_equal_dropblock2d():
+    """Features after mask i are the package's: kept cells scaled by numel / sum, one mask for all or one for each frame."""
+    features = torch.rand(2, 5, 6, 8)
+    bank = draw_mask_bank(3, 6, 8, block_size=3, drop_prob=0.5, seed=0)
+    weights = averaging_weights(bank)
+    expected = features * bank[1] * (48 / bank[1].sum())
+    torch.testing.assert_close(masked_features(features, weights, 1), expected)
+    torch.testing.assert_close(masked_features(features, torch.stack([weights, weights.flip(0)]), 1), expected)
+    own = masked_features(features, torch.stack([weights, weights.flip(0)]), 0)
+    torch.testing.assert_close(own[1:], masked_features(features, weights, 2)[1:])
+
+
+def test_a_network_without_dropblock_gets_the_references_masks():
+    """Block 8 and p 0.5, the block no larger than a quarter of a small map; a trained-in DropBlock stays as it is."""
+    assert run_time_dropblock(12, 0.2, 31, 40) == (12, 0.2)
+    assert run_time_dropblock(12, 0.0, 32, 40) == (8, 0.5)
+    assert run_time_dropblock(12, 0.0, 6, 8) == (1, 0.5)

@@ -3,22 +3,70 @@
 from __future__ import annotations
 
 from ...errors import ConfigError
+from .base import ArrayDetector
+from .classwise import ClasswiseDetector
 from .contract import Detector, DetectorSpec, Head
+from .density import DensityDetector, TwoClassDensityDetector
 from .gaussian import MahalanobisDetector
+from .head import AshDetector, DiceDetector, HeadDetector, ReactDetector, VimDetector
+from .mixture import MixtureDetector
+from .neighbours import NeighbourDetector
+from .output import OutputDetector
 
-__all__ = ["DEFAULT_DETECTORS", "DETECTORS", "Detector", "DetectorSpec", "Head", "MahalanobisDetector", "detector_spec"]
+__all__ = [
+    "DEFAULT_DETECTORS",
+    "DETECTORS",
+    "Detector",
+    "DetectorSpec",
+    "Head",
+    "MahalanobisDetector",
+    "detector_spec",
+]
 
 
-def _mahalanobis(feature: str, source: str) -> DetectorSpec:
-    return DetectorSpec(feature, lambda head: MahalanobisDetector(), MahalanobisDetector.from_state, source)
+def _on_rows(kind: type[ArrayDetector], feature: str, source: str, *, supervised: bool = False) -> DetectorSpec:
+    return DetectorSpec(feature, lambda head: kind(), kind.from_state, source, supervised)
+
+
+def _on_head(kind: type[HeadDetector], source: str) -> DetectorSpec:
+    return DetectorSpec("head_cells", kind, kind.from_state, f"{source}, on cells of a grid")
+
+
+def _on_output(feature: str, source: str) -> DetectorSpec:
+    return _on_rows(OutputDetector, feature, f"{source}, mean over pixels")
 
 
 DETECTORS: dict[str, DetectorSpec] = {
-    "larem": _mahalanobis("entropies", "Arnez et al., UAI 2024: latent entropies; shrinkage: Ledoit & Wolf 2004"),
-    "mahalanobis": _mahalanobis(
-        "latent_means", "Lee et al., NeurIPS 2018, one Gaussian on the pooled latent, one pass"
+    "larem": _on_rows(
+        MahalanobisDetector,
+        "entropies",
+        "Arnez et al., UAI 2024: latent entropies; shrinkage: Ledoit & Wolf 2004",
     ),
-    "multitap": _mahalanobis("taps", "the same distance on pooled early and middle stages of the encoder"),
+    "lared": _on_rows(DensityDetector, "entropies", "Arnez et al., UAI 2024: density of latent entropies"),
+    "kde_two_class": _on_rows(
+        TwoClassDensityDetector,
+        "entropies",
+        "the reference's first monitor, Arnez et al. 2023 (CEUR-WS 3381, paper 39)",
+        supervised=True,
+    ),
+    "mahalanobis": _on_rows(
+        MahalanobisDetector, "latent_means", "Lee et al., NeurIPS 2018, one Gaussian on the pooled latent, one pass"
+    ),
+    "multitap": _on_rows(
+        MahalanobisDetector, "taps", "the same distance on pooled early and middle stages of the encoder"
+    ),
+    "knn": _on_rows(NeighbourDetector, "latent_means", "Sun et al., ICML 2022, on the pooled latent"),
+    "gmm": _on_rows(MixtureDetector, "latent_means", "Gaussian mixture on the pooled latent"),
+    "ddu": _on_rows(ClasswiseDetector, "class_latents", "Mukhoti et al., CVPR 2023, a latent a predicted class"),
+    "vim": _on_head(VimDetector, "Wang et al., CVPR 2022"),
+    "react": _on_head(ReactDetector, "Sun et al., NeurIPS 2021"),
+    "dice": _on_head(DiceDetector, "Sun & Li, ECCV 2022"),
+    "ash": _on_head(AshDetector, "Djurisic et al., ICLR 2023"),
+    "msp": _on_output("msp", "Hendrycks & Gimpel, ICLR 2017"),
+    "energy": _on_output("energy", "Liu et al., NeurIPS 2020"),
+    "gen": _on_output("gen", "Liu et al., CVPR 2023"),
+    "predictive_entropy": _on_output("predictive_entropy", "Shannon entropy of the softmax"),
+    "mutual_information": _on_output("mutual_information", "Gal et al., ICML 2017 (BALD), DropBlock masks at the seam"),
 }
 
 #: What a bundle holds unless asked otherwise: enough to compare, cheap enough for every frame.

@@ -5,85 +5,67 @@ Sources: Lee et al., NeurIPS 2018 (Mahalanobis on features); Ledoit & Wolf 2004 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
-from ...errors import BundleError, ConfigError, MonitorError
+from ...errors import BundleError, ConfigError
+from .base import ArrayDetector, Arrays
 
 
-class MahalanobisDetector:
-    """Squared Mahalanobis distance to the calibration data.
+def check_shrinkage(shrinkage: str) -> str:
+    """Return the name of a covariance estimate. Raises ``ConfigError`` for an unknown one."""
+    if shrinkage not in ("ledoit_wolf", "empirical"):
+        raise ConfigError(f"shrinkage is {shrinkage!r}; it must be 'ledoit_wolf' or 'empirical'.")
+    return shrinkage
+
+
+def covariance_estimate(rows: NDArray[np.float64], shrinkage: str) -> EmpiricalCovariance:
+    """Covariance of rows (N, D) as a fitted scikit-learn estimator."""
+    return (LedoitWolf() if shrinkage == "ledoit_wolf" else EmpiricalCovariance()).fit(rows)
+
+
+class MahalanobisDetector(ArrayDetector):
+    """Squared Mahalanobis distance to the calibration data, (x - mean)^T precision (x - mean), no unit.
 
     Args:
         shrinkage: ``ledoit_wolf`` (default; with fewer than about ten frames a dimension the empirical estimate makes
             unseen clean frames look far away) or ``empirical`` (the reference's).
     """
 
+    arrays: ClassVar = {"mean": "D", "precision": "D D"}
+
     def __init__(self, shrinkage: str = "ledoit_wolf") -> None:
-        if shrinkage not in ("ledoit_wolf", "empirical"):
-            raise ConfigError(f"shrinkage is {shrinkage!r}; it must be 'ledoit_wolf' or 'empirical'.")
-        self.shrinkage = shrinkage
-        self.mean_: NDArray[np.float64] | None = None
-        self.precision_: NDArray[np.float64] | None = None
+        super().__init__()
+        self.shrinkage = check_shrinkage(shrinkage)
 
-    def fit(self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> MahalanobisDetector:
-        """Learn mean and precision from clean rows (N, D), N >= 2, all finite, not all equal; OoD rows are not used."""
-        data = np.asarray(rows, dtype=np.float64)
-        if data.ndim != 2 or len(data) < 2 or data.shape[1] == 0 or not np.isfinite(data).all():
-            raise MonitorError(
-                f"a detector is fitted to at least 2 finite rows (N, D); got shape {data.shape}"
-                f"{'' if np.isfinite(data).all() else ' with non-finite values'}."
-            )
-        if not np.ptp(data, axis=0).any():
-            # Their pseudo-inverse is zero: every frame would score 0 and the monitor would be blind.
-            raise MonitorError(f"all {len(data)} rows are equal; a detector needs frames that differ.")
-        estimator = LedoitWolf() if self.shrinkage == "ledoit_wolf" else EmpiricalCovariance()
-        estimator.fit(data)
-        self.mean_ = np.asarray(estimator.location_, dtype=np.float64)
-        self.precision_ = np.asarray(estimator.get_precision(), dtype=np.float64)
-        return self
+    @property
+    def mean_(self) -> NDArray[np.float64]:
+        """(D,), learnt."""
+        return self._fitted()["mean"]
 
-    def score(self, rows: ArrayLike) -> NDArray[np.float64]:
-        """Squared distance (N,) of rows (N, D); larger = more OoD; a non-finite row scores NaN."""
-        if self.mean_ is None or self.precision_ is None:
-            raise MonitorError("the detector is not fitted; call fit() or load a bundle first.")
-        data = np.asarray(rows, dtype=np.float64)
-        if data.ndim != 2 or data.shape[1] != len(self.mean_):
-            raise MonitorError(f"rows have shape {data.shape}; the detector was fitted to (N, {len(self.mean_)}).")
-        centred = data - self.mean_
-        finite = np.isfinite(centred).all(axis=1)
-        centred[~finite] = 0.0
-        scores = np.einsum("nd,nd->n", centred @ self.precision_, centred)
-        scores[~finite] = np.nan
-        return np.asarray(scores, dtype=np.float64)
+    @property
+    def precision_(self) -> NDArray[np.float64]:
+        """(D, D) inverse covariance, learnt."""
+        return self._fitted()["precision"]
 
-    def state(self) -> dict[str, NDArray[np.float64]]:
-        """Arrays to store: ``mean`` (D,) and ``precision`` (D, D)."""
-        if self.mean_ is None or self.precision_ is None:
-            raise MonitorError("the detector is not fitted; there is nothing to store.")
-        return {"mean": self.mean_, "precision": self.precision_}
+    def _learn(self, data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        estimate = covariance_estimate(data, self.shrinkage)
+        return {
+            "mean": np.asarray(estimate.location_, dtype=np.float64),
+            "precision": np.asarray(estimate.get_precision(), dtype=np.float64),
+        }
+
+    def _score(self, data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
+        centred = data - arrays["mean"]
+        return np.asarray(np.einsum("nd,nd->n", centred @ arrays["precision"], centred), dtype=np.float64)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[np.float64]]) -> MahalanobisDetector:
-        """Rebuild from stored arrays. Raises ``BundleError`` when they are missing, misshapen or not finite."""
-        missing = {"mean", "precision"} - set(state)
-        if missing:
-            raise BundleError(f"detector arrays {', '.join(sorted(missing))} are missing; calibrate again.")
-        mean, precision = (np.asarray(state[key], dtype=np.float64) for key in ("mean", "precision"))
-        if mean.ndim != 1 or precision.shape != (len(mean), len(mean)):
-            raise BundleError(
-                f"detector arrays have shapes {mean.shape} and {precision.shape}; (D,) and (D, D) are needed."
-            )
-        if not (np.isfinite(mean).all() and np.isfinite(precision).all()):
-            raise BundleError("detector arrays hold non-finite values; calibrate again.")
-        diagonal = np.diagonal(precision)
+    def _check_state(cls, arrays: Arrays) -> None:
+        diagonal = np.diagonal(arrays["precision"])
         if not diagonal.any() or (diagonal < 0.0).any():
             raise BundleError(
                 "detector array precision is no inverse covariance (diagonal zero or negative); calibrate again."
             )
-        detector = cls()
-        detector.mean_, detector.precision_ = mean, precision
-        return detector

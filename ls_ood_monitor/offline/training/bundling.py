@@ -11,27 +11,23 @@ import torch
 from ...core.detectors import DEFAULT_DETECTORS
 from ...monitor import FramePass, LatentSettings
 from ...vision.deeplabv3p import DeepLabV3Plus
-from ...vision.mc_dropout import draw_mask_bank
+from ...vision.mc_dropout import draw_mask_bank, run_time_dropblock
 from ...vision.preprocess import PreprocessSpec
 from ..calibrated_bundle import CalibratedBundle, ProgressFactory, write_calibrated_bundle
 from ..calibration import CalibrationSettings
 from ..drives import Drive
 
-_REFERENCE_BLOCK, _REFERENCE_PROB = 8, 0.5
-
 
 def draw_bank(network: DeepLabV3Plus, spec: PreprocessSpec, latents: LatentSettings) -> torch.Tensor:
     """The mask bank for a network at an input size, with the DropBlock that the network was trained with.
 
-    A network without random layer gets the reference's run-time masks (block 8, p 0.5), smaller on small maps.
+    A network without random layer gets the reference's run-time masks (``run_time_dropblock``).
     """
     device = next(network.parameters()).device
     with torch.inference_mode():
         # The seam's size follows from the input size; ask the network rather than compute it.
         rows, columns = network.eval().encode(torch.zeros(1, 3, spec.height, spec.width, device=device)).high.shape[2:]
-    block, prob = network.settings.dropblock_size, network.settings.dropblock_prob
-    if prob == 0.0:
-        block, prob = min(_REFERENCE_BLOCK, max(1, min(rows, columns) // 4)), _REFERENCE_PROB
+    block, prob = run_time_dropblock(network.settings.dropblock_size, network.settings.dropblock_prob, rows, columns)
     return draw_mask_bank(latents.mc_samples, rows, columns, block_size=block, drop_prob=prob, seed=latents.mask_seed)
 
 
@@ -59,7 +55,7 @@ def make_bundle(
     """
     return write_calibrated_bundle(
         out,
-        FramePass(network, spec, draw_bank(network.to(device), spec, latents), device),
+        FramePass(network, spec, draw_bank(network.to(device), spec, latents), device, masks=latents.masks),
         latents,
         class_names,
         calibration,

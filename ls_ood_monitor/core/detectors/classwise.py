@@ -1,0 +1,88 @@
+"""One Gaussian a class: DDU, adapted from one label a picture to a label a cell.
+
+Source: Mukhoti et al., Deep Deterministic Uncertainty, CVPR 2023, arXiv 2102.11582.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+
+from ...errors import MonitorError
+from .base import ArrayDetector, Arrays
+from .gaussian import check_shrinkage, covariance_estimate
+from .mixture import check_mixture, mixture_log_density
+from .projection import check_components, fit_whitening
+
+#: Clean frames in which a class must be predicted to get a Gaussian; a rarer one has no covariance to speak of.
+_LEAST_FRAMES = 10
+_RIDGE = 1e-6
+
+
+class ClasswiseDetector(ArrayDetector):
+    """Negative log density of each predicted class's mean latent under class-conditional Gaussians, nats.
+
+    In the paper a picture has one label and one feature z: score = -log sum_k P_k N(z; m_k, S_k). Here every cell has
+    a predicted class, so a frame gives one z a class, the mean latent of the cells predicted as that class. Each is
+    scored so, and the frame's score is the mean over its classes weighted by their share of cells. Labels are the
+    network's own predictions, in fitting and in scoring: clean drives need no annotation.
+
+    Rows are (N, K, C + 1): K classes, C latent channels, then the share of cells; a class with share 0 is not there.
+    P_k is the share of class k among all clean (frame, class) pairs; classes seen in fewer than 10 clean frames get no
+    Gaussian, so cells predicted as one of them must lie near another class's to pass.
+
+    Args:
+        components: whitened principal components shared by all classes, at most one for five (frame, class) pairs;
+            a covariance a class in 2048 dimensions could be neither estimated nor stored. None = the latents as they are.
+        shrinkage: of each class's covariance, ``ledoit_wolf`` or ``empirical``.
+        seed: of the projection.
+    """
+
+    rows: ClassVar = "N K E"
+    arrays: ClassVar = {"mean": "E", "projection": "E C", "weights": "G", "means": "G C", "factors": "G C C"}
+
+    def __init__(self, components: int | None = 64, shrinkage: str = "ledoit_wolf", seed: int = 0) -> None:
+        super().__init__()
+        self.components = check_components(components)
+        self.shrinkage = check_shrinkage(shrinkage)
+        self.seed = seed
+
+    def _learn(self, data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        seen = data[:, :, -1] > 0.0
+        classes = np.flatnonzero(seen.sum(axis=0) >= _LEAST_FRAMES)
+        if len(classes) == 0:
+            raise MonitorError(
+                f"no class is predicted in at least {_LEAST_FRAMES} of the {len(data)} clean frames, so there is no class "
+                "to fit a Gaussian to; give more frames."
+            )
+        latents = [data[seen[:, index], index, :-1] for index in classes]
+        mean, projection = fit_whitening(np.concatenate(latents), self.components, self.seed)
+        means, factors = [], []
+        for rows in latents:
+            estimate = covariance_estimate((rows - mean) @ projection, self.shrinkage)
+            root = np.linalg.cholesky(estimate.covariance_ + _RIDGE * np.eye(projection.shape[1]))
+            means.append(estimate.location_)
+            factors.append(solve_triangular(root, np.eye(len(root)), lower=True).T)
+        counts = np.array([len(rows) for rows in latents], dtype=np.float64)
+        return {
+            # The column of shares is no latent: it is centred and projected to nothing.
+            "mean": np.append(mean, 0.0),
+            "projection": np.vstack([projection, np.zeros(projection.shape[1])]),
+            "weights": counts / counts.sum(),
+            "means": np.stack(means),
+            "factors": np.stack(factors),
+        }
+
+    def _score(self, data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
+        shares = data[:, :, -1]
+        projected = (data - arrays["mean"]) @ arrays["projection"]
+        flat = projected.reshape(-1, projected.shape[-1])
+        densities = mixture_log_density(flat, arrays["weights"], arrays["means"], arrays["factors"])
+        return np.asarray(-(densities.reshape(shares.shape) * shares).sum(axis=1) / shares.sum(axis=1))
+
+    @classmethod
+    def _check_state(cls, arrays: Arrays) -> None:
+        check_mixture(arrays)

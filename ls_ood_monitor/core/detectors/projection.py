@@ -1,0 +1,49 @@
+"""Whitening by principal components: the directions in which clean rows vary, each in units of its own spread.
+
+Source: Halko et al. 2011, arXiv 0909.4061 (the randomised solver, here always seeded).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from ...errors import ConfigError
+
+#: Rows that a whitened direction needs: with fewer, directions are stretched by chance and unseen clean rows look far.
+ROWS_PER_COMPONENT = 5
+_LEAST_VARIANCE = 1e-12
+
+
+def check_components(components: int | None) -> int | None:
+    """Return the number of components asked for. Raises ``ConfigError`` below 1."""
+    if components is not None and components < 1:
+        raise ConfigError(f"components is {components}; it must be at least 1, or None for no projection.")
+    return components
+
+
+def fit_whitening(
+    rows: NDArray[np.float64], components: int | None, seed: int, rows_per_component: int = ROWS_PER_COMPONENT
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Learn a whitening projection x -> (x - mean) projection.
+
+    Args:
+        rows: (N, D).
+        components: directions wanted, largest variance first; fewer where N / ``rows_per_component``, D or the rank of
+            the rows is smaller. None = all axes as they are, only centred.
+        seed: of the randomised solver.
+        rows_per_component: rows that a direction needs; 1 = no cap.
+
+    Returns:
+        mean (D,) and projection (D, components), the latter with unit variance of the projected rows (N - 1 in the
+        denominator, as scikit-learn's).
+    """
+    if components is None:
+        return rows.mean(axis=0), np.eye(rows.shape[1])
+    count = max(1, min(components, rows.shape[1], len(rows) // rows_per_component))
+    pca = PCA(count, svd_solver="randomized", random_state=seed).fit(rows)
+    variance = pca.explained_variance_
+    kept = variance > _LEAST_VARIANCE * variance[0]
+    projection = pca.components_[kept].T / np.sqrt(variance[kept])
+    return np.asarray(pca.mean_, dtype=np.float64), np.asarray(projection, dtype=np.float64)
