@@ -13,10 +13,10 @@ from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.config import from_mapping
 from ls_ood_monitor.core.detectors import DETECTORS
 from ls_ood_monitor.core.types import Frame
-from ls_ood_monitor.errors import CalibrationError, ConfigError
+from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.features import FEATURES, GRID, MI_SAMPLES, NetworkPass, compute_features
 from ls_ood_monitor.monitor import FramePass, LatentSettings, features_of
-from ls_ood_monitor.offline.calibration import blocks_of_time, collect_features, fit_detectors
+from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +163,9 @@ def every_detector(embedded):
     frame_pass = pass_for(embedded, features_of(names))
     frames = [Frame(image, index * 1_000_000_000, "front") for index, image in enumerate(pictures(40))]
     table = collect_features(frames, frame_pass)
-    fitted = fit_detectors(table, blocks_of_time(table, 10.0), names=names, head=frame_pass.head, target_rate=0.05)
-    return frame_pass, table, *fitted
+    fitted = calibrate(table, CalibrationSettings(target_rate=0.05), names=names, head=frame_pass.head)
+    detectors = {name: result.detector for name, result in fitted.items()}
+    return frame_pass, table, detectors, {name: result.threshold for name, result in fitted.items()}
 
 
 def test_every_detector_is_calibrated_stored_and_scores_again(every_detector, tmp_path):
@@ -196,10 +197,8 @@ def test_every_detector_is_calibrated_stored_and_scores_again(every_detector, tm
 def test_a_supervised_detector_is_not_calibrated_on_clean_frames(every_detector):
     """The two-class density needs OoD frames, which calibration has not; the sentence says so."""
     frame_pass, table, *_ = every_detector
-    with pytest.raises(CalibrationError, match="kde_two_class is supervised"):
-        fit_detectors(
-            table, blocks_of_time(table, 10.0), names=["kde_two_class"], head=frame_pass.head, target_rate=0.05
-        )
+    with pytest.raises(ConfigError, match="kde_two_class learns from OoD frames"):
+        calibrate(table, CalibrationSettings(target_rate=0.05), names=["kde_two_class"], head=frame_pass.head)
 
 
 def test_a_broken_network_makes_every_feature_not_a_number(tiny_bundle):

@@ -134,7 +134,7 @@ def test_alarms_an_hour():
     assert [len(stream) for stream in streams] == [1200, 1200]
     assert hours == pytest.approx(2 * 120.0 / 3600.0)
     # 4 minutes without an alarm allow to claim 3 / (1 / 15) = 45 an hour.
-    result = fit(table, target_per_hour=60.0, alarm=AlarmSettings(trigger_consecutive_frames=2))
+    result = fit(table, target_per_hour=60.0, alarm=AlarmSettings(trigger_consecutive_frames=2), hold_out="worst")
     assert result.threshold.target_per_hour == 60.0
     assert max(rate.upper for rate in result.alarms.values()) <= 60.0
     assert result.threshold.value < fit(table, target_rate=0.001, hold_out="worst").threshold.value
