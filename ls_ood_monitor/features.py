@@ -91,6 +91,10 @@ def _taps(run: NetworkPass) -> Tensor:
     return torch.cat([stage.mean(dim=(2, 3)) for stage in run.encoded.stages[:-1]], dim=1)
 
 
+def _cells(run: NetworkPass) -> Tensor:
+    return torch.cat([pool_cells(stage) for stage in run.encoded.stages[:-1]], dim=2)
+
+
 def _head_cells(run: NetworkPass) -> Tensor:
     return pool_cells(run.penultimate)
 
@@ -121,6 +125,7 @@ def _mutual_information(run: NetworkPass) -> Tensor:
 #: - ``entropies`` (N, C): nats, entropy of each latent over the Monte-Carlo samples (LaREM's and LaRED's input).
 #: - ``latent_means`` (N, C): plain spatial mean of the latent, no sampling.
 #: - ``taps`` (N, D): channel means of the encoder's stages before the last.
+#: - ``cells`` (N, cells, D): the same per cell of ``GRID``.
 #: - ``head_cells`` (N, cells, P): input of the last layer, pooled per cell of ``GRID``.
 #: - ``class_latents`` (N, classes, C + 1): mean latent of the cells predicted as each class, then the class's share of
 #:   cells; zeros for a class that is not there.
@@ -132,6 +137,7 @@ FEATURES: dict[str, Callable[[NetworkPass], Tensor | NDArray[np.float64]]] = {
     "entropies": _entropies,
     "latent_means": _latent_means,
     "taps": _taps,
+    "cells": _cells,
     "head_cells": _head_cells,
     "class_latents": _class_latents,
     "msp": _output(uncertainty.msp),

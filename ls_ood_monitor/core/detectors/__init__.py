@@ -12,6 +12,7 @@ from .head import AshDetector, DiceDetector, HeadDetector, ReactDetector, VimDet
 from .mixture import MixtureDetector
 from .neighbours import NeighbourDetector
 from .output import OutputDetector
+from .spatial import SpatialDetector
 
 __all__ = [
     "DEFAULT_DETECTORS",
@@ -37,6 +38,9 @@ def _on_output(feature: str, source: str) -> DetectorSpec:
 
 
 DETECTORS: dict[str, DetectorSpec] = {
+    "spatial": _on_rows(
+        SpatialDetector, "cells", "this project: the whole frame and its strangest places, on early and middle stages"
+    ),
     "larem": _on_rows(
         MahalanobisDetector,
         "entropies",
@@ -70,7 +74,7 @@ DETECTORS: dict[str, DetectorSpec] = {
 }
 
 #: What a bundle holds unless asked otherwise: enough to compare, cheap enough for every frame.
-DEFAULT_DETECTORS: tuple[str, ...] = ("larem", "mahalanobis", "multitap")
+DEFAULT_DETECTORS: tuple[str, ...] = ("spatial", "larem", "mahalanobis", "multitap")
 
 
 def detector_spec(name: str) -> DetectorSpec:

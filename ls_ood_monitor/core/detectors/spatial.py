@@ -1,0 +1,131 @@
+"""Ours: how far a frame is from clean ones as a whole, and how far its strangest places are; the stranger of both counts.
+
+What covers the whole picture (fog, blur, darkness, noise) moves the mean of every channel a little and is seen best there.
+What covers a part of it (dirt, a hand, an unknown object) is averaged away there and is seen best place by place. Both
+distances are put on one scale by how clean frames that a fit has not seen score, so that neither drowns the other.
+
+Sources: Lee et al., NeurIPS 2018 (Mahalanobis distance); Defard et al., PaDiM, ICPR 2021 (a Gaussian at every place, on
+several early stages); Ledoit & Wolf 2004 (shrinkage). Pooling one covariance over all places, the held-out scale and the
+maximum are this project's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from ...errors import BundleError
+from .base import ArrayDetector, Arrays
+from .gaussian import covariance_estimate
+
+_TOP_CELLS = 4  # of the strangest cells: one alone is noisy, many miss what is small
+_FOLDS = 4  # contiguous, because neighbouring frames are nearly equal
+_TAIL = 0.95
+_MAX_FRAMES = 2000  # of a video, evenly spread; more would only repeat themselves
+_MAX_CELLS = 5000  # for the covariance
+_TINY = 1e-12
+
+#: Rows of ``scale``: the picture as a whole, the mean of its strangest cells, its strangest cell.
+_WHOLE, _PART, _CELL = range(3)
+
+
+class SpatialDetector(ArrayDetector):
+    """Rows (N, G, E): channel means of the encoder's early and middle stages in each of G cells of a grid.
+
+    With d = squared Mahalanobis distance over its dimension,
+
+        score = max(z_whole(log d(mean over cells)), z_part(mean of the 4 largest of log d(cell) - level(cell)))
+
+    where z(x) = (x - median) / spread over clean frames that the fit had not seen; spread is the distance from the median
+    to the 95 % quantile in units of a normal distribution's. So a score is about a number of standard deviations.
+    """
+
+    rows: ClassVar = "N G E"
+    arrays: ClassVar = {
+        "mean": "E",
+        "precision": "E E",
+        "cell_mean": "G E",
+        "cell_precision": "E E",
+        "cell_level": "G",
+        "scale": "3 2",
+    }
+
+    def cell_scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where it is strange, (N, G): on the scale of ``score``, a cell above the frame's threshold is out of distribution.
+
+        Scaled by the strangest cell of clean frames; larger = more OoD; a row that is not finite is NaN.
+        """
+        arrays = self._fitted()
+        data = np.asarray(rows, dtype=np.float64)
+        self._check_axes(data, arrays)
+        centre, spread = arrays["scale"][_CELL]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((_cells(data, arrays) - centre) / spread, dtype=np.float64)
+
+    def _learn(self, data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        if len(data) > _MAX_FRAMES:
+            data = data[np.linspace(0, len(data) - 1, _MAX_FRAMES).round().astype(int)]
+        folds = np.arange(len(data)) * min(_FOLDS, len(data)) // len(data)
+        unseen = np.empty((len(data), 3))
+        for fold in np.unique(folds):
+            held_out = folds == fold
+            # Two frames are the least a mean and a spread can be taken from.
+            seen = data[~held_out] if (~held_out).sum() > 1 else data
+            unseen[held_out] = _distances(data[held_out], _gaussians(seen))
+        centre = np.median(unseen, axis=0)
+        spread = (np.quantile(unseen, _TAIL, axis=0) - centre) / norm.ppf(_TAIL)
+        return {**_gaussians(data), "scale": np.stack([centre, np.maximum(spread, 1e-6)], axis=1)}
+
+    def _score(self, data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
+        centre, spread = arrays["scale"].T
+        z = (_distances(data, arrays) - centre) / spread
+        return np.asarray(z[:, : _PART + 1].max(axis=1), dtype=np.float64)
+
+    @classmethod
+    def _check_state(cls, arrays: Arrays) -> None:
+        for name in ("precision", "cell_precision"):
+            diagonal = np.diagonal(arrays[name])
+            if not diagonal.any() or (diagonal < 0.0).any():
+                raise BundleError(
+                    f"detector array {name} is no inverse covariance (diagonal zero or negative); calibrate again."
+                )
+        if (arrays["scale"][:, 1] <= 0.0).any():
+            raise BundleError("detector array scale has a spread that is not positive; calibrate again.")
+
+
+def _gaussians(data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """One Gaussian of whole frames; at each cell a mean of its own, and one covariance pooled over all cells."""
+    whole = covariance_estimate(data.mean(axis=1), "ledoit_wolf")
+    cell_mean = data.mean(axis=0)
+    residuals = (data - cell_mean).reshape(-1, data.shape[2])
+    pooled = covariance_estimate(residuals[:: max(1, len(residuals) // _MAX_CELLS)], "ledoit_wolf")
+    arrays = {
+        "mean": np.asarray(whole.location_, dtype=np.float64),
+        "precision": np.asarray(whole.get_precision(), dtype=np.float64),
+        "cell_mean": cell_mean,
+        "cell_precision": np.asarray(pooled.get_precision(), dtype=np.float64),
+        "cell_level": np.zeros(data.shape[1]),
+    }
+    # Some places always differ more than others (the kerb side, the own hood): what is usual there is no sign of anything.
+    arrays["cell_level"] = _cells(data, arrays).mean(axis=0)
+    return arrays
+
+
+def _cells(data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
+    """Log distance of each cell from its own mean, less what is usual there, (N, G)."""
+    return _log_distance(data - arrays["cell_mean"], arrays["cell_precision"]) - arrays["cell_level"]
+
+
+def _distances(data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
+    """The three log distances of a frame, (N, 3): whole, strangest cells, strangest cell."""
+    cells = np.sort(_cells(data, arrays), axis=1)
+    whole = _log_distance(data.mean(axis=1) - arrays["mean"], arrays["precision"])
+    return np.stack([whole, cells[:, -_TOP_CELLS:].mean(axis=1), cells[:, -1]], axis=1)
+
+
+def _log_distance(centred: NDArray[np.float64], precision: NDArray[np.float64]) -> NDArray[np.float64]:
+    squared = np.einsum("...e,...e->...", centred @ precision, centred) / centred.shape[-1]
+    return np.asarray(np.log(np.maximum(squared, _TINY)), dtype=np.float64)
