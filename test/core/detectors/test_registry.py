@@ -15,7 +15,7 @@ HEAD = Head(*(np.random.default_rng(0).normal(size=size) for size in ((CLASSES, 
 #: Axes of a row of each feature, at a small size.
 ROW = {
     "entropies": (WIDTH,), "latent_means": (WIDTH,), "taps": (WIDTH,),
-    "head_cells": (6, WIDTH), "class_latents": (CLASSES, WIDTH + 1),
+    "cells": (6, WIDTH), "head_cells": (6, WIDTH), "class_latents": (CLASSES, WIDTH + 1),
 }  # fmt: skip
 NOTHING_TO_LEARN = {name for name, spec in DETECTORS.items() if ROW.get(spec.feature, (1,)) == (1,)}
 
@@ -40,7 +40,7 @@ def test_names_features_and_sources():
     assert all(spec.source for spec in DETECTORS.values())
     assert set(DEFAULT_DETECTORS) <= set(DETECTORS)
     assert [name for name, spec in DETECTORS.items() if spec.supervised] == ["kde_two_class"]
-    with pytest.raises(ConfigError, match="'oracle'; known: larem"):
+    with pytest.raises(ConfigError, match="'oracle'; known: spatial"):
         detector_spec("oracle")
 
 
