@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -42,6 +43,8 @@ def declare_settings(node: Node, cls: type[Any], *, read_only: bool = False) -> 
             ]
         elif isinstance(default, int) and not isinstance(default, bool) and meta["low"] is not None:
             descriptor.integer_range = [IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]), step=1)]
+        if node.has_parameter(spec.name):  # declared from its override, without range and description
+            node.undeclare_parameter(spec.name)
         try:
             node.declare_parameter(spec.name, default, descriptor)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
@@ -59,6 +62,25 @@ def read_settings(node: Node, cls: type[T]) -> T:
         value = _value_of(node, spec.name)
         values[spec.name] = tuple(value) if isinstance(spec.default, tuple) else value
     return from_mapping(cls, values)
+
+
+def check_unknown(node: Node, *classes: type[Any]) -> None:
+    """Look for parameters given at start that are none of the node's; they would be ignored without a word.
+
+    Works on a node made with ``automatically_declare_parameters_from_overrides``: rclpy has no other public way to
+    them. What nobody means for this node is only logged: a launch file may hand shared parameters to every node.
+
+    Raises:
+        ConfigError: a name so close to one of ``classes``' that it must be misspelt.
+    """
+    known = [spec.name for cls in classes for spec in fields(cls)]
+    for name in sorted(set(node.get_parameters_by_prefix("")) - set(known)):
+        if name == "use_sim_time" or name.startswith(("start_type_description_service", "qos_overrides.")):
+            continue
+        meant = get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.75)
+        if meant:
+            raise ConfigError(f"parameter {name} is not known; did you mean {meant[0]}?")
+        node.get_logger().warning(f"parameter {name} is not one of this node's and has no effect")
 
 
 def _value_of(node: Node, name: str) -> Any:

@@ -11,7 +11,7 @@ from rclpy.parameter import Parameter
 
 from ls_ood_monitor.config import AlarmSettings, PerceptionNodeSettings, SupervisorNodeSettings, SupervisorSettings
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.ros.parameters import declare_settings, read_settings
+from ls_ood_monitor.ros.parameters import check_unknown, declare_settings, read_settings
 
 ALL = (AlarmSettings, PerceptionNodeSettings, SupervisorSettings, SupervisorNodeSettings)
 
@@ -91,3 +91,21 @@ def test_a_change_out_of_range_or_of_a_read_only_parameter_is_refused(node_with)
     assert all(answer.reason for answer in refused)
     assert node.set_parameters([Parameter("trigger_consecutive_frames", value=7)])[0].successful
     assert read_settings(node, AlarmSettings).trigger_consecutive_frames == 7
+
+
+def test_a_parameter_of_another_node_is_logged_and_the_rest_keep_value_and_range(ros, capfd):
+    """A shared parameter file must not stop the node; values given at start keep their declared range."""
+    given = {"wheel_radius": 0.3, "overlay_alpha": 0.25, "use_sim_time": False, "cameras": ["left"]}
+    overrides = [Parameter(name, value=value) for name, value in given.items()]
+    node = Node("x", parameter_overrides=overrides, automatically_declare_parameters_from_overrides=True)
+    try:
+        declare_settings(node, PerceptionNodeSettings)
+        check_unknown(node, PerceptionNodeSettings, AlarmSettings)
+        settings = read_settings(node, PerceptionNodeSettings)
+        assert (settings.overlay_alpha, settings.cameras) == (0.25, ("left",))
+        assert not node.set_parameters([Parameter("overlay_alpha", value=2.0)])[0].successful
+        said = capfd.readouterr().err
+        assert "wheel_radius is not one of this node's" in said
+        assert "use_sim_time" not in said
+    finally:
+        node.destroy_node()
