@@ -91,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
             f"{len(scores)} frames judged, image to alarm {latency['p50']:.0f} ms (p50), {latency['p95']:.0f} ms (p95)"
         )
     console.print(f"false stops in {verdict.clean_s:.0f} s of clean driving: {verdict.false_stop_s:.2f} s")
+    if verdict.false_alarms:
+        console.print(f"[yellow]alarms raised on a camera without an event: {verdict.false_alarms}[/]")
     console.print(f"Look at {args.out / 'timeline.png'} and {args.out}/overlay_*.png")
     if verdict.passed:
         console.print(
