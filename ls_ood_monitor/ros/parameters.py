@@ -43,8 +43,6 @@ def declare_settings(node: Node, cls: type[Any], *, read_only: bool = False) -> 
             ]
         elif isinstance(default, int) and not isinstance(default, bool) and meta["low"] is not None:
             descriptor.integer_range = [IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]), step=1)]
-        if node.has_parameter(spec.name):  # declared from its override, without range and description
-            node.undeclare_parameter(spec.name)
         try:
             node.declare_parameter(spec.name, default, descriptor)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
@@ -67,14 +65,16 @@ def read_settings(node: Node, cls: type[T]) -> T:
 def check_unknown(node: Node, *classes: type[Any]) -> None:
     """Look for parameters given at start that are none of the node's; they would be ignored without a word.
 
-    Works on a node made with ``automatically_declare_parameters_from_overrides``: rclpy has no other public way to
-    them. What nobody means for this node is only logged: a launch file may hand shared parameters to every node.
+    What nobody means for this node is only logged: a launch file may hand shared parameters to every node.
 
     Raises:
         ConfigError: a name so close to one of ``classes``' that it must be misspelt.
     """
     known = [spec.name for cls in classes for spec in fields(cls)]
-    for name in sorted(set(node.get_parameters_by_prefix("")) - set(known)):
+    # Private in name, and the same from humble to rolling; rclpy's public way, to declare whatever was given, fails on
+    # an empty list without naming it. Should the attribute go, nothing is checked.
+    given = getattr(node, "_parameter_overrides", {})
+    for name in sorted(set(given) - set(known)):
         if name == "use_sim_time" or name.startswith(("start_type_description_service", "qos_overrides.")):
             continue
         meant = get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.75)

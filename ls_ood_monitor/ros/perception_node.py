@@ -51,7 +51,7 @@ class PerceptionNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._worker: NewestFrameWorker | None = None
         self._received_before: dict[str, int] = {}
-        super().__init__("perception_node", automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__("perception_node", **options)
         declare_settings(self, PerceptionNodeSettings)
         declare_settings(self, AlarmSettings)
         check_unknown(self, PerceptionNodeSettings, AlarmSettings)

@@ -32,12 +32,6 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
     except MonitorError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except ValueError as error:
-        if node is not None or "PARAMETER_NOT_SET" not in str(error):
-            raise
-        # An empty list has no type, and rclpy does not say which parameter holds it.
-        sys.stderr.write("a parameter given at start, such as cameras, is empty; give it a value or leave it out.\n")
-        return 2
     finally:
         if node is not None:
             node.destroy_node()

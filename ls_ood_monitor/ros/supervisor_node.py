@@ -29,7 +29,7 @@ class SupervisorNode(Node):
     """Shell around ``core.supervision.Supervisor``; alive, and commanding STOP, from its first tick."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("supervisor_node", automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__("supervisor_node", **options)
         declare_settings(self, SupervisorNodeSettings, read_only=True)
         declare_settings(self, SupervisorSettings, read_only=True)
         check_unknown(self, SupervisorNodeSettings, SupervisorSettings)

@@ -138,7 +138,7 @@ def test_latched_stop_needs_the_reset_service(spin, start):
         ({"alarm_timeout_s": -1.0}, "alarm_timeout_s must be"),
         ({"publish_rate_hz": "fast"}, "publish_rate_hz must be a number"),
         ({"cameras": ["front left"]}, "front left"),
-        ({"cameras": []}, "such as cameras, is empty"),
+        ({"cameras": []}, "cameras is empty"),
         ({"alarm_timout_s": 0.2}, "parameter alarm_timout_s is not known; did you mean alarm_timeout_s?"),
     ],
 )
