@@ -49,14 +49,16 @@ def run(args: argparse.Namespace) -> int:
     """Render, start the nodes, play, judge, draw."""
     import shutil
 
-    from ..bundle import verify_bundle
+    from ..bundle import load_bundle
     from ..offline.scenario import DEMO_SCENARIO, record_scenario
     from ..offline.timeline import draw_timeline, judge, summarise
-    from ..ros.processes import require_rclpy
+    from ..ros.processes import asked_domain, private_domain, require_rclpy
     from .console import console, progress_bar, write_json
 
     require_rclpy()
-    manifest = verify_bundle(args.bundle)
+    # Loaded here only to refuse what the node would refuse, before a minute of rendering.
+    bundle_id = load_bundle(args.bundle, device=args.device, detector=args.detector).bundle_id
+    domain = asked_domain()
     scenario = DEMO_SCENARIO
     args.out.mkdir(parents=True, exist_ok=True)
     bag, events_file = args.out / "bag", args.out / "events.yaml"
@@ -64,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(bag)  # ours: a demo repeats itself
     with progress_bar("Rendering the drive", len(scenario.stamps_s) * len(scenario.cameras)) as update:
         record_scenario(scenario, bag, events_file, progress=update)
-    scores, modes = _play(args, scenario, bag)
+    scores, modes = _play(args, scenario, bag, private_domain() if domain is None else domain)
     verdict = judge(scenario.events, scores, modes, scenario.duration_s)
-    summary = summarise(verdict, scores, modes, scenario.duration_s, manifest.bundle_id)
+    summary = summarise(verdict, scores, modes, scenario.duration_s, bundle_id)
     for path in (args.out / "summary.json", args.json):
         write_json(path, summary)
     draw_timeline(
@@ -89,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
             f"{len(scores)} frames judged, image to alarm {latency['p50']:.0f} ms (p50), {latency['p95']:.0f} ms (p95)"
         )
     console.print(f"false stops in {verdict.clean_s:.0f} s of clean driving: {verdict.false_stop_s:.2f} s")
+    if verdict.false_alarms:
+        console.print(f"[yellow]alarms raised on a camera without an event: {verdict.false_alarms}[/]")
     console.print(f"Look at {args.out / 'timeline.png'} and {args.out}/overlay_*.png")
     if verdict.passed:
         console.print(
@@ -104,14 +108,14 @@ def _seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.2f} s"
 
 
-def _play(args: argparse.Namespace, scenario: Scenario, bag: Path) -> tuple[list[Any], list[Any]]:
+def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, domain: int) -> tuple[list[Any], list[Any]]:
     """Run both nodes on the recording; returns alarms and decisions on the recording's time axis."""
     import os
     import threading
 
-    from ..ros.processes import NodeProcess, private_domain, remove_orphaned_segments, ros_environment, wait_until
+    from ..ros.processes import NodeProcess, remove_orphaned_segments, ros_environment, wait_until
 
-    environment = ros_environment(int(os.environ.get("ROS_DOMAIN_ID", private_domain())))
+    environment = ros_environment(domain)
     os.environ.update(environment)  # before rclpy, which reads it once
 
     import rclpy

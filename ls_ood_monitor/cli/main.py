@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..errors import MonitorError
+from ..errors import ConfigError, MonitorError
 
 #: Command -> one line for --help. The module has the same name.
 COMMANDS = {
@@ -48,14 +48,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = make_parser(command).parse_args(arguments)
     module = importlib.import_module(f"{__package__}.{options.command}")
     try:
+        _check_json(options.json)
         code = module.run(options)
     except MonitorError as error:
         sys.stderr.write(f"ls-ood {options.command}: {error}\n")
+        code = 2
+    except OSError as error:
+        if error.filename is None:  # no path of the user's, so a defect
+            raise
+        sys.stderr.write(f"ls-ood {options.command}: {error.filename} cannot be used: {error.strerror}.\n")
         code = 2
     except KeyboardInterrupt:
         sys.stderr.write(f"ls-ood {options.command}: interrupted\n")
         code = 130
     sys.exit(code)
+
+
+def _check_json(path: Path | None) -> None:
+    """Refuse a place for the result that cannot take it, before the work is done rather than after."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ConfigError(f"--json is {path}; it must be a file in a folder that exists.")
 
 
 if __name__ == "__main__":

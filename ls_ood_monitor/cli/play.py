@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..errors import ConfigError
     from ..offline.bags import bag_info, iter_raw
-    from ..ros.processes import require_rclpy, ros_environment
+    from ..ros.processes import asked_domain, require_rclpy, ros_environment
     from .console import console, progress_bar, write_json
 
     if not args.rate > 0.0:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             "Use --all to publish the rest."
         )
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    for name, value in ros_environment().items():
+    for name, value in ros_environment(asked_domain()).items():
         os.environ.setdefault(name, value)
 
     import rclpy

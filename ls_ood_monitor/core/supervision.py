@@ -70,6 +70,10 @@ class Supervisor:
             self._heard[alarm.camera] = (dated, now_ns)
             if dated.state is AlarmState.CLEAR and _supports_clear(dated):
                 self._cleared.add(dated.camera)
+            if dated.state is AlarmState.RAISED and not dated.is_fault:
+                self._latched = (
+                    dated.reason
+                )  # judged, and out of distribution: an incident even before the first release
         self._remember(*self._demand(now_ns))
 
     def decide(self, now_ns: int) -> Decision:

@@ -45,11 +45,15 @@ class Scenario:
     events: tuple[Event, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.drive < 0:
+            raise ConfigError(f"drive is {self.drive}; it must be 0 or larger.")
         unknown = sorted(set(self.cameras) - set(CAMERAS))
         if unknown or not self.cameras:
             raise ConfigError(
                 f"cameras {', '.join(unknown) or '(none)'} are not in the street; it has {', '.join(CAMERAS)}."
             )
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ConfigError(f"cameras names one camera twice: {', '.join(self.cameras)}.")
         if not 0.1 <= self.rate_hz <= 60.0 or not 0.0 < self.duration_s <= 3600.0:
             raise ConfigError(
                 f"rate {self.rate_hz} Hz and duration {self.duration_s} s must lie within [0.1, 60] and (0, 3600]."
@@ -61,6 +65,8 @@ class Scenario:
                 )
             if event.label not in ANOMALIES:
                 raise ConfigError(f"event label is {event.label!r}; it must be one of {', '.join(ANOMALIES)}.")
+            if not 1 <= event.severity <= 5:
+                raise ConfigError(f"event {event.label} has severity {event.severity}; it must lie within [1, 5].")
             if not 0.0 <= event.start_s < event.end_s <= self.duration_s:
                 raise ConfigError(
                     f"event {event.label} lasts from {event.start_s} to {event.end_s} s; it must start before it "

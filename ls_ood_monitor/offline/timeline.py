@@ -70,12 +70,15 @@ class Verdict:
         outcomes: one an event.
         false_stop_s: time under STOP within the clean parts, seconds.
         clean_s: length of the clean parts, seconds.
+        false_alarms: alarms raised on a camera outside its own events. No rule: a stop that is due hides some of them
+            from the vehicle, but not from whoever reads the summary.
         failures: a sentence for each rule broken; empty = passed.
     """
 
     outcomes: tuple[EventOutcome, ...]
     false_stop_s: float
     clean_s: float
+    false_alarms: int
     failures: tuple[str, ...] = field(default=())
 
     @property
@@ -122,7 +125,26 @@ def judge(
         failures.append(f"stop was commanded for {false_stop:.2f} s in the clean parts.")
     if not modes or not scores:
         failures.append("nothing was received from the nodes.")
-    return Verdict(tuple(outcomes), false_stop, sum(end - start for start, end in clean), tuple(failures))
+    return Verdict(
+        tuple(outcomes),
+        false_stop,
+        sum(end - start for start, end in clean),
+        _false_alarms(events, scores, limits),
+        tuple(failures),
+    )
+
+
+def _false_alarms(events: Sequence[Event], scores: Sequence[ScoreSample], limits: Limits) -> int:
+    """Count the moments at which a camera's alarm rises without an event of that camera."""
+    count = 0
+    for camera in {sample.camera for sample in scores}:
+        spans = [(event.start_s, event.end_s + limits.resume_s) for event in events if event.camera == camera]
+        before = AlarmState.CLEAR
+        for sample in (sample for sample in scores if sample.camera == camera):
+            rises = sample.state is AlarmState.RAISED and before is not AlarmState.RAISED
+            count += rises and not any(start <= sample.time_s <= end for start, end in spans)
+            before = sample.state
+    return count
 
 
 def clean_parts(events: Sequence[Event], duration_s: float, resume_s: float) -> list[tuple[float, float]]:
@@ -158,6 +180,7 @@ def summarise(
         "alarms": {
             "events": len(verdict.outcomes),
             "detected": len(alarm_delays),
+            "false": verdict.false_alarms,
             "delay_s": {
                 "median": float(np.median(alarm_delays)) if alarm_delays else None,
                 "max": max(alarm_delays, default=None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -59,6 +60,27 @@ def read_settings(node: Node, cls: type[T]) -> T:
         value = _value_of(node, spec.name)
         values[spec.name] = tuple(value) if isinstance(spec.default, tuple) else value
     return from_mapping(cls, values)
+
+
+def check_unknown(node: Node, *classes: type[Any]) -> None:
+    """Look for parameters given at start that are none of the node's; they would be ignored without a word.
+
+    What nobody means for this node is only logged: a launch file may hand shared parameters to every node.
+
+    Raises:
+        ConfigError: a name so close to one of ``classes``' that it must be misspelt.
+    """
+    known = [spec.name for cls in classes for spec in fields(cls)]
+    # Private in name, and the same from humble to rolling; rclpy's public way, to declare whatever was given, fails on
+    # an empty list without naming it. Should the attribute go, nothing is checked.
+    given = getattr(node, "_parameter_overrides", {})
+    for name in sorted(set(given) - set(known)):
+        if name == "use_sim_time" or name.startswith(("start_type_description_service", "qos_overrides.")):
+            continue
+        meant = get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.75)
+        if meant:
+            raise ConfigError(f"parameter {name} is not known; did you mean {meant[0]}?")
+        node.get_logger().warning(f"parameter {name} is not one of this node's and has no effect")
 
 
 def _value_of(node: Node, name: str) -> Any:

@@ -31,7 +31,7 @@ from ..vision.overlay import draw_overlay
 from .camera_channel import CameraChannel
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
 from .image_conversion import compressed_to_bgr, image_to_bgr
-from .parameters import declare_settings, read_settings
+from .parameters import check_unknown, declare_settings, read_settings
 from .runner import run_node
 from .worker import Arrival, NewestFrameWorker
 
@@ -54,6 +54,7 @@ class PerceptionNode(LifecycleNode):
         super().__init__("perception_node", **options)
         declare_settings(self, PerceptionNodeSettings)
         declare_settings(self, AlarmSettings)
+        check_unknown(self, PerceptionNodeSettings, AlarmSettings)
         self._settings = read_settings(self, PerceptionNodeSettings)
         self._diagnosed_ns = time.monotonic_ns()
         self._alarms = self.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 
 FAST_DDS_PROFILE = "fastdds_large_images.xml"
 
@@ -86,6 +86,20 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30
 def private_domain() -> int:
     """A domain id of this process's own within 1..101, where Linux keeps the ports free."""
     return os.getpid() % 101 + 1
+
+
+def asked_domain() -> int | None:
+    """The domain id that the environment asks for; None when it asks for none.
+
+    Raises:
+        ConfigError: ROS_DOMAIN_ID is no number from 0 to 232, beyond which Fast DDS has no ports.
+    """
+    text = os.environ.get("ROS_DOMAIN_ID", "")
+    if not text:
+        return None
+    if not (text.isdecimal() and int(text) <= 232):
+        raise ConfigError(f"ROS_DOMAIN_ID is {text!r}; it must be a whole number from 0 to 232.")
+    return int(text)
 
 
 class NodeProcess:

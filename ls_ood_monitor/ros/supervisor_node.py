@@ -21,7 +21,7 @@ from ..config import SupervisorNodeSettings, SupervisorSettings
 from ..core.supervision import Supervisor
 from ..core.types import Decision, FallbackMode
 from .conversions import alarms_of, decision_message
-from .parameters import declare_settings, read_settings
+from .parameters import check_unknown, declare_settings, read_settings
 from .runner import run_node
 
 
@@ -32,6 +32,7 @@ class SupervisorNode(Node):
         super().__init__("supervisor_node", **options)
         declare_settings(self, SupervisorNodeSettings, read_only=True)
         declare_settings(self, SupervisorSettings, read_only=True)
+        check_unknown(self, SupervisorNodeSettings, SupervisorSettings)
         settings = read_settings(self, SupervisorNodeSettings)
         self._policy = read_settings(self, SupervisorSettings)
         self._supervisor = Supervisor(self._policy, settings.cameras)
@@ -77,6 +78,8 @@ class SupervisorNode(Node):
             text = f"{decision.mode.name}: {decision.reason}"
             if decision.mode is FallbackMode.NOMINAL or starting:
                 self.get_logger().info(text)
+            elif decision.mode is FallbackMode.SLOW:
+                self.get_logger().warning(text)
             else:
                 self.get_logger().error(text)
         self._last = decision

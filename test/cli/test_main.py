@@ -57,6 +57,10 @@ def test_help_lists_every_command():
         (["synth", "--out", "x", "--event", "front:fog"], "CAMERA:ANOMALY:SEVERITY:START:END"),
         (["synth", "--out", "x", "--camera", "roof"], "roof"),
         (["synth", "--out", "x", "--event", "front:locusts:3:1:2"], "locusts"),
+        (["synth", "--out", "x", "--event", "front:fog:9:1:2"], "severity 9"),
+        (["synth", "--out", "a_file"], "ls-ood synth: a_file cannot be used: File exists."),
+        (["bundle", "verify", "--json", "nowhere/x.json"], "--json is nowhere/x.json"),
+        (["bundle", "verify", "--json", "."], "--json is ."),
         (["train", "--out", "x", "--detector", "oracle"], "oracle"),
         (["train", "--out", "x", "--initial", "/nowhere.pth"], "no weight file"),
     ],
@@ -64,10 +68,36 @@ def test_help_lists_every_command():
 def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkeypatch):
     """A wrong call or input exits with 2 and says what is wrong in one line, without a traceback."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").touch()
     done = run(*arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "domain", "words"),
+    [
+        (["--detector", "oracle"], "1", "detector is 'oracle'"),
+        (["--device", "cuda:99"], "1", "cuda:99"),
+        (["--bundle", "nowhere"], "1", "no bundle folder nowhere"),
+        (["--out", "a_file"], "1", "a_file cannot be used"),
+        ([], "home", "ROS_DOMAIN_ID is 'home'"),
+        ([], "233", "ROS_DOMAIN_ID is '233'"),
+    ],
+)
+def test_the_demo_refuses_before_it_renders(arguments, domain, words, tmp_path, monkeypatch):
+    """What the nodes would refuse after a minute of rendering is refused at once, in one sentence."""
+    pytest.importorskip("rclpy")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    (tmp_path / "a_file").touch()
+    done = run("demo", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "demo_out").exists()
 
 
 def test_verify_the_embedded_bundle(tmp_path):

@@ -236,6 +236,18 @@ def test_latched_stop():
     assert supervisor.decide(5).mode is NOMINAL
 
 
+@pytest.mark.parametrize(("is_fault", "held"), [(False, True), (True, False)])
+def test_an_alarm_before_the_first_release(is_fault, held):
+    """A frame judged out of distribution latches from the start on; cameras that are still waking up do not."""
+    supervisor = make("left", "front", stop_requires_reset=True)
+    supervisor.observe(alarm("front", AlarmState.RAISED, 1, is_fault=is_fault), 0)
+    supervisor.observe(alarm("left"), 0)
+    supervisor.observe(alarm("front", stamp=2), SECOND // 10)
+    assert (supervisor.decide(SECOND // 10).mode is STOP) == held
+    assert supervisor.reset(SECOND // 10)[0]
+    assert supervisor.decide(SECOND // 10).mode is NOMINAL
+
+
 def test_a_stop_between_two_decisions_is_latched_too():
     """The latch does not depend on how often somebody asks."""
     supervisor = make("front", stop_requires_reset=True)

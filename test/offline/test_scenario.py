@@ -53,10 +53,13 @@ def test_a_recording_may_hold_its_labels(storage, tmp_path):
     [
         ({"cameras": ("roof",)}, "roof"),
         ({"cameras": ()}, "none"),
+        ({"cameras": ("front", "front")}, "twice"),
+        ({"drive": -1}, "drive is -1"),
         ({"rate_hz": 0.0}, "rate 0.0"),
         ({"duration_s": -1.0}, "duration -1.0"),
         ({"events": (Event("rear", 0, 1, "fog"),)}, "camera 'rear'"),
         ({"events": (Event("front", 0, 1, "locusts"),)}, "'locusts'"),
+        ({"events": (Event("front", 0, 1, "fog", 9),)}, "severity 9"),
         ({"events": (Event("front", 3, 2, "fog"),)}, "from 3 to 2"),
         ({"events": (Event("front", 3, 99, "fog"),)}, "fit into"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -61,6 +63,18 @@ def test_delays_and_false_stops_are_measured():
     assert verdict.outcomes[0].stop_delay_s == pytest.approx(0.55, abs=0.01)
     assert verdict.false_stop_s == pytest.approx(0.55, abs=0.02)
     assert verdict.clean_s == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("camera", "raised", "count"), [("front", (4.3, 6.5), 0), ("left", (4.3, 6.5), 1), ("front", (1.0, 6.5), 1)]
+)
+def test_alarms_without_an_event_are_counted(camera, raised, count):
+    """An alarm on another camera during an event, or one that rose before it, is false even while a stop is due."""
+    scores, modes = story(raised, (4.3, 6.6))
+    scores = [replace(sample, camera=camera) for sample in scores]
+    verdict = judge([EVENT], scores, modes, 10.0)
+    assert verdict.false_alarms == count
+    assert summarise(verdict, scores, modes, 10.0, "ab")["alarms"]["false"] == count
 
 
 def test_nothing_heard_is_a_failure():

@@ -11,7 +11,7 @@ from rclpy.parameter import Parameter
 
 from ls_ood_monitor.config import AlarmSettings, PerceptionNodeSettings, SupervisorNodeSettings, SupervisorSettings
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.ros.parameters import declare_settings, read_settings
+from ls_ood_monitor.ros.parameters import check_unknown, declare_settings, read_settings
 
 ALL = (AlarmSettings, PerceptionNodeSettings, SupervisorSettings, SupervisorNodeSettings)
 
@@ -91,3 +91,19 @@ def test_a_change_out_of_range_or_of_a_read_only_parameter_is_refused(node_with)
     assert all(answer.reason for answer in refused)
     assert node.set_parameters([Parameter("trigger_consecutive_frames", value=7)])[0].successful
     assert read_settings(node, AlarmSettings).trigger_consecutive_frames == 7
+
+
+def test_a_parameter_of_another_node_is_logged(node_with, capfd):
+    """A shared parameter file must not stop the node; what every node takes is not worth a word."""
+    node = node_with(wheel_radius=0.3, overlay_alpha=0.25, use_sim_time=False, cameras=["left"])
+    check_unknown(node, PerceptionNodeSettings, AlarmSettings)
+    said = capfd.readouterr().err
+    assert "wheel_radius is not one of this node's" in said
+    assert not any(name in said for name in ("use_sim_time", "overlay_alpha", "cameras"))
+
+
+@pytest.mark.parametrize("name", ["triger_consecutive_frames", "Overlay-Alpha", "overlayalpha"])
+def test_a_misspelt_parameter_is_refused_with_the_name_that_was_meant(node_with, name):
+    """One letter, capitals or a hyphen: a setting that would be ignored is refused before the node runs on a default."""
+    with pytest.raises(ConfigError, match=f"parameter {name} is not known; did you mean (trigger_cons|overlay_alpha)"):
+        check_unknown(node_with(**{name: 1}), PerceptionNodeSettings, AlarmSettings)

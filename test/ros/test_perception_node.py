@@ -354,6 +354,8 @@ def test_a_damaged_bundle_is_not_ok_with_the_reason(spin, start, tiny_bundle, tm
     [
         ({"overlay_alpha": 3.0}, "overlay_alpha must be a number"),
         ({"transport": "pigeon"}, "'pigeon'"),
+        ({"cameras": []}, "cameras is empty"),
+        ({"triger_consecutive_frames": 1}, "did you mean trigger_consecutive_frames?"),
         ({"trigger_consecutive_frames": 0}, "trigger_consecutive_frames must be a whole number"),
         ({"autostart": True, "bundle_path": "/nowhere"}, "no bundle folder"),
         ({"autostart": True, "device": "cuda:99"}, "cuda:99"),

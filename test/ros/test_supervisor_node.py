@@ -139,6 +139,7 @@ def test_latched_stop_needs_the_reset_service(spin, start):
         ({"publish_rate_hz": "fast"}, "publish_rate_hz must be a number"),
         ({"cameras": ["front left"]}, "front left"),
         ({"cameras": []}, "cameras is empty"),
+        ({"alarm_timout_s": 0.2}, "parameter alarm_timout_s is not known; did you mean alarm_timeout_s?"),
     ],
 )
 def test_a_parameter_out_of_range_is_a_sentence(start, parameters, words):
