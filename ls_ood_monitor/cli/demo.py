@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(bag)  # ours: a demo repeats itself
     with progress_bar("Rendering the drive", len(scenario.stamps_s) * len(scenario.cameras)) as update:
         record_scenario(scenario, bag, events_file, progress=update)
-    scores, modes = _play(args, scenario, bag, private_domain() if domain is None else domain)
-    verdict = judge(scenario.events, scores, modes, scenario.duration_s)
+    scores, modes, stops = _play(args, scenario, bag, private_domain() if domain is None else domain)
+    verdict = judge(scenario.events, scores, stops, scenario.duration_s)
     summary = summarise(verdict, scores, modes, scenario.duration_s, bundle_id)
     for path in (args.out / "summary.json", args.json):
         write_json(path, summary)
@@ -108,8 +108,8 @@ def _seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.2f} s"
 
 
-def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, domain: int) -> tuple[list[Any], list[Any]]:
-    """Run both nodes on the recording; returns alarms and decisions on the recording's time axis."""
+def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, domain: int) -> tuple[list[Any], ...]:
+    """Run both nodes on the recording; returns alarms, decisions and stop commands on the recording's time axis."""
     import os
     import threading
 
@@ -263,9 +263,9 @@ def _keep_overlays(observer: MonitorObserver, scenario: Scenario, offset_s: floa
                 cv2.imwrite(str(out / f"overlay_{camera}_{label}.png"), picture)
 
 
-def _on_axis(observer: MonitorObserver, begin_ns: int, duration_s: float) -> tuple[list[Any], list[Any]]:
-    """Turn what was heard into samples in seconds from the start of the recording."""
-    from ..offline.timeline import ModeSample, ScoreSample
+def _on_axis(observer: MonitorObserver, begin_ns: int, duration_s: float) -> tuple[list[Any], ...]:
+    """Alarms, decisions and stop commands heard, as samples in seconds from the start of the recording."""
+    from ..offline.timeline import ModeSample, ScoreSample, StopSample
 
     scores = [
         ScoreSample(
@@ -280,5 +280,5 @@ def _on_axis(observer: MonitorObserver, begin_ns: int, duration_s: float) -> tup
         if begin_ns <= heard.at_ns and heard.alarm.score == heard.alarm.score
     ]
     modes = [ModeSample((heard.at_ns - begin_ns) / 1e9, heard.mode) for heard in observer.decisions()]
-    modes = [sample for sample in modes if sample.time_s <= duration_s]
-    return [sample for sample in scores if sample.time_s <= duration_s], modes
+    stops = [StopSample((heard.at_ns - begin_ns) / 1e9, heard.stop) for heard in observer.stops()]
+    return tuple([sample for sample in part if sample.time_s <= duration_s] for part in (scores, modes, stops))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from .scenario import Event
 
 _STATE_COLOURS = {AlarmState.CLEAR: "#2e7d32", AlarmState.PENDING: "#f9a825", AlarmState.RAISED: "#c62828"}
 _MODE_COLOURS = {FallbackMode.NOMINAL: "#2e7d32", FallbackMode.SLOW: "#f9a825", FallbackMode.STOP: "#c62828"}
+
+
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,14 @@ class ModeSample:
 
     time_s: float
     mode: FallbackMode
+
+
+@dataclass(frozen=True)
+class StopSample:
+    """One stop command as received: what a vehicle obeys."""
+
+    time_s: float
+    stop: bool
 
 
 @dataclass(frozen=True)
@@ -90,11 +101,11 @@ class Verdict:
 def judge(
     events: Sequence[Event],
     scores: Sequence[ScoreSample],
-    modes: Sequence[ModeSample],
+    stops: Sequence[StopSample],
     duration_s: float,
     limits: Limits = Limits(),
 ) -> Verdict:
-    """Hold what was received against the events."""
+    """Hold the alarms and the stop commands that were received against the events."""
     failures: list[str] = []
     outcomes = []
     for event in events:
@@ -107,8 +118,8 @@ def judge(
         )
         stop = _first(
             sample.time_s
-            for sample in modes
-            if sample.mode is FallbackMode.STOP and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
+            for sample in stops
+            if sample.stop and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
         )
         outcome = EventOutcome(event, _since(alarm, event.start_s), _since(stop, event.start_s))
         outcomes.append(outcome)
@@ -120,10 +131,10 @@ def judge(
         elif outcome.stop_delay_s > limits.stop_s:
             failures.append(f"{what}: stop came after {outcome.stop_delay_s:.2f} s (limit {limits.stop_s:g} s).")
     clean = clean_parts(events, duration_s, limits.resume_s)
-    false_stop = sum(_overlap(part, span) for part in clean for span in _stop_spans(modes, duration_s))
+    false_stop = sum(_overlap(part, span) for part in clean for span in _stop_spans(stops, duration_s))
     if false_stop > 0.0:
         failures.append(f"stop was commanded for {false_stop:.2f} s in the clean parts.")
-    if not modes or not scores:
+    if not stops or not scores:
         failures.append("nothing was received from the nodes.")
     return Verdict(
         tuple(outcomes),
@@ -257,7 +268,7 @@ def draw_timeline(
         axis.set_ylabel(f"{camera}\nscore / threshold")
         axis.grid(axis="x", alpha=0.25)
     last = rows[-1]
-    for begin, end, mode in _spans(modes, duration_s):
+    for begin, end, mode in _spans([(sample.time_s, sample.mode) for sample in modes], duration_s):
         last.axvspan(begin, end, color=_MODE_COLOURS[mode], alpha=0.85, linewidth=0)
     last.set_yticks([])
     last.set_ylabel("command", rotation=0, ha="right", va="center")
@@ -281,19 +292,20 @@ def _since(moment: float | None, start: float) -> float | None:
     return None if moment is None else moment - start
 
 
-def _spans(modes: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float, FallbackMode]]:
-    """Each decision holds until the next one arrives."""
-    ordered = sorted(modes, key=lambda sample: sample.time_s)
-    ends = [*(sample.time_s for sample in ordered[1:]), *([duration_s] if ordered else [])]
+def _spans(samples: Sequence[tuple[float, Said]], duration_s: float) -> list[tuple[float, float, Said]]:
+    """What was said at a time holds until something is said again."""
+    ordered = sorted(samples, key=lambda sample: sample[0])
+    ends = [*(time_s for time_s, _ in ordered[1:]), *([duration_s] if ordered else [])]
     return [
-        (max(0.0, sample.time_s), min(end, duration_s), sample.mode)
-        for sample, end in zip(ordered, ends, strict=True)
-        if end > 0.0 and sample.time_s < duration_s
+        (max(0.0, time_s), min(end, duration_s), said)
+        for (time_s, said), end in zip(ordered, ends, strict=True)
+        if end > 0.0 and time_s < duration_s
     ]
 
 
-def _stop_spans(modes: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float]]:
-    return [(begin, end) for begin, end, mode in _spans(modes, duration_s) if mode is FallbackMode.STOP]
+def _stop_spans(stops: Sequence[StopSample], duration_s: float) -> list[tuple[float, float]]:
+    spans = _spans([(sample.time_s, sample.stop) for sample in stops], duration_s)
+    return [(begin, end) for begin, end, stop in spans if stop]
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -13,6 +13,7 @@ from ls_ood_monitor.offline.scenario import Event
 from ls_ood_monitor.offline.timeline import (
     ModeSample,
     ScoreSample,
+    StopSample,
     clean_parts,
     draw_timeline,
     judge,
@@ -37,6 +38,16 @@ def story(raised: tuple[float, float] | None, stop: tuple[float, float] | None):
     return scores, modes
 
 
+def commands(modes):
+    """The stop commands that go with decisions."""
+    return [StopSample(sample.time_s, sample.mode is FallbackMode.STOP) for sample in modes]
+
+
+def verdict_of(scores, modes):
+    """The gate's verdict on ten seconds with the one event."""
+    return judge([EVENT], scores, commands(modes), 10.0)
+
+
 @pytest.mark.parametrize(
     ("raised", "stop", "words"),
     [
@@ -50,7 +61,7 @@ def story(raised: tuple[float, float] | None, stop: tuple[float, float] | None):
 )
 def test_each_rule_can_be_broken(raised, stop, words):
     """A good drive passes; a missing alarm, a missing, late or false stop each fail with their sentence."""
-    verdict = judge([EVENT], *story(raised, stop), 10.0)
+    verdict = verdict_of(*story(raised, stop))
     assert verdict.passed == (words is None)
     if words:
         assert any(words in failure for failure in verdict.failures)
@@ -58,7 +69,7 @@ def test_each_rule_can_be_broken(raised, stop, words):
 
 def test_delays_and_false_stops_are_measured():
     """Seconds from the event's start, and seconds of stop in the clean parts."""
-    verdict = judge([EVENT], *story((4.35, 6.5), (4.55, 8.55)), 10.0)
+    verdict = verdict_of(*story((4.35, 6.5), (4.55, 8.55)))
     assert verdict.outcomes[0].alarm_delay_s == pytest.approx(0.35, abs=0.01)
     assert verdict.outcomes[0].stop_delay_s == pytest.approx(0.55, abs=0.01)
     assert verdict.false_stop_s == pytest.approx(0.55, abs=0.02)
@@ -72,7 +83,7 @@ def test_alarms_without_an_event_are_counted(camera, raised, count):
     """An alarm on another camera during an event, or one that rose before it, is false even while a stop is due."""
     scores, modes = story(raised, (4.3, 6.6))
     scores = [replace(sample, camera=camera) for sample in scores]
-    verdict = judge([EVENT], scores, modes, 10.0)
+    verdict = verdict_of(scores, modes)
     assert verdict.false_alarms == count
     assert summarise(verdict, scores, modes, 10.0, "ab")["alarms"]["false"] == count
 
@@ -91,7 +102,7 @@ def test_clean_parts_leave_out_events_and_recovery():
 def test_summary_is_json_ready():
     """Counts, delays and percentiles stand where users look for them."""
     scores, modes = story((4.3, 6.5), (4.3, 6.6))
-    summary = summarise(judge([EVENT], scores, modes, 10.0), scores, modes, 10.0, "ab" * 32)
+    summary = summarise(verdict_of(scores, modes), scores, modes, 10.0, "ab" * 32)
     assert summary["bundle"]["sha256"] == "ab" * 32
     assert summary["frames"] == 100
     assert summary["alarms"]["detected"] == 1
