@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from .config import Checked, setting
-from .core.detectors import DEFAULT_DETECTORS, Detector, Head, detector_spec
+from .core.detectors import DEFAULT_DETECTORS, Detector, Head, MapsCells, detector_spec
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult
 from .errors import ConfigError
-from .features import FrameFeatures, NetworkPass, compute_features
+from .features import GRID, FrameFeatures, NetworkPass, compute_features
 from .vision.deeplabv3p import DeepLabV3Plus, upsample
 from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
 from .vision.preprocess import PreprocessSpec, preprocess
@@ -201,6 +201,11 @@ class OodMonitor:
             name: fitted.score(output.features.of(detector_spec(name).feature))
             for name, fitted in self.detectors.items()
         }
+        chosen = self.detectors[self.detector]
+        maps: NDArray[np.float32] | None = None
+        if isinstance(chosen, MapsCells):
+            cells = chosen.cell_scores(output.features.of(detector_spec(self.detector).feature))
+            maps = cells.reshape(len(frames), *GRID).astype(np.float32)
         return [
             FrameResult(
                 frame=frame,
@@ -210,6 +215,7 @@ class OodMonitor:
                 threshold=self.threshold,
                 detector=self.detector,
                 scores={name: float(values[index]) for name, values in scores.items()},
+                anomaly_map=None if maps is None else maps[index],
             )
             for index, frame in enumerate(frames)
         ]

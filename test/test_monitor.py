@@ -10,6 +10,7 @@ import torch
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.features import GRID
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,15 @@ def test_broken_weights_give_a_score_that_is_not_a_number(tiny_bundle):
 def test_nothing_in_nothing_out(monitor):
     """An empty tick is an empty result."""
     assert monitor.process([]) == []
+
+
+def test_the_map_is_that_of_the_detector_that_raises_the_alarm(tiny_bundle, monitor):
+    """A detector that says where gives each frame its cells, on the grid, from the same rows; others give none."""
+    image = picture(5)
+    assert monitor.process([Frame(image, 1, "front")])[0].anomaly_map is None
+    spatial = load_bundle(tiny_bundle, device="cpu", detector="spatial")
+    result = spatial.process([Frame(image, 1, "front")])[0]
+    rows = spatial.frame_pass.features_of([image]).of("cells")
+    assert result.anomaly_map.shape == GRID
+    expected = spatial.detectors["spatial"].cell_scores(rows)[0].reshape(GRID)
+    np.testing.assert_allclose(result.anomaly_map, expected, rtol=1e-3, atol=1e-3)

@@ -41,6 +41,8 @@ class FrameResult:
         threshold: a score above it is OoD.
         detector: name of the chosen detector.
         scores: score of every detector in the bundle, by name.
+        anomaly_map: score of each cell of a coarse grid over the frame, float32 (rows, columns), on the scale of
+            ``score``: a cell above ``threshold`` is OoD. None where the chosen detector does not say where.
     """
 
     frame: Frame
@@ -50,6 +52,7 @@ class FrameResult:
     threshold: float
     detector: str
     scores: Mapping[str, float] = field(default_factory=dict)
+    anomaly_map: NDArray[np.float32] | None = None
 
 
 class AlarmState(enum.Enum):

@@ -34,6 +34,7 @@ class CameraChannel:
         self.segmentation = node.create_publisher(Image, f"~/{name}/segmentation", _NEWEST)
         self.confidence = node.create_publisher(Image, f"~/{name}/confidence", _NEWEST)
         self.overlay = node.create_publisher(Image, f"~/{name}/overlay", _NEWEST)
+        self.anomaly_map = node.create_publisher(Image, f"~/{name}/anomaly_map", _NEWEST)
         self.score = node.create_publisher(Float64, f"~/{name}/ood_score", _RELIABLE)
         self.received = 0
         self.last_arrival_ns = time.monotonic_ns()
@@ -42,4 +43,4 @@ class CameraChannel:
 
     def publishers(self) -> list[Any]:
         """All publishers, for clean-up."""
-        return [self.segmentation, self.confidence, self.overlay, self.score]
+        return [self.segmentation, self.confidence, self.overlay, self.anomaly_map, self.score]

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
@@ -27,7 +28,7 @@ from ..config import AlarmSettings, PerceptionNodeSettings
 from ..core.types import Alarm, AlarmState, Frame, FrameResult
 from ..errors import ImageError, MonitorError
 from ..monitor import OodMonitor
-from ..vision.overlay import draw_overlay
+from ..vision.overlay import draw_overlay, map_picture
 from .camera_channel import CameraChannel
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
 from .image_conversion import compressed_to_bgr, image_to_bgr
@@ -234,7 +235,7 @@ class PerceptionNode(LifecycleNode):
         with channel.lock:
             alarm = channel.alarm_filter.update(result.frame.stamp_ns, result.score, result.threshold)
         others = {f"score.{name}": score for name, score in result.scores.items() if name != result.detector}
-        self._send(channel, alarm, arrival, {"detector": result.detector, **others})
+        self._send(channel, alarm, arrival, {"detector": result.detector, **others, **_strangest_place(result)})
         channel.score.publish(Float64(data=result.score))
         return alarm
 
@@ -259,6 +260,10 @@ class PerceptionNode(LifecycleNode):
         channel.segmentation.publish(image_message(result.segmentation, header, "mono8"))
         if channel.confidence.get_subscription_count():
             channel.confidence.publish(image_message(result.confidence, header, "mono8"))
+        if result.anomaly_map is not None and channel.anomaly_map.get_subscription_count():
+            height, width = result.segmentation.shape
+            picture = map_picture(result.anomaly_map, result.threshold, width, height)
+            channel.anomaly_map.publish(image_message(picture, header, "mono8"))
         if channel.overlay.get_subscription_count():
             picture = draw_overlay(result, alarm, self._settings.overlay_alpha)
             channel.overlay.publish(image_message(picture, header, "bgr8"))
@@ -356,6 +361,14 @@ def _make() -> PerceptionNode:
         node.destroy_node()
         raise
     return node
+
+
+def _strangest_place(result: FrameResult) -> dict[str, object]:
+    """Row, column and score of the largest cell of the anomaly map, for the alarm's values."""
+    if result.anomaly_map is None or not np.isfinite(result.anomaly_map).all():
+        return {}
+    row, column = np.unravel_index(int(result.anomaly_map.argmax()), result.anomaly_map.shape)
+    return {"anomaly_cell": f"{row},{column}", "anomaly_cell_score": round(float(result.anomaly_map[row, column]), 3)}
 
 
 def main(args: list[str] | None = None) -> None:

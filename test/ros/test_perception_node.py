@@ -118,6 +118,27 @@ def first_answer(observer: MonitorObserver, camera: Camera, kind) -> None:
     wait_until(sent_and_heard, "the first alarm")
 
 
+def test_the_anomaly_map_is_published_and_its_strangest_cell_named(running):
+    """With a detector that says where, a subscriber gets a grey map with the image's header and size."""
+    observer, camera, _ = running(detector="spatial")
+    maps = []
+    observer.create_subscription(Image, "/perception_node/front/anomaly_map", maps.append, 1)
+    wait_until(lambda: observer.count_publishers("/perception_node/front/anomaly_map"), "the map's topic")
+
+    def sent_and_seen() -> bool:
+        camera.send(camera.message())
+        time.sleep(0.2)
+        return bool(maps)
+
+    wait_until(sent_and_seen, "a map")
+    assert (maps[0].encoding, maps[0].height, maps[0].width) == ("mono8", 48, 64)
+    values = observer.alarms()[-1].values
+    row, column = map(int, values["anomaly_cell"].split(","))
+    assert 0 <= row < 6
+    assert 0 <= column < 8
+    assert float(values["anomaly_cell_score"]) == float(values["anomaly_cell_score"])
+
+
 def jpeg(camera: Camera) -> CompressedImage:
     """A good JPEG image."""
     _, data = cv2.imencode(".jpg", camera.picture())

@@ -6,7 +6,7 @@ import numpy as np
 
 from ls_ood_monitor.core.classes import CLASS_COLOURS
 from ls_ood_monitor.core.types import Alarm, AlarmState, Frame, FrameResult
-from ls_ood_monitor.vision.overlay import draw_overlay
+from ls_ood_monitor.vision.overlay import draw_overlay, map_picture
 
 
 def draw(alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -38,3 +38,26 @@ def test_the_state_is_written_and_the_frame_untouched():
     strip = picture[:14].astype(int)
     assert ((strip[:, :, 2] > 150) & (strip[:, :, 1] < 120)).any()
     assert (image == 100).all()
+
+
+def test_strange_places_are_tinted_and_the_rest_is_not():
+    """A cell above the threshold reddens its part of the picture; a cell that is not known counts as strange."""
+    image = np.full((120, 160, 3), 100, np.uint8)
+    cells = np.zeros((6, 8), np.float32)
+    cells[3, 6], cells[5, 0] = 9.0, np.nan
+    result = FrameResult(Frame(image, 1, "front"), image[..., 0] * 0, image[..., 0], 3.0, 5.0, "spatial", {}, cells)
+    picture = draw_overlay(result, Alarm("front", 1, AlarmState.CLEAR, 3.0, 5.0, ""), 0.5)
+    for y, x in ((70, 130), (110, 10)):
+        blue, _, red = picture[y, x].astype(int)
+        assert red > 120 > blue
+    assert picture[70, 70].tolist() == [100, 100, 100]
+
+
+def test_the_map_picture_has_a_fixed_scale():
+    """Zero is black, the threshold 128, twice the threshold and whatever is not known white; cells keep their places."""
+    cells = np.array([[-3.0, 0.0, 2.0], [4.0, 99.0, np.nan]], np.float32)
+    picture = map_picture(cells, 2.0, 3, 2)
+    assert picture.tolist() == [[0, 0, 128], [255, 255, 255]]
+    large = map_picture(cells, 2.0, 300, 200)
+    assert large.shape == (200, 300)
+    assert large[10, 290] == 128

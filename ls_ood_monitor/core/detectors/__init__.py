@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import ConfigError
 from .base import ArrayDetector
 from .classwise import ClasswiseDetector
-from .contract import Detector, DetectorSpec, Head
+from .contract import Detector, DetectorSpec, Head, MapsCells
 from .density import DensityDetector, TwoClassDensityDetector
 from .gaussian import MahalanobisDetector
 from .head import AshDetector, DiceDetector, HeadDetector, ReactDetector, VimDetector
@@ -21,6 +21,7 @@ __all__ = [
     "DetectorSpec",
     "Head",
     "MahalanobisDetector",
+    "MapsCells",
     "detector_spec",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,18 @@ class Detector(Protocol):
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Arrays to store."""
+        ...
+
+
+@runtime_checkable
+class MapsCells(Protocol):
+    """A detector that also says where in the picture it is strange."""
+
+    def cell_scores(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Score (N, cells) of rows (N, cells, ...), cells row by row from the top left; larger = more OoD.
+
+        On the scale of ``score``: a cell above the frame's threshold is out of distribution. NaN where a row is broken.
+        """
         ...
 
 

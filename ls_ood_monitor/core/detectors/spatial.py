@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from ...errors import BundleError
@@ -22,7 +22,7 @@ from .base import ArrayDetector, Arrays
 from .gaussian import covariance_estimate
 
 _TOP_CELLS = 4  # of the strangest cells: one alone is noisy, many miss what is small
-_FOLDS = 4  # contiguous, because neighbouring frames are nearly equal
+_FOLDS = 8  # contiguous, because neighbouring frames are nearly equal; few would make unseen frames look too far away
 _TAIL = 0.95
 _MAX_FRAMES = 2000  # of a video, evenly spread; more would only repeat themselves
 _MAX_CELLS = 5000  # for the covariance
@@ -53,7 +53,7 @@ class SpatialDetector(ArrayDetector):
         "scale": "3 2",
     }
 
-    def cell_scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def cell_scores(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Where it is strange, (N, G): on the scale of ``score``, a cell above the frame's threshold is out of distribution.
 
         Scaled by the strangest cell of clean frames; larger = more OoD; a row that is not finite is NaN.
