@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     street = parser.add_argument_group("procedural street")
     street.add_argument("--drives", type=int, default=90, help="training drives, 8 pictures each (default %(default)s)")
     street.add_argument("--validation-drives", type=int, default=16, help="(default %(default)s)")
-    street.add_argument("--calibration-drives", type=int, default=60, help="(default %(default)s)")
+    street.add_argument("--calibration-drives", type=int, default=120, help="(default %(default)s)")
     street.add_argument("--check-drives", type=int, default=30, help="(default %(default)s)")
 
     result = parser.add_argument_group("result")
@@ -106,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "mud,fog,sun_flare)",
     )
     result.add_argument("--no-bundle", action="store_true", help="do not calibrate")
-    result.add_argument("--detector", default="multitap", help="detector that raises the alarm (default %(default)s)")
+    result.add_argument("--detector", default="spatial", help="detector that raises the alarm (default %(default)s)")
     result.add_argument(
         "--target-rate", type=float, default=0.01, help="accepted share of clean frames above (default %(default)s)"
     )
