@@ -143,6 +143,18 @@ def test_each_block_is_scored_without_itself():
         np.testing.assert_allclose(scores[blocks == block], expected)
 
 
+def test_many_blocks_share_a_fit_but_stay_whole():
+    """Beyond 40 blocks several are left out together: each row's detector has seen no row of its block."""
+    rows = np.random.default_rng(5).normal(size=(300, 3))
+    blocks = np.repeat(np.arange(100), 3)
+    told = []
+    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks, told.append)
+    assert (len(told), told[-1]) == (40, 100)
+    seen = ~np.isin(blocks, (7, 47, 87))
+    expected = MahalanobisDetector().fit(rows[seen]).score(rows[blocks == 47])
+    np.testing.assert_allclose(scores[blocks == 47], expected, rtol=1e-9)
+
+
 def test_blocks_matter_on_drifting_data():
     """Where blocks differ, held-out blocks score higher than held-out single frames would: the honest threshold is higher."""
     random = np.random.default_rng(2)
