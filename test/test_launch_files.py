@@ -174,7 +174,7 @@ def test_rviz_shows_what_the_node_publishes():
         assert display["Class"] == "rviz_default_plugins/Image"
         node, camera, picture = display["Topic"]["Value"].strip("/").split("/")
         assert (node, camera) == ("perception_node", "front")
-        assert picture in ("overlay", "segmentation", "confidence")
+        assert picture in ("overlay", "segmentation", "confidence", "anomaly_map")
         assert display["Topic"]["Reliability Policy"] in ("Reliable", "Best Effort")
 
 
