@@ -42,9 +42,14 @@ def test_the_notebooks_are_the_expected_ones():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:4])
 def test_a_notebook_runs(path, tmp_path):
-    """No cell fails or writes to stderr, and every picture of the stored notebook is drawn again."""
+    """No cell fails or writes to stderr, and every picture that is stored is drawn again."""
     again = tmp_path / "executed.ipynb"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path), "HOME": str(tmp_path)}
+    path_entries = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, path_entries)),
+        "IPYTHONDIR": str(tmp_path),  # no settings of whoever runs this
+    }
     done = subprocess.run(
         [sys.executable, "-c", EXECUTE, str(path), str(again)],
         cwd=tmp_path,  # not the repository: a notebook reads nothing beside itself
@@ -56,9 +61,11 @@ def test_a_notebook_runs(path, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     fresh, stored = nbformat.read(again, as_version=4), nbformat.read(path, as_version=4)
     assert [output.text for output in outputs(fresh) if output.get("name") == "stderr"] == []
-    kinds = [[output.output_type for output in outputs(notebook)] for notebook in (fresh, stored)]
-    assert kinds[0] == kinds[1]
-    assert "display_data" in kinds[0]
+    drawn, kept = (
+        [output for output in outputs(notebook) if output.output_type == "display_data"] for notebook in (fresh, stored)
+    )
+    assert drawn
+    assert len(kept) in (0, len(drawn))  # stored either without outputs or with all of them
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:4])

@@ -150,7 +150,7 @@ def _false_alarms(events: Sequence[Event], scores: Sequence[ScoreSample], limits
     count = 0
     for camera in {sample.camera for sample in scores}:
         spans = [(event.start_s, event.end_s + limits.resume_s) for event in events if event.camera == camera]
-        before = AlarmState.CLEAR
+        before = AlarmState.RAISED  # as a camera that has shown nothing is reported: that is no false alarm
         for sample in (sample for sample in scores if sample.camera == camera):
             rises = sample.state is AlarmState.RAISED and before is not AlarmState.RAISED
             count += rises and not any(start <= sample.time_s <= end for start, end in spans)
@@ -261,10 +261,13 @@ def draw_timeline(
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
         axis.scatter(times, ratio, s=16, zorder=3, color=[_STATE_COLOURS[sample.state] for sample in own])
         axis.axhline(1.0, color="#c62828", linestyle="--", linewidth=1.0)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        if (
+            len(ratio) and ratio.min() > 0.0
+        ):  # distances span decades; standard deviations are linear and may be negative
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_ylabel(f"{camera}\nscore / threshold")
         axis.grid(axis="x", alpha=0.25)
     last = rows[-1]
