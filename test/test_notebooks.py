@@ -40,7 +40,8 @@ def test_the_notebooks_are_the_expected_ones():
     ]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:4])
+# The second one renders and scores many drives: it is stored without outputs and run by hand.
+@pytest.mark.parametrize("path", NOTEBOOKS[:1], ids=lambda path: path.stem[:4])
 def test_a_notebook_runs(path, tmp_path):
     """No cell fails or writes to stderr, and every picture that is stored is drawn again."""
     again = tmp_path / "executed.ipynb"
