@@ -71,12 +71,13 @@ def test_a_notebook_runs(path, tmp_path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:4])
 def test_a_stored_notebook_is_small_and_clean(path):
-    """Executed once in order, valid, below 400 kB, without errors, times or paths of the machine it ran on."""
+    """Executed once in order or not at all, valid, below 400 kB, without errors, times or paths of the machine it ran on."""
     text = path.read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
     cells = code_cells(notebook)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    counts = [cell.execution_count for cell in cells]
+    assert counts in (list(range(1, len(cells) + 1)), [None] * len(cells))
     assert len(text.encode()) < LARGEST
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
     assert not [cell for cell in cells if "execution" in cell.metadata]
