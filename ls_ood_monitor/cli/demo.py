@@ -205,9 +205,10 @@ def _wait_until_ready(node: Any, wait: Any, timeout_s: float = 90.0) -> None:
         try:
             wait()
             return
-        except DataError:
+        except DataError as error:
             if time.monotonic() > deadline:
-                raise
+                last = (node.output().strip().splitlines() or ["no output"])[-1]
+                raise MonitorError(f"perception_node is not ready: {last}") from error
 
 
 def _table(observer: MonitorObserver, cameras: list[str], scenario: Scenario, offset_s: float) -> Table:

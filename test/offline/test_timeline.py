@@ -88,6 +88,17 @@ def test_alarms_without_an_event_are_counted(camera, raised, count):
     assert summarise(verdict, scores, modes, 10.0, "ab")["alarms"]["false"] == count
 
 
+def test_an_alarm_without_an_event_fails_only_by_the_stop_it_causes():
+    """An alarm in a clean part is counted but breaks no rule, unless a stop was commanded there."""
+    scores, modes = story((4.3, 6.5), (4.3, 6.6))
+    calm, stray = (replace(scores[20], camera="left", state=state) for state in (AlarmState.CLEAR, AlarmState.RAISED))
+    scores = [replace(calm, time_s=0.1), *scores, stray]
+    verdict = verdict_of(scores, modes)
+    assert (verdict.false_alarms, verdict.passed) == (1, True)
+    modes[20] = replace(modes[20], mode=FallbackMode.STOP)
+    assert not verdict_of(scores, modes).passed
+
+
 def test_nothing_heard_is_a_failure():
     """Silence of the nodes is not success."""
     assert not judge([], [], [], 10.0).passed
