@@ -150,6 +150,15 @@ def test_a_parameter_out_of_range_is_a_sentence(start, parameters, words):
     assert "Traceback" not in process.output()
 
 
+@pytest.mark.parametrize("executable", ["supervisor_node", "perception_node"])
+def test_a_domain_that_dds_does_not_have_is_a_sentence(start, executable):
+    """ROS_DOMAIN_ID beyond 232 ends either node with exit code 2 and the range, no traceback."""
+    process = start(executable, environment={"ROS_DOMAIN_ID": "999"})
+    assert process.wait(60.0) == 2
+    assert "ROS_DOMAIN_ID is '999'; it must be a whole number from 0 to 232." in process.output()
+    assert "Traceback" not in process.output()
+
+
 def test_arguments_that_ros_cannot_read_are_a_sentence(start):
     """A remapping rule or a parameter file that cannot be read ends the node with exit code 2, no traceback."""
     process = start("supervisor_node", ("nonsense",))
