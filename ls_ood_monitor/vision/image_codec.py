@@ -1,4 +1,4 @@
-"""ROS image messages -> BGR pictures, checked field by field, with numpy and OpenCV alone.
+"""ROS image messages -> BGR pictures, checked field by field, with numpy, OpenCV and, for JPEG, simplejpeg.
 
 The functions take anything with the fields of ``sensor_msgs/Image`` or ``CompressedImage``: rclpy's messages and those
 of a recording alike. What a malformed message gets is an ``ImageError`` sentence, never a crash and never a picture.
@@ -6,9 +6,11 @@ of a recording alike. What a malformed message gets is an ``ImageError`` sentenc
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -16,6 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
+
+try:
+    import simplejpeg
+except ImportError:  # from pip; no ROS distribution packages it
+    simplejpeg = None
 
 MAX_SIDE = 16384
 MAX_PIXELS = 64_000_000
@@ -146,13 +153,41 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
     if not complete:
         # OpenCV would fill what is missing with grey, and grey might pass for a picture.
         raise ImageError(f"compressed image is a {kind} of {len(data)} bytes without its end marker; it is truncated.")
+    if kind == "JPEG":
+        return _decode_jpeg(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ImageError(f"compressed image is a {kind} of {len(data)} bytes that cannot be decoded; it is corrupt.")
-    if kind == "JPEG" and bool((image[-1] == 128).all()):
-        # Where the data of a JPEG stop early libjpeg fills the rest with this very grey, and OpenCV does not tell.
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """Decode with libjpeg's warnings as errors: what it patches over inside a JPEG is no picture of the world."""
+    if simplejpeg is None:
+        _warn_of_lenient_jpeg()
+    else:
+        try:
+            image = simplejpeg.decode_jpeg(data, "BGR", strict=True)
+        except ValueError as error:
+            raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that is damaged: {error}.") from error
+        if b"Exif\0" not in data:
+            return np.asarray(image, dtype=np.uint8)
+    # OpenCV alone turns a picture as its Exif tag says, and hides libjpeg's warnings.
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that cannot be decoded; it is corrupt.")
+    if simplejpeg is None and bool((image[-1] == 128).all()):
+        # Where the data of a JPEG stop early libjpeg fills the rest with this very grey.
         raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that ends in flat grey; data are missing.")
     return np.asarray(image, dtype=np.uint8)
+
+
+@cache
+def _warn_of_lenient_jpeg() -> None:
+    """Say once a process what goes unseen."""
+    logging.getLogger(__name__).warning(
+        "simplejpeg is not installed: JPEG is decoded by OpenCV, and damage inside a picture goes unseen"
+    )
 
 
 def _check_size(width: int, height: int) -> None:

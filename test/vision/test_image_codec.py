@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.errors import ImageError
+from ls_ood_monitor.vision import image_codec
 from ls_ood_monitor.vision.image_codec import ENCODINGS, decode_compressed, decode_image
 
 RANDOM = np.random.default_rng(0)
@@ -172,7 +173,7 @@ def huge_png() -> bytes:
         (b"", "empty"),
         (b"GIF89a", "neither JPEG nor PNG"),
         (JPEG[: len(JPEG) // 2], "truncated"),
-        (JPEG[: len(JPEG) // 2] + JPEG[-2:], "flat grey"),
+        (JPEG[: len(JPEG) // 2] + JPEG[-2:], "damaged"),
         (JPEG[:20], "without a size"),
         (b"\xff\xd8" + bytes(40), "without a size"),
         (PNG[: len(PNG) // 2], "truncated"),
@@ -183,6 +184,62 @@ def test_malformed_compressed_images_are_refused(data, words):
     """Truncation is noticed although OpenCV would fill with grey; a bomb is noticed before it is decoded."""
     with pytest.raises(ImageError, match=words):
         decode_compressed(compressed(data))
+
+
+SHARP = cv2.imencode(".jpg", RANDOM.integers(0, 256, (96, 128, 3), dtype=np.uint8))[1].tobytes()
+MIDDLE = len(SHARP) // 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SHARP[:MIDDLE] + bytes(512) + SHARP[MIDDLE + 512 :],
+        SHARP[:MIDDLE] + bytes([0xFF]) * 512 + SHARP[MIDDLE + 512 :],
+        SHARP[:MIDDLE] + SHARP[MIDDLE + 512 :],
+        SHARP[:MIDDLE] + b"\xff\xd9",
+    ],
+)
+def test_damage_inside_a_jpeg_is_refused(data):
+    """A zeroed, overwritten or lost block and an early end marker: OpenCV makes a picture of them, and nobody should."""
+    pytest.importorskip("simplejpeg")
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), 1) is not None
+    with pytest.raises(ImageError, match="damaged"):
+        decode_compressed(compressed(data))
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("sampling", [0x411111, 0x221111, 0x211111, 0x111111])
+def test_both_jpeg_decoders_give_equal_pixels(monkeypatch, sampling, progressive):
+    """With and without simplejpeg a good JPEG is the same picture, whatever its chroma sampling; grey as well."""
+    pytest.importorskip("simplejpeg")
+    options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
+    for picture in (cv2.resize(BGR, (65, 47)), cv2.resize(BGR[:, :, 0], (65, 47))):
+        message = compressed(cv2.imencode(".jpg", picture, options)[1].tobytes())
+        strict = decode_compressed(message)
+        monkeypatch.setattr(image_codec, "simplejpeg", None)
+        np.testing.assert_array_equal(decode_compressed(message), strict)
+        monkeypatch.undo()
+
+
+def test_a_jpeg_turned_by_its_exif_tag_is_turned():
+    """Pictures of a data set keep the orientation that OpenCV gives them."""
+    tag = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0)
+    exif = b"Exif\0\0" + tag
+    turned = JPEG[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + JPEG[2:]
+    assert decode_compressed(compressed(turned)).shape == (64, 48, 3)
+
+
+def test_without_simplejpeg_the_log_says_once_what_goes_unseen(monkeypatch, caplog):
+    """A machine without the strict decoder works, refuses a grey end, and does not hide the difference."""
+    monkeypatch.setattr(image_codec, "simplejpeg", None)
+    image_codec._warn_of_lenient_jpeg.cache_clear()
+    for _ in range(3):
+        assert decode_compressed(compressed(JPEG)).shape == (48, 64, 3)
+    with pytest.raises(ImageError, match="flat grey"):
+        decode_compressed(compressed(JPEG[: len(JPEG) // 2] + JPEG[-2:]))
+    assert [record.message for record in caplog.records if "goes unseen" in record.message] == [
+        "simplejpeg is not installed: JPEG is decoded by OpenCV, and damage inside a picture goes unseen"
+    ]
 
 
 def test_random_damage_never_crashes():
