@@ -10,6 +10,8 @@ from .types import Frame
 
 #: Every n-th row and column is enough to tell two pictures of one camera apart: sensor noise changes them all.
 _STRIDE = 4
+#: A stamp may lie so far ahead of the clock: two machines' clocks are never quite equal.
+_JUMP_NS = 1_000_000_000
 
 
 class FrameGuard:
@@ -22,14 +24,21 @@ class FrameGuard:
     def reset(self) -> None:
         """Forget the past: the next frame is the first."""
         self._stamp_ns: int | None = None
+        self._lead_ns = 0
         self._shape: tuple[int, ...] | None = None
         self._content: int | None = None
 
-    def check(self, frame: Frame) -> str | None:
+    def check(self, frame: Frame, now_ns: int = 0) -> str | None:
         """Return why the frame is not OK, or None.
 
         A stamp that goes back or a new size is reported once and becomes the reference, so that the next good
-        frame works. A frozen camera is reported on every repeated frame.
+        frame works. A frozen camera is reported on every repeated frame. A stamp that jumps ahead of the clock is
+        reported once and never becomes the reference: the next frame may go on before the jump or after it, since a
+        driver whose clock is ahead for good can be lived with, and recordings lie in the past.
+
+        Args:
+            frame: the next frame.
+            now_ns: time on the clock of the stamps; 0 = unknown.
         """
         if frame.image.size == 0 or frame.image.dtype != np.uint8:
             return (
@@ -41,6 +50,10 @@ class FrameGuard:
         self._shape, self._content = frame.image.shape, content
         if frame.stamp_ns <= 0:
             return f"stamp is {frame.stamp_ns} ns; the driver must stamp its images with the time of capture"
+        last_lead = self._lead_ns
+        self._lead_ns = max(0, frame.stamp_ns - now_ns) if now_ns > 0 else 0
+        if self._lead_ns > last_lead + _JUMP_NS:
+            return f"stamp jumped {self._lead_ns / 1e9:.3f} s ahead of the clock; the driver's clock is wrong"
         self._stamp_ns = frame.stamp_ns
         if last_stamp is not None and frame.stamp_ns == last_stamp:
             return f"stamp {frame.stamp_ns} ns is that of the frame before; the frame is repeated"

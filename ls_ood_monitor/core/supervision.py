@@ -108,7 +108,8 @@ class Supervisor:
         if alarm.stamp_ns <= 0:  # no frame; it must not hide the newest stamp from the alarms to come
             return alarm
         back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
-        self._newest_ns[alarm.camera] = alarm.stamp_ns
+        if back_s > 0.0 or not alarm.is_fault:  # a fault may be that its stamp lies ahead: it hides nothing either
+            self._newest_ns[alarm.camera] = alarm.stamp_ns
         if back_s <= 0.0:
             return alarm
         reason = f"camera {alarm.camera}: the alarm's stamp went back by {back_s:.3f} s"

@@ -66,6 +66,37 @@ def test_a_frozen_camera_is_reported_for_as_long_as_it_lasts():
     assert guard.check(frame(10)) is None
 
 
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(
+    ("leads_s", "reported"),
+    [
+        ((0, 0.5, 0), []),  # clocks that are never quite equal
+        ((0, 60, 0, 0), [1]),  # one stamp from the future: the next good frame works
+        ((0, 60, 60, 60), [1]),  # a clock that stays ahead
+        ((60, 60, 0, 0), [0, 2]),  # ahead from the first frame, then set right: that goes back
+        ((-1e6, -1e6 + 50, -1e6 + 51), []),  # a recording with a gap
+    ],
+)
+def test_a_stamp_that_jumps_ahead_of_the_clock_is_reported_once(leads_s, reported):
+    """A stamp from the future is never clear at first sight, and neither blocks the stream before it nor the one after."""
+    guard = FrameGuard("front")
+    refused = []
+    for index, lead_s in enumerate(leads_s):
+        now_ns = (2 * 10**6 + index * 3) * SECOND
+        if guard.check(frame(now_ns + round(lead_s * SECOND)), now_ns) is not None:
+            refused.append(index)
+    assert refused == reported
+
+
+def test_without_a_clock_no_stamp_is_from_the_future():
+    """Simulated time that has not begun is no measure."""
+    guard = FrameGuard("front")
+    assert guard.check(frame(5), 0) is None
+    assert guard.check(frame(10**18), 0) is None
+
+
 def test_reset_forgets_the_past():
     """After a reset an old stamp is a first stamp."""
     guard = FrameGuard("front")

@@ -300,6 +300,16 @@ def test_every_cause_of_a_stop_latches(cause):
     assert supervisor.decide(now + SECOND).mode is NOMINAL
 
 
+def test_a_fault_from_the_future_does_not_age_the_alarms_to_come():
+    """The frame may have been refused for that very stamp: the next clear alarm in its stream is trusted."""
+    supervisor = make("front")
+    supervisor.observe(alarm("front", stamp=10), 0)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=10**18, score=np.nan, is_fault=True), 1)
+    assert supervisor.decide(1).mode is SLOW
+    supervisor.observe(alarm("front", stamp=20), 2)
+    assert supervisor.decide(2).mode is NOMINAL
+
+
 def test_statuses_name_every_camera():
     """One entry a camera in the configured order, age None when never heard."""
     supervisor = make("front", "left")
