@@ -12,13 +12,16 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, Header
@@ -26,7 +29,7 @@ from std_msgs.msg import Float64, Header
 from ..bundle import load_bundle
 from ..config import AlarmSettings, PerceptionNodeSettings
 from ..core.types import Alarm, AlarmState, Frame, FrameResult
-from ..errors import ImageError, MonitorError
+from ..errors import ConfigError, ImageError, MonitorError
 from ..monitor import OodMonitor
 from ..vision.overlay import draw_overlay, map_picture
 from .camera_channel import CameraChannel
@@ -47,6 +50,7 @@ class PerceptionNode(LifecycleNode):
     def __init__(self, **options: Any) -> None:
         # First what destroy_node() needs: rclpy calls it on a node whose parameters were refused, too.
         self._problem = "not configured"
+        self._setting_refused = False
         self._monitor: OodMonitor | None = None
         self._channels: dict[str, CameraChannel] = {}
         self._inputs: list[Any] = []
@@ -57,6 +61,7 @@ class PerceptionNode(LifecycleNode):
         declare_settings(self, AlarmSettings)
         check_unknown(self, PerceptionNodeSettings, AlarmSettings)
         self._settings = read_settings(self, PerceptionNodeSettings)
+        self.add_on_set_parameters_callback(self._refuse_late_change)
         self._diagnosed_ns = time.monotonic_ns()
         self._alarms = self.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
@@ -68,19 +73,24 @@ class PerceptionNode(LifecycleNode):
     def start(self) -> None:
         """Configure and activate without a lifecycle manager, if the parameter ``autostart`` asks for it.
 
+        What fails on the way (no bundle, an altered one, no memory) leaves the node alive, and its alarms give the
+        reason: the vehicle is told why it stands, and a transition by service can be tried again.
+
         Raises:
-            MonitorError: a start that fails; waiting for a lifecycle manager that does not exist would help nobody.
+            ConfigError: a parameter that cannot be used, which no later try would cure.
         """
         if not self._settings.autostart:
             return
-        for trigger in (self.trigger_configure, self.trigger_activate):
-            if trigger() is not TransitionCallbackReturn.SUCCESS:
-                raise MonitorError(self._problem)
+        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+        elif self._setting_refused:
+            raise ConfigError(self._problem)
 
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and verify the bundle, warm the network up, create the outputs."""
+        self._setting_refused = False
         try:
             self._settings = read_settings(self, PerceptionNodeSettings)
             alarm_settings = read_settings(self, AlarmSettings)
@@ -93,6 +103,7 @@ class PerceptionNode(LifecycleNode):
             )
             monitor.warm_up(len(self._settings.cameras))
         except MonitorError as error:
+            self._setting_refused = isinstance(error, ConfigError)
             return self._refuse(str(error))
         except Exception as error:  # a GPU without memory, a driver fault: the reason must reach /diagnostics
             self.get_logger().error(traceback.format_exc())
@@ -155,6 +166,17 @@ class PerceptionNode(LifecycleNode):
         self._halt("shut down")
         super().destroy_node()
 
+    def _refuse_late_change(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Refuse what would be accepted and have no effect: the parameters are read when the node is configured."""
+        own = {spec.name for cls in (PerceptionNodeSettings, AlarmSettings) for spec in fields(cls)}
+        for name in (parameter.name for parameter in parameters if parameter.name in own):
+            if name == "autostart":
+                return SetParametersResult(successful=False, reason="autostart is read at start only")
+            if self._monitor is not None:
+                reason = f"{name} is read at configure; deactivate and clean the node up, change it, configure again"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
     def _refuse(self, reason: str) -> TransitionCallbackReturn:
         self._problem = reason
         self.get_logger().error(reason)
@@ -195,7 +217,7 @@ class PerceptionNode(LifecycleNode):
         for arrival in arrivals:
             try:
                 frame = self._frame_of(arrival)
-                problem = self._channels[arrival.camera].guard.check(frame)
+                problem = self._channels[arrival.camera].guard.check(frame, self.get_clock().now().nanoseconds)
             except ImageError as error:
                 problem = str(error)
             except Exception as error:  # a defect must read as not OK, with its traceback in the log

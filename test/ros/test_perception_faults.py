@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ls_ood_monitor.core.types import AlarmState, FrameResult
-from ls_ood_monitor.errors import BundleError, MonitorError
+from ls_ood_monitor.errors import BundleError, ConfigError
 from ls_ood_monitor.ros import perception_node
 from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, stamp_to_ns
 from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
@@ -194,18 +195,57 @@ def test_a_picture_that_fails_costs_only_the_picture(ask, monkeypatch):
 def test_a_failing_activation_is_logged_and_refused(node, monitor, monkeypatch, capfd):
     """What a transition raises is swallowed by rclpy: the log must hold it, and the node says that it cannot work."""
     monkeypatch.setattr(perception_node, "NewestFrameWorker", out_of_memory)
-    with pytest.raises(MonitorError, match="transition failed; see the log"):
-        node().start()
+    failing = node()
+    failing.start()
+    assert "transition failed; see the log" in failing._problem
     assert "CUDA out of memory" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("error", [BundleError("the bundle is altered."), RuntimeError("driver fault")])
-def test_a_failing_start_is_refused_with_the_reason(node, monitor, error):
-    """A bundle that cannot be loaded or a network that cannot warm up: configure fails, the sentence travels."""
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [(BundleError("the bundle is altered."), False), (RuntimeError("driver fault"), False), (ConfigError("no."), True)],
+)
+def test_a_failing_start_is_refused_with_the_reason(node, monitor, error, ends):
+    """What may be cured leaves the node unconfigured, saying why, and the next try works; a wrong setting ends it."""
 
     def fail(_cameras) -> None:
         raise error
 
     monitor.warm_up = fail
-    with pytest.raises(MonitorError, match=str(error.args[0])):
-        node().start()
+    failing = node()
+    with pytest.raises(ConfigError, match="no.") if ends else contextlib.nullcontext():
+        failing.start()
+    assert str(error.args[0]) in failing._problem
+    monitor.warm_up = lambda cameras: None
+    failing.start()
+    assert failing._problem == ""
+
+
+def test_a_change_without_effect_is_refused_in_words(node, monitor):
+    """What is read at configure can be changed before it and not after; autostart never; foreign parameters always."""
+    running = node()
+
+    def change(name, value):
+        return running.set_parameters([Parameter(name, value=value)])[0]
+
+    assert change("image_timeout_s", 20.0).successful
+    assert "read at start only" in change("autostart", False).reason
+    running.start()
+    answer = change("image_timeout_s", 2.0)
+    assert not answer.successful
+    assert "image_timeout_s is read at configure" in answer.reason
+    assert running._settings.image_timeout_s == 20.0
+    assert change("use_sim_time", False).successful
+
+
+def test_a_frame_from_the_future_costs_only_itself(ask):
+    """A stamp an hour ahead is not clear, and the next good frame is."""
+
+    def spoil(message) -> None:
+        message.header.stamp = ns_to_stamp(time.time_ns() + 3600 * 10**9)
+
+    assert ask().alarm.state is AlarmState.CLEAR
+    heard = ask(spoil=spoil)
+    assert "ahead of the clock" in heard.alarm.reason
+    assert heard.alarm.state is AlarmState.PENDING
+    assert ask().alarm.state is AlarmState.CLEAR

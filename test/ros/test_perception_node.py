@@ -378,16 +378,25 @@ def test_a_damaged_bundle_is_not_ok_with_the_reason(spin, start, tiny_bundle, tm
         ({"cameras": []}, "cameras is empty"),
         ({"triger_consecutive_frames": 1}, "did you mean trigger_consecutive_frames?"),
         ({"trigger_consecutive_frames": 0}, "trigger_consecutive_frames must be a whole number"),
-        ({"autostart": True, "bundle_path": "/nowhere"}, "no bundle folder"),
+        ({"autostart": True, "detector": "oracle"}, "detector is 'oracle'"),
         ({"autostart": True, "device": "cuda:99"}, "cuda:99"),
     ],
 )
 def test_settings_that_cannot_be_used_are_a_sentence(start, parameters, words):
-    """A parameter out of range, or a start that must fail, ends the node with exit code 2 and one sentence."""
+    """A parameter that no later try would cure ends the node with exit code 2 and one sentence."""
     process = start("perception_node", **parameters)
     assert process.wait(60.0) == 2
     assert words in process.output()
     assert "Traceback" not in process.output()
+
+
+def test_a_missing_bundle_is_told_by_a_living_node(spin, start):
+    """Told to start by itself without a bundle, the node stays and every alarm says why: the vehicle is not left guessing."""
+    observer = spin(MonitorObserver())
+    process = start("perception_node", cameras=["front"], autostart=True, bundle_path="/nowhere")
+    wait_until(lambda: sum("no bundle folder" in heard.alarm.reason for heard in observer.alarms()) >= 3, "alarms", 60)
+    assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
+    assert process.poll() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
