@@ -11,7 +11,7 @@ from ls_ood_monitor.core.types import FallbackMode
 def test_the_stop_is_the_one_commanded_not_the_one_explained():
     """Where state and stop disagree, the judged samples follow the stop command, from the start of the recording to its end."""
     observer = SimpleNamespace(
-        alarms=lambda: [],
+        alarms=list,
         decisions=lambda: [SimpleNamespace(at_ns=3 * 10**9, mode=FallbackMode.STOP)],
         stops=lambda: [SimpleNamespace(at_ns=second * 10**9, stop=second == 4) for second in (3, 4, 9)],
     )
