@@ -203,7 +203,11 @@ def test_a_failing_activation_is_logged_and_refused(node, monitor, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("error", "ends"),
-    [(BundleError("the bundle is altered."), False), (RuntimeError("driver fault"), False), (ConfigError("no such device."), True)],
+    [
+        (BundleError("the bundle is altered."), False),
+        (RuntimeError("driver fault"), False),
+        (ConfigError("no such device."), True),
+    ],
 )
 def test_a_failing_start_is_refused_with_the_reason(node, monitor, error, ends):
     """What may be cured leaves the node unconfigured, saying why, and the next try works; a wrong setting ends it."""
