@@ -51,15 +51,17 @@ def test_a_notebook_runs(path, tmp_path):
         "PYTHONPATH": os.pathsep.join(filter(None, path_entries)),
         "IPYTHONDIR": str(tmp_path),  # no settings of whoever runs this
     }
-    done = subprocess.run(
-        [sys.executable, "-c", EXECUTE, str(path), str(again)],
-        cwd=tmp_path,  # not the repository: a notebook reads nothing beside itself
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    log = tmp_path / "log.txt"
+    with log.open("wb") as output:  # not a pipe: if the kernel died, the processes it started would keep it open
+        done = subprocess.run(
+            [sys.executable, "-c", EXECUTE, str(path), str(again)],
+            cwd=tmp_path,  # not the repository: a notebook reads nothing beside itself
+            env=environment,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    assert done.returncode == 0, log.read_text(encoding="utf-8")[-3000:]
     fresh, stored = nbformat.read(again, as_version=4), nbformat.read(path, as_version=4)
     assert [output.text for output in outputs(fresh) if output.get("name") == "stderr"] == []
     drawn, kept = (

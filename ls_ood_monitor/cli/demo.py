@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     with progress_bar("Rendering the drive", len(scenario.stamps_s) * len(scenario.cameras)) as update:
         record_scenario(scenario, bag, events_file, progress=update)
     scores, modes, stops = _play(args, scenario, bag, private_domain() if domain is None else domain)
-    verdict = judge(scenario.events, scores, stops, scenario.duration_s)
+    verdict = judge(scenario.events, scores, modes, stops, scenario.duration_s)
     summary = summarise(verdict, scores, modes, scenario.duration_s, bundle_id)
     for path in (args.out / "summary.json", args.json):
         write_json(path, summary)
@@ -161,6 +161,8 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, domain: int) 
             )
             publishers = make_publishers(observer, {f"/{camera}/image": "sensor_msgs/msg/Image" for camera in cameras})
             _wait_until_ready(node, lambda: wait_for_subscribers(publishers, 0.5))
+            # Discovery is pairwise: that the node hears this process does not mean that the supervisor hears the node.
+            wait_until(lambda: _supervised(observer, cameras), "the supervisor to hear every camera's alarm")
             with Live(console=console, refresh_per_second=8) as live:
 
                 def shown(_message: Any, offset_s: float) -> None:
@@ -179,6 +181,11 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, domain: int) 
         observer.destroy_node()
         rclpy.try_shutdown()
         remove_orphaned_segments()
+
+
+def _supervised(observer: MonitorObserver, cameras: list[str]) -> bool:
+    decisions = observer.decisions()
+    return bool(decisions) and decisions[-1].cameras_heard.issuperset(cameras)
 
 
 def _now_ns() -> int:
@@ -280,6 +287,6 @@ def _on_axis(observer: MonitorObserver, begin_ns: int, duration_s: float) -> tup
         for heard in observer.alarms()
         if begin_ns <= heard.at_ns and heard.alarm.score == heard.alarm.score
     ]
-    modes = [ModeSample((heard.at_ns - begin_ns) / 1e9, heard.mode) for heard in observer.decisions()]
+    modes = [ModeSample((heard.at_ns - begin_ns) / 1e9, heard.mode, heard.reason) for heard in observer.decisions()]
     stops = [StopSample((heard.at_ns - begin_ns) / 1e9, heard.stop) for heard in observer.stops()]
     return tuple([sample for sample in part if sample.time_s <= duration_s] for part in (scores, modes, stops))

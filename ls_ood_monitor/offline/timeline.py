@@ -41,6 +41,7 @@ class ModeSample:
 
     time_s: float
     mode: FallbackMode
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,15 @@ class Verdict:
 def judge(
     events: Sequence[Event],
     scores: Sequence[ScoreSample],
+    modes: Sequence[ModeSample],
     stops: Sequence[StopSample],
     duration_s: float,
     limits: Limits = Limits(),
 ) -> Verdict:
-    """Hold the alarms and the stop commands that were received against the events."""
+    """Hold the alarms and the stop commands that were received against the events.
+
+    The stop commands alone are judged; of the decisions only the reasons are read, to say why a stop was false.
+    """
     failures: list[str] = []
     outcomes = []
     for event in events:
@@ -131,9 +136,16 @@ def judge(
         elif outcome.stop_delay_s > limits.stop_s:
             failures.append(f"{what}: stop came after {outcome.stop_delay_s:.2f} s (limit {limits.stop_s:g} s).")
     clean = clean_parts(events, duration_s, limits.resume_s)
-    false_stop = sum(_overlap(part, span) for part in clean for span in _stop_spans(stops, duration_s))
-    if false_stop > 0.0:
-        failures.append(f"stop was commanded for {false_stop:.2f} s in the clean parts.")
+    spans = [
+        (max(part[0], span[0]), min(part[1], span[1])) for part in clean for span in _stop_spans(stops, duration_s)
+    ]
+    spans = [(begin, end) for begin, end in spans if begin < end]
+    false_stop = sum(end - begin for begin, end in spans)
+    if spans:
+        at_s = spans[0][0]
+        failures.append(
+            f"stop was commanded for {false_stop:.2f} s in the clean parts, first at {at_s:.2f} s{_reason_at(modes, at_s)}."
+        )
     if not stops or not scores:
         failures.append("nothing was received from the nodes.")
     return Verdict(
@@ -311,5 +323,7 @@ def _stop_spans(stops: Sequence[StopSample], duration_s: float) -> list[tuple[fl
     return [(begin, end) for begin, end, stop in spans if stop]
 
 
-def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
-    return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+def _reason_at(modes: Sequence[ModeSample], time_s: float) -> str:
+    """Why the nearest decision that calls for a stop did so; state and stop are topics of their own, a tick apart."""
+    calls = [mode for mode in modes if mode.mode is FallbackMode.STOP and abs(mode.time_s - time_s) < 0.2]
+    return f" ({min(calls, key=lambda mode: abs(mode.time_s - time_s)).reason})" if calls else ""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,12 @@ class HeardAlarm:
 
 @dataclass(frozen=True)
 class HeardDecision:
-    """A decision and when it was heard (monotonic ns)."""
+    """A decision, when it was heard (monotonic ns), and the cameras whose alarms the supervisor had heard by then."""
 
     at_ns: int
     mode: FallbackMode
     reason: str
+    cameras_heard: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,9 @@ class MonitorObserver(Node):
     def _on_state(self, message: DiagnosticArray) -> None:
         at_ns = time.monotonic_ns()
         mode, reason = decision_of(message)
+        heard = frozenset(one.hardware_id for one in message.status[1:] if isfinite(number_of(values_of(one), "age_s")))
         with self._lock:
-            self._decisions.append(HeardDecision(at_ns, mode, reason))
+            self._decisions.append(HeardDecision(at_ns, mode, reason, heard))
 
     def _on_stop(self, message: Bool) -> None:
         with self._lock:

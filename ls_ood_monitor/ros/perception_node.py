@@ -237,6 +237,8 @@ class PerceptionNode(LifecycleNode):
                 for (arrival, _), result in zip(good, results, strict=True)
             ]
         except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
+            if not self.context.ok():  # told to end while judging; nobody hears us any more
+                return
             self.get_logger().error(traceback.format_exc())
             for arrival, _ in good:
                 self._publish_fault(arrival, f"inference failed: {error!r}")
@@ -245,7 +247,8 @@ class PerceptionNode(LifecycleNode):
             try:
                 self._publish_pictures(arrival, result, alarm)
             except Exception:  # pictures are for people; losing one must not end the thread
-                self.get_logger().error(traceback.format_exc())
+                if self.context.ok():
+                    self.get_logger().error(traceback.format_exc())
 
     def _frame_of(self, arrival: Arrival) -> Frame:
         convert = image_to_bgr if self._settings.transport == "raw" else compressed_to_bgr

@@ -45,7 +45,7 @@ def commands(modes):
 
 def verdict_of(scores, modes):
     """The gate's verdict on ten seconds with the one event."""
-    return judge([EVENT], scores, commands(modes), 10.0)
+    return judge([EVENT], scores, modes, commands(modes), 10.0)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,19 @@ def test_an_alarm_without_an_event_fails_only_by_the_stop_it_causes():
     assert not verdict_of(scores, modes).passed
 
 
+def test_a_false_stop_is_told_with_its_moment_and_reason():
+    """Whoever reads the failure learns when it was and what the supervisor said."""
+    scores, modes = story((4.3, 6.5), (4.3, 6.6))
+    modes[20] = replace(modes[20], mode=FallbackMode.STOP, reason="camera front: silent for 1.02 s")
+    (failure,) = verdict_of(scores, modes).failures
+    assert failure == (
+        "stop was commanded for 0.10 s in the clean parts, first at 2.05 s (camera front: silent for 1.02 s)."
+    )
+
+
 def test_nothing_heard_is_a_failure():
     """Silence of the nodes is not success."""
-    assert not judge([], [], [], 10.0).passed
+    assert not judge([], [], [], [], 10.0).passed
 
 
 def test_clean_parts_leave_out_events_and_recovery():
