@@ -11,6 +11,9 @@ from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.features import GRID
+from ls_ood_monitor.offline.anomalies import apply_anomaly
+from ls_ood_monitor.offline.street import Drive
+from ls_ood_monitor.offline.street_data import CAMERA_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,17 @@ def test_broken_weights_give_a_score_that_is_not_a_number(tiny_bundle):
         next(broken.frame_pass.network.parameters()).fill_(float("nan"))
     result = broken.process([Frame(picture(0), 1, "front")])[0]
     assert all(np.isnan(score) for score in result.scores.values())
+
+
+@pytest.mark.parametrize("severity", [1, 5])
+def test_the_control_anomaly_is_in_distribution_for_every_detector(severity):
+    """Identity through the path of the anomalies: the scores of the picture itself, within every threshold."""
+    monitor = load_bundle()
+    picture = Drive(5000).render("front", 1.0, *CAMERA_SIZE)[0]
+    control = apply_anomaly("identity", picture, severity, seed=3)
+    clean, same = (monitor.process([Frame(image, 1, "front")])[0].scores for image in (picture, control))
+    assert same == clean
+    assert all(score <= monitor.thresholds[name].value for name, score in same.items())
 
 
 def test_nothing_in_nothing_out(monitor):

@@ -11,7 +11,8 @@ Renders a drive of the procedural (synthetic) fisheye street into a ROS 2 bag wi
   ls-ood synth --out drive --camera front --camera left --event front:fog:4:7:11 --labels
 
 With --layout woodscape it renders clean pictures of several drives with their class ids instead, as a data set in the
-folder layout of WoodScape, and split.json names the drive of every picture.
+folder layout of WoodScape. split.json names the drive of every picture and which drives train, validate and test
+(72, 18 and 10 % of the pictures; three drives or more); ls-ood train and ls-ood benchmark keep to it.
 
   ls-ood synth --out street --layout woodscape --drives 20 --per-drive 4
 """

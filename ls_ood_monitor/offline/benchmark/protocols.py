@@ -22,7 +22,7 @@ from ..datasets import (
     open_pictures,
     open_woodscape,
     open_woodscape_soiling,
-    split_by_sequence,
+    split_of,
 )
 from ..street import CAMERAS
 from ..street_data import CALIBRATION_DRIVES, TEST_DRIVES, spread_shots
@@ -255,7 +255,7 @@ def larex_protocol(
     if limit is not None and limit < 2:
         raise ConfigError(f"--limit is {limit}; it must be 2 or larger.")
     folder = open_woodscape(woodscape)
-    split = split or split_by_sequence(folder.sequences, seed=seed)
+    split = split or split_of(folder.root, folder.sequences, seed=seed)
     fit = folder.only(split.parts["train"])
     control = folder.only((*split.parts["valid"], *split.parts["test"]))
     recorded = []

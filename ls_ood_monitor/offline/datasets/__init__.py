@@ -9,7 +9,7 @@ from ...errors import ConfigError
 from .cityscapes import open_cityscapes
 from .labelled import IGNORE_LABEL, ClassTable, LabelledFolder, PictureFolder, Sample
 from .pictures import iter_frames, open_pictures
-from .split import Split, read_split, split_by_sequence, write_split
+from .split import Split, read_split, split_by_sequence, split_of, write_split
 from .woodscape import open_woodscape, open_woodscape_soiling
 from .woodscape_writer import write_woodscape
 
@@ -50,6 +50,7 @@ __all__ = [
     "open_woodscape_soiling",
     "read_split",
     "split_by_sequence",
+    "split_of",
     "write_split",
     "write_woodscape",
 ]

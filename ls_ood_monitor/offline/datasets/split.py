@@ -134,6 +134,18 @@ def read_split(path: Path) -> Split:
     return Split(seed, fractions, parts, sequences)
 
 
+def split_of(root: Path, sequences: Mapping[str, str], *, seed: int = 0) -> Split:
+    """The split that a data set brings along in its ``split.json``; where it has none, one drawn by sequence from ``seed``.
+
+    Raises:
+        DataError: a file that is neither a split nor a list of sequences; too few sequences.
+    """
+    path = root / SPLIT_FILE
+    if path.exists() and "parts" in _load(path):
+        return read_split(path)
+    return split_by_sequence(sequences, seed=seed)
+
+
 def _checked_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     if len(fractions) != len(PARTS) or not all(share > 0.0 for share in fractions) or abs(sum(fractions) - 1.0) > 1e-6:
         raise ConfigError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ..street_data import Rendered
-from .split import SPLIT_FILE, write_sequences
+from .split import PARTS, SPLIT_FILE, split_by_sequence, write_sequences, write_split
 from .woodscape import CAMERA_CODES, COLOURED_LABELS, IMAGES, LABELS, SEMANTIC
 
 
@@ -20,7 +20,8 @@ def write_woodscape(root: Path | str, pictures: Iterable[Rendered]) -> dict[str,
 
     A picture of camera front becomes ``rgb_images/<index>_FV.png``; rear is RV, left MVL, right MVR. Class ids go to
     ``semantic_annotations/gtLabels``, the same in colours to ``rgbLabels``. ``split.json`` names the drive of every
-    picture as its sequence, also when the writing is interrupted.
+    picture as its sequence, also when the writing is interrupted; of three drives and more it is a whole split, too:
+    72 % of the pictures to train, 18 % to validate, 10 % to test, each drive in one part.
 
     Returns:
         Name of each picture (relative to ``root``) -> its sequence, such as ``drive-1000``.
@@ -52,6 +53,8 @@ def write_woodscape(root: Path | str, pictures: Iterable[Rendered]) -> dict[str,
     finally:
         # Without this file an interrupted data set would be read in blocks of indices, which cut drives in two.
         write_sequences(root / SPLIT_FILE, sequences)
+    if len(set(sequences.values())) >= len(PARTS):
+        write_split(root / SPLIT_FILE, split_by_sequence(sequences))
     return sequences
 
 

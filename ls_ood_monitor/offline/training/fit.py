@@ -144,7 +144,7 @@ def train_network(
         pretrained: weights of a whole network to go on from (fine tuning).
         resume: checkpoint of an interrupted run with the same settings.
         hardware: devices.
-        classes: colours for the pictures on TensorBoard.
+        classes: colours of the pictures and names of the curves on TensorBoard.
         callbacks: further Lightning callbacks (progress).
 
     Raises:
@@ -159,6 +159,8 @@ def train_network(
         raise ConfigError("early stopping needs validation pictures; give some, or set early_stopping_epochs to 0.")
     hardware = hardware or Hardware()
     module = SegmentationModule.create(network_settings, settings, spec)
+    if len(classes) == network_settings.classes:
+        module.class_names = classes.names
     if initial is not None:
         load_imagenet_weights(module.network.backbone, initial)
     if pretrained is not None:

@@ -38,6 +38,8 @@ class SegmentationModule(pl.LightningModule):
         self.spec = from_mapping(PreprocessSpec, preprocess)
         self.network = DeepLabV3Plus(from_mapping(NetworkSettings, network))
         classes = self.network.settings.classes
+        #: Titles of the classes in the log; a run that knows its data set sets their names.
+        self.class_names = tuple(f"class_{index}" for index in range(classes))
         self.validation_confusion = MulticlassConfusionMatrix(classes, ignore_index=IGNORE_LABEL)
         self.validation_accuracy = MulticlassAccuracy(classes, average="micro", ignore_index=IGNORE_LABEL)
         for stage in self._frozen_stages():
@@ -97,7 +99,7 @@ class SegmentationModule(pl.LightningModule):
         occurs = union > 0
         iou = hits / union.clamp(min=1)
         for index in occurs.nonzero().flatten().tolist():
-            self.log(f"IoU/class_{index}", iou[index])
+            self.log(f"IoU/{self.class_names[index]}", iou[index])
         mean = iou[occurs].mean() if bool(occurs.any()) else iou.new_zeros(())
         self.log("validation_IoU", mean, prog_bar=True)
         self.log("validation_accuracy", self.validation_accuracy.compute())

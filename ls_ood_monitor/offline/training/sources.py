@@ -18,7 +18,7 @@ from ...core.classes import CLASS_COLOURS, CLASS_NAMES
 from ...errors import ConfigError
 from ...vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .. import street_data
-from ..datasets import DATASETS, ClassTable, LabelledFolder, Split, open_dataset, split_by_sequence
+from ..datasets import DATASETS, ClassTable, LabelledFolder, Split, open_dataset, split_of
 from ..drives import Drive, picture_drives, street_drives
 from ..street import CAMERAS
 from .data import LabelledPictures, LabelledSet
@@ -61,7 +61,7 @@ def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None)
     Args:
         name: one of ``DATASETS`` with labels.
         path: its root.
-        seed: of the split by sequences.
+        seed: of the split by sequences, where the data set brings none along.
         split: a stored split to use again instead.
 
     Raises:
@@ -71,7 +71,7 @@ def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None)
     folder = open_dataset(name, path)
     if not isinstance(folder, LabelledFolder):
         raise ConfigError(f"data set {name!r} has no labels to train on; use one of {', '.join(SOURCES)}.")
-    split = split or split_by_sequence(folder.sequences, seed=seed)
+    split = split or split_of(folder.root, folder.sequences, seed=seed)
     train, valid, test = (folder.only(split.parts[part]) for part in ("train", "valid", "test"))
     facts = {
         "data": name,

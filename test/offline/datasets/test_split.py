@@ -13,6 +13,7 @@ from ls_ood_monitor.offline.datasets.split import (
     read_sequences,
     read_split,
     split_by_sequence,
+    split_of,
     write_sequences,
     write_split,
 )
@@ -89,6 +90,17 @@ def test_a_split_comes_back_from_its_file(tmp_path):
     assert content["fractions"] == {"train": 0.6, "valid": 0.3, "test": 0.1}
     with pytest.raises(DataError, match="cannot write"):
         write_split(tmp_path / "nowhere" / "split.json", split)
+
+
+def test_a_data_set_that_brings_its_split_keeps_it(tmp_path):
+    """Nothing beside the pictures, or only their sequences: drawn from the seed; a whole split is taken as it is."""
+    drawn = split_by_sequence(EVEN, seed=3)
+    assert split_of(tmp_path, EVEN, seed=3) == drawn
+    write_sequences(tmp_path / "split.json", EVEN)
+    assert split_of(tmp_path, EVEN, seed=3) == drawn
+    brought = split_by_sequence(EVEN, (0.5, 0.3, 0.2), seed=8)
+    write_split(tmp_path / "split.json", brought)
+    assert split_of(tmp_path, EVEN, seed=3) == brought
 
 
 def test_files_that_are_no_split(tmp_path):

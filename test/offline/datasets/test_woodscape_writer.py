@@ -12,6 +12,7 @@ import pytest
 from ls_ood_monitor.core.classes import CLASS_COLOURS
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.offline.datasets import open_dataset
+from ls_ood_monitor.offline.datasets.split import PARTS, read_split, split_of
 from ls_ood_monitor.offline.datasets.woodscape_writer import write_woodscape
 from ls_ood_monitor.offline.street_data import Shot
 
@@ -56,6 +57,20 @@ def test_nothing_is_overwritten(tmp_path, street):
     roof = replace(street[0], shot=Shot(1, "roof", 0.0))
     with pytest.raises(DataError, match="camera 'roof' has no code"):
         write_woodscape(tmp_path / "roof", [roof])
+
+
+def test_three_drives_and_more_come_split(tmp_path, street):
+    """Whole drives train, validate and test; a training on the folder takes these parts, whatever its seed."""
+    pictures = [
+        replace(picture, shot=replace(picture.shot, drive=drive)) for drive in (1, 2, 3, 4) for picture in street[:2]
+    ]
+    write_woodscape(tmp_path / "street", pictures)
+    split = read_split(tmp_path / "street" / "split.json")
+    drives = [{split.sequences[name] for name in split.parts[part]} for part in PARTS]
+    assert all(drives)
+    assert sorted(drive for part in drives for drive in part) == ["drive-1", "drive-2", "drive-3", "drive-4"]
+    assert sum(len(names) for names in split.parts.values()) == 8
+    assert split_of(tmp_path / "street", split.sequences, seed=99) == split
 
 
 def test_an_interrupted_data_set_still_names_its_drives(tmp_path, street):

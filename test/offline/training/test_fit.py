@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ import ls_ood_monitor.vision.torchvision_compat  # noqa: F401  before torchmetri
 pl = pytest.importorskip("pytorch_lightning")
 
 from ls_ood_monitor.errors import ConfigError, DataError
+from ls_ood_monitor.offline.datasets import ClassTable
 from ls_ood_monitor.offline.training.data import LabelledSet
 from ls_ood_monitor.offline.training.evaluation import evaluate_segmentation
 from ls_ood_monitor.offline.training.fit import (
@@ -65,6 +68,23 @@ def test_a_short_training_learns_a_plain_task():
     assert evaluate_segmentation(network, stripes(8, seed=1), SPEC).miou > 0.6
 
 
+def test_mixed_precision_learns_as_well():
+    """bfloat16 where it is safe: the network computes in it, its weights stay float32, and the task is learnt all the same."""
+
+    class Computed(pl.Callback):
+        dtypes: ClassVar[set[torch.dtype]] = set()
+
+        def on_train_start(self, trainer, pl_module):
+            first = next(module for module in pl_module.network.modules() if isinstance(module, torch.nn.Conv2d))
+            first.register_forward_hook(lambda _module, _inputs, output: self.dtypes.add(output.dtype))
+
+    settings = TrainingSettings(epochs=25, batch=8, learning_rate=5e-3, precision="bf16-mixed")
+    network = train_network(stripes(32), None, settings, SMALL, SPEC, hardware=CPU, callbacks=[Computed()])
+    assert Computed.dtypes == {torch.bfloat16}
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+    assert evaluate_segmentation(network, stripes(8, seed=1), SPEC).miou > 0.6
+
+
 def test_a_seed_repeats_a_training():
     """The same seed gives the same weights."""
     settings = TrainingSettings(epochs=1, batch=4, seed=3)
@@ -115,7 +135,8 @@ def test_checkpoints_logs_and_resume(tmp_path):
     # A constant rate: the others would depend on the planned number of epochs.
     full = TrainingSettings(epochs=4, batch=4, schedule="constant", augmentation="none")
     half = TrainingSettings(epochs=2, batch=4, schedule="constant", augmentation="none")
-    train_network(data, checks, full, SMALL, SPEC, out=tmp_path / "full", hardware=CPU)
+    names = ClassTable(("red", "green", "blue"), np.eye(3, dtype=np.uint8) * 255)
+    train_network(data, checks, full, SMALL, SPEC, out=tmp_path / "full", hardware=CPU, classes=names)
     train_network(data, checks, half, SMALL, SPEC, out=tmp_path / "half", hardware=CPU)
     kept = sorted(path.name for path in (tmp_path / "full" / "checkpoints").glob("*.ckpt"))
     assert len(kept) == 4
@@ -124,6 +145,7 @@ def test_checkpoints_logs_and_resume(tmp_path):
     log.Reload()
     assert "validation/pictures" in log.Tags()["images"]
     assert {"train_loss", "validation_IoU", "validation_loss", "validation_accuracy"} <= set(log.Tags()["scalars"])
+    assert {"IoU/red", "IoU/green", "IoU/blue"} <= set(log.Tags()["scalars"])
     last = tmp_path / "half" / "checkpoints" / "last.ckpt"
     seen = Losses()
     train_network(data, checks, full, SMALL, SPEC, out=tmp_path / "more", hardware=CPU, resume=last, callbacks=[seen])
