@@ -24,6 +24,9 @@ from .vision.mc_dropout import masked_features, sample_latents
 
 #: Rows and columns of the coarse grid on which features are pooled per cell: about square cells on a 4:3 picture.
 GRID = (6, 8)
+#: Channels of a stage that ``cells`` reads at most. The cost of a covariance grows with their square, and the channels of
+#: a wide encoder tell much the same: a choice blind to the data loses little (Defard et al., PaDiM, ICPR 2021).
+CELL_CHANNELS = 128
 #: Decoder passes behind the mutual information, the one feature that needs more than one; all masks where they are fewer.
 MI_SAMPLES = 8
 
@@ -92,7 +95,15 @@ def _taps(run: NetworkPass) -> Tensor:
 
 
 def _cells(run: NetworkPass) -> Tensor:
-    return torch.cat([pool_cells(stage) for stage in run.encoded.stages[:-1]], dim=2)
+    return torch.cat([pool_cells(_thinned(stage)) for stage in run.encoded.stages[:-1]], dim=2)
+
+
+def _thinned(stage: Tensor) -> Tensor:
+    """At most ``CELL_CHANNELS`` channels, evenly spaced: they have no order, so that is a choice like any other."""
+    width = stage.shape[1]
+    if width <= CELL_CHANNELS:
+        return stage
+    return stage[:, torch.linspace(0, width - 1, CELL_CHANNELS).round().long().to(stage.device)]
 
 
 def _head_cells(run: NetworkPass) -> Tensor:
@@ -125,7 +136,7 @@ def _mutual_information(run: NetworkPass) -> Tensor:
 #: - ``entropies`` (N, C): nats, entropy of each latent over the Monte-Carlo samples (LaREM's and LaRED's input).
 #: - ``latent_means`` (N, C): plain spatial mean of the latent, no sampling.
 #: - ``taps`` (N, D): channel means of the encoder's stages before the last.
-#: - ``cells`` (N, cells, D): the same per cell of ``GRID``.
+#: - ``cells`` (N, cells, E): the same per cell of ``GRID``, of at most ``CELL_CHANNELS`` channels a stage.
 #: - ``head_cells`` (N, cells, P): input of the last layer, pooled per cell of ``GRID``.
 #: - ``class_latents`` (N, classes, C + 1): mean latent of the cells predicted as each class, then the class's share of
 #:   cells; zeros for a class that is not there.

@@ -14,9 +14,10 @@ from ls_ood_monitor.config import from_mapping
 from ls_ood_monitor.core.detectors import DETECTORS
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.features import FEATURES, GRID, MI_SAMPLES, NetworkPass, compute_features
+from ls_ood_monitor.features import CELL_CHANNELS, FEATURES, GRID, MI_SAMPLES, NetworkPass, compute_features, pool_cells
 from ls_ood_monitor.monitor import FramePass, LatentSettings, features_of
 from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
+from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,18 @@ def test_head_cells_are_means_over_the_grid(embedded, by_hand):
     assert features.shape == (2, rows * columns, head_input.shape[1])
     patch = head_input[1, :, 2 * height : 3 * height, 5 * width : 6 * width].mean(axis=(1, 2))
     np.testing.assert_allclose(features[1, 2 * columns + 5], patch, rtol=1e-4, atol=1e-5)
+
+
+def test_cells_of_a_wide_encoder_read_some_of_its_channels():
+    """ResNet-18's stages of 64, 128 and 256 channels: all, all, and 128 spread over the third."""
+    network = DeepLabV3Plus(NetworkSettings("resnet18", classes=3, aspp_channels=16, separable=True)).eval()
+    run = NetworkPass(network, torch.rand(1, 3, 48, 64), lambda _count: torch.zeros(0))
+    with torch.inference_mode():
+        cells = compute_features(run, ["cells"]).of("cells")
+        last = pool_cells(run.encoded.stages[2]).numpy()
+    assert cells.shape == (1, 48, 64 + 128 + CELL_CHANNELS)
+    spread = np.round(np.linspace(0, 255, CELL_CHANNELS)).astype(int)
+    np.testing.assert_allclose(cells[0, :, 192:], last[0][:, spread], rtol=1e-6)
 
 
 def test_class_latents_are_means_over_predicted_cells(embedded, by_hand):
