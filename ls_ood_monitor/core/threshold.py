@@ -5,7 +5,9 @@ Video frames are autocorrelated: the held-out unit is a block of time or a drive
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields
 from math import ceil
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from ..config import AlarmSettings
 from ..errors import CalibrationError
@@ -21,6 +24,7 @@ from .detectors.contract import Detector
 from .intervals import poisson_upper_bound
 
 _MOST_FITS = 40
+_MOST_THREADS = 8  # each holds a copy of the data
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,21 @@ def leave_one_block_out_scores(
         )
     scores = np.empty(len(data))
     folds = numbers % _MOST_FITS
-    for fold in np.unique(folds):
-        held_out = folds == fold
+
+    def unseen_scores(fold: int) -> NDArray[np.float64]:
         detector = make_detector()
-        detector.fit(data[~held_out])
-        scores[held_out] = detector.score(data[held_out])
-        if progress is not None:
-            progress(len(np.unique(ids[folds <= fold])))
+        detector.fit(data[folds != fold])
+        return detector.score(data[folds == fold])
+
+    order = np.unique(folds)
+    # A fit a core: matrices this small make the linear algebra's own threads wait for one another most of the time, and
+    # its sums would depend on their number.
+    threads = min(len(order), _MOST_THREADS, os.cpu_count() or 1)
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+        for fold, values in zip(order, pool.map(unseen_scores, order), strict=True):
+            scores[folds == fold] = values
+            if progress is not None:
+                progress(len(np.unique(ids[folds <= fold])))
     return scores
 
 

@@ -65,11 +65,11 @@ def test_help_lists_every_command():
         (["train", "--out", "x", "--initial", "/nowhere.pth"], "no weight file"),
     ],
 )
-def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkeypatch):
+def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkeypatch, ls_ood):
     """A wrong call or input exits with 2 and says what is wrong in one line, without a traceback."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").touch()
-    done = run(*arguments)
+    done = ls_ood(*arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -87,17 +87,24 @@ def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkey
         ([], "233", "ROS_DOMAIN_ID is '233'"),
     ],
 )
-def test_the_demo_refuses_before_it_renders(arguments, domain, words, tmp_path, monkeypatch):
+def test_the_demo_refuses_before_it_renders(arguments, domain, words, tmp_path, monkeypatch, ls_ood):
     """What the nodes would refuse after a minute of rendering is refused at once, in one sentence."""
     pytest.importorskip("rclpy")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ROS_DOMAIN_ID", domain)
     (tmp_path / "a_file").touch()
-    done = run("demo", *arguments)
+    done = ls_ood("demo", *arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "demo_out").exists()
+
+
+def test_a_process_of_its_own_says_the_same():
+    """The exit code and the sentence as a shell sees them."""
+    done = run("bundle", "verify", "/nowhere")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "there is no bundle folder /nowhere" in done.stderr
 
 
 def test_verify_the_embedded_bundle(tmp_path):

@@ -41,9 +41,9 @@ def test_a_data_set_of_drives(tmp_path):
         (["--camera", "roof"], "--camera is 'roof'"),
     ],
 )
-def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path):
+def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, ls_ood):
     """Nothing is rendered or written."""
-    done = synth("--out", str(tmp_path / "street"), *arguments)
+    done = ls_ood("synth", "--layout", "woodscape", "--out", tmp_path / "street", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr

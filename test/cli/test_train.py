@@ -159,9 +159,10 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["--slurm"], "but torch sees 0 GPUs"),
     ],
 )
-def test_bad_input_is_one_sentence(arguments, words, tmp_path):
+def test_bad_input_is_one_sentence(arguments, words, tmp_path, monkeypatch, ls_ood):
     """Exit 2 and one line that says what to do."""
-    done = train(*arguments, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = ls_ood("train", *arguments)
     assert done.returncode == 2, done.stderr[-3000:]
     assert words in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
