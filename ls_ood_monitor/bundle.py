@@ -123,9 +123,16 @@ def save_bundle(
         "provenance": dict(provenance),
         "files": {name: _file_facts((folder / name).read_bytes()) for name in names},
     }
+    content["checksum"] = manifest_checksum(content)
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def manifest_checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 over the manifest's other entries, hex: a threshold edited by hand must not pass for a calibrated one."""
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _file_facts(data: bytes) -> dict[str, Any]:
@@ -159,6 +166,8 @@ def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -
     try:
         content = json.loads(raw)
         version, files = content["format_version"], content["files"]
+        checksum = content.get("checksum")  # bundles of version 0.1.0 have none
+        intact = checksum is None or checksum == manifest_checksum(content)
         held = (NETWORK, MONITOR, *((CALIBRATION,) if CALIBRATION in files else ()))
         facts = {name: (int(files[name]["bytes"]), str(files[name]["sha256"])) for name in held}
     except (ValueError, KeyError, TypeError) as error:
@@ -168,6 +177,11 @@ def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{folder} has bundle format {version!r}, this version reads {FORMAT_VERSION}; calibrate again with this version."
+        )
+    if not intact:
+        raise BundleError(
+            f"{folder / MANIFEST} does not match its own checksum: edited or damaged; copy the bundle again, or set "
+            "thresholds with 'ls-ood calibrate'."
         )
     contents = {}
     for name, (size, digest) in facts.items():
@@ -235,6 +249,8 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
         )
         detectors = {name: DETECTORS[name].from_state(_with_prefix(arrays, name)) for name in thresholds}
         default, class_names = str(content["detector"]), tuple(content["class_names"])
+        if len(class_names) != network.settings.classes:
+            raise BundleError(f"{len(class_names)} class names for {network.settings.classes} classes")
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error
     return OodMonitor(frame_pass, detectors, thresholds, detector or default, class_names, manifest.bundle_id)

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ls_ood_monitor.bundle import CALIBRATION, MANIFEST, MONITOR, NETWORK, load_bundle, read_calibration, verify_bundle
+from ls_ood_monitor.bundle import (
+    CALIBRATION,
+    MANIFEST,
+    MONITOR,
+    NETWORK,
+    load_bundle,
+    manifest_checksum,
+    read_calibration,
+    verify_bundle,
+)
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import BundleError, ConfigError
 
@@ -24,6 +33,7 @@ def edit_manifest(folder: Path, **changes: object) -> None:
     """Change top-level entries of a manifest."""
     content = json.loads((folder / MANIFEST).read_text())
     content.update(changes)
+    content["checksum"] = manifest_checksum(content)
     (folder / MANIFEST).write_text(json.dumps(content))
 
 
@@ -78,9 +88,23 @@ def test_an_edited_threshold_changes_the_identity(copy):
     assert verify_bundle(copy).bundle_id != before
 
 
+def test_a_threshold_edited_by_hand_is_refused(copy):
+    """The manifest vouches for itself, by a checksum that bundles of version 0.1.0 do not have."""
+    content = json.loads((copy / MANIFEST).read_text())
+    content["thresholds"]["larem"]["value"] = 1e9
+    (copy / MANIFEST).write_text(json.dumps(content))
+    for use in (verify_bundle, load_bundle):
+        with pytest.raises(BundleError, match=r"manifest\.json does not match its own checksum"):
+            use(copy)
+    del content["checksum"]
+    (copy / MANIFEST).write_text(json.dumps(content))
+    verify_bundle(copy)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"class_names": []}, "0 class names for"),
         ({"format_version": 99}, "format 99"),
         ({"thresholds": {}}, "holds"),
         ({"network": {"backbone": "resnet18"}}, "does not fit"),

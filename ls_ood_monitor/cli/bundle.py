@@ -13,16 +13,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Shows or verifies a bundle: network, detectors, thresholds and where they come from. --json has all of it."
     )
-    parser.add_argument("action", choices=("show", "verify"), help="show the content, or check every file's SHA-256")
+    parser.add_argument(
+        "action",
+        choices=("show", "verify"),
+        help="show the content; or check every file's SHA-256 and that this version can use them",
+    )
     parser.add_argument("bundle", nargs="?", type=Path, metavar="DIR", help="bundle folder (default: the embedded one)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for; a damaged bundle is an error sentence and exit 2."""
-    from ..bundle import verify_bundle
+    from ..bundle import load_bundle, verify_bundle
     from .console import console, write_json
 
     manifest = verify_bundle(args.bundle)
+    if args.action == "verify":
+        load_bundle(args.bundle, device="cpu")  # whole files may still not fit this version
     content = {"sha256": manifest.bundle_id, **manifest.content}
     write_json(args.json, content)
     if args.action == "show":

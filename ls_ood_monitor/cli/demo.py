@@ -245,7 +245,7 @@ def _table(observer: MonitorObserver, cameras: list[str], scenario: Scenario, of
         table.add_row(
             camera,
             truth,
-            f"{alarm.score:.0f} / {alarm.threshold:.0f}",
+            f"{alarm.score:.3g} / {alarm.threshold:.3g}",
             f"[{'red' if ratio > 1 else 'green'}]{bar}[/]",
             f"[{_STYLES[alarm.state.value]}]{alarm.state.value}[/]",
             f"{heard.latency_ms:.0f} ms",

@@ -5,7 +5,6 @@ Video frames are autocorrelated: the held-out unit is a block of time or a drive
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -24,7 +23,7 @@ from .detectors.contract import Detector
 from .intervals import poisson_upper_bound
 
 _MOST_FITS = 40
-_MOST_THREADS = 8  # each holds a copy of the data
+_FITS_AT_ONCE = 4  # each holds a copy of the data; more than there are cores do no harm
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,9 @@ def leave_one_block_out_scores(
         return detector.score(data[folds == fold])
 
     order = np.unique(folds)
-    # A fit a core: matrices this small make the linear algebra's own threads wait for one another most of the time, and
+    # A thread a fit: matrices this small make the linear algebra's own threads wait for one another most of the time, and
     # its sums would depend on their number.
-    threads = min(len(order), _MOST_THREADS, os.cpu_count() or 1)
-    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
         for fold, values in zip(order, pool.map(unseen_scores, order), strict=True):
             scores[folds == fold] = values
             if progress is not None:

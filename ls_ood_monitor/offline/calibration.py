@@ -72,6 +72,8 @@ class CalibrationSettings:
     def __post_init__(self) -> None:
         if self.hold_out not in HOLD_OUT:
             raise ConfigError(f"hold-out is {self.hold_out!r}; it must be one of {', '.join(HOLD_OUT)}.")
+        if not 0.0 < self.target_rate < 1.0:
+            raise ConfigError(f"the target false-alarm rate is {self.target_rate}; it must lie within (0, 1).")
 
 
 @dataclass(frozen=True)

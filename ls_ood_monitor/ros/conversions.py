@@ -31,14 +31,18 @@ _MODE_LEVELS = {
 }
 
 
+#: The last time that builtin_interfaces/Time can hold.
+_LATEST_NS = (2**31 - 1) * 1_000_000_000 + 999_999_999
+
+
 def stamp_to_ns(stamp: Any) -> int:
     """builtin_interfaces/Time -> nanoseconds."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def ns_to_stamp(nanoseconds: int) -> Time:
-    """Nanoseconds -> builtin_interfaces/Time; a negative time becomes zero."""
-    seconds, rest = divmod(max(0, nanoseconds), 1_000_000_000)
+    """Nanoseconds -> builtin_interfaces/Time; a time outside its range becomes the nearest within."""
+    seconds, rest = divmod(min(max(0, nanoseconds), _LATEST_NS), 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)
 
 

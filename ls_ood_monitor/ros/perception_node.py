@@ -212,7 +212,14 @@ class PerceptionNode(LifecycleNode):
         return receive
 
     def _handle(self, arrivals: Sequence[Arrival]) -> None:
-        """Judge the newest frames of all cameras; runs in the worker thread and never raises."""
+        """Judge the newest frames of all cameras; runs in the worker thread and never raises: the thread must live on."""
+        try:
+            self._judge(arrivals)
+        except Exception:  # not even a fault could be published; the supervisor stops on the silence
+            if self.context.ok():
+                self.get_logger().error(traceback.format_exc())
+
+    def _judge(self, arrivals: Sequence[Arrival]) -> None:
         good: list[tuple[Arrival, Frame]] = []
         for arrival in arrivals:
             try:
@@ -252,8 +259,10 @@ class PerceptionNode(LifecycleNode):
 
     def _frame_of(self, arrival: Arrival) -> Frame:
         convert = image_to_bgr if self._settings.transport == "raw" else compressed_to_bgr
-        image = convert(arrival.message)
-        return Frame(image, stamp_to_ns(arrival.message.header.stamp), arrival.camera)
+        stamp = arrival.message.header.stamp
+        if not 0 <= stamp.nanosec < 1_000_000_000:
+            raise ImageError(f"stamp has {stamp.nanosec} nanoseconds; the driver must keep them below a second")
+        return Frame(convert(arrival.message), stamp_to_ns(stamp), arrival.camera)
 
     def _publish_alarm(self, arrival: Arrival, result: FrameResult) -> Alarm:
         channel = self._channels[arrival.camera]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..config import Checked, setting
+from ..errors import ConfigError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,6 +36,8 @@ class PreprocessSpec(Checked):
         # JSON knows no tuples; normalise so that equal specs compare equal after a round trip.
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(0.0 < value < inf for value in self.std):
+            raise ConfigError(f"mean is {self.mean}, std is {self.std}; three numbers each are needed, std above 0.")
 
 
 def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:

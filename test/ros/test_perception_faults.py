@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ls_ood_monitor.core.types import AlarmState, FrameResult
-from ls_ood_monitor.errors import BundleError, ConfigError
+from ls_ood_monitor.errors import BundleError, ConfigError, DataError
 from ls_ood_monitor.ros import perception_node
 from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, stamp_to_ns
 from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
@@ -76,7 +76,7 @@ def ask(node, monitor, spin):
     sent = [10**9]
     spin(running)
 
-    def ask(camera: str = "front", spoil=lambda message: None) -> HeardAlarm:
+    def ask(camera: str = "front", spoil=lambda message: None, within_s: float = 15.0) -> HeardAlarm:
         sent[0] += 10**8
         message = image_message(
             random.integers(0, 256, (48, 64, 3), dtype=np.uint8), Header(stamp=ns_to_stamp(sent[0])), "bgr8"
@@ -89,7 +89,7 @@ def ask(node, monitor, spin):
         def answers() -> list[HeardAlarm]:
             return [one for one in observer.alarms(before) if one.alarm.stamp_ns == stamp_ns]
 
-        wait_until(answers, "the alarm of the image", 15.0)
+        wait_until(answers, "the alarm of the image", within_s)
         return answers()[0]
 
     wait_until(lambda: all(one.get_subscription_count() for one in publishers.values()), "the subscriptions")
@@ -252,4 +252,33 @@ def test_a_frame_from_the_future_costs_only_itself(ask):
     heard = ask(spoil=spoil)
     assert "ahead of the clock" in heard.alarm.reason
     assert heard.alarm.state is AlarmState.PENDING
+    assert ask().alarm.state is AlarmState.CLEAR
+
+
+def spoil_nanoseconds(message) -> None:
+    message.header.stamp.nanosec = 1_360_000_000
+
+
+def test_a_stamp_that_is_none_costs_only_its_frame(ask):
+    """Nanoseconds beyond a second are refused, and do not make the next frame look like one from the past."""
+    assert ask().alarm.state is AlarmState.CLEAR
+    heard = ask(spoil=spoil_nanoseconds)
+    assert "1360000000 nanoseconds" in heard.alarm.reason
+    assert heard.alarm.is_fault
+    assert ask().alarm.state is AlarmState.CLEAR
+
+
+def test_the_worker_outlives_whatever_happens(ask, monkeypatch):
+    """Even if not so much as a fault can be published, the next good frame is judged."""
+    judge, calls = perception_node.PerceptionNode._judge, []
+
+    def fails_once(self, arrivals):
+        calls.append(arrivals)
+        if len(calls) == 1:
+            raise AssertionError("a field out of range")
+        judge(self, arrivals)
+
+    monkeypatch.setattr(perception_node.PerceptionNode, "_judge", fails_once)
+    with pytest.raises(DataError, match="in vain"):
+        ask(within_s=1.0)
     assert ask().alarm.state is AlarmState.CLEAR

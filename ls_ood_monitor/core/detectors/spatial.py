@@ -2,11 +2,13 @@
 
 What covers the whole picture (fog, blur, darkness, noise) moves the mean of every channel a little and is seen best there.
 What covers a part of it (dirt, a hand, an unknown object) is averaged away there and is seen best place by place. Both
-distances are put on one scale by how clean frames that a fit has not seen score, so that neither drowns the other.
+distances are measured against the usual one of clean frames that a fit has not seen, so that neither drowns the other.
+Only its middle is taken from them: a spread would hang on the few strangest clean frames, so that a threshold from fits
+without these frames would not suit a fit with them, and after a short recording nothing would be detected any more.
 
 Sources: Lee et al., NeurIPS 2018 (Mahalanobis distance); Defard et al., PaDiM, ICPR 2021 (a Gaussian at every place, on
-several early stages); Ledoit & Wolf 2004 (shrinkage). Pooling one covariance over all places, the held-out scale and the
-maximum are this project's.
+several early stages); Ledoit & Wolf 2004 (shrinkage). Pooling one covariance over all places, the usual distance of
+unseen frames and the maximum are this project's.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from ...errors import BundleError
 from .base import ArrayDetector, Arrays
@@ -23,12 +24,11 @@ from .gaussian import covariance_estimate
 
 _TOP_CELLS = 4  # of the strangest cells: one alone is noisy, many miss what is small
 _FOLDS = 8  # contiguous, because neighbouring frames are nearly equal; few would make unseen frames look too far away
-_TAIL = 0.95
 _MAX_FRAMES = 2000  # of a video, evenly spread; more would only repeat themselves
 _MAX_CELLS = 5000  # for the covariance
 _TINY = 1e-12
 
-#: Rows of ``scale``: the picture as a whole, the mean of its strangest cells, its strangest cell.
+#: Entries of ``usual``: the picture as a whole, the mean of its strangest cells, its strangest cell.
 _WHOLE, _PART, _CELL = range(3)
 
 
@@ -37,10 +37,10 @@ class SpatialDetector(ArrayDetector):
 
     With d = squared Mahalanobis distance over its dimension,
 
-        score = max(z_whole(log d(mean over cells)), z_part(mean of the 4 largest of log d(cell) - level(cell)))
+        score = max(log d(mean over cells) - usual, mean of the 4 largest of (log d(cell) - level(cell)) - usual)
 
-    where z(x) = (x - median) / spread over clean frames that the fit had not seen; spread is the distance from the median
-    to the 95 % quantile in units of a normal distribution's. So a score is about a number of standard deviations.
+    where each ``usual`` is the median of its term over clean frames that the fit had not seen. So 0 is an ordinary clean
+    frame, and a score of log 2 one at twice the squared distance (natural logarithm, no unit).
     """
 
     rows: ClassVar = "N G E"
@@ -50,20 +50,19 @@ class SpatialDetector(ArrayDetector):
         "cell_mean": "G E",
         "cell_precision": "E E",
         "cell_level": "G",
-        "scale": "3 2",
+        "usual": "3",
     }
 
     def cell_scores(self, rows: ArrayLike) -> NDArray[np.float64]:
-        """Where it is strange, (N, G): on the scale of ``score``, a cell above the frame's threshold is out of distribution.
+        """Where it is strange, (N, G): as ``score``, a cell above the frame's threshold is out of distribution.
 
-        Scaled by the strangest cell of clean frames; larger = more OoD; a row that is not finite is NaN.
+        Measured against the strangest cell of a usual clean frame; larger = more OoD; a row that is not finite is NaN.
         """
         arrays = self._fitted()
         data = np.asarray(rows, dtype=np.float64)
         self._check_axes(data, arrays)
-        centre, spread = arrays["scale"][_CELL]
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray((_cells(data, arrays) - centre) / spread, dtype=np.float64)
+            return np.asarray(_cells(data, arrays) - arrays["usual"][_CELL], dtype=np.float64)
 
     def _learn(self, data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         if len(data) > _MAX_FRAMES:
@@ -72,17 +71,14 @@ class SpatialDetector(ArrayDetector):
         unseen = np.empty((len(data), 3))
         for fold in np.unique(folds):
             held_out = folds == fold
-            # Two frames are the least a mean and a spread can be taken from.
+            # Two frames are the least a covariance can be taken from.
             seen = data[~held_out] if (~held_out).sum() > 1 else data
             unseen[held_out] = _distances(data[held_out], _gaussians(seen))
-        centre = np.median(unseen, axis=0)
-        spread = (np.quantile(unseen, _TAIL, axis=0) - centre) / norm.ppf(_TAIL)
-        return {**_gaussians(data), "scale": np.stack([centre, np.maximum(spread, 1e-6)], axis=1)}
+        return {**_gaussians(data), "usual": np.median(unseen, axis=0)}
 
     def _score(self, data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
-        centre, spread = arrays["scale"].T
-        z = (_distances(data, arrays) - centre) / spread
-        return np.asarray(z[:, : _PART + 1].max(axis=1), dtype=np.float64)
+        beyond = _distances(data, arrays) - arrays["usual"]
+        return np.asarray(beyond[:, : _PART + 1].max(axis=1), dtype=np.float64)
 
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
@@ -92,8 +88,6 @@ class SpatialDetector(ArrayDetector):
                 raise BundleError(
                     f"detector array {name} is no inverse covariance (diagonal zero or negative); calibrate again."
                 )
-        if (arrays["scale"][:, 1] <= 0.0).any():
-            raise BundleError("detector array scale has a spread that is not positive; calibrate again.")
 
 
 def _gaussians(data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -101,7 +95,12 @@ def _gaussians(data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     whole = covariance_estimate(data.mean(axis=1), "ledoit_wolf")
     cell_mean = data.mean(axis=0)
     residuals = (data - cell_mean).reshape(-1, data.shape[2])
-    pooled = covariance_estimate(residuals[:: max(1, len(residuals) // _MAX_CELLS)], "ledoit_wolf")
+    if (
+        len(residuals) > _MAX_CELLS
+    ):  # drawn, not every n-th: n may divide the number of cells, and then most are never seen
+        drawn = np.random.default_rng(0).choice(len(residuals), _MAX_CELLS, replace=False)
+        residuals = residuals[np.sort(drawn)]
+    pooled = covariance_estimate(residuals, "ledoit_wolf")
     arrays = {
         "mean": np.asarray(whole.location_, dtype=np.float64),
         "precision": np.asarray(whole.get_precision(), dtype=np.float64),
