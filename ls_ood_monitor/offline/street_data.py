@@ -50,10 +50,18 @@ class Rendered:
         return Frame(self.image, self.shot.drive * 3_600_000_000_000 + round(self.shot.time_s * 1e9), self.shot.camera)
 
 
+_SPREAD_S = 20.0
+_GOLDEN = 0.6180339887498949  # its multiples, without their whole part, fill an interval evenly
+
+
 def spread_shots(drives: Sequence[int], per_drive: int, cameras: Sequence[str], spacing_s: float = 4.0) -> list[Shot]:
-    """``per_drive`` moments of each drive, ``spacing_s`` apart, seen by every camera."""
+    """``per_drive`` moments of each drive, ``spacing_s`` apart, seen by every camera.
+
+    The first lies anywhere in the first 20 s, another for every drive: the same few seconds of all drives would not be
+    a sample of driving, which meets traffic at any time.
+    """
     return [
-        Shot(drive, camera, index * spacing_s + (drive % 10) / 10.0)
+        Shot(drive, camera, index * spacing_s + round(_SPREAD_S * (drive * _GOLDEN % 1.0), 1))
         for drive in drives
         for index in range(per_drive)
         for camera in cameras

@@ -89,3 +89,5 @@ def test_shots_spread_over_drives_and_cameras():
     assert len(shots) == 12
     stamps = {street_data.Rendered(shot, np.zeros(0, np.uint8), np.zeros(0, np.uint8)).frame.stamp_ns for shot in shots}
     assert len(stamps) == 6
+    firsts = [shot.time_s for shot in spread_shots(range(100), 1, ("front",))]
+    assert np.histogram(firsts, bins=5, range=(0.0, 20.0))[0].min() >= 15  # of 20: any time of a drive, not its start
