@@ -25,6 +25,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, Header
+from threadpoolctl import threadpool_limits
 
 from ..bundle import load_bundle
 from ..config import AlarmSettings, PerceptionNodeSettings
@@ -96,6 +97,8 @@ class PerceptionNode(LifecycleNode):
             alarm_settings = read_settings(self, AlarmSettings)
             if self._settings.num_threads:
                 torch.set_num_threads(self._settings.num_threads)
+            # The scores' matrices are small: numpy's threads would only take the cores from torch's, which spin on.
+            threadpool_limits(1, user_api="blas")
             monitor = load_bundle(
                 self._settings.bundle_path or None,
                 device=self._settings.device,
