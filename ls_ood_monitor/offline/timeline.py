@@ -273,9 +273,8 @@ def draw_timeline(
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
         axis.scatter(times, ratio, s=16, zorder=3, color=[_STATE_COLOURS[sample.state] for sample in own])
         axis.axhline(1.0, color="#c62828", linestyle="--", linewidth=1.0)
-        if (
-            len(ratio) and ratio.min() > 0.0
-        ):  # distances span decades; standard deviations are linear and may be negative
+        # Distances span decades; logarithms of them, as of the detector spatial, may be negative.
+        if len(ratio) and ratio.min() > 0.0:
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))

@@ -95,9 +95,8 @@ def _gaussians(data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     whole = covariance_estimate(data.mean(axis=1), "ledoit_wolf")
     cell_mean = data.mean(axis=0)
     residuals = (data - cell_mean).reshape(-1, data.shape[2])
-    if (
-        len(residuals) > _MAX_CELLS
-    ):  # drawn, not every n-th: n may divide the number of cells, and then most are never seen
+    if len(residuals) > _MAX_CELLS:
+        # Drawn, not every n-th: n may divide the number of cells, and then most of them are never seen.
         drawn = np.random.default_rng(0).choice(len(residuals), _MAX_CELLS, replace=False)
         residuals = residuals[np.sort(drawn)]
     pooled = covariance_estimate(residuals, "ledoit_wolf")
