@@ -136,7 +136,9 @@ class PerceptionNodeSettings(Checked):
         "best_effort", "reliability asked of the cameras", choices=("best_effort", "reliable")
     )
     image_timeout_s: float = setting(
-        1.0, "time without an image after which a camera is reported as not OK", low=0.05, high=60.0, unit="s"
+        1.0,
+        "time without an image, or spent on judging one batch, after which a camera is reported as not OK",
+        low=0.05, high=60.0, unit="s"
     )
     overlay_alpha: float = setting(0.5, "opacity of the class colours in the overlay", low=0.0, high=1.0)
     num_threads: int = setting(0, "CPU threads of the network; 0 = torch's choice", low=0, high=1024)

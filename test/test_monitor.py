@@ -107,3 +107,14 @@ def test_the_map_is_that_of_the_detector_that_raises_the_alarm(tiny_bundle, moni
     assert result.anomaly_map.shape == GRID
     expected = spatial.detectors["spatial"].cell_scores(rows)[0].reshape(GRID)
     np.testing.assert_allclose(result.anomaly_map, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_scores_as_the_cpu_does(monitor, tiny_bundle):
+    """Float32 on both: scores agree to the accuracy of their sums, and the masks nearly everywhere."""
+    frames = [Frame(picture(seed, 483, 640), seed + 1, "front") for seed in range(4)]
+    on_gpu = load_bundle(tiny_bundle, device="cuda")
+    on_gpu.warm_up(len(frames))
+    for ours, other in zip(on_gpu.process(frames), monitor.process(frames), strict=True):
+        assert ours.scores == pytest.approx(other.scores, rel=1e-2)
+        assert (ours.segmentation == other.segmentation).mean() > 0.99

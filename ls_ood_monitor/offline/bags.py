@@ -282,7 +282,7 @@ def _messages(
 
 
 def _damaged(bag: Path, error: Exception) -> DataError:
-    detail = str(error).strip().rstrip(".") or type(error).__name__
+    detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return DataError(f"Bag {bag} is truncated or damaged ({detail}); copy it again or run 'ros2 bag reindex {bag}'.")
 
 

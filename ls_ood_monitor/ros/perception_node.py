@@ -310,6 +310,14 @@ class PerceptionNode(LifecycleNode):
 
     # Silence and diagnostics
 
+    def _trouble(self) -> str:
+        """Why no camera can be judged now; empty while the node works."""
+        busy_s = self._worker.busy_s() if self._worker is not None else 0.0
+        if busy_s > self._settings.image_timeout_s:
+            limit_s = self._settings.image_timeout_s
+            return f"the network has been at one batch for {busy_s:.1f} s (limit {limit_s:.2f} s)"
+        return self._problem
+
     def _bundle_id(self) -> str:
         return self._monitor.bundle_id if self._monitor is not None else ""
 
@@ -317,10 +325,11 @@ class PerceptionNode(LifecycleNode):
         """A camera that sends nothing, or a node that cannot work, is reported as not OK ten times a second."""
         now_ns = time.monotonic_ns()
         stamp_ns = self.get_clock().now().nanoseconds
+        problem = self._trouble()
         for name in self._settings.cameras:
             channel = self._channels.get(name)
-            if self._problem or channel is None:
-                reason = f"camera {name}: perception cannot judge it: {self._problem}"
+            if problem or channel is None:
+                reason = f"camera {name}: perception cannot judge it: {problem}"
             else:
                 silent_s = (now_ns - channel.last_arrival_ns) / 1e9
                 if silent_s <= self._settings.image_timeout_s:
@@ -342,13 +351,14 @@ class PerceptionNode(LifecycleNode):
         elapsed_s = max(1e-3, (now_ns - self._diagnosed_ns) / 1e9)
         self._diagnosed_ns = now_ns
         node = self.get_name()
-        level = DiagnosticStatus.ERROR if self._problem else DiagnosticStatus.OK
+        problem = self._trouble()
+        level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.OK
         entries = [
             status(
                 level,
                 f"{node}: monitor",
                 "perception",
-                self._problem or "running",
+                problem or "running",
                 {
                     "bundle_sha256": self._bundle_id(),
                     "detector": self._monitor.detector if self._monitor else "",

@@ -7,6 +7,7 @@ store and return, so the executor stays responsive whatever inference does.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class NewestFrameWorker:
         self._dropped: Counter[str] = Counter()
         self._ready = threading.Condition()
         self._running = True
+        self._began_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -50,6 +52,11 @@ class NewestFrameWorker:
         """Frames of a camera replaced before the network could take them."""
         with self._ready:
             return self._dropped[camera]
+
+    def busy_s(self) -> float:
+        """Seconds for which the present batch has been handled; 0 between batches. Grows when the network hangs."""
+        began_ns = self._began_ns
+        return 0.0 if began_ns is None else (time.monotonic_ns() - began_ns) / 1e9
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """Finish the present batch and end the thread; False when it did not end in time."""
@@ -67,4 +74,6 @@ class NewestFrameWorker:
                     return
                 batch = list(self._slots.values())
                 self._slots.clear()
+            self._began_ns = time.monotonic_ns()
             self._handle(batch)
+            self._began_ns = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -266,6 +268,34 @@ def test_a_stamp_that_is_none_costs_only_its_frame(ask):
     assert "1360000000 nanoseconds" in heard.alarm.reason
     assert heard.alarm.is_fault
     assert ask().alarm.state is AlarmState.CLEAR
+
+
+def test_a_hung_network_is_not_ok_in_the_alarm_and_in_diagnostics(node, monitor, spin):
+    """A batch that never ends is told with its cause, for every camera; when it ends the node judges again."""
+    release = threading.Event()
+    running = node(image_timeout_s=0.5)
+    running.start()
+    observer = spin(MonitorObserver())
+    diagnosed = []
+    observer.create_subscription(
+        DiagnosticArray, "/diagnostics", lambda message: diagnosed.extend(message.status), 10
+    )
+    publisher = observer.create_publisher(Image, "/front/image", 10)
+    spin(running)
+    wait_until(publisher.get_subscription_count, "the subscription")
+    monitor.answer = lambda results: (release.wait(30.0), results)[1]
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    publisher.publish(image_message(picture, Header(stamp=ns_to_stamp(10**9)), "bgr8"))
+    words = "the network has been at one batch for"
+    wait_until(
+        lambda: {one.alarm.camera for one in observer.alarms() if words in one.alarm.reason} == set(CAMERAS),
+        "the alarms of a hung network",
+    )
+    assert all(one.alarm.is_fault for one in observer.alarms() if words in one.alarm.reason)
+    wait_until(lambda: any(words in one.message for one in diagnosed), "the diagnosis")
+    assert next(one for one in diagnosed if words in one.message).level == DiagnosticStatus.ERROR
+    release.set()
+    wait_until(lambda: running._trouble() == "", "the end of the batch")
 
 
 def test_the_worker_outlives_whatever_happens(ask, monkeypatch):
