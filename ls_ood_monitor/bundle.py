@@ -26,7 +26,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from . import __version__
-from .config import from_mapping
+from .config import AlarmSettings, from_mapping
 from .core.detectors import DETECTORS, Detector
 from .core.threshold import Threshold
 from .errors import BundleError, ConfigError, MonitorError
@@ -251,9 +251,14 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
         default, class_names = str(content["detector"]), tuple(content["class_names"])
         if len(class_names) != network.settings.classes:
             raise BundleError(f"{len(class_names)} class names for {network.settings.classes} classes")
+        calibration = content["provenance"].get("calibration", {})
+        alarm = from_mapping(AlarmSettings, calibration.get("alarm", {}))
+        cameras = tuple(calibration.get("cameras", {}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error
-    return OodMonitor(frame_pass, detectors, thresholds, detector or default, class_names, manifest.bundle_id)
+    return OodMonitor(
+        frame_pass, detectors, thresholds, detector or default, class_names, manifest.bundle_id, alarm, cameras
+    )
 
 
 def _with_prefix(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from .errors import ConfigError
@@ -71,14 +71,75 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
 
 @dataclass(frozen=True)
 class AlarmSettings(Checked):
-    """Debouncing of one camera's scores (core/alarm.py)."""
+    """One camera's scores over time -> an alarm (core/alarm.py, core/evidence.py)."""
 
     trigger_consecutive_frames: int = setting(
-        3, "OoD or unusable frames in a row that raise the alarm", low=1, high=1000, unit="frames"
+        3, "OoD or unusable frames, in a row or of the window, that raise the alarm", low=1, high=1000, unit="frames"
     )
     release_consecutive_frames: int = setting(
         5, "in-distribution frames in a row that clear the alarm", low=1, high=10000, unit="frames"
     )
+    rule: str = setting(
+        "consecutive",
+        "what raises the alarm: bad frames in a row, so many of a window, or the sum of how far they lie above (cusum)",
+        choices=("consecutive", "window", "cusum"),
+    )
+    window_frames: int = setting(5, "frames that the rule window looks back", low=1, high=10000, unit="frames")
+    cusum_limit: float = setting(
+        1.0,
+        "sum that raises the alarm by the rule cusum; a frame adds how far its score lies above the threshold, where 1 is "
+        "the distance from a usual clean frame to the threshold",
+        low=0.01,
+        high=1000.0,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule == "window" and self.window_frames < self.trigger_consecutive_frames:
+            raise ConfigError(
+                f"AlarmSettings.window_frames is {self.window_frames}; it must hold the "
+                f"{self.trigger_consecutive_frames} frames that raise the alarm (trigger_consecutive_frames)."
+            )
+
+
+@dataclass(frozen=True)
+class AlarmOverrides(Checked):
+    """``AlarmSettings`` of a vehicle that departs from what its bundle was calibrated for; 0 or empty = as calibrated."""
+
+    rule: str = setting(
+        "",
+        "what raises the alarm: consecutive (bad frames in a row), window (so many of a window), cusum (the sum of how far "
+        "they lie above); empty = as the bundle was calibrated",
+        choices=("", "consecutive", "window", "cusum"),
+    )
+    trigger_consecutive_frames: int = setting(
+        0,
+        "OoD or unusable frames, in a row or of the window, that raise the alarm; 0 = as the bundle was calibrated",
+        low=0,
+        high=1000,
+        unit="frames",
+    )
+    release_consecutive_frames: int = setting(
+        0,
+        "in-distribution frames in a row that clear the alarm; 0 = as the bundle was calibrated",
+        low=0,
+        high=10000,
+        unit="frames",
+    )
+    window_frames: int = setting(
+        0,
+        "frames that the rule window looks back; 0 = as the bundle was calibrated",
+        low=0,
+        high=10000,
+        unit="frames",
+    )
+    cusum_limit: float = setting(
+        0.0, "sum that raises the alarm by the rule cusum; 0 = as the bundle was calibrated", low=0.0, high=1000.0
+    )
+
+    def of(self, calibrated: AlarmSettings) -> AlarmSettings:
+        """The settings in force. Raises ``ConfigError`` for a combination that cannot work."""
+        return replace(calibrated, **{spec.name: value for spec in fields(self) if (value := getattr(self, spec.name))})
 
 
 @dataclass(frozen=True)
@@ -92,6 +153,21 @@ class SupervisorSettings(Checked):
     stop_requires_reset: bool = setting(
         False, "hold STOP, once an alarm or silence caused it, until the reset service is called"
     )
+    optional_cameras: tuple[str, ...] = setting(
+        ("",),
+        "cameras without which the vehicle may move on: the most that they ask for is SLOW; an empty name is none",
+    )
+    cameras_to_stop: int = setting(
+        1,
+        "cameras that must be out of distribution at once to stop the vehicle, fewer slow it; one that is silent or cannot be "
+        "judged stops it all the same",
+        low=1,
+        high=1000,
+    )
+    min_stop_s: float = setting(0.0, "least time in STOP", low=0.0, high=600.0, unit="s")
+    min_slow_s: float = setting(
+        0.0, "least time in SLOW, also on the way from STOP to NOMINAL", low=0.0, high=600.0, unit="s"
+    )
     startup_grace_s: float = setting(
         5.0,
         "time after start in which STOP is logged as a note, not as an error; it is commanded all the same",
@@ -99,6 +175,39 @@ class SupervisorSettings(Checked):
         high=600.0,
         unit="s",
     )
+
+
+@dataclass(frozen=True)
+class HealthSettings(Checked):
+    """When an input is not fit to be judged (core/health.py); 0 or empty switches a check off where it says so."""
+
+    max_age_s: float = setting(
+        1.0,
+        "age of an image's stamp, when it is judged, from which on it is late; 0 = not checked. A stamp more than 60 s old "
+        "is of another clock (a recording) and says nothing about delay",
+        low=0.0,
+        high=60.0,
+        unit="s",
+    )
+    min_rate_hz: float = setting(
+        0.0, "images a second below which a camera is too slow; 0 = not checked", low=0.0, high=1000.0, unit="Hz"
+    )
+    max_clock_lead_s: float = setting(
+        1.0, "lead of an image's stamp over the clock that is no fault", low=0.0, high=60.0, unit="s"
+    )
+    frozen_frames: int = setting(
+        1, "repetitions of one picture in a row from which on the camera is frozen", low=1, high=1000, unit="frames"
+    )
+    dark_level: int = setting(4, "pixel value up to which a pixel is black", low=0, high=254)
+    bright_level: int = setting(251, "pixel value from which on a pixel is saturated", low=1, high=255)
+    max_blind_share: float = setting(
+        0.99, "share of black, or of saturated, pixels above which a picture shows nothing", low=0.5, high=1.0
+    )
+    expected_width: int = setting(0, "width that images must have; 0 = that of the first", low=0, high=65535, unit="px")
+    expected_height: int = setting(
+        0, "height that images must have; 0 = that of the first", low=0, high=65535, unit="px"
+    )
+    expected_encoding: str = setting("", "encoding that raw images must have, for example bgr8; empty = any known one")
 
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -129,6 +238,12 @@ class PerceptionNodeSettings(Checked):
 
     cameras: tuple[str, ...] = setting(("front",), "camera names; each is subscribed as <camera>/image")
     bundle_path: str = setting("", "bundle folder; empty = the bundle in the package")
+    bundle_sha256: str = setting(
+        "", "identity that the bundle must have, 12 or more of its first digits; any other is refused; empty = any"
+    )
+    require_calibrated_cameras: bool = setting(
+        False, "refuse a bundle that was not calibrated on every one of the cameras"
+    )
     detector: str = setting("", "detector that raises the alarm; empty = the bundle's default")
     device: str = setting("auto", "auto, cpu, cuda or cuda:<index>")
     transport: str = setting("raw", "image transport", choices=("raw", "compressed"))
@@ -138,7 +253,9 @@ class PerceptionNodeSettings(Checked):
     image_timeout_s: float = setting(
         1.0,
         "time without an image, or spent on judging one batch, after which a camera is reported as not OK",
-        low=0.05, high=60.0, unit="s"
+        low=0.05,
+        high=60.0,
+        unit="s",
     )
     overlay_alpha: float = setting(0.5, "opacity of the class colours in the overlay", low=0.0, high=1.0)
     num_threads: int = setting(0, "CPU threads of the network; 0 = torch's choice", low=0, high=1024)

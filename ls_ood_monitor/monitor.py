@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .config import Checked, setting
+from .config import AlarmSettings, Checked, setting
 from .core.detectors import DEFAULT_DETECTORS, Detector, Head, MapsCells, detector_spec
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult
@@ -159,6 +159,8 @@ class OodMonitor:
         detector: name of the one that raises alarms.
         class_names: names of the segmentation classes, by id.
         bundle_id: SHA-256 of the bundle's manifest, hex.
+        alarm: what raises and clears an alarm, as the thresholds were calibrated.
+        cameras: names of the cameras it was calibrated on; empty where the bundle does not tell.
     """
 
     def __init__(
@@ -169,6 +171,8 @@ class OodMonitor:
         detector: str,
         class_names: Sequence[str],
         bundle_id: str,
+        alarm: AlarmSettings | None = None,
+        cameras: Sequence[str] = (),
     ) -> None:
         if detector not in detectors:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
@@ -178,11 +182,18 @@ class OodMonitor:
         self.detector = detector
         self.class_names = tuple(class_names)
         self.bundle_id = bundle_id
+        self.alarm = alarm if alarm is not None else AlarmSettings()
+        self.cameras = tuple(cameras)
 
     @property
     def threshold(self) -> float:
         """Score of the chosen detector above which a frame is OoD."""
         return self.thresholds[self.detector].value
+
+    @property
+    def usual(self) -> float:
+        """Score of a usual clean frame (``Threshold.usual``); NaN in bundles of earlier versions."""
+        return self.thresholds[self.detector].usual
 
     def warm_up(self, batch: int = 1) -> None:
         """Run one blank batch so that the first real frame does not pay for lazy set-up."""

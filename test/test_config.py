@@ -36,7 +36,7 @@ from ls_ood_monitor.errors import ConfigError
         (SupervisorSettings, {"alarm_timeout_s": None}, "alarm_timeout_s is None"),
         (SupervisorSettings, {"startup_grace_s": -1.0}, "startup_grace_s is -1.0"),
         (PerceptionNodeSettings, {"overlay_alpha": 1.1}, r"overlay_alpha is 1.1; .* \[0.0, 1.0\]\."),
-        (AlarmSettings, {"trigger_frames": 3}, "no setting trigger_frames; known: release_consecutive_frames"),
+        (AlarmSettings, {"trigger_frames": 3}, "no setting trigger_frames; known: cusum_limit"),
     ],
 )
 def test_a_setting_out_of_range_is_named(cls, values, words):

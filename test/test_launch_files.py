@@ -15,11 +15,21 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from ls_ood_monitor.config import AlarmSettings, PerceptionNodeSettings, SupervisorNodeSettings, SupervisorSettings
+from ls_ood_monitor.config import (
+    AlarmOverrides,
+    HealthSettings,
+    PerceptionNodeSettings,
+    SupervisorNodeSettings,
+    SupervisorSettings,
+)
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILES = ("monitor.launch.py", "replay.launch.py", "rviz.launch.py")
-PERCEPTION = {**PerceptionNodeSettings.__dataclass_fields__, **AlarmSettings.__dataclass_fields__}
+PERCEPTION = {
+    name: spec
+    for cls in (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
+    for name, spec in cls.__dataclass_fields__.items()
+}
 SUPERVISOR = {**SupervisorNodeSettings.__dataclass_fields__, **SupervisorSettings.__dataclass_fields__}
 
 

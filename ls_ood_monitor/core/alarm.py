@@ -2,100 +2,124 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from math import isfinite
+from math import isfinite, nan
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..config import AlarmSettings
+from ..errors import ConfigError
+from .evidence import RULES
+from .health import Fault, Finding
 from .types import Alarm, AlarmState
 
+#: Scores and thresholds are told apart from their rounding.
+_TINY = 1e-12
 
-class AlarmFilter:
-    """Counts bad and good frames in a row.
 
-    CLEAR -bad-> PENDING -``trigger`` bad in a row-> RAISED -``release`` good in a row-> CLEAR.
-    One good frame clears a PENDING alarm. The start is PENDING: a camera that has shown nothing is not clear.
-    A frame that could not be judged counts as bad.
+class AlarmStates:
+    """CLEAR, PENDING, RAISED of one camera, without words.
+
+    Evidence gathers by a rule (``core/evidence.py``): none is CLEAR, some is PENDING, enough is RAISED; ``release`` good
+    frames in a row clear a RAISED alarm. The start is PENDING: a camera that has shown nothing is not clear. A bad frame
+    is never CLEAR, and as many frames in a row that cannot be judged as ``trigger_consecutive_frames`` raise by any rule.
+
+    Args:
+        settings: rule and counts.
+        usual: score of a usual clean frame, for the rule ``cusum`` (``Threshold.usual``).
+
+    Raises:
+        ConfigError: the rule ``cusum`` without a usual score.
     """
 
-    def __init__(self, settings: AlarmSettings, camera: str) -> None:
+    def __init__(self, settings: AlarmSettings, usual: float = nan) -> None:
+        if settings.rule == "cusum" and not isfinite(usual):
+            raise ConfigError(
+                "alarm rule 'cusum' needs the score of a usual clean frame, which this bundle does not hold; "
+                "calibrate again, or choose the rule 'consecutive' or 'window'."
+            )
         self.settings = settings
-        self.camera = camera
+        self.usual = usual
         self.reset()
 
     def reset(self) -> None:
+        """Back to the start: PENDING, no evidence."""
+        self.state = AlarmState.PENDING
+        self.good = 0
+        self.evidence = RULES[self.settings.rule](self.settings)
+
+    def add(self, score: float | None, threshold: float) -> AlarmState:
+        """Take in a frame: finite score and threshold, or score None = it could not be judged."""
+        bad = score is None or score > threshold
+        share = self.evidence.add(None if score is None else self._excess(score, threshold))
+        self.good = 0 if bad else self.good + 1
+        if self.state is AlarmState.RAISED:
+            if self.good >= self.settings.release_consecutive_frames:
+                self.state = AlarmState.CLEAR
+                self.evidence = RULES[self.settings.rule](self.settings)
+        elif share >= 1.0:
+            self.state = AlarmState.RAISED
+        else:
+            self.state = AlarmState.PENDING if bad or share > 0.0 else AlarmState.CLEAR
+        return self.state
+
+    def _excess(self, score: float, threshold: float) -> float:
+        if self.settings.rule != "cusum":
+            return score - threshold
+        return (score - threshold) / max(threshold - self.usual, _TINY)
+
+
+class AlarmFilter:
+    """``AlarmStates`` of a named camera, with the reason in words."""
+
+    def __init__(self, settings: AlarmSettings, camera: str, usual: float = nan) -> None:
+        self.settings = settings
+        self.camera = camera
+        self._states = AlarmStates(settings, usual)
+
+    def reset(self) -> None:
         """Back to the start: PENDING, nothing counted."""
-        self._state = AlarmState.PENDING
-        self._bad = 0
-        self._good = 0
+        self._states.reset()
 
     def update(self, stamp_ns: int, score: float, threshold: float) -> Alarm:
         """Count a judged frame; larger score = more OoD. A score or threshold that is not finite is a fault."""
         if not (isfinite(score) and isfinite(threshold)):
-            return self._count(
-                stamp_ns,
-                score,
-                threshold,
-                bad=True,
-                fault=True,
-                what=f"the score {score:g} against threshold {threshold:g} is not a finite comparison",
-            )
+            what = f"the score {score:g} against threshold {threshold:g} is not a finite comparison"
+            return self._alarm(stamp_ns, score, threshold, what, Fault.NOT_FINITE)
         if score > threshold:
-            return self._count(
-                stamp_ns,
-                score,
-                threshold,
-                bad=True,
-                fault=False,
-                what=f"out of distribution, score {score:.2f} above threshold {threshold:.2f}",
-            )
-        return self._count(
-            stamp_ns,
-            score,
-            threshold,
-            bad=False,
-            fault=False,
-            what=f"in distribution, score {score:.2f} within threshold {threshold:.2f}",
-        )
-
-    def fault(self, stamp_ns: int, reason: str) -> Alarm:
-        """Count a frame that could not be judged."""
-        return self._count(stamp_ns, float("nan"), float("nan"), bad=True, fault=True, what=reason)
-
-    def _count(self, stamp_ns: int, score: float, threshold: float, *, bad: bool, fault: bool, what: str) -> Alarm:
-        self._bad, self._good = (self._bad + 1, 0) if bad else (0, self._good + 1)
-        trigger, release = self.settings.trigger_consecutive_frames, self.settings.release_consecutive_frames
-        note = ""
-        if self._state is AlarmState.RAISED:
-            if self._good >= release:
-                self._state = AlarmState.CLEAR
-            elif not bad:
-                note = f"; {self._good} of {release} good frames to clear"
-        elif not bad:
-            self._state = AlarmState.CLEAR
-        elif self._bad >= trigger:
-            self._state = AlarmState.RAISED
+            what = f"out of distribution, score {score:.2f} above threshold {threshold:.2f}"
         else:
-            self._state = AlarmState.PENDING
-            note = f"; {self._bad} of {trigger} bad frames to raise"
+            what = f"in distribution, score {score:.2f} within threshold {threshold:.2f}"
+        return self._alarm(stamp_ns, score, threshold, what, None)
+
+    def fault(self, stamp_ns: int, finding: Finding) -> Alarm:
+        """Count a frame that could not be judged."""
+        return self._alarm(stamp_ns, nan, nan, finding.reason, finding.fault)
+
+    def _alarm(self, stamp_ns: int, score: float, threshold: float, what: str, fault: Fault | None) -> Alarm:
+        states = self._states
+        state = states.add(None if fault else score, threshold)
+        note = ""
+        if state is AlarmState.PENDING:
+            note = f"; {states.evidence.text()}"
+        elif state is AlarmState.RAISED and states.good:
+            note = f"; {states.good} of {self.settings.release_consecutive_frames} good frames to clear"
         reason = f"camera {self.camera}: {what}{note}"
-        return Alarm(self.camera, stamp_ns, self._state, score, threshold, reason, fault)
+        name = fault.value if fault else ""
+        return Alarm(self.camera, stamp_ns, state, score, threshold, reason, fault is not None, name)
 
 
-def alarm_onsets(bad: ArrayLike, settings: AlarmSettings) -> NDArray[np.int64]:
-    """Frames (K,) at which ``AlarmFilter`` would raise an alarm, from one camera's bad frames (N,) in order of time."""
-    flags = np.asarray(bad, dtype=bool)
-    if not flags.any():
+def alarm_onsets(scores: ArrayLike, threshold: float, settings: AlarmSettings, usual: float = nan) -> NDArray[np.int64]:
+    """Frames (K,) at which ``AlarmFilter`` would raise an alarm, from one camera's scores (N,) in order of time."""
+    values = np.asarray(scores, dtype=np.float64)
+    if not (values > threshold).any():  # most thresholds that are tried
         return np.zeros(0, np.int64)
-    edges = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
+    states = AlarmStates(settings, usual)
     onsets: list[int] = []
-    raised = False
-    for start, end in pairwise(edges):
-        if not flags[start]:
-            raised = raised and end - start < settings.release_consecutive_frames
-        elif not raised and end - start >= settings.trigger_consecutive_frames:
-            raised = True
-            onsets.append(start + settings.trigger_consecutive_frames - 1)
+    before = states.state
+    for index, score in enumerate(values.tolist()):
+        state = states.add(score, threshold)
+        if state is AlarmState.RAISED and before is not state:
+            onsets.append(index)
+        before = state
     return np.array(onsets, dtype=np.int64)

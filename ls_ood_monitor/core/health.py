@@ -1,24 +1,114 @@
-"""Judges a frame before the network sees it: a picture that cannot be trusted must not come out clear."""
+"""Judges the input before the network sees it, and without it: a picture that cannot be trusted must not come out clear."""
 
 from __future__ import annotations
 
+import enum
 import zlib
+from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..config import HealthSettings
 from .types import Frame
 
 #: Every n-th row and column is enough to tell two pictures of one camera apart: sensor noise changes them all.
 _STRIDE = 4
-#: A stamp may lie so far ahead of the clock: two machines' clocks are never quite equal.
-_JUMP_NS = 1_000_000_000
+#: Older than this, the stamp is of another clock (a recording, a driver's own) and says nothing about delay.
+SANE_AGE_NS = 60_000_000_000
+#: The rate is taken over so many seconds, or the last two images if they lie farther apart.
+_RATE_WINDOW_NS = 2_000_000_000
+
+
+class Fault(enum.Enum):
+    """Why a frame, or the lack of one, could not be judged; the value travels in the alarm as ``fault``."""
+
+    STALE = "stale"
+    LATE = "late"
+    RATE = "rate"
+    FROZEN = "frozen"
+    BLACK = "black"
+    SATURATED = "saturated"
+    BLANK = "blank"
+    SIZE = "size"
+    ENCODING = "encoding"
+    UNREADABLE = "unreadable"
+    NO_STAMP = "no_stamp"
+    REPEATED = "repeated"
+    CLOCK_BACK = "clock_back"
+    CLOCK_AHEAD = "clock_ahead"
+    NOT_FINITE = "not_finite"
+    INFERENCE = "inference"
+    HUNG = "hung"
+    NOT_READY = "not_ready"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with an input: its name, and one sentence for people."""
+
+    fault: Fault
+    reason: str
+
+
+class ArrivalWatch:
+    """When one camera's images arrived, whether or not the network had time for them.
+
+    Args:
+        settings: the lowest rate.
+        timeout_s: silence after which the camera is stale.
+    """
+
+    def __init__(self, settings: HealthSettings, timeout_s: float) -> None:
+        self._min_rate_hz = settings.min_rate_hz
+        self._timeout_ns = timeout_s * 1e9
+        self._arrivals: deque[int] = deque()
+        self._last_ns = 0
+        self.received = 0
+
+    def start(self, now_ns: int) -> None:
+        """Begin to wait, at ``now_ns`` on the caller's steady clock."""
+        self._arrivals.clear()
+        self._last_ns = now_ns
+
+    def arrived(self, now_ns: int) -> None:
+        """Count an image."""
+        self.received += 1
+        self._last_ns = now_ns
+        self._arrivals.append(now_ns)
+        while len(self._arrivals) > 2 and now_ns - self._arrivals[0] > _RATE_WINDOW_NS:
+            self._arrivals.popleft()
+
+    def silent_s(self, now_ns: int) -> float:
+        """Seconds since the last image, or since the start."""
+        return (now_ns - self._last_ns) / 1e9
+
+    def rate_hz(self) -> float:
+        """Images a second over the last two seconds; NaN before the second image."""
+        if len(self._arrivals) < 2:
+            return float("nan")
+        return (len(self._arrivals) - 1) * 1e9 / max(1, self._arrivals[-1] - self._arrivals[0])
+
+    def check(self, now_ns: int) -> Finding | None:
+        """Whether the camera is stale or too slow."""
+        if now_ns - self._last_ns > self._timeout_ns:
+            limit_s = self._timeout_ns / 1e9
+            return Finding(Fault.STALE, f"no image for {self.silent_s(now_ns):.1f} s (limit {limit_s:.2f} s)")
+        rate_hz = self.rate_hz()
+        if rate_hz < self._min_rate_hz:
+            return Finding(
+                Fault.RATE, f"{rate_hz:.1f} images a second arrive, at least {self._min_rate_hz:g} are required"
+            )
+        return None
 
 
 class FrameGuard:
     """Remembers the last frame of one camera and compares the next one with it."""
 
-    def __init__(self, camera: str) -> None:
+    def __init__(self, camera: str, settings: HealthSettings | None = None) -> None:
         self.camera = camera
+        self.settings = settings if settings is not None else HealthSettings()
         self.reset()
 
     def reset(self) -> None:
@@ -27,8 +117,9 @@ class FrameGuard:
         self._lead_ns = 0
         self._shape: tuple[int, ...] | None = None
         self._content: int | None = None
+        self._repetitions = 0
 
-    def check(self, frame: Frame, now_ns: int = 0) -> str | None:
+    def check(self, frame: Frame, now_ns: int = 0) -> Finding | None:
         """Return why the frame is not OK, or None.
 
         A stamp that goes back or a new size is reported once and becomes the reference, so that the next good
@@ -41,31 +132,79 @@ class FrameGuard:
             now_ns: time on the clock of the stamps; 0 = unknown.
         """
         if frame.image.size == 0 or frame.image.dtype != np.uint8:
-            return (
-                f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel"
+            return Finding(
+                Fault.UNREADABLE,
+                f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel",
             )
         sample = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE])
         content = zlib.crc32(sample.data)
-        last_stamp, last_shape, last_content = self._stamp_ns, self._shape, self._content
-        self._shape, self._content = frame.image.shape, content
-        if frame.stamp_ns <= 0:
-            return f"stamp is {frame.stamp_ns} ns; the driver must stamp its images with the time of capture"
+        last_shape, self._shape = self._shape, frame.image.shape
+        self._repetitions = self._repetitions + 1 if content == self._content else 0
+        self._content = content
+        return (
+            self._check_stamp(frame.stamp_ns, now_ns)
+            or self._check_size(frame.image.shape, last_shape)
+            or self._check_content(sample)
+        )
+
+    def check_encoding(self, encoding: str) -> Finding | None:
+        """Whether a raw image has the encoding that was asked for."""
+        expected = self.settings.expected_encoding
+        if expected and encoding != expected:
+            return Finding(Fault.ENCODING, f"encoding is {encoding!r}, expected_encoding is {expected!r}")
+        return None
+
+    def _check_stamp(self, stamp_ns: int, now_ns: int) -> Finding | None:
+        if stamp_ns <= 0:
+            return Finding(
+                Fault.NO_STAMP, f"stamp is {stamp_ns} ns; the driver must stamp its images with the time of capture"
+            )
         last_lead = self._lead_ns
-        self._lead_ns = max(0, frame.stamp_ns - now_ns) if now_ns > 0 else 0
-        if self._lead_ns > last_lead + _JUMP_NS:
-            return f"stamp jumped {self._lead_ns / 1e9:.3f} s ahead of the clock; the driver's clock is wrong"
-        self._stamp_ns = frame.stamp_ns
-        if last_stamp is not None and frame.stamp_ns == last_stamp:
-            return f"stamp {frame.stamp_ns} ns is that of the frame before; the frame is repeated"
-        if last_stamp is not None and frame.stamp_ns < last_stamp:
-            return f"stamp went back by {(last_stamp - frame.stamp_ns) / 1e9:.3f} s; the clock jumped or a recording looped"
-        if last_shape is not None and frame.image.shape != last_shape:
-            old, new = last_shape, frame.image.shape
-            return f"size changed from {old[1]}x{old[0]} to {new[1]}x{new[0]} within the stream"
+        self._lead_ns = max(0, stamp_ns - now_ns) if now_ns > 0 else 0
+        if self._lead_ns > last_lead + self.settings.max_clock_lead_s * 1e9:
+            return Finding(
+                Fault.CLOCK_AHEAD,
+                f"stamp jumped {self._lead_ns / 1e9:.3f} s ahead of the clock; the driver's clock is wrong",
+            )
+        last, self._stamp_ns = self._stamp_ns, stamp_ns
+        if last is not None and stamp_ns == last:
+            return Finding(Fault.REPEATED, f"stamp {stamp_ns} ns is that of the frame before; the frame is repeated")
+        if last is not None and stamp_ns < last:
+            return Finding(
+                Fault.CLOCK_BACK,
+                f"stamp went back by {(last - stamp_ns) / 1e9:.3f} s; the clock jumped or a recording looped",
+            )
+        age_ns, limit_s = now_ns - stamp_ns, self.settings.max_age_s
+        if now_ns > 0 and 0.0 < limit_s * 1e9 < age_ns <= SANE_AGE_NS:
+            return Finding(Fault.LATE, f"picture is {age_ns / 1e9:.2f} s old (limit {limit_s:.2f} s)")
+        return None
+
+    def _check_size(self, shape: tuple[int, ...], last: tuple[int, ...] | None) -> Finding | None:
+        for name, size, expected in (
+            ("width", shape[1], self.settings.expected_width),
+            ("height", shape[0], self.settings.expected_height),
+        ):
+            if expected and size != expected:
+                return Finding(Fault.SIZE, f"{name} is {size}, expected_{name} is {expected}")
+        if last is not None and shape != last:
+            return Finding(
+                Fault.SIZE, f"size changed from {last[1]}x{last[0]} to {shape[1]}x{shape[0]} within the stream"
+            )
+        return None
+
+    def _check_content(self, sample: NDArray[np.uint8]) -> Finding | None:
+        dark, bright = self.settings.dark_level, self.settings.bright_level
+        limit = self.settings.max_blind_share
+        if (share := float((sample <= dark).all(axis=2).mean())) > limit:
+            return Finding(Fault.BLACK, f"{share:.1%} of the picture is black (values up to {dark}; limit {limit:.1%})")
+        if (share := float((sample >= bright).all(axis=2).mean())) > limit:
+            return Finding(
+                Fault.SATURATED, f"{share:.1%} of the picture is saturated (values from {bright} on; limit {limit:.1%})"
+            )
         colour = sample[0, 0]
         if (sample == colour).all():
-            shown = colour.max() if colour.max() == colour.min() else colour.tolist()
-            return f"every pixel is {shown}; the picture is blank (black, saturated or disconnected)"
-        if content == last_content:
-            return "the picture equals the one before; the camera is frozen"
+            return Finding(Fault.BLANK, f"every pixel is {colour.tolist()}; the picture is blank (no signal)")
+        if self._repetitions >= self.settings.frozen_frames:
+            times = "" if self._repetitions == 1 else f", {self._repetitions} times"
+            return Finding(Fault.FROZEN, f"the picture equals the one before{times}; the camera is frozen")
         return None

@@ -8,6 +8,7 @@ from math import isfinite
 from numbers import Integral, Real
 
 from ..config import SupervisorSettings
+from ..errors import ConfigError
 from .types import Alarm, AlarmState, Decision, FallbackMode
 
 
@@ -20,12 +21,14 @@ class CameraStatus:
         mode: its demand.
         reason: one sentence.
         age_s: time since its last alarm message; None when never heard.
+        is_ood: it was judged, and is out of distribution.
     """
 
     camera: str
     mode: FallbackMode
     reason: str
     age_s: float | None
+    is_ood: bool = False
 
 
 class Supervisor:
@@ -33,12 +36,25 @@ class Supervisor:
 
     Never heard, or not clear yet = STOP; silent for longer than ``alarm_timeout_s`` = STOP; contradictory = STOP;
     an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard.
-    ``observe`` and ``decide`` never raise: a safety function must answer.
+    Caution rises at once and falls one mode at a time, each held for its least time. An optional camera asks for SLOW at
+    most. ``observe`` and ``decide`` never raise: a safety function must answer.
+
+    Raises:
+        ConfigError: on construction, when optional cameras are none of the cameras, or all of them.
     """
 
     def __init__(self, settings: SupervisorSettings, cameras: Sequence[str]) -> None:
         self.settings = settings
         self.cameras = tuple(dict.fromkeys(cameras))
+        self.optional = frozenset(filter(None, settings.optional_cameras))
+        if strangers := sorted(self.optional - set(self.cameras)):
+            raise ConfigError(
+                f"optional_cameras names {', '.join(strangers)}, but cameras are {', '.join(self.cameras) or 'none'}."
+            )
+        if self.cameras and self.optional == set(self.cameras):
+            raise ConfigError(
+                "optional_cameras names every camera: the vehicle would move before any was heard; leave at least one out."
+            )
         self._latched: str | None = None
         self._was_released = False
         self._restart("no alarm message has arrived yet")
@@ -70,11 +86,11 @@ class Supervisor:
             self._heard[alarm.camera] = (dated, now_ns)
             if dated.state is AlarmState.CLEAR and _supports_clear(dated):
                 self._cleared.add(dated.camera)
-            if dated.state is AlarmState.RAISED and not dated.is_fault:
-                self._latched = (
-                    dated.reason
-                )  # judged, and out of distribution: an incident even before the first release
-        self._remember(*self._demand(now_ns))
+        mode, reason = self._demand(now_ns)
+        self._remember(mode, reason)
+        # Judged, and out of distribution: an incident even before the first release.
+        if mode is FallbackMode.STOP and any(status.is_ood for status in self.statuses(now_ns)):
+            self._latched = reason
 
     def decide(self, now_ns: int) -> Decision:
         """Return the fallback that is due at ``now_ns``.
@@ -86,9 +102,15 @@ class Supervisor:
         self._remember(mode, reason)
         if mode < FallbackMode.STOP and self.settings.stop_requires_reset and self._latched is not None:
             mode, reason = FallbackMode.STOP, f"stopped until reset; the cause is over: {self._latched}"
-        since = now_ns if self._decision is None or self._decision.mode is not mode else self._decision.since_ns
-        self._decision = Decision(mode, reason, since)
+        self._decision = self._held(mode, reason, now_ns)
         return self._decision
+
+    def forget(self, why: str, now_ns: int) -> None:
+        """The sender of the alarms is known to be gone: STOP at once, until every camera is heard again."""
+        self._advance(now_ns)
+        self._heard.clear()
+        self._why = why
+        self._remember(*self._demand(now_ns))
 
     def reset(self, now_ns: int) -> tuple[bool, str]:
         """Release a latched STOP; refused, with the cause, while the cause persists."""
@@ -102,6 +124,21 @@ class Supervisor:
     def statuses(self, now_ns: int) -> list[CameraStatus]:
         """The demand of each configured camera, in the configured order."""
         return [self._status(camera, now_ns) for camera in self.cameras]
+
+    def _held(self, mode: FallbackMode, reason: str, now_ns: int) -> Decision:
+        """The decision for a demand: more caution at once, less of it one mode at a time, each for its least time."""
+        last = self._decision
+        if last is None or mode > last.mode:
+            return Decision(mode, reason, now_ns)
+        if mode is last.mode:
+            return Decision(mode, reason, last.since_ns)
+        least_s = {FallbackMode.STOP: self.settings.min_stop_s, FallbackMode.SLOW: self.settings.min_slow_s}
+        at, since = last.mode, last.since_ns
+        while at > mode and now_ns - since >= least_s[at] * 1e9:
+            at, since = FallbackMode(at - 1), now_ns
+        if at is mode:
+            return Decision(mode, reason, since)
+        return Decision(at, f"{at.name} lasts at least {least_s[at]:g} s; by now: {reason}", since)
 
     def _dated(self, alarm: Alarm) -> Alarm:
         """The alarm, or a fault in its place when its frame is older than one judged before: it says nothing about now."""
@@ -135,10 +172,22 @@ class Supervisor:
             return FallbackMode.STOP, "no camera is configured; set the parameter cameras"
         if self._intrusion is not None and now_ns - self._intrusion[1] <= limit_ns:
             return FallbackMode.STOP, self._intrusion[0]
-        worst = max(self.statuses(now_ns), key=lambda status: status.mode)
+        statuses = self.statuses(now_ns)
+        out = [status for status in statuses if status.mode is FallbackMode.STOP and status.is_ood]
+        worst = max(statuses, key=lambda status: (status.mode, not status.is_ood))
+        if worst.mode is FallbackMode.STOP and worst.is_ood and len(out) < self.settings.cameras_to_stop:
+            count = f"{len(out)} of the {self.settings.cameras_to_stop} cameras that stop the vehicle"
+            return FallbackMode.SLOW, f"{worst.reason} ({count})"
         return worst.mode, worst.reason if worst.mode > FallbackMode.NOMINAL else "all cameras are in distribution"
 
     def _status(self, camera: str, now_ns: int) -> CameraStatus:
+        """The camera's demand by its own alarm; of an optional one at most SLOW."""
+        status = self._required(camera, now_ns)
+        if camera in self.optional and status.mode is FallbackMode.STOP:
+            return replace(status, mode=FallbackMode.SLOW, reason=f"{status.reason} (optional camera)")
+        return status
+
+    def _required(self, camera: str, now_ns: int) -> CameraStatus:
         heard = self._heard.get(camera)
         if heard is None:
             return CameraStatus(camera, FallbackMode.STOP, f"camera {camera}: {self._why}", None)
@@ -160,7 +209,8 @@ class Supervisor:
             AlarmState.PENDING: FallbackMode.SLOW if self.settings.slow_on_pending else FallbackMode.NOMINAL,
             AlarmState.RAISED: FallbackMode.STOP,
         }[alarm.state]
-        return CameraStatus(camera, mode, alarm.reason, age_s)
+        is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
+        return CameraStatus(camera, mode, alarm.reason, age_s, is_ood)
 
 
 def _is_well_formed(alarm: object) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields
-from math import ceil
+from math import ceil, nan
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class Threshold:
         method: how the scores were made.
         warning: what the data cannot support, in a sentence; empty if nothing.
         target_per_hour: accepted false alarms an hour, where that was the target.
+        usual: median of the n clean scores, the unit in which excesses are measured (``core/evidence.py``); NaN in
+            bundles of earlier versions.
     """
 
     value: float
@@ -49,10 +51,11 @@ class Threshold:
     method: str = "split-conformal quantile of leave-one-block-out scores"
     warning: str = ""
     target_per_hour: float | None = None
+    usual: float = nan
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON, which has no NaN."""
+        return {key: value for key, value in asdict(self).items() if value == value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Threshold:
@@ -142,7 +145,8 @@ def quantile_threshold(
             raise CalibrationError(f"{text} Record more, or raise the target.")
         rank, warning = n, text
     method = f"split-conformal quantile of leave-one-{unit}-out scores"
-    return Threshold(float(values[rank - 1]), target_rate, n, blocks, rank, method, warning)
+    usual = float(np.median(values))
+    return Threshold(float(values[rank - 1]), target_rate, n, blocks, rank, method, warning, usual=usual)
 
 
 def alarm_threshold(
@@ -158,15 +162,15 @@ def alarm_threshold(
 ) -> Threshold:
     """Lowest threshold from which on the alarms an hour stay within the target, with 95 % confidence.
 
-    Alarms are those that ``AlarmFilter`` would raise. Their number falls, but not steadily, as the threshold rises: an
-    alarm may split in two. So every higher threshold keeps the target, too.
+    Alarms are those that ``AlarmFilter`` would raise, by the rule in ``settings``. Their number falls, but not steadily,
+    as the threshold rises: an alarm may split in two. So every higher threshold keeps the target, too.
 
     Args:
         scores: (N,) held-out scores of clean frames.
         streams: for each camera of each drive the indices of its frames, in order of time.
         hours: driving time of the streams; cameras of one drive share it.
         target_per_hour: accepted alarms of all cameras in an hour of driving.
-        settings: frames in a row that raise and clear an alarm.
+        settings: what raises and clears an alarm.
         blocks: blocks or drives the scores came from.
         allow_small: take too little time and note it in the threshold.
         unit: what was held out for the scores.
@@ -197,18 +201,33 @@ def alarm_threshold(
         if not allow_small:
             raise CalibrationError(f"{text} Record more, or raise the target.")
         warning = text
-    # An alarm can begin only where the smallest of the last `trigger` scores lies above the threshold.
-    candidates = np.unique(np.concatenate([sliding_window_view(part, trigger).min(axis=1) for part in long_enough]))
+    usual = float(np.median(values))
+    if settings.rule == "consecutive":
+        # An alarm can begin only where the smallest of the last `trigger` scores lies above the threshold.
+        candidates = np.unique(np.concatenate([sliding_window_view(part, trigger).min(axis=1) for part in long_enough]))
+    else:
+        candidates = np.unique(np.concatenate(long_enough))
     value = float(candidates[-1])
     for candidate in candidates[-2::-1]:
-        alarms = sum(len(alarm_onsets(part > candidate, settings)) for part in long_enough)
+        if candidate <= usual:  # more than half of the clean frames above it: no threshold any more
+            break
+        alarms = sum(len(alarm_onsets(part, float(candidate), settings, usual)) for part in long_enough)
         if poisson_upper_bound(alarms, hours) > target_per_hour:
             break
         value = float(candidate)
     rank = int((values <= value).sum())
-    method = f"alarm filter ({trigger} frames in a row) over leave-one-{unit}-out scores, 95 % bound within the target"
+    method = f"alarms ({_rule(settings)}) over leave-one-{unit}-out scores, 95 % bound within the target"
     share = 1.0 - rank / (len(values) + 1)
-    return Threshold(value, share, len(values), blocks, rank, method, warning, target_per_hour)
+    return Threshold(value, share, len(values), blocks, rank, method, warning, target_per_hour, usual)
+
+
+def _rule(settings: AlarmSettings) -> str:
+    trigger = settings.trigger_consecutive_frames
+    return {
+        "consecutive": f"{trigger} frames in a row",
+        "window": f"{trigger} of {settings.window_frames} frames",
+        "cusum": f"cumulative sum of {settings.cusum_limit:g}",
+    }[settings.rule]
 
 
 def _duration(hours: float) -> str:

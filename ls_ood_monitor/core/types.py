@@ -80,6 +80,7 @@ class Alarm:
         threshold: score above which a frame is OoD; NaN when unknown.
         reason: one sentence for people.
         is_fault: the frame could not be judged (bad input, failed inference), as opposed to OoD.
+        fault: name of the fault (``core.health.Fault``); empty where there is none, or none was named.
     """
 
     camera: str
@@ -89,6 +90,7 @@ class Alarm:
     threshold: float
     reason: str
     is_fault: bool = False
+    fault: str = ""
 
 
 class FallbackMode(enum.IntEnum):

@@ -8,7 +8,7 @@ tell how the detector does later on the same drive, drives how it does on the ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -56,7 +56,7 @@ class CalibrationSettings:
         target_per_hour: accepted false alarms in an hour of driving.
         hold_out: ``block``, ``drive``, or ``worst`` of both; with one drive there are only blocks.
         block_s: length of a block, seconds; None holds out whole drives only.
-        alarm: frames in a row that make an alarm.
+        alarm: what makes an alarm.
         allow_small: accept data that cannot support the target, and note it.
         seed: of the bootstrap.
     """
@@ -291,9 +291,7 @@ def calibrate(
         rates = {
             unit: share_of(values > threshold.value, units[unit], seed=settings.seed) for unit, values in scores.items()
         }
-        alarms = {
-            unit: _alarm_rate(values, threshold.value, streams, hours, settings) for unit, values in scores.items()
-        }
+        alarms = {unit: _alarm_rate(values, threshold, streams, hours, settings) for unit, values in scores.items()}
         farthest = scores.get("drive", scores["block"])
         results[name] = DetectorCalibration(
             spec.make(head).fit(rows),
@@ -339,7 +337,6 @@ def provenance_of(
 ) -> dict[str, Any]:
     """What a calibration was made from and what it came to, for the bundle's provenance."""
     _, hours = video_streams(table)
-    alarm = settings.alarm
     target: dict[str, Any] = (
         {"rate": settings.target_rate} if settings.target_per_hour is None else {"per_hour": settings.target_per_hour}
     )
@@ -350,10 +347,7 @@ def provenance_of(
         "hours": hours,
         "target": target,
         "hold_out": settings.hold_out,
-        "alarm": {
-            "trigger_consecutive_frames": alarm.trigger_consecutive_frames,
-            "release_consecutive_frames": alarm.release_consecutive_frames,
-        },
+        "alarm": asdict(settings.alarm),
         "allow_small": settings.allow_small,
         "bootstrap_seed": settings.seed,
         "detectors": {name: result.facts() for name, result in fitted.items()},
@@ -431,14 +425,15 @@ def _choose(candidates: Mapping[str, Threshold], hold_out: str) -> Threshold:
 
 def _alarm_rate(
     scores: NDArray[np.float64],
-    threshold: float,
+    threshold: Threshold,
     streams: Sequence[NDArray[np.int64]],
     hours: float,
     settings: CalibrationSettings,
 ) -> EventRate | None:
     if not streams:
         return None
-    return event_rate(sum(len(alarm_onsets(scores[index] > threshold, settings.alarm)) for index in streams), hours)
+    alarms = [alarm_onsets(scores[index], threshold.value, settings.alarm, threshold.usual) for index in streams]
+    return event_rate(sum(map(len, alarms)), hours)
 
 
 def _notes(

@@ -11,9 +11,9 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 
-from ..config import AlarmSettings
+from ..config import AlarmSettings, HealthSettings
 from ..core.alarm import AlarmFilter
-from ..core.health import FrameGuard
+from ..core.health import ArrivalWatch, FrameGuard
 from ..core.types import Alarm
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -24,22 +24,37 @@ class CameraChannel:
     """Publishers, guard, filter and counters of one camera.
 
     The worker counts frames and the node's timer counts their absence: both hold ``lock`` while they use ``filter``.
+
+    Args:
+        node: that publishes.
+        name: of the camera.
+        alarm: what raises and clears its alarm.
+        usual: score of a usual clean frame.
+        health: limits of its input.
+        timeout_s: silence after which it is stale.
     """
 
-    def __init__(self, node: Node, name: str, settings: AlarmSettings) -> None:
+    def __init__(
+        self, node: Node, name: str, alarm: AlarmSettings, usual: float, health: HealthSettings, timeout_s: float
+    ) -> None:
         self.name = name
-        self.guard = FrameGuard(name)
-        self.alarm_filter = AlarmFilter(settings, name)
+        self.guard = FrameGuard(name, health)
+        self.arrivals = ArrivalWatch(health, timeout_s)
+        self.alarm_filter = AlarmFilter(alarm, name, usual)
         self.lock = threading.Lock()
         self.segmentation = node.create_publisher(Image, f"~/{name}/segmentation", _NEWEST)
         self.confidence = node.create_publisher(Image, f"~/{name}/confidence", _NEWEST)
         self.overlay = node.create_publisher(Image, f"~/{name}/overlay", _NEWEST)
         self.anomaly_map = node.create_publisher(Image, f"~/{name}/anomaly_map", _NEWEST)
         self.score = node.create_publisher(Float64, f"~/{name}/ood_score", _RELIABLE)
-        self.received = 0
-        self.last_arrival_ns = time.monotonic_ns()
         self.last_latency_ms = float("nan")
         self.last_alarm: Alarm | None = None
+
+    def start(self) -> None:
+        """Forget the past and begin to wait for images."""
+        self.guard.reset()
+        self.alarm_filter.reset()
+        self.arrivals.start(time.monotonic_ns())
 
     def publishers(self) -> list[Any]:
         """All publishers, for clean-up."""

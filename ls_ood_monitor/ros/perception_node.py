@@ -28,9 +28,10 @@ from std_msgs.msg import Float64, Header
 from threadpoolctl import threadpool_limits
 
 from ..bundle import load_bundle
-from ..config import AlarmSettings, PerceptionNodeSettings
+from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
+from ..core.health import SANE_AGE_NS, Fault, Finding
 from ..core.types import Alarm, AlarmState, Frame, FrameResult
-from ..errors import ConfigError, ImageError, MonitorError
+from ..errors import BundleError, ConfigError, ImageError, MonitorError
 from ..monitor import OodMonitor
 from ..vision.overlay import draw_overlay, map_picture
 from .camera_channel import CameraChannel
@@ -41,8 +42,9 @@ from .runner import run_node
 from .worker import Arrival, NewestFrameWorker
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-#: Older than this, the stamp is of another clock (a recording, a driver's own) and says nothing about delay.
-_SANE_AGE_NS = 60_000_000_000
+#: Digits of a bundle's identity that are enough to name it.
+_SHORTEST_HASH = 12
+_PARAMETERS = (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
 
 
 class PerceptionNode(LifecycleNode):
@@ -58,9 +60,9 @@ class PerceptionNode(LifecycleNode):
         self._worker: NewestFrameWorker | None = None
         self._received_before: dict[str, int] = {}
         super().__init__("perception_node", **options)
-        declare_settings(self, PerceptionNodeSettings)
-        declare_settings(self, AlarmSettings)
-        check_unknown(self, PerceptionNodeSettings, AlarmSettings)
+        for settings in _PARAMETERS:
+            declare_settings(self, settings)
+        check_unknown(self, *_PARAMETERS)
         self._settings = read_settings(self, PerceptionNodeSettings)
         self.add_on_set_parameters_callback(self._refuse_late_change)
         self._diagnosed_ns = time.monotonic_ns()
@@ -94,7 +96,8 @@ class PerceptionNode(LifecycleNode):
         self._setting_refused = False
         try:
             self._settings = read_settings(self, PerceptionNodeSettings)
-            alarm_settings = read_settings(self, AlarmSettings)
+            overrides = read_settings(self, AlarmOverrides)
+            health = read_settings(self, HealthSettings)
             if self._settings.num_threads:
                 torch.set_num_threads(self._settings.num_threads)
             # The scores' matrices are small: numpy's threads would only take the cores from torch's, which spin on.
@@ -104,7 +107,13 @@ class PerceptionNode(LifecycleNode):
                 device=self._settings.device,
                 detector=self._settings.detector or None,
             )
+            check_fit(monitor, self._settings)
+            alarm = overrides.of(monitor.alarm)
             monitor.warm_up(len(self._settings.cameras))
+            channels = {
+                name: CameraChannel(self, name, alarm, monitor.usual, health, self._settings.image_timeout_s)
+                for name in self._settings.cameras
+            }
         except MonitorError as error:
             self._setting_refused = isinstance(error, ConfigError)
             return self._refuse(str(error))
@@ -112,7 +121,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().error(traceback.format_exc())
             return self._refuse(f"loading failed: {error!r}")
         self._monitor = monitor
-        self._channels = {name: CameraChannel(self, name, alarm_settings) for name in self._settings.cameras}
+        self._channels = channels
         self._problem = "not active"
         self.get_logger().info(
             f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
@@ -139,9 +148,7 @@ class PerceptionNode(LifecycleNode):
         kind = Image if self._settings.transport == "raw" else CompressedImage
         self._worker = NewestFrameWorker(self._handle)
         for name, channel in self._channels.items():
-            channel.guard.reset()
-            channel.alarm_filter.reset()
-            channel.last_arrival_ns = time.monotonic_ns()
+            channel.start()
             self._inputs.append(self.create_subscription(kind, self._topic(name), self._receiver(channel), newest))
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -171,7 +178,7 @@ class PerceptionNode(LifecycleNode):
 
     def _refuse_late_change(self, parameters: list[Parameter]) -> SetParametersResult:
         """Refuse what would be accepted and have no effect: the parameters are read when the node is configured."""
-        own = {spec.name for cls in (PerceptionNodeSettings, AlarmSettings) for spec in fields(cls)}
+        own = {spec.name for cls in _PARAMETERS for spec in fields(cls)}
         for name in (parameter.name for parameter in parameters if parameter.name in own):
             if name == "autostart":
                 return SetParametersResult(successful=False, reason="autostart is read at start only")
@@ -207,8 +214,7 @@ class PerceptionNode(LifecycleNode):
     def _receiver(self, channel: CameraChannel) -> Any:
         def receive(message: Any) -> None:
             arrived_ns = time.monotonic_ns()
-            channel.received += 1
-            channel.last_arrival_ns = arrived_ns
+            channel.arrivals.arrived(arrived_ns)
             if self._worker is not None:
                 self._worker.submit(Arrival(channel.name, message, arrived_ns))
 
@@ -225,18 +231,23 @@ class PerceptionNode(LifecycleNode):
     def _judge(self, arrivals: Sequence[Arrival]) -> None:
         good: list[tuple[Arrival, Frame]] = []
         for arrival in arrivals:
+            channel = self._channels[arrival.camera]
             try:
                 frame = self._frame_of(arrival)
-                problem = self._channels[arrival.camera].guard.check(frame, self.get_clock().now().nanoseconds)
+                finding = (
+                    channel.guard.check(frame, self.get_clock().now().nanoseconds)
+                    or channel.guard.check_encoding(getattr(arrival.message, "encoding", ""))
+                    or channel.arrivals.check(arrival.arrived_ns)
+                )
             except ImageError as error:
-                problem = str(error)
+                finding = Finding(Fault.UNREADABLE, str(error))
             except Exception as error:  # a defect must read as not OK, with its traceback in the log
                 self.get_logger().error(traceback.format_exc())
-                problem = f"reading the image failed: {error!r}"
-            if problem is None:
+                finding = Finding(Fault.UNREADABLE, f"reading the image failed: {error!r}")
+            if finding is None:
                 good.append((arrival, frame))
             else:
-                self._publish_fault(arrival, problem)
+                self._publish_fault(arrival, finding)
         if not good or self._monitor is None:
             return
         try:
@@ -251,7 +262,7 @@ class PerceptionNode(LifecycleNode):
                 return
             self.get_logger().error(traceback.format_exc())
             for arrival, _ in good:
-                self._publish_fault(arrival, f"inference failed: {error!r}")
+                self._publish_fault(arrival, Finding(Fault.INFERENCE, f"inference failed: {error!r}"))
             return
         for arrival, result, alarm in judged:
             try:
@@ -276,10 +287,10 @@ class PerceptionNode(LifecycleNode):
         channel.score.publish(Float64(data=result.score))
         return alarm
 
-    def _publish_fault(self, arrival: Arrival, reason: str) -> None:
+    def _publish_fault(self, arrival: Arrival, finding: Finding) -> None:
         channel = self._channels[arrival.camera]
         with channel.lock:
-            alarm = channel.alarm_filter.fault(stamp_to_ns(arrival.message.header.stamp), reason)
+            alarm = channel.alarm_filter.fault(stamp_to_ns(arrival.message.header.stamp), finding)
         self._send(channel, alarm, arrival, {})
         self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
 
@@ -288,7 +299,7 @@ class PerceptionNode(LifecycleNode):
         channel.last_alarm = alarm
         facts = {**extra, "latency_ms": round(channel.last_latency_ms, 3), "bundle_sha256": self._bundle_id()}
         age_ns = self.get_clock().now().nanoseconds - alarm.stamp_ns
-        if 0 <= age_ns <= _SANE_AGE_NS:
+        if 0 <= age_ns <= SANE_AGE_NS:
             facts["age_ms"] = round(age_ns / 1e6, 3)
         self._alarms.publish(alarm_message(alarm, facts, self.get_name(), arrival.message.header.frame_id))
 
@@ -310,13 +321,13 @@ class PerceptionNode(LifecycleNode):
 
     # Silence and diagnostics
 
-    def _trouble(self) -> str:
-        """Why no camera can be judged now; empty while the node works."""
+    def _trouble(self) -> Finding | None:
+        """Why no camera can be judged now; None while the node works."""
         busy_s = self._worker.busy_s() if self._worker is not None else 0.0
         if busy_s > self._settings.image_timeout_s:
             limit_s = self._settings.image_timeout_s
-            return f"the network has been at one batch for {busy_s:.1f} s (limit {limit_s:.2f} s)"
-        return self._problem
+            return Finding(Fault.HUNG, f"the network has been at one batch for {busy_s:.1f} s (limit {limit_s:.2f} s)")
+        return Finding(Fault.NOT_READY, self._problem) if self._problem else None
 
     def _bundle_id(self) -> str:
         return self._monitor.bundle_id if self._monitor is not None else ""
@@ -328,20 +339,20 @@ class PerceptionNode(LifecycleNode):
         problem = self._trouble()
         for name in self._settings.cameras:
             channel = self._channels.get(name)
-            if problem or channel is None:
-                reason = f"camera {name}: perception cannot judge it: {problem}"
+            if problem is not None or channel is None:
+                finding = problem or Finding(Fault.NOT_READY, self._problem)
+                reason = f"camera {name}: perception cannot judge it: {finding.reason}"
             else:
-                silent_s = (now_ns - channel.last_arrival_ns) / 1e9
-                if silent_s <= self._settings.image_timeout_s:
+                found = channel.arrivals.check(now_ns)
+                # A camera that is too slow is told by its own frames.
+                if found is None or found.fault is not Fault.STALE:
                     continue
-                reason = (
-                    f"camera {name}: no image for {silent_s:.1f} s on {self._topic(name)} "
-                    f"(limit {self._settings.image_timeout_s:.2f} s)"
-                )
+                finding = Finding(Fault.STALE, f"{found.reason} on {self._topic(name)}")
+                reason = f"camera {name}: {finding.reason}"
                 with channel.lock:
-                    channel.alarm_filter.fault(stamp_ns, reason)
+                    channel.alarm_filter.fault(stamp_ns, finding)
             nan = float("nan")
-            alarm = Alarm(name, 0, AlarmState.RAISED, nan, nan, reason, is_fault=True)
+            alarm = Alarm(name, 0, AlarmState.RAISED, nan, nan, reason, True, finding.fault.value)
             self._alarms.publish(alarm_message(alarm, {"bundle_sha256": self._bundle_id()}, self.get_name()))
             if channel is not None:
                 channel.last_alarm = alarm
@@ -358,7 +369,7 @@ class PerceptionNode(LifecycleNode):
                 level,
                 f"{node}: monitor",
                 "perception",
-                problem or "running",
+                problem.reason if problem else "running",
                 {
                     "bundle_sha256": self._bundle_id(),
                     "detector": self._monitor.detector if self._monitor else "",
@@ -367,10 +378,10 @@ class PerceptionNode(LifecycleNode):
             )
         ]
         for name, channel in self._channels.items():
-            received = channel.received
+            received = channel.arrivals.received
             rate_hz = (received - self._received_before.get(name, 0)) / elapsed_s
             self._received_before[name] = received
-            age_s = (now_ns - channel.last_arrival_ns) / 1e9
+            age_s = channel.arrivals.silent_s(now_ns)
             alarm = channel.last_alarm
             if received == 0 or age_s > self._settings.image_timeout_s:
                 level, text = DiagnosticStatus.STALE, f"no image for {age_s:.1f} s"
@@ -392,6 +403,7 @@ class PerceptionNode(LifecycleNode):
                         "age_s": round(age_s, 3),
                         "latency_ms": round(channel.last_latency_ms, 2),
                         "state": alarm.state.value if alarm else "",
+                        "fault": alarm.fault if alarm else "",
                     },
                 )
             )
@@ -408,6 +420,22 @@ def _make() -> PerceptionNode:
         node.destroy_node()
         raise
     return node
+
+
+def check_fit(monitor: OodMonitor, settings: PerceptionNodeSettings) -> None:
+    """Refuse a bundle that is not the one asked for, or was not calibrated on these cameras. Raises ``BundleError``."""
+    wanted = settings.bundle_sha256.lower()
+    if wanted and (len(wanted) < _SHORTEST_HASH or not monitor.bundle_id.startswith(wanted)):
+        raise BundleError(
+            f"the bundle is {monitor.bundle_id}, the parameter bundle_sha256 asks for {wanted} (at least "
+            f"{_SHORTEST_HASH} digits); set bundle_path to the right one, or the parameter to what was approved."
+        )
+    missing = [name for name in settings.cameras if name not in monitor.cameras]
+    if settings.require_calibrated_cameras and missing:
+        raise BundleError(
+            f"the bundle was calibrated on {', '.join(monitor.cameras) or 'unknown cameras'}, not on {', '.join(missing)} "
+            "(require_calibrated_cameras); calibrate on drives of these cameras."
+        )
 
 
 def _strangest_place(result: FrameResult) -> dict[str, object]:

@@ -7,7 +7,9 @@ import pytest
 
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.alarm import AlarmFilter, alarm_onsets
+from ls_ood_monitor.core.health import Fault, Finding
 from ls_ood_monitor.core.types import AlarmState
+from ls_ood_monitor.errors import ConfigError
 
 
 def run(story: str, trigger: int = 3, release: int = 2) -> str:
@@ -16,7 +18,7 @@ def run(story: str, trigger: int = 3, release: int = 2) -> str:
     states = []
     for index, kind in enumerate(story):
         if kind == "f":
-            alarm = alarm_filter.fault(index, "broken")
+            alarm = alarm_filter.fault(index, Finding(Fault.UNREADABLE, "broken"))
         else:
             alarm = alarm_filter.update(index, {"g": 1.0, "b": 9.0, "n": float("nan")}[kind], 5.0)
         states.append(alarm.state.value[0])
@@ -106,4 +108,72 @@ def test_onsets_of_a_whole_record_are_those_of_the_filter(trigger, release):
         bad = random.random(400) < share
         states = run("".join("gb"[int(flag)] for flag in bad), trigger, release)
         expected = [index for index in range(400) if states[index] == "R" and (index == 0 or states[index - 1] != "R")]
-        assert alarm_onsets(bad, AlarmSettings(trigger, release)).tolist() == expected
+        assert alarm_onsets(bad, 0.5, AlarmSettings(trigger, release)).tolist() == expected
+
+
+def states_of(scores, settings: AlarmSettings, usual: float = 0.0) -> str:
+    """First letters of the states along scores against a threshold of 1."""
+    alarm_filter = AlarmFilter(settings, "front", usual)
+    return "".join(alarm_filter.update(index, score, 1.0).state.value[0] for index, score in enumerate(scores, 1))
+
+
+def test_good_frames_between_do_not_start_a_window_again():
+    """Three bad of the last five raise; bad frames farther apart do not; what is left in the window keeps it PENDING."""
+    settings = AlarmSettings(3, 2, rule="window", window_frames=5)
+    assert states_of([0, 2, 0, 2, 0, 2], settings) == "CPPPPR"
+    assert states_of([2, 0, 0, 2, 0, 0, 2], settings) == "PPPPPPP"
+    assert states_of([2, 0, 0, 0, 0, 0], settings) == "PPPPPC"
+    assert states_of([2, 2, 2, 0, 0, 0], settings) == "PPRRCC"
+
+
+def test_a_cumulative_sum_weighs_frames_by_their_excess():
+    """Usual 0, threshold 1: a score of 1.25 adds a quarter, one of 0 takes one off, and one frame is half an alarm at most."""
+    settings = AlarmSettings(3, 2, rule="cusum", cusum_limit=1.0)
+    assert states_of([1.25] * 4, settings) == "PPPR"
+    assert states_of([1.25, 1.25, 0.0, 1.25], settings) == "PPCP"
+    assert states_of([99.0, 99.0], settings) == "PR"
+    assert states_of([99.0, 0.0, 99.0, 0.9, 99.0, 1.1], settings) == "PCPPPR"
+    assert states_of([1.5, 0.75, 1.5], settings) == "PPP"
+
+
+def test_a_cumulative_sum_against_the_textbook():
+    """Page's recursion S = max(0, S + x), written out with numpy, raises at the same frame."""
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        scores = random.normal(0.6, 0.6, 200)
+        steps = np.minimum((scores - 1.0) / (1.0 - 0.2), 0.75)
+        total, first = 0.0, None
+        for index, step in enumerate(steps):
+            total = max(0.0, total + step)
+            if total >= 1.5:
+                first = index
+                break
+        onsets = alarm_onsets(scores, 1.0, AlarmSettings(rule="cusum", cusum_limit=1.5), 0.2)
+        assert (onsets[0] if len(onsets) else None) == first
+
+
+@pytest.mark.parametrize("rule", ["consecutive", "window", "cusum"])
+def test_as_many_unusable_frames_in_a_row_raise_by_every_rule(rule):
+    """A frame that cannot be judged has no score to weigh: three in a row are an alarm."""
+    alarm_filter = AlarmFilter(AlarmSettings(rule=rule), "front", 0.0)
+    alarm_filter.update(1, 0.0, 1.0)
+    states = [alarm_filter.fault(stamp, Finding(Fault.BLACK, "black")).state for stamp in (2, 3, 4)]
+    assert states == [AlarmState.PENDING, AlarmState.PENDING, AlarmState.RAISED]
+    assert alarm_filter.fault(5, Finding(Fault.BLACK, "black")).fault == "black"
+
+
+def test_a_cumulative_sum_needs_a_usual_score():
+    """A bundle that does not hold one is refused in a sentence, not used with a made-up unit."""
+    with pytest.raises(ConfigError, match="usual clean frame"):
+        AlarmFilter(AlarmSettings(rule="cusum"), "front")
+
+
+@pytest.mark.parametrize("rule", ["window", "cusum"])
+def test_onsets_by_every_rule_are_those_of_the_filter(rule):
+    """Counting over a record at once finds the frames at which the filter goes to RAISED."""
+    settings = AlarmSettings(2, 3, rule=rule, window_frames=4)
+    scores = np.random.default_rng(1).normal(0.8, 0.5, 500)
+    states = states_of(scores, settings)
+    expected = [index for index in range(500) if states[index] == "R" and (index == 0 or states[index - 1] != "R")]
+    assert expected
+    assert alarm_onsets(scores, 1.0, settings, 0.0).tolist() == expected

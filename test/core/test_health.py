@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ls_ood_monitor.core.health import FrameGuard
+from ls_ood_monitor.config import HealthSettings
+from ls_ood_monitor.core.health import ArrivalWatch, Fault, FrameGuard
 from ls_ood_monitor.core.types import Frame
 
 
@@ -24,8 +25,8 @@ def frame(stamp_ns: int, seed: int | None = None, size: tuple[int, int] = (48, 6
         ([frame(5), frame(3)], "went back"),
         ([frame(5, seed=1), frame(6, seed=1)], "frozen"),
         ([frame(5), frame(6, size=(96, 128))], "size changed from 64x48 to 128x96"),
-        ([Frame(np.zeros((48, 64, 3), np.uint8), 5, "front")], "every pixel is 0"),
-        ([Frame(np.full((48, 64, 3), 255, np.uint8), 5, "front")], "every pixel is 255"),
+        ([Frame(np.zeros((48, 64, 3), np.uint8), 5, "front")], "100.0% of the picture is black"),
+        ([Frame(np.full((48, 64, 3), 255, np.uint8), 5, "front")], "100.0% of the picture is saturated"),
         ([Frame(np.full((48, 64, 3), (255, 0, 0), np.uint8), 5, "front")], r"every pixel is [255, 0, 0]"),
         ([frame(5), Frame(np.zeros((0, 64, 3), np.uint8), 6, "front")], "at least one pixel"),
         ([frame(5), Frame(np.zeros((48, 0, 3), np.uint8), 6, "front")], "at least one pixel"),
@@ -37,8 +38,8 @@ def test_the_last_frame_of_a_story(story, words):
     guard = FrameGuard("front")
     for item in story[:-1]:
         assert guard.check(item) is None
-    reason = guard.check(story[-1])
-    assert reason is None if words is None else words in reason
+    finding = guard.check(story[-1])
+    assert finding is None if words is None else words in finding.reason
 
 
 @pytest.mark.parametrize("bad", [frame(0, seed=9), frame(3, seed=9), frame(5, seed=9), frame(6, size=(96, 128))])
@@ -62,7 +63,7 @@ def test_a_frozen_camera_is_reported_for_as_long_as_it_lasts():
     """Every repetition is reported, and the first new picture passes."""
     guard = FrameGuard("front")
     assert guard.check(frame(1, seed=1)) is None
-    assert all("frozen" in guard.check(frame(stamp, seed=1)) for stamp in range(2, 10))
+    assert all("frozen" in guard.check(frame(stamp, seed=1)).reason for stamp in range(2, 10))
     assert guard.check(frame(10)) is None
 
 
@@ -103,3 +104,78 @@ def test_reset_forgets_the_past():
     guard.check(frame(100))
     guard.reset()
     assert guard.check(frame(5)) is None
+
+
+def with_settings(**settings) -> FrameGuard:
+    """A guard with these limits."""
+    return FrameGuard("front", HealthSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("age_s", "limit_s", "late"),
+    [(0.4, 0.5, False), (0.6, 0.5, True), (0.6, 0.0, False), (59.0, 0.5, True), (61.0, 0.5, False), (-0.2, 0.5, False)],
+)
+def test_an_old_picture_is_late_unless_its_clock_is_another(age_s, limit_s, late):
+    """Older than the limit is late; older than a minute is a recording's stamp, which says nothing about delay."""
+    now_ns = 10**6 * SECOND
+    finding = with_settings(max_age_s=limit_s).check(frame(now_ns - round(age_s * SECOND)), now_ns)
+    assert (finding is not None and finding.fault is Fault.LATE) == late
+
+
+def test_a_camera_that_repeats_frames_by_design_can_be_allowed_to():
+    """With frozen_frames 3 two repetitions pass and the third is frozen."""
+    guard = with_settings(frozen_frames=3)
+    findings = [guard.check(frame(stamp, seed=1)) for stamp in range(1, 6)]
+    assert [finding is None for finding in findings] == [True, True, True, False, False]
+    assert "4 times" in findings[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("size", "encoding", "fault"),
+    [
+        ((48, 64), "bgr8", None),
+        ((48, 65), "bgr8", Fault.SIZE),
+        ((49, 64), "bgr8", Fault.SIZE),
+        ((48, 64), "rgb8", Fault.ENCODING),
+    ],
+)
+def test_the_size_and_encoding_that_were_agreed(size, encoding, fault):
+    """Also a first image of another size or encoding is refused, for as long as it lasts."""
+    guard = with_settings(expected_width=64, expected_height=48, expected_encoding="bgr8")
+    for stamp in (1, 2):
+        finding = guard.check(frame(stamp, size=size)) or guard.check_encoding(encoding)
+        assert (finding.fault if finding else None) is fault
+
+
+@pytest.mark.parametrize(
+    ("value", "share", "fault"),
+    [(2, 1.0, Fault.BLACK), (2, 0.9, None), (253, 1.0, Fault.SATURATED), (253, 0.9, None), (60, 1.0, None)],
+)
+def test_a_picture_that_shows_nothing(value, share, fault):
+    """Nearly black or nearly white with a little noise is blind; a dark or bright scene with something in it is not."""
+    random = np.random.default_rng(0)
+    image = np.clip(value + random.integers(-2, 3, (96, 128, 3)), 0, 255).astype(np.uint8)
+    image[: round(96 * (1.0 - share))] = random.integers(0, 256, (round(96 * (1.0 - share)), 128, 3))
+    finding = FrameGuard("front").check(Frame(image, 5, "front"))
+    assert (finding.fault if finding else None) is fault
+
+
+def test_arrivals_tell_rate_and_silence():
+    """At 10 Hz a camera passes a limit of 8 Hz, at 5 Hz it does not; after the timeout it is stale, whatever the rate was."""
+    watch = ArrivalWatch(HealthSettings(min_rate_hz=8.0), timeout_s=1.0)
+    watch.start(0)
+    assert watch.check(SECOND // 2) is None
+    assert np.isnan(watch.rate_hz())
+    for index in range(30):
+        watch.arrived(SECOND + index * SECOND // 10)
+    now = SECOND + 29 * SECOND // 10
+    assert watch.rate_hz() == pytest.approx(10.0)
+    assert watch.check(now) is None
+    for index in range(1, 13):
+        watch.arrived(now + index * SECOND // 5)
+    now += 12 * SECOND // 5
+    assert watch.check(now).fault is Fault.RATE
+    assert watch.check(now + 2 * SECOND).fault is Fault.STALE
+    assert watch.received == 42
+    watch.start(now + 2 * SECOND)
+    assert watch.check(now + 2 * SECOND) is None

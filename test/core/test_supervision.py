@@ -8,6 +8,7 @@ import pytest
 from ls_ood_monitor.config import SupervisorSettings
 from ls_ood_monitor.core.supervision import Supervisor
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
+from ls_ood_monitor.errors import ConfigError
 
 SECOND = 1_000_000_000
 NOMINAL, SLOW, STOP = FallbackMode.NOMINAL, FallbackMode.SLOW, FallbackMode.STOP
@@ -354,3 +355,100 @@ def test_random_stories_are_never_nominal_without_fresh_clear_cameras():
                     assert not old[name]
                 assert "ghost" not in last or now - last["ghost"][1] > SECOND // 2
         assert nominal > 0
+
+
+def ood(camera: str, stamp: int) -> Alarm:
+    """An alarm of a judged frame far out of distribution."""
+    return alarm(camera, AlarmState.RAISED, stamp=stamp, score=9.0)
+
+
+def test_caution_falls_one_mode_at_a_time_each_for_its_least_time():
+    """Rising is immediate; STOP lasts 1 s and SLOW 2 s, and then NOMINAL; the reason tells what is waited for."""
+    supervisor = make("front", min_stop_s=1.0, min_slow_s=2.0, alarm_timeout_s=60.0)
+    supervisor.observe(alarm("front", stamp=1), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+    supervisor.observe(ood("front", 2), SECOND)
+    assert supervisor.decide(SECOND).mode is STOP
+    supervisor.observe(alarm("front", stamp=3), SECOND + 1)
+    expected = [(1.5, STOP), (1.99, STOP), (2.0, SLOW), (3.9, SLOW), (4.0, NOMINAL)]
+    for at_s, mode in expected:
+        decision = supervisor.decide(round(at_s * SECOND))
+        assert decision.mode is mode, at_s
+    supervisor.observe(ood("front", 4), 5 * SECOND)
+    supervisor.decide(5 * SECOND)
+    supervisor.observe(alarm("front", stamp=5), 5 * SECOND + 1)
+    assert (
+        "STOP lasts at least 1 s; by now: all cameras are in distribution" in supervisor.decide(5 * SECOND + 2).reason
+    )
+
+
+def test_an_optional_camera_slows_and_does_not_stop():
+    """Out of distribution, silent or broken: SLOW. The required camera still stops, and nothing moves before it is clear."""
+    supervisor = make("front", "rear", optional_cameras=("rear",), alarm_timeout_s=0.5)
+    assert supervisor.decide(0).mode is STOP
+    supervisor.observe(alarm("front", stamp=1), 0)
+    assert supervisor.decide(0).mode is SLOW  # rear was never heard
+    supervisor.observe(alarm("rear", stamp=1), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+    supervisor.observe(ood("rear", 2), 1)
+    decision = supervisor.decide(1)
+    assert decision.mode is SLOW
+    assert "optional camera" in decision.reason
+    supervisor.observe(ood("front", 2), 2)
+    assert supervisor.decide(2).mode is STOP
+
+
+@pytest.mark.parametrize(
+    ("optional", "words"), [(("roof",), "names roof, but cameras are front, rear"), (("front", "rear"), "every camera")]
+)
+def test_optional_cameras_that_cannot_be_are_refused(optional, words):
+    """A stranger among them is a mistake, and without a required camera nothing would hold the vehicle."""
+    with pytest.raises(ConfigError, match=words):
+        make("front", "rear", optional_cameras=optional)
+
+
+def test_so_many_cameras_must_agree_to_stop():
+    """One of two out of distribution slows, two stop; silence of one stops whatever the count."""
+    supervisor = make("front", "left", "right", cameras_to_stop=2, alarm_timeout_s=0.5)
+    for name in ("front", "left", "right"):
+        supervisor.observe(alarm(name, stamp=1), 0)
+    supervisor.observe(ood("front", 2), 1)
+    decision = supervisor.decide(1)
+    assert decision.mode is SLOW
+    assert "1 of the 2 cameras that stop the vehicle" in decision.reason
+    supervisor.observe(ood("left", 2), 2)
+    assert supervisor.decide(2).mode is STOP
+    supervisor.observe(alarm("left", stamp=3), 3)
+    assert supervisor.decide(3).mode is SLOW
+    late = SECOND
+    supervisor.observe(ood("front", 3), late)
+    supervisor.observe(alarm("left", stamp=4), late)
+    decision = supervisor.decide(late)
+    assert decision.mode is STOP
+    assert "right: silent" in decision.reason
+
+
+def test_a_single_camera_out_of_distribution_does_not_latch_where_two_are_needed():
+    """What did not stop the vehicle does not hold it."""
+    supervisor = make("front", "left", cameras_to_stop=2, stop_requires_reset=True)
+    for stamp, name in enumerate(("front", "left"), 1):
+        supervisor.observe(alarm(name, stamp=stamp), 0)
+    supervisor.observe(ood("front", 3), 1)
+    supervisor.observe(alarm("front", stamp=4), 2)
+    assert supervisor.decide(2).mode is NOMINAL
+
+
+def test_a_sender_that_is_gone_is_forgotten_at_once():
+    """Not after the silence that it takes by the clock; every camera must be heard again."""
+    supervisor = make("front", "left")
+    for name in ("front", "left"):
+        supervisor.observe(alarm(name, stamp=1), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+    supervisor.forget("the sender of the alarms is gone", 1)
+    decision = supervisor.decide(1)
+    assert decision.mode is STOP
+    assert "the sender of the alarms is gone" in decision.reason
+    supervisor.observe(alarm("front", stamp=2), 2)
+    assert supervisor.decide(2).mode is STOP
+    supervisor.observe(alarm("left", stamp=2), 3)
+    assert supervisor.decide(3).mode is NOMINAL

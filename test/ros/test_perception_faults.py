@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.types import AlarmState, FrameResult
 from ls_ood_monitor.errors import BundleError, ConfigError, DataError
 from ls_ood_monitor.ros import perception_node
@@ -30,7 +31,8 @@ CAMERAS = ("front", "left")
 class MadeUpMonitor:
     """Answers each frame with a score of 1 below a threshold of 2, unless ``answer`` says otherwise."""
 
-    bundle_id, detector, threshold = "0" * 64, "larem", 2.0
+    bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
+    alarm, cameras = AlarmSettings(), CAMERAS
     frame_pass = SimpleNamespace(device="cpu")
 
     def __init__(self) -> None:
@@ -277,9 +279,7 @@ def test_a_hung_network_is_not_ok_in_the_alarm_and_in_diagnostics(node, monitor,
     running.start()
     observer = spin(MonitorObserver())
     diagnosed = []
-    observer.create_subscription(
-        DiagnosticArray, "/diagnostics", lambda message: diagnosed.extend(message.status), 10
-    )
+    observer.create_subscription(DiagnosticArray, "/diagnostics", lambda message: diagnosed.extend(message.status), 10)
     publisher = observer.create_publisher(Image, "/front/image", 10)
     spin(running)
     wait_until(publisher.get_subscription_count, "the subscription")
@@ -295,7 +295,7 @@ def test_a_hung_network_is_not_ok_in_the_alarm_and_in_diagnostics(node, monitor,
     wait_until(lambda: any(words in one.message for one in diagnosed), "the diagnosis")
     assert next(one for one in diagnosed if words in one.message).level == DiagnosticStatus.ERROR
     release.set()
-    wait_until(lambda: running._trouble() == "", "the end of the batch")
+    wait_until(lambda: running._trouble() is None, "the end of the batch")
 
 
 def test_the_worker_outlives_whatever_happens(ask, monkeypatch):
