@@ -15,12 +15,22 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from ls_ood_monitor.config import AlarmSettings, PerceptionNodeSettings, SupervisorNodeSettings, SupervisorSettings
+from ls_ood_monitor.config import (
+    AlarmSettings,
+    OutputSettings,
+    PerceptionNodeSettings,
+    SupervisorNodeSettings,
+    SupervisorSettings,
+)
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILES = ("monitor.launch.py", "replay.launch.py", "rviz.launch.py")
 PERCEPTION = {**PerceptionNodeSettings.__dataclass_fields__, **AlarmSettings.__dataclass_fields__}
-SUPERVISOR = {**SupervisorNodeSettings.__dataclass_fields__, **SupervisorSettings.__dataclass_fields__}
+SUPERVISOR = {
+    **SupervisorNodeSettings.__dataclass_fields__,
+    **SupervisorSettings.__dataclass_fields__,
+    **OutputSettings.__dataclass_fields__,
+}
 
 
 class Recorded:
