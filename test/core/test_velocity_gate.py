@@ -78,43 +78,42 @@ def test_a_clock_that_runs_backwards_closes_it_until_the_next_command():
     assert not gate.release(NOMINAL, SECOND + 2).is_closed
 
 
-NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
-COMMANDS = st.tuples(*[NUMBERS] * 6)
-#: A command or a question, each some time after the last event; now and then the clock runs backwards.
+ORDINARY, ANY = st.floats(-10.0, 10.0), st.floats(allow_nan=True, allow_infinity=True)
+#: A command or a question, some part of the timeout after the last event; now and then the clock runs backwards.
 EVENTS = st.lists(
     st.tuples(
-        st.one_of(COMMANDS, st.sampled_from(FallbackMode)),
-        st.one_of(st.integers(0, SECOND), st.integers(-SECOND, 0)),
+        st.one_of(st.tuples(*[ORDINARY] * 6), st.tuples(*[ANY] * 6), st.sampled_from(FallbackMode)),
+        st.sampled_from([0.0, 0.4, 0.99, 1.01, 1.5, 5.0, -0.1]),
     ),
-    max_size=40,
+    max_size=20,
 )
 
 
-@settings(database=None, deadline=None)
+@settings(database=None, deadline=None, derandomize=True, max_examples=300)
 @given(EVENTS, st.floats(0.0, 1.0), st.floats(0.01, 2.0))
 def test_it_never_lets_through_what_it_must_not(events, scale, timeout_s):
     """Whatever comes in whatever order: no motion in STOP, unheard or after silence, and never more than was asked."""
     gate = make(gate_slow_scale=scale, gate_timeout_s=timeout_s)
-    now_ns, command, heard_ns = 10 * SECOND, None, None
-    for event, step_ns in events:
-        now_ns += step_ns
+    now_ns, command, heard_ns = 100 * SECOND, None, None
+    for event, step in events:
+        now_ns += int(step * timeout_s * SECOND)
         if not isinstance(event, FallbackMode):
             command, heard_ns = event, now_ns
             gate.hear(event, now_ns)
             continue
         gated = gate.release(event, now_ns)
-        moves = any(value != 0.0 for value in gated.velocity)
         assert all(isfinite(value) for value in gated.velocity)
         assert (gated.reason == "") == (event is NOMINAL and not gated.is_closed)
         if event is STOP or command is None or now_ns < heard_ns or (now_ns - heard_ns) / 1e9 > timeout_s:
-            assert not moves
+            assert gated.velocity == ZERO
             assert gated.is_closed
-        elif moves:
-            assert all(abs(out) <= abs(asked) for out, asked in zip(gated.velocity, command, strict=True))
-            assert all(out * asked >= 0.0 for out, asked in zip(gated.velocity, command, strict=True))
+        elif gated.velocity != ZERO:
+            pairs = list(zip(gated.velocity, command, strict=True))
+            assert all(abs(out) <= abs(asked) for out, asked in pairs)
+            assert all(out == 0.0 or (out > 0.0) == (asked > 0.0) for out, asked in pairs)
 
 
-@settings(database=None, deadline=None)
+@settings(database=None, deadline=None, derandomize=True)
 @given(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 6))
 def test_a_fresh_command_passes_unchanged_in_nominal(command):
     """The gate is no filter: what is allowed to pass is not touched."""
