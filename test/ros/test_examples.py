@@ -54,12 +54,12 @@ class MadeUpMonitor:
 
 @dataclass
 class Running:
-    """What both nodes have, as the ROS graph and the messages tell it."""
+    """What both nodes have, as the ROS graph and the messages tell it; diagnosed are hardware ids by status name."""
 
     publishes: dict[str, dict[str, str]]
     subscribes: dict[str, set[str]]
     services: dict[str, set[str]]
-    diagnosed: set[str]
+    diagnosed: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,12 @@ def running(ros) -> Running:
         parameter_overrides=[Parameter("gate_cmd_vel", value="twist")],
         cli_args=["--ros-args", "-r", "ood_alarm:=/perception_node/ood_alarm"],
     )
-    observer, diagnosed = Node("observer"), set()
+    observer, diagnosed = Node("observer"), {}
     observer.create_subscription(
-        DiagnosticArray, "/diagnostics", lambda message: diagnosed.update(one.name for one in message.status), 10
+        DiagnosticArray,
+        "/diagnostics",
+        lambda message: diagnosed.update({one.name: one.hardware_id for one in message.status}),
+        10,
     )
     camera = observer.create_publisher(Image, "/front/image", 10)
     executor = SingleThreadedExecutor()
@@ -128,6 +131,14 @@ def test_every_example_is_tested_here_and_says_what_it_is():
         assert re.match(r"(<\?xml.*\?>\n<!--\n  |# )\w+", path.read_text(encoding="utf-8")), path.name
 
 
+def test_every_status_is_named_by_rep_107(running):
+    """The node's name, a colon, what it is about; and a hardware id, by which tools group."""
+    assert len(running.diagnosed) == 5
+    for name, hardware_id in running.diagnosed.items():
+        assert re.fullmatch(r"(perception|supervisor)_node: \w+( \w+)*", name)
+        assert hardware_id
+
+
 def test_twist_mux_is_locked_by_the_stop_command(running):
     """One lock, on the topic and type that the supervisor publishes, above every source and with a timeout."""
     content = parameters("twist_mux.yaml", "/**/twist_mux", "ros__parameters")
@@ -155,7 +166,6 @@ def test_the_aggregator_catches_every_status_once(running):
     """Each status of both nodes belongs to one analyzer, by the aggregator's own rule, and none is idle."""
     content = parameters("diagnostic_aggregator.yaml", "analyzers", "ros__parameters")
     prefixes = [prefix for one in content.values() if isinstance(one, dict) for prefix in one["startswith"]]
-    assert len(running.diagnosed) == 5
     for status in running.diagnosed:
         assert sum(status.startswith(prefix) for prefix in prefixes) == 1, status
     for prefix in prefixes:
@@ -166,7 +176,7 @@ def test_the_autoware_graph_has_a_unit_for_every_status(running):
     """Units and statuses are the same, but for the gate's; links lead somewhere; timeouts allow for a rate of 1 Hz."""
     units = parameters("autoware_diagnostic_graph.yaml", "units")
     leaves = [unit for unit in units if unit["type"] == "diag"]
-    assert {f"{unit['node']}: {unit['name']}" for unit in leaves} == running.diagnosed - {
+    assert {f"{unit['node']}: {unit['name']}" for unit in leaves} == set(running.diagnosed) - {
         "supervisor_node: cmd_vel gate"
     }
     assert all(unit["timeout"] > 2.0 for unit in leaves)

@@ -210,6 +210,18 @@ def test_a_stamped_zero_has_the_frame_of_the_command_and_a_stamp_of_its_own(gate
     assert abs(stamp_to_ns(zero.header.stamp) - time.time_ns()) < 10 * 10**9
 
 
+def test_its_topics_can_be_remapped(spin, start):
+    """As a process, between a planner's topic and a base's, zero comes out before anything went in."""
+    start(
+        "supervisor_node", (*REMAP, "cmd_vel_in:=/planner/cmd_vel", "cmd_vel_out:=/base/cmd_vel"), gate_cmd_vel="twist"
+    )
+    base, heard = spin(Node("base")), []
+    base.create_subscription(Twist, "/base/cmd_vel", heard.append, 10)
+    wait_until(lambda: len(heard) >= 5, "five zeros at the base")
+    assert all(one == Twist() for one in heard)
+    assert base.count_subscribers("/planner/cmd_vel") == 1
+
+
 def test_without_the_parameter_there_is_no_gate(spin, supervisor):
     """By default the supervisor has nothing to do with velocities."""
     vehicle = spin(Vehicle())
