@@ -37,6 +37,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", glob("launch/*.launch.py")),
         (f"share/{NAME}/config", glob("config/*.*")),
+        (f"share/{NAME}/config/examples", glob("config/examples/*.*")),
     ],
     entry_points={
         "console_scripts": [

@@ -260,6 +260,7 @@ class PerceptionNodeSettings(Checked):
     overlay_alpha: float = setting(0.5, "opacity of the class colours in the overlay", low=0.0, high=1.0)
     num_threads: int = setting(0, "CPU threads of the network; 0 = torch's choice", low=0, high=1024)
     autostart: bool = setting(False, "configure and activate at start, for use without a lifecycle manager")
+    class_table: bool = setting(False, "publish the class names, latched, on ~/class_table and ~/label_info")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -276,3 +277,20 @@ class SupervisorNodeSettings(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "cameras", check_camera_names(self.cameras))
+
+
+@dataclass(frozen=True)
+class OutputSettings(Checked):
+    """Further ways to hand the decision on, beside the stop command; both are off unless asked for."""
+
+    gate_cmd_vel: str = setting(
+        "", "pass cmd_vel_in on to cmd_vel_out by the decision; empty = no gate", choices=("", "twist", "twist_stamped")
+    )
+    gate_slow_scale: float = setting(0.3, "factor on the velocity command in SLOW", low=0.0, high=1.0)
+    gate_timeout_s: float = setting(
+        0.5, "silence of cmd_vel_in after which zero is published", low=0.01, high=60.0, unit="s"
+    )
+    nav2_speed_limit: bool = setting(False, "publish nav2_msgs/SpeedLimit on speed_limit")
+    slow_speed_percent: float = setting(
+        30.0, "speed limit for Nav2 in SLOW and STOP, of the controller's full speed", low=1.0, high=100.0, unit="%"
+    )

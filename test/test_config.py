@@ -6,6 +6,7 @@ import pytest
 
 from ls_ood_monitor.config import (
     AlarmSettings,
+    OutputSettings,
     PerceptionNodeSettings,
     SupervisorNodeSettings,
     SupervisorSettings,
@@ -36,6 +37,9 @@ from ls_ood_monitor.errors import ConfigError
         (SupervisorSettings, {"alarm_timeout_s": None}, "alarm_timeout_s is None"),
         (SupervisorSettings, {"startup_grace_s": -1.0}, "startup_grace_s is -1.0"),
         (PerceptionNodeSettings, {"overlay_alpha": 1.1}, r"overlay_alpha is 1.1; .* \[0.0, 1.0\]\."),
+        (OutputSettings, {"gate_cmd_vel": "yes"}, "'', 'twist', 'twist_stamped'"),
+        (OutputSettings, {"gate_slow_scale": 1.1}, r"gate_slow_scale is 1.1; .* \[0.0, 1.0\]"),
+        (OutputSettings, {"slow_speed_percent": 0.0}, r"slow_speed_percent is 0.0; .* \[1.0, 100.0\] %"),
         (AlarmSettings, {"trigger_frames": 3}, "no setting trigger_frames; known: cusum_limit"),
     ],
 )
@@ -66,7 +70,7 @@ def test_the_limits_themselves_are_allowed():
 
 def test_every_setting_is_described():
     """Each field has a description for ROS, and numbers have a range."""
-    for cls in (AlarmSettings, SupervisorSettings, PerceptionNodeSettings, SupervisorNodeSettings):
+    for cls in (AlarmSettings, SupervisorSettings, PerceptionNodeSettings, SupervisorNodeSettings, OutputSettings):
         for name, spec in cls.__dataclass_fields__.items():
             assert spec.metadata["description"], name
             if isinstance(spec.default, (int, float)) and not isinstance(spec.default, bool):

@@ -18,6 +18,7 @@ import yaml
 from ls_ood_monitor.config import (
     AlarmOverrides,
     HealthSettings,
+    OutputSettings,
     PerceptionNodeSettings,
     SupervisorNodeSettings,
     SupervisorSettings,
@@ -30,7 +31,11 @@ PERCEPTION = {
     for cls in (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
     for name, spec in cls.__dataclass_fields__.items()
 }
-SUPERVISOR = {**SupervisorNodeSettings.__dataclass_fields__, **SupervisorSettings.__dataclass_fields__}
+SUPERVISOR = {
+    **SupervisorNodeSettings.__dataclass_fields__,
+    **SupervisorSettings.__dataclass_fields__,
+    **OutputSettings.__dataclass_fields__,
+}
 
 
 class Recorded:

@@ -35,7 +35,7 @@ def declare_settings(node: Node, cls: type[Any], *, read_only: bool = False) -> 
         descriptor = ParameterDescriptor(
             description=meta["description"] + (f" [{unit}]" if unit else ""),
             read_only=read_only,
-            additional_constraints=f"one of {', '.join(choices)}" if choices else "",
+            additional_constraints=f"one of {', '.join(map(repr, choices))}" if choices else "",
         )
         if isinstance(default, float) and meta["low"] is not None:
             descriptor.floating_point_range = [

@@ -2,8 +2,8 @@
 
 In, per camera: ``<camera>/image`` or ``<camera>/image/compressed``. Out: ``~/ood_alarm`` every frame,
 ``~/<camera>/ood_score``, ``~/<camera>/segmentation``, ``~/<camera>/overlay`` and ``~/<camera>/confidence`` while
-subscribed, ``/diagnostics`` once a second. A frame that cannot be judged gives an alarm that is not OK with the
-reason; so does a camera that is silent.
+subscribed, ``/diagnostics`` once a second; if asked for, the class names on ``~/class_table``. A frame that cannot be
+judged gives an alarm that is not OK with the reason; so does a camera that is silent.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from ..errors import BundleError, ConfigError, ImageError, MonitorError
 from ..monitor import OodMonitor
 from ..vision.overlay import draw_overlay, map_picture
 from .camera_channel import CameraChannel
+from .class_table import publish_class_table
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
 from .image_conversion import compressed_to_bgr, image_to_bgr
 from .parameters import check_unknown, declare_settings, read_settings
@@ -57,6 +58,7 @@ class PerceptionNode(LifecycleNode):
         self._monitor: OodMonitor | None = None
         self._channels: dict[str, CameraChannel] = {}
         self._inputs: list[Any] = []
+        self._class_table: list[Any] = []
         self._worker: NewestFrameWorker | None = None
         self._received_before: dict[str, int] = {}
         super().__init__("perception_node", **options)
@@ -122,6 +124,7 @@ class PerceptionNode(LifecycleNode):
             return self._refuse(f"loading failed: {error!r}")
         self._monitor = monitor
         self._channels = channels
+        self._class_table = publish_class_table(self, monitor.class_names) if self._settings.class_table else []
         self._problem = "not active"
         self.get_logger().info(
             f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
@@ -206,6 +209,9 @@ class PerceptionNode(LifecycleNode):
         for channel in self._channels.values():
             for publisher in channel.publishers():
                 self.destroy_publisher(publisher)
+        for publisher in self._class_table:
+            self.destroy_publisher(publisher)
+        self._class_table = []
         self._channels = {}
         self._monitor = None
 

@@ -1,7 +1,9 @@
 """supervisor_node: consumes the alarm, commands the fallback, periodically. Starts without torch.
 
 In: ``ood_alarm`` (DiagnosticArray). Out, every tick: ``~/stop`` (std_msgs/Bool, true = stop; the convention of
-twist_mux locks) and ``~/state`` (DiagnosticArray, the decision first, then each camera). Service: ``~/reset``.
+twist_mux locks) and ``~/state`` (DiagnosticArray, the decision first, then each camera); the same state on
+``/diagnostics`` once a second. If asked for: ``cmd_vel_in`` gated to ``cmd_vel_out``, and ``speed_limit`` for Nav2.
+Service: ``~/reset``.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from ..config import SupervisorNodeSettings, SupervisorSettings
+from ..config import OutputSettings, SupervisorNodeSettings, SupervisorSettings
 from ..core.supervision import Supervisor
 from ..core.types import Decision, FallbackMode
 from .conversions import alarms_of, decision_message
 from .parameters import check_unknown, declare_settings, read_settings
 from .runner import run_node
+from .speed_limit_output import SPEED_LIMIT_TOPIC, SpeedLimitOutput, speed_limit_type
+from .velocity_gate_output import VelocityGateOutput
 
 
 class SupervisorNode(Node):
@@ -32,15 +36,26 @@ class SupervisorNode(Node):
         super().__init__("supervisor_node", **options)
         declare_settings(self, SupervisorNodeSettings, read_only=True)
         declare_settings(self, SupervisorSettings, read_only=True)
-        check_unknown(self, SupervisorNodeSettings, SupervisorSettings)
+        declare_settings(self, OutputSettings, read_only=True)
+        check_unknown(self, SupervisorNodeSettings, SupervisorSettings, OutputSettings)
         settings = read_settings(self, SupervisorNodeSettings)
+        outputs = read_settings(self, OutputSettings)
         self._policy = read_settings(self, SupervisorSettings)
         self._supervisor = Supervisor(self._policy, settings.cameras)
         self._last: Decision | None = None
+        self._decided: FallbackMode | None = None
+        self._noted: list[str] = []
         self._started_ns = time.monotonic_ns()
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._stop = self.create_publisher(Bool, "~/stop", reliable)
         self._state = self.create_publisher(DiagnosticArray, "~/state", reliable)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable)
+        self._gate = VelocityGateOutput(self, outputs, self._decide) if outputs.gate_cmd_vel else None
+        self._speed_limit: SpeedLimitOutput | None = None
+        if outputs.nav2_speed_limit:
+            kind = speed_limit_type()
+            publish = self.create_publisher(kind, SPEED_LIMIT_TOPIC, reliable).publish
+            self._speed_limit = SpeedLimitOutput(publish, kind, outputs.slow_speed_percent)
         # Deep enough for a burst of all cameras: a lost alarm would read as silence.
         depth = QoSProfile(depth=max(10, 10 * len(settings.cameras)), reliability=ReliabilityPolicy.RELIABLE)
         self._alarms = self.create_subscription(DiagnosticArray, "ood_alarm", self._on_alarm, depth)
@@ -48,31 +63,55 @@ class SupervisorNode(Node):
         # A steady clock: the heartbeat must go on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(1.0 / settings.publish_rate_hz, self._tick, clock=steady)
+        self._diagnostics_timer = self.create_timer(1.0, self._diagnose, clock=steady)
 
     def _on_alarm(self, message: DiagnosticArray) -> None:
         now_ns = time.monotonic_ns()
         for alarm in alarms_of(message):
             self._supervisor.observe(alarm, now_ns)
+        self._decide(now_ns)
+
+    def _decide(self, now_ns: int) -> Decision:
+        """The decision of this moment. A new stop does not wait for the next tick, nor for what the last tick saw."""
         decision = self._supervisor.decide(now_ns)
-        if decision.mode is FallbackMode.STOP and (self._last is None or self._last.mode is not FallbackMode.STOP):
-            self._publish(decision, now_ns)  # a new stop does not wait for the next tick
+        is_new = self._decided is not decision.mode
+        self._decided = decision.mode
+        if is_new and decision.mode is FallbackMode.STOP:
+            self._publish(decision, now_ns)
+        return decision
 
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()
-        self._publish(self._supervisor.decide(now_ns), now_ns)
+        decision = self._supervisor.decide(now_ns)
+        self._decided = decision.mode
+        self._publish(decision, now_ns)
+
+    def _diagnose(self) -> None:
+        now_ns = time.monotonic_ns()
+        self._diagnostics.publish(self._state_of(self._decide(now_ns), now_ns))
+        if self._speed_limit is not None:
+            self._speed_limit.repeat(self.get_clock().now().to_msg())
+
+    def _state_of(self, decision: Decision, now_ns: int) -> DiagnosticArray:
+        message = decision_message(
+            decision,
+            self._supervisor.statuses(now_ns),
+            now_ns,
+            self.get_clock().now().to_msg(),
+            self.get_name(),
+            self._notes(),
+        )
+        if self._gate is not None:
+            message.status = [*message.status, self._gate.status(self.get_name())]
+        return message
 
     def _publish(self, decision: Decision, now_ns: int) -> None:
         self._stop.publish(Bool(data=decision.mode is FallbackMode.STOP))
-        self._state.publish(
-            decision_message(
-                decision,
-                self._supervisor.statuses(now_ns),
-                now_ns,
-                self.get_clock().now().to_msg(),
-                self.get_name(),
-                self._notes(),
-            )
-        )
+        if self._gate is not None:
+            self._gate.hold(decision.mode, now_ns)
+        if self._speed_limit is not None:
+            self._speed_limit.update(decision.mode, self.get_clock().now().to_msg())
+        self._state.publish(self._state_of(decision, now_ns))
         if self._last is None or self._last.mode is not decision.mode:
             starting = self._last is None or (now_ns - self._started_ns) / 1e9 < self._policy.startup_grace_s
             text = f"{decision.mode.name}: {decision.reason}"
@@ -85,8 +124,19 @@ class SupervisorNode(Node):
         self._last = decision
 
     def _notes(self) -> list[str]:
-        publishers = self.count_publishers(self._alarms.topic_name)
-        return [f"{publishers} nodes publish the alarm; only one may"] if publishers > 1 else []
+        """Who else publishes what only one node may: a second voice can drown the stop, or the alarm that causes it."""
+        count = self.count_publishers(self._alarms.topic_name)
+        notes = [f"{count} nodes publish the alarm; only one may"] if count > 1 else []
+        own = [self._stop.topic_name, self._state.topic_name, *([self._gate.topic_name] if self._gate else [])]
+        for topic in own:
+            count = self.count_publishers(topic)
+            if count > 1:
+                notes.append(f"{count} nodes publish {topic}; only this one may")
+        if notes != self._noted:
+            self._noted = notes
+            for note in notes:
+                self.get_logger().warning(note)
+        return notes
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self._supervisor.reset(time.monotonic_ns())

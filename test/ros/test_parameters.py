@@ -9,11 +9,17 @@ pytest.importorskip("rclpy")
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ls_ood_monitor.config import AlarmSettings, PerceptionNodeSettings, SupervisorNodeSettings, SupervisorSettings
+from ls_ood_monitor.config import (
+    AlarmSettings,
+    OutputSettings,
+    PerceptionNodeSettings,
+    SupervisorNodeSettings,
+    SupervisorSettings,
+)
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.ros.parameters import check_unknown, declare_settings, read_settings
 
-ALL = (AlarmSettings, PerceptionNodeSettings, SupervisorSettings, SupervisorNodeSettings)
+ALL = (AlarmSettings, PerceptionNodeSettings, SupervisorSettings, SupervisorNodeSettings, OutputSettings)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ class MadeUpMonitor:
     bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras = AlarmSettings(), CAMERAS
     frame_pass = SimpleNamespace(device="cpu")
+    class_names = ("void", "road")
 
     def __init__(self) -> None:
         self.answer = lambda results: results
@@ -312,3 +313,17 @@ def test_the_worker_outlives_whatever_happens(ask, monkeypatch):
     with pytest.raises(DataError, match="in vain"):
         ask(within_s=1.0)
     assert ask().alarm.state is AlarmState.CLEAR
+
+
+def test_the_class_table_comes_with_configure_and_goes_with_cleanup(node, monitor, spin):
+    """Asked for, the names are there from configure to cleanup; not asked for, never."""
+    topic = "/perception_node/class_table"
+    running, observer = node(class_table=True, autostart=False), spin(MonitorObserver())
+    running.trigger_configure()
+    wait_until(lambda: observer.count_publishers(topic), "the class table")
+    running.trigger_cleanup()
+    wait_until(lambda: not observer.count_publishers(topic), "the end of the class table")
+    running.set_parameters([Parameter("class_table", value=False)])
+    running.trigger_configure()
+    wait_until(lambda: observer.count_publishers("/perception_node/front/segmentation"), "the other outputs")
+    assert not observer.count_publishers(topic)

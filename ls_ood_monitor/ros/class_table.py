@@ -1,0 +1,51 @@
+"""The names behind the class ids of the segmentation, latched: whoever subscribes later still gets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import String
+
+try:  # not among the wheels on PyPI; a ROS distribution has it
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:
+    LabelInfo = VisionClass = None
+
+TABLE_TOPIC = "~/class_table"
+LABEL_TOPIC = "~/label_info"
+_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def publish_class_table(node: Node, names: Sequence[str]) -> list[Any]:
+    """Publish the names once, as JSON and, where vision_msgs is installed, as LabelInfo.
+
+    Args:
+        node: owns the topics.
+        names: class names by id.
+
+    Returns:
+        The publishers; they hold the table for late subscribers until they are destroyed.
+    """
+    table = node.create_publisher(String, TABLE_TOPIC, _LATCHED)
+    table.publish(String(data=class_table_json(names)))
+    if LabelInfo is None:
+        return [table]
+    labels = node.create_publisher(LabelInfo, LABEL_TOPIC, _LATCHED)
+    labels.publish(label_info(names, LabelInfo, VisionClass))
+    return [table, labels]
+
+
+def class_table_json(names: Sequence[str]) -> str:
+    """``{"classes": [{"id": 0, "name": "void"}, ...]}``."""
+    return json.dumps({"classes": [{"id": index, "name": name} for index, name in enumerate(names)]})
+
+
+def label_info(names: Sequence[str], message_type: Any, class_type: Any) -> Any:
+    """vision_msgs/LabelInfo of these names, from its own types; threshold 0, since no pixel is left out."""
+    return message_type(
+        class_map=[class_type(class_id=index, class_name=name) for index, name in enumerate(names)], threshold=0.0
+    )

@@ -1,0 +1,62 @@
+"""The decision as a nav2_msgs/SpeedLimit, for a Nav2 controller that slows down while a camera is in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Header
+
+from ..core.speed_limit import speed_limit_of
+from ..core.types import FallbackMode
+from ..errors import ConfigError
+
+SPEED_LIMIT_TOPIC = "speed_limit"
+
+
+def speed_limit_type() -> type[Any]:
+    """nav2_msgs/SpeedLimit, which only vehicles with Nav2 have.
+
+    Raises:
+        ConfigError: nav2_msgs is not installed.
+    """
+    try:
+        from nav2_msgs.msg import SpeedLimit
+    except ImportError as error:
+        raise ConfigError(
+            "nav2_speed_limit is true, but nav2_msgs is not installed; install it with your ROS distribution "
+            "(ros-<distro>-nav2-msgs), or leave nav2_speed_limit false."
+        ) from error
+    return SpeedLimit  # type: ignore[no-any-return]
+
+
+class SpeedLimitOutput:
+    """Publishes the limit when it changes, and again on ``repeat`` while there is one.
+
+    Lifting is said once: repeated, it would override whoever else limits the speed, such as Nav2's speed filter.
+
+    Args:
+        publish: takes a message.
+        message_type: nav2_msgs/SpeedLimit, or a class with its fields.
+        slow_percent: limit in SLOW and STOP, percent.
+    """
+
+    def __init__(self, publish: Callable[[Any], None], message_type: Callable[..., Any], slow_percent: float) -> None:
+        self._publish, self._message_type, self._slow_percent = publish, message_type, slow_percent
+        self._last: tuple[bool, float] | None = None
+
+    def update(self, mode: FallbackMode, stamp: Time) -> None:
+        """Publish if the decision calls for another limit than the last one."""
+        limit = speed_limit_of(mode, self._slow_percent)
+        if limit != self._last:
+            self._last = limit
+            self._send(limit, stamp)
+
+    def repeat(self, stamp: Time) -> None:
+        """Publish the present limit again, if there is one, for a controller that started late."""
+        if self._last is not None and self._last[1] > 0.0:
+            self._send(self._last, stamp)
+
+    def _send(self, limit: tuple[bool, float], stamp: Time) -> None:
+        self._publish(self._message_type(header=Header(stamp=stamp), percentage=limit[0], speed_limit=limit[1]))
