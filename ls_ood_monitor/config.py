@@ -272,6 +272,13 @@ class SupervisorNodeSettings(Checked):
     """What the supervisor node watches (ros/supervisor_node.py)."""
 
     cameras: tuple[str, ...] = setting(("front",), "cameras that must all be clear for the vehicle to move")
+    alarm_lease_s: float = setting(
+        1.0,
+        "time without a sign of life after which DDS takes the process that publishes the alarm for dead",
+        low=0.2,
+        high=60.0,
+        unit="s",
+    )
     publish_rate_hz: float = setting(20.0, "rate of the stop command and the state", low=10.0, high=200.0, unit="Hz")
 
     def __post_init__(self) -> None:

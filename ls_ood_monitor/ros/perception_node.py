@@ -24,7 +24,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Float64, Header
+from std_msgs.msg import Empty, Float64, Header
 from threadpoolctl import threadpool_limits
 
 from ..bundle import load_bundle
@@ -37,6 +37,7 @@ from ..vision.overlay import draw_overlay, map_picture
 from .camera_channel import CameraChannel
 from .class_table import publish_class_table
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
+from .heartbeat import heartbeat_publisher
 from .image_conversion import compressed_to_bgr, image_to_bgr
 from .parameters import check_unknown, declare_settings, read_settings
 from .runner import run_node
@@ -69,6 +70,7 @@ class PerceptionNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._refuse_late_change)
         self._diagnosed_ns = time.monotonic_ns()
         self._alarms = self.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
+        self._heartbeat = heartbeat_publisher(self, "~/ood_alarm")
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
         # A steady clock: both must go on when simulated time stands still, or has not begun.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -340,6 +342,7 @@ class PerceptionNode(LifecycleNode):
 
     def _watch_silence(self) -> None:
         """A camera that sends nothing, or a node that cannot work, is reported as not OK ten times a second."""
+        self._heartbeat.publish(Empty())
         now_ns = time.monotonic_ns()
         stamp_ns = self.get_clock().now().nanoseconds
         problem = self._trouble()

@@ -23,6 +23,7 @@ from ..config import OutputSettings, SupervisorNodeSettings, SupervisorSettings
 from ..core.supervision import Supervisor
 from ..core.types import Decision, FallbackMode
 from .conversions import alarms_of, decision_message
+from .heartbeat import HeartbeatWatch
 from .parameters import check_unknown, declare_settings, read_settings
 from .runner import run_node
 from .speed_limit_output import SPEED_LIMIT_TOPIC, SpeedLimitOutput, speed_limit_type
@@ -59,6 +60,9 @@ class SupervisorNode(Node):
         # Deep enough for a burst of all cameras: a lost alarm would read as silence.
         depth = QoSProfile(depth=max(10, 10 * len(settings.cameras)), reliability=ReliabilityPolicy.RELIABLE)
         self._alarms = self.create_subscription(DiagnosticArray, "ood_alarm", self._on_alarm, depth)
+        self._heartbeat = HeartbeatWatch(
+            self, self._alarms.topic_name, settings.alarm_lease_s, self._on_gone, self._on_late
+        )
         self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
         # A steady clock: the heartbeat must go on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -70,6 +74,14 @@ class SupervisorNode(Node):
         for alarm in alarms_of(message):
             self._supervisor.observe(alarm, now_ns)
         self._decide(now_ns)
+
+    def _on_gone(self) -> None:
+        now_ns = time.monotonic_ns()
+        self._supervisor.forget("no perception process is alive (DDS liveliness)", now_ns)
+        self._decide(now_ns)
+
+    def _on_late(self, missed: int) -> None:
+        self.get_logger().warning(f"perception's sign of life missed its deadline (DDS), {missed} times so far")
 
     def _decide(self, now_ns: int) -> Decision:
         """The decision of this moment. A new stop does not wait for the next tick, nor for what the last tick saw."""
