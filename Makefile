@@ -12,7 +12,7 @@ help:
 	@echo "make demo    watch a camera go out of distribution, the alarm rise and the stop command follow (no GPU, data or ROS needed)"
 	@echo "make test    run the whole test suite, multi-process ROS tests included"
 	@echo "make lint    ruff, mypy and the import contracts"
-	@echo "make bundle  train and calibrate the embedded bundle again (an hour or so on 2 cores)"
+	@echo "make bundle  train and calibrate the embedded bundle again (half an hour on 2 cores)"
 	@echo "make .venv   only build the private environment"
 	@echo "make clean   remove the environment and what the demo wrote"
 
