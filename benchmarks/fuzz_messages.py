@@ -310,6 +310,7 @@ def fuzz_perception(
             for step in (1, 2, 3):
                 alarms = node.judge(make(random, 10 * number + step))
             outcome.not_recovered += alarms[-1].state is not AlarmState.CLEAR
+    node.node.get_logger().set_level(0)  # levels outlive their node
     node.node.destroy_node()
     return outcome
 
@@ -340,6 +341,7 @@ def fuzz_supervisor(count: int, random: Random) -> Outcome:
         outcome.refused += refused
         if is_invalid and not refused:
             outcome.accepted_invalid[name] += 1
+    node.get_logger().set_level(0)  # levels outlive their node
     node.destroy_node()
     return outcome
 
