@@ -25,8 +25,9 @@ does on the next drive; worst is the larger of both). The default is block: with
 not seen one of them knows so little that its threshold lies far too high, and nothing is detected any more.
 Both rates of false alarms at the chosen threshold are shown, with 95 % intervals that resample whole blocks and drives.
 
-A target an hour counts alarms, several frames in a row, of all cameras. It needs about 3 / target hours of clean
-driving: without an alarm in T hours no more than 3 / T an hour can be claimed (rule of three).
+A target an hour counts alarms of all cameras, as --rule raises them; the bundle keeps the rule for the vehicle. It
+needs about 3 / target hours of clean driving: without an alarm in T hours no more than 3 / T an hour can be claimed
+(rule of three).
 
 The bundle's folder also gets calibration.png, and calibration.safetensors: the features of the clean frames, which
 --update reads and a vehicle does not (--no-table leaves it out).
@@ -98,7 +99,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target.add_argument(
         "--target-per-hour", type=float, metavar="ALARMS", help="accepted false alarms in an hour of driving"
     )
-    goal.add_argument("--trigger", type=int, metavar="FRAMES", help="frames in a row that raise an alarm (default 3)")
+    goal.add_argument(
+        "--rule",
+        choices=("consecutive", "window", "cusum"),
+        help="what raises an alarm: frames in a row, so many of a window, or the sum of how far scores lie above the "
+        "threshold (default consecutive)",
+    )
+    goal.add_argument(
+        "--trigger",
+        type=int,
+        metavar="FRAMES",
+        help="frames, in a row or of the window, that raise an alarm (default 3)",
+    )
+    goal.add_argument("--window", type=int, metavar="FRAMES", help="frames that the rule window looks back (default 5)")
+    goal.add_argument("--cusum-limit", type=float, metavar="SUM", help="sum that the rule cusum raises at (default 1)")
     goal.add_argument("--release", type=int, metavar="FRAMES", help="frames in a row that clear it (default 5)")
     goal.add_argument(
         "--hold-out", choices=("block", "drive", "worst"), help="what the scores have not seen (default block)"
@@ -255,10 +269,14 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
     elif args.target_per_hour is not None:
         target = {"per_hour": args.target_per_hour}
     alarm = dict(before.get("alarm", {}))
-    if args.trigger is not None:
-        alarm["trigger_consecutive_frames"] = args.trigger
-    if args.release is not None:
-        alarm["release_consecutive_frames"] = args.release
+    given = {
+        "rule": args.rule,
+        "trigger_consecutive_frames": args.trigger,
+        "release_consecutive_frames": args.release,
+        "window_frames": args.window,
+        "cusum_limit": args.cusum_limit,
+    }
+    alarm |= {name: value for name, value in given.items() if value is not None}
     return CalibrationSettings(
         target_rate=target.get("rate", _DEFAULT_RATE),
         target_per_hour=target.get("per_hour"),

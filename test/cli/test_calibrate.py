@@ -13,6 +13,7 @@ import pytest
 
 from ls_ood_monitor.bundle import CALIBRATION, load_bundle, verify_bundle
 from ls_ood_monitor.cli.main import main
+from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.offline.bags import FrameBagWriter
 
 
@@ -132,6 +133,20 @@ def test_other_detectors_and_a_target_an_hour(data, tiny_bundle, tmp_path):
     assert (monitor.detector, set(monitor.detectors)) == ("larem", {"larem", "mahalanobis"})
     assert "rule of three" in monitor.thresholds["larem"].warning
     assert (tmp_path / "picture.png").exists()
+
+
+def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path):
+    """The threshold is set by the rule that was asked for, and the vehicle finds the rule, and its unit, in the bundle."""
+    code = calibrate(
+        *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
+        *("--target-per-hour", "2", "--detectors", "mahalanobis", "--detector", "mahalanobis"),
+        *("--rule", "cusum", "--cusum-limit", "1.5", "--release", "4"),
+    )
+    assert code == 0
+    monitor = load_bundle(tmp_path / "b", device="cpu")
+    assert monitor.alarm == AlarmSettings(rule="cusum", cusum_limit=1.5, release_consecutive_frames=4)
+    assert "cumulative sum of 1.5" in monitor.thresholds["mahalanobis"].method
+    assert monitor.usual < monitor.threshold
 
 
 @pytest.mark.parametrize(
