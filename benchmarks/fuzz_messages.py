@@ -59,6 +59,18 @@ class Outcome:
     accepted_invalid: Counter[str] = field(default_factory=Counter)
     not_recovered: int = 0
 
+    def mutate(
+        self, message: Any, faults: dict[str, Mutation], anything: dict[str, Mutation], random: Random
+    ) -> tuple[str, bool]:
+        """Change and count a message; the name of what was done, and whether it is certainly invalid now."""
+        is_invalid = bool(random.random() < 0.5)
+        mutations = faults if is_invalid else anything
+        name = str(random.choice(list(mutations)))
+        mutations[name](random, message)
+        self.messages += 1
+        self.invalid += is_invalid
+        return name, is_invalid
+
     @property
     def passed(self) -> bool:
         """Nothing raised, nothing invalid accepted, every good message afterwards clear."""
@@ -287,14 +299,10 @@ def fuzz_perception(
     random: Random,
 ) -> Outcome:
     """Mutated images into the perception node; every tenth is followed by good ones, which must be clear."""
-    node, outcome, names = Perception(transport), Outcome(), (list(faults), list(anything))
+    node, outcome = Perception(transport), Outcome()
     for number in track(range(count), f"{transport} images", console=Console(stderr=True)):
         message = make(random, 10 * number)
-        is_invalid = bool(random.random() < 0.5)
-        name = str(random.choice(names[0 if is_invalid else 1]))
-        (faults if is_invalid else anything)[name](random, message)
-        outcome.messages += 1
-        outcome.invalid += is_invalid
+        name, is_invalid = outcome.mutate(message, faults, anything, random)
         try:
             alarms = node.judge(message)
         except Exception:
@@ -319,18 +327,14 @@ def fuzz_supervisor(count: int, random: Random) -> Outcome:
     """Mutated alarms into the supervisor; before each it is NOMINAL, after an invalid one it may not be."""
     node, outcome = SupervisorNode(parameter_overrides=[Parameter("alarm_timeout_s", value=60.0)]), Outcome()
     node.get_logger().set_level(50)
-    supervisor, names = node._supervisor, (list(ALARM_FAULTS), list(ALARM_ANYTHING))
+    supervisor = node._supervisor
     for number in track(range(count), "alarms", console=Console(stderr=True)):
         # An alarm that is none stops for as long as it could be heard: start afresh rather than wait for that.
         supervisor._restart("next")
         node._on_alarm(clear(10 * number))
         outcome.not_recovered += supervisor.decide(time.monotonic_ns()).mode is not FallbackMode.NOMINAL
         message = clear(10 * number + 1)
-        is_invalid = bool(random.random() < 0.5)
-        name = str(random.choice(names[0 if is_invalid else 1]))
-        (ALARM_FAULTS if is_invalid else ALARM_ANYTHING)[name](random, message)
-        outcome.messages += 1
-        outcome.invalid += is_invalid
+        name, is_invalid = outcome.mutate(message, ALARM_FAULTS, ALARM_ANYTHING, random)
         try:
             node._on_alarm(message)
             refused = supervisor.decide(time.monotonic_ns()).mode is not FallbackMode.NOMINAL

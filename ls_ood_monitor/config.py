@@ -102,40 +102,30 @@ class AlarmSettings(Checked):
             )
 
 
+def _as_calibrated(name: str) -> Any:
+    """The setting of ``AlarmSettings`` with one more value, 0 or empty, for what the bundle was calibrated for."""
+    spec = AlarmSettings.__dataclass_fields__[name]
+    meta, default = spec.metadata, spec.default
+    is_text = isinstance(default, str)
+    return setting(
+        "" if is_text else 0.0 if isinstance(default, float) else 0,
+        f"{meta['description']}; {'empty' if is_text else '0'} = as the bundle was calibrated",
+        low=None if is_text else 0,
+        high=meta["high"],
+        unit=meta["unit"],
+        choices=("", *meta["choices"]) if is_text else (),
+    )
+
+
 @dataclass(frozen=True)
 class AlarmOverrides(Checked):
     """``AlarmSettings`` of a vehicle that departs from what its bundle was calibrated for; 0 or empty = as calibrated."""
 
-    rule: str = setting(
-        "",
-        "what raises the alarm: consecutive (bad frames in a row), window (so many of a window), cusum (the sum of how far "
-        "they lie above); empty = as the bundle was calibrated",
-        choices=("", "consecutive", "window", "cusum"),
-    )
-    trigger_consecutive_frames: int = setting(
-        0,
-        "OoD or unusable frames, in a row or of the window, that raise the alarm; 0 = as the bundle was calibrated",
-        low=0,
-        high=1000,
-        unit="frames",
-    )
-    release_consecutive_frames: int = setting(
-        0,
-        "in-distribution frames in a row that clear the alarm; 0 = as the bundle was calibrated",
-        low=0,
-        high=10000,
-        unit="frames",
-    )
-    window_frames: int = setting(
-        0,
-        "frames that the rule window looks back; 0 = as the bundle was calibrated",
-        low=0,
-        high=10000,
-        unit="frames",
-    )
-    cusum_limit: float = setting(
-        0.0, "sum that raises the alarm by the rule cusum; 0 = as the bundle was calibrated", low=0.0, high=1000.0
-    )
+    trigger_consecutive_frames: int = _as_calibrated("trigger_consecutive_frames")
+    release_consecutive_frames: int = _as_calibrated("release_consecutive_frames")
+    rule: str = _as_calibrated("rule")
+    window_frames: int = _as_calibrated("window_frames")
+    cusum_limit: float = _as_calibrated("cusum_limit")
 
     def of(self, calibrated: AlarmSettings) -> AlarmSettings:
         """The settings in force. Raises ``ConfigError`` for a combination that cannot work."""

@@ -13,7 +13,7 @@ from .evidence import RULES
 from .health import Fault, Finding
 from .types import Alarm, AlarmState
 
-#: Scores and thresholds are told apart from their rounding.
+#: Lest a threshold at the usual score divide by zero.
 _TINY = 1e-12
 
 
