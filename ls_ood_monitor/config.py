@@ -173,8 +173,8 @@ class HealthSettings(Checked):
 
     max_age_s: float = setting(
         1.0,
-        "age of an image's stamp, when it is judged, from which on it is late; 0 = not checked. A stamp more than 60 s old "
-        "is of another clock (a recording) and says nothing about delay",
+        "age of an image, before the network takes it and when its verdict is there, from which on it is late; 0 = not "
+        "checked. A stamp more than 60 s old is of another clock (a recording) and says nothing about delay",
         low=0.0,
         high=60.0,
         unit="s",
@@ -183,7 +183,11 @@ class HealthSettings(Checked):
         0.0, "images a second below which a camera is too slow; 0 = not checked", low=0.0, high=1000.0, unit="Hz"
     )
     max_clock_lead_s: float = setting(
-        1.0, "lead of an image's stamp over the clock that is no fault", low=0.0, high=60.0, unit="s"
+        1.0,
+        "lead of an image's stamp over the clock that is no fault; 0 = not checked",
+        low=0.0,
+        high=60.0,
+        unit="s",
     )
     frozen_frames: int = setting(
         1, "repetitions of one picture in a row from which on the camera is frozen", low=1, high=1000, unit="frames"
@@ -193,9 +197,11 @@ class HealthSettings(Checked):
     max_blind_share: float = setting(
         0.99, "share of black, or of saturated, pixels above which a picture shows nothing", low=0.5, high=1.0
     )
-    expected_width: int = setting(0, "width that images must have; 0 = that of the first", low=0, high=65535, unit="px")
+    expected_width: int = setting(
+        0, "width that images must have; 0 = that of the first since activation", low=0, high=65535, unit="px"
+    )
     expected_height: int = setting(
-        0, "height that images must have; 0 = that of the first", low=0, high=65535, unit="px"
+        0, "height that images must have; 0 = that of the first since activation", low=0, high=65535, unit="px"
     )
     expected_encoding: str = setting("", "encoding that raw images must have, for example bgr8; empty = any known one")
 

@@ -114,7 +114,6 @@ class FrameGuard:
     def reset(self) -> None:
         """Forget the past: the next frame is the first."""
         self._stamp_ns: int | None = None
-        self._lead_ns = 0
         self._shape: tuple[int, ...] | None = None
         self._content: int | None = None
         self._repetitions = 0
@@ -122,10 +121,9 @@ class FrameGuard:
     def check(self, frame: Frame, now_ns: int = 0) -> Finding | None:
         """Return why the frame is not OK, or None.
 
-        A stamp that goes back or a new size is reported once and becomes the reference, so that the next good
-        frame works. A frozen camera is reported on every repeated frame. A stamp that jumps ahead of the clock is
-        reported once and never becomes the reference: the next frame may go on before the jump or after it, since a
-        driver whose clock is ahead for good can be lived with, and recordings lie in the past.
+        A stamp that goes back is reported once and becomes the reference, so that a recording that loops goes on. What
+        lasts is reported on every frame of it: a frozen picture, a stamp ahead of the clock, another size than that
+        of the first frame, whose geometry the scores belong to. None of them becomes the reference.
 
         Args:
             frame: the next frame.
@@ -138,14 +136,29 @@ class FrameGuard:
             )
         sample = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE])
         content = zlib.crc32(sample.data)
-        last_shape, self._shape = self._shape, frame.image.shape
         self._repetitions = self._repetitions + 1 if content == self._content else 0
         self._content = content
         return (
             self._check_stamp(frame.stamp_ns, now_ns)
-            or self._check_size(frame.image.shape, last_shape)
+            or self._check_size(frame.image.shape)
             or self._check_content(sample)
         )
+
+    def check_age(self, stamp_ns: int, now_ns: int, held_ns: int = 0) -> Finding | None:
+        """Whether a picture is too old to say anything about now: before the network takes it, and after.
+
+        Args:
+            stamp_ns: of the picture.
+            now_ns: time on the clock of the stamps; 0 = unknown.
+            held_ns: for how long it has been here, which tells the age where the stamp is of another clock.
+        """
+        age_ns, limit_s = now_ns - stamp_ns, self.settings.max_age_s
+        if now_ns <= 0 or age_ns > SANE_AGE_NS:
+            age_ns = 0
+        age_ns = max(age_ns, held_ns)
+        if 0.0 < limit_s * 1e9 < age_ns:
+            return Finding(Fault.LATE, f"picture is {age_ns / 1e9:.2f} s old (limit {limit_s:.2f} s)")
+        return None
 
     def check_encoding(self, encoding: str) -> Finding | None:
         """Whether a raw image has the encoding that was asked for."""
@@ -159,12 +172,11 @@ class FrameGuard:
             return Finding(
                 Fault.NO_STAMP, f"stamp is {stamp_ns} ns; the driver must stamp its images with the time of capture"
             )
-        last_lead = self._lead_ns
-        self._lead_ns = max(0, stamp_ns - now_ns) if now_ns > 0 else 0
-        if self._lead_ns > last_lead + self.settings.max_clock_lead_s * 1e9:
+        lead_ns, limit_s = stamp_ns - now_ns, self.settings.max_clock_lead_s
+        if now_ns > 0 and 0.0 < limit_s * 1e9 < lead_ns:
             return Finding(
                 Fault.CLOCK_AHEAD,
-                f"stamp jumped {self._lead_ns / 1e9:.3f} s ahead of the clock; the driver's clock is wrong",
+                f"stamp lies {lead_ns / 1e9:.3f} s ahead of the clock (limit {limit_s:.2f} s); the driver's clock is wrong",
             )
         last, self._stamp_ns = self._stamp_ns, stamp_ns
         if last is not None and stamp_ns == last:
@@ -174,21 +186,21 @@ class FrameGuard:
                 Fault.CLOCK_BACK,
                 f"stamp went back by {(last - stamp_ns) / 1e9:.3f} s; the clock jumped or a recording looped",
             )
-        age_ns, limit_s = now_ns - stamp_ns, self.settings.max_age_s
-        if now_ns > 0 and 0.0 < limit_s * 1e9 < age_ns <= SANE_AGE_NS:
-            return Finding(Fault.LATE, f"picture is {age_ns / 1e9:.2f} s old (limit {limit_s:.2f} s)")
-        return None
+        return self.check_age(stamp_ns, now_ns)
 
-    def _check_size(self, shape: tuple[int, ...], last: tuple[int, ...] | None) -> Finding | None:
+    def _check_size(self, shape: tuple[int, ...]) -> Finding | None:
         for name, size, expected in (
             ("width", shape[1], self.settings.expected_width),
             ("height", shape[0], self.settings.expected_height),
         ):
             if expected and size != expected:
                 return Finding(Fault.SIZE, f"{name} is {size}, expected_{name} is {expected}")
-        if last is not None and shape != last:
+        first = self._shape = self._shape or shape
+        if shape != first:
             return Finding(
-                Fault.SIZE, f"size changed from {last[1]}x{last[0]} to {shape[1]}x{shape[0]} within the stream"
+                Fault.SIZE,
+                f"size is {shape[1]}x{shape[0]}, the stream began with {first[1]}x{first[0]}; deactivate and activate the "
+                "node to accept the new one",
             )
         return None
 

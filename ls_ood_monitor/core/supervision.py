@@ -35,8 +35,9 @@ class Supervisor:
     """Remembers the last alarm of each camera and judges on demand, at times given by the caller (ns).
 
     Never heard, or not clear yet = STOP; silent for longer than ``alarm_timeout_s`` = STOP; contradictory = STOP;
-    an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard.
-    Caution rises at once and falls one mode at a time, each held for its least time. An optional camera asks for SLOW at
+    an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard;
+    two processes that speak for one camera = STOP, because either may be the one that is wrong. A camera that called for
+    a stop releases it only by being clear. Caution rises at once and falls one mode at a time, each held for its least time. An optional camera asks for SLOW at
     most. ``observe`` and ``decide`` never raise: a safety function must answer.
 
     Raises:
@@ -63,7 +64,8 @@ class Supervisor:
         self._why = why
         self._heard: dict[str, tuple[Alarm, int]] = {}
         self._newest_ns: dict[str, int] = {}
-        self._cleared: set[str] = set()
+        self._speakers: dict[str, dict[str, int]] = {}
+        self._cleared: set[str] = set()  # those that were clear and have not called for a stop since
         self._intrusion: tuple[str, int] | None = None
         self._now_ns: int | None = None
         self._decision: Decision | None = None
@@ -82,10 +84,15 @@ class Supervisor:
                 now_ns,
             )
         else:
-            dated = self._dated(alarm)
-            self._heard[alarm.camera] = (dated, now_ns)
-            if dated.state is AlarmState.CLEAR and _supports_clear(dated):
-                self._cleared.add(dated.camera)
+            camera = alarm.camera
+            called = self._required(camera, now_ns).mode  # before this alarm: silence, too, is a call for a stop
+            self._heard[camera] = (self._dated(alarm), now_ns)
+            self._speakers[camera] = {**self._speaking(camera, now_ns), alarm.source: now_ns}
+            now_calls = self._required(camera, now_ns).mode
+            if FallbackMode.STOP in (called, now_calls):
+                self._cleared.discard(camera)
+            if now_calls is FallbackMode.NOMINAL and self._heard[camera][0].state is AlarmState.CLEAR:
+                self._cleared.add(camera)
         mode, reason = self._demand(now_ns)
         self._remember(mode, reason)
         # Judged, and out of distribution: an incident even before the first release.
@@ -109,6 +116,7 @@ class Supervisor:
         """The sender of the alarms is known to be gone: STOP at once, until every camera is heard again."""
         self._advance(now_ns)
         self._heard.clear()
+        self._cleared.clear()
         self._why = why
         self._remember(*self._demand(now_ns))
 
@@ -192,9 +200,13 @@ class Supervisor:
         if heard is None:
             return CameraStatus(camera, FallbackMode.STOP, f"camera {camera}: {self._why}", None)
         alarm, received_ns = heard
+        speakers = sorted(self._speaking(camera, now_ns))
         age_s = (now_ns - received_ns) / 1e9
         if age_s > self.settings.alarm_timeout_s:
             reason = f"camera {camera}: silent for {age_s:.2f} s (limit {self.settings.alarm_timeout_s:.2f} s)"
+            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
+        if len(speakers) > 1:
+            reason = f"camera {camera}: {len(speakers)} processes speak for it ({', '.join(speakers)}); only one may"
             return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
         if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
             reason = (
@@ -203,7 +215,8 @@ class Supervisor:
             )
             return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
         if alarm.state is AlarmState.PENDING and camera not in self._cleared:
-            return CameraStatus(camera, FallbackMode.STOP, f"{alarm.reason}; it has not been clear yet", age_s)
+            reason = f"{alarm.reason}; it has not been clear since the start, or since it called for a stop"
+            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
         mode = {
             AlarmState.CLEAR: FallbackMode.NOMINAL,
             AlarmState.PENDING: FallbackMode.SLOW if self.settings.slow_on_pending else FallbackMode.NOMINAL,
@@ -211,6 +224,11 @@ class Supervisor:
         }[alarm.state]
         is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
         return CameraStatus(camera, mode, alarm.reason, age_s, is_ood)
+
+    def _speaking(self, camera: str, now_ns: int) -> dict[str, int]:
+        """Sources of the camera's alarms that were heard lately, with the time of the last."""
+        limit_ns = self.settings.alarm_timeout_s * 1e9
+        return {source: at for source, at in self._speakers.get(camera, {}).items() if now_ns - at <= limit_ns}
 
 
 def _is_well_formed(alarm: object) -> bool:
@@ -223,6 +241,7 @@ def _is_well_formed(alarm: object) -> bool:
         and isinstance(alarm.score, Real)
         and isinstance(alarm.threshold, Real)
         and isinstance(alarm.reason, str)
+        and isinstance(alarm.source, str)
     )
 
 

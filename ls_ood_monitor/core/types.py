@@ -81,6 +81,7 @@ class Alarm:
         reason: one sentence for people.
         is_fault: the frame could not be judged (bad input, failed inference), as opposed to OoD.
         fault: name of the fault (``core.health.Fault``); empty where there is none, or none was named.
+        source: which process says so; empty where it does not tell. Only one may speak for a camera.
     """
 
     camera: str
@@ -91,6 +92,7 @@ class Alarm:
     reason: str
     is_fault: bool = False
     fault: str = ""
+    source: str = ""
 
 
 class FallbackMode(enum.IntEnum):

@@ -95,6 +95,7 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
         "threshold": alarm.threshold,
         "is_fault": alarm.is_fault,
         "fault": alarm.fault,
+        "source": alarm.source,
         **extra,
     }
     one = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, alarm.reason, values)
@@ -129,7 +130,8 @@ def _alarm_of(one: DiagnosticStatus, stamp_ns: int) -> Alarm:
         return _unreadable(camera, stamp_ns, f"level {one.level!r} contradicts state {state.value}")
     if state is AlarmState.CLEAR and not score <= threshold:
         return _unreadable(camera, stamp_ns, f"state CLEAR contradicts score {score:g} against threshold {threshold:g}")
-    return Alarm(camera, stamp_ns, state, score, threshold, one.message, is_fault, values.get("fault", ""))
+    fault, source = values.get("fault", ""), values.get("source", "")
+    return Alarm(camera, stamp_ns, state, score, threshold, one.message, is_fault, fault, source)
 
 
 def _unreadable(camera: str, stamp_ns: int, why: str) -> Alarm:

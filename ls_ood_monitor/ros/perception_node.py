@@ -8,11 +8,13 @@ judged gives an alarm that is not OK with the reason; so does a camera that is s
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,7 @@ class PerceptionNode(LifecycleNode):
         self._class_table: list[Any] = []
         self._worker: NewestFrameWorker | None = None
         self._received_before: dict[str, int] = {}
+        self._source = f"{socket.gethostname()}:{os.getpid()}"
         super().__init__("perception_node", **options)
         for settings in _PARAMETERS:
             declare_settings(self, settings)
@@ -288,6 +291,10 @@ class PerceptionNode(LifecycleNode):
 
     def _publish_alarm(self, arrival: Arrival, result: FrameResult) -> Alarm:
         channel = self._channels[arrival.camera]
+        held_ns = time.monotonic_ns() - arrival.arrived_ns
+        late = channel.guard.check_age(result.frame.stamp_ns, self.get_clock().now().nanoseconds, held_ns)
+        if late is not None:  # the network took too long: what it says is of a world that has moved on
+            return self._publish_fault(arrival, late)
         with channel.lock:
             alarm = channel.alarm_filter.update(result.frame.stamp_ns, result.score, result.threshold)
         others = {f"score.{name}": score for name, score in result.scores.items() if name != result.detector}
@@ -295,12 +302,13 @@ class PerceptionNode(LifecycleNode):
         channel.score.publish(Float64(data=result.score))
         return alarm
 
-    def _publish_fault(self, arrival: Arrival, finding: Finding) -> None:
+    def _publish_fault(self, arrival: Arrival, finding: Finding) -> Alarm:
         channel = self._channels[arrival.camera]
         with channel.lock:
             alarm = channel.alarm_filter.fault(stamp_to_ns(arrival.message.header.stamp), finding)
         self._send(channel, alarm, arrival, {})
         self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
+        return alarm
 
     def _send(self, channel: CameraChannel, alarm: Alarm, arrival: Arrival, extra: dict[str, object]) -> None:
         channel.last_latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
@@ -309,7 +317,10 @@ class PerceptionNode(LifecycleNode):
         age_ns = self.get_clock().now().nanoseconds - alarm.stamp_ns
         if 0 <= age_ns <= SANE_AGE_NS:
             facts["age_ms"] = round(age_ns / 1e6, 3)
-        self._alarms.publish(alarm_message(alarm, facts, self.get_name(), arrival.message.header.frame_id))
+        self._tell(alarm, facts, arrival.message.header.frame_id)
+
+    def _tell(self, alarm: Alarm, facts: dict[str, object], frame_id: str = "") -> None:
+        self._alarms.publish(alarm_message(replace(alarm, source=self._source), facts, self.get_name(), frame_id))
 
     def _publish_pictures(self, arrival: Arrival, result: FrameResult, alarm: Alarm) -> None:
         channel, header = self._channels[arrival.camera], arrival.message.header
@@ -362,7 +373,7 @@ class PerceptionNode(LifecycleNode):
                     channel.alarm_filter.fault(stamp_ns, finding)
             nan = float("nan")
             alarm = Alarm(name, 0, AlarmState.RAISED, nan, nan, reason, True, finding.fault.value)
-            self._alarms.publish(alarm_message(alarm, {"bundle_sha256": self._bundle_id()}, self.get_name()))
+            self._tell(alarm, {"bundle_sha256": self._bundle_id()})
             if channel is not None:
                 channel.last_alarm = alarm
 

@@ -24,7 +24,7 @@ def frame(stamp_ns: int, seed: int | None = None, size: tuple[int, int] = (48, 6
         ([frame(5), frame(5, seed=1)], "repeated"),
         ([frame(5), frame(3)], "went back"),
         ([frame(5, seed=1), frame(6, seed=1)], "frozen"),
-        ([frame(5), frame(6, size=(96, 128))], "size changed from 64x48 to 128x96"),
+        ([frame(5), frame(6, size=(96, 128))], "size is 128x96, the stream began with 64x48"),
         ([Frame(np.zeros((48, 64, 3), np.uint8), 5, "front")], "100.0% of the picture is black"),
         ([Frame(np.full((48, 64, 3), 255, np.uint8), 5, "front")], "100.0% of the picture is saturated"),
         ([Frame(np.full((48, 64, 3), (255, 0, 0), np.uint8), 5, "front")], r"every pixel is [255, 0, 0]"),
@@ -44,11 +44,11 @@ def test_the_last_frame_of_a_story(story, words):
 
 @pytest.mark.parametrize("bad", [frame(0, seed=9), frame(3, seed=9), frame(5, seed=9), frame(6, size=(96, 128))])
 def test_the_next_good_frame_works(bad):
-    """One bad frame is reported once; a good one in its stream then passes."""
+    """One bad frame is reported; a good one in its stream then passes."""
     guard = FrameGuard("front")
     assert guard.check(frame(5)) is None
     assert guard.check(bad) is not None
-    assert guard.check(frame(7, size=bad.image.shape[:2])) is None
+    assert guard.check(frame(7)) is None
 
 
 def test_an_unusable_picture_leaves_the_reference_alone():
@@ -57,6 +57,16 @@ def test_an_unusable_picture_leaves_the_reference_alone():
     assert guard.check(frame(5)) is None
     assert guard.check(Frame(np.zeros((0, 0, 3), np.uint8), 6, "front")) is not None
     assert guard.check(frame(7)) is None
+
+
+def test_another_size_is_reported_for_as_long_as_it_lasts():
+    """The scores belong to the geometry of the first frame; after a reset another may be the first."""
+    guard = FrameGuard("front")
+    assert guard.check(frame(1)) is None
+    assert all(guard.check(frame(stamp, size=(96, 128))).fault is Fault.SIZE for stamp in range(2, 6))
+    assert guard.check(frame(7)) is None
+    guard.reset()
+    assert guard.check(frame(8, size=(96, 128))) is None
 
 
 def test_a_frozen_camera_is_reported_for_as_long_as_it_lasts():
@@ -75,13 +85,13 @@ SECOND = 10**9
     [
         ((0, 0.5, 0), []),  # clocks that are never quite equal
         ((0, 60, 0, 0), [1]),  # one stamp from the future: the next good frame works
-        ((0, 60, 60, 60), [1]),  # a clock that stays ahead
-        ((60, 60, 0, 0), [0, 2]),  # ahead from the first frame, then set right: that goes back
+        ((0, 60, 60, 60), [1, 2, 3]),  # a clock that stays ahead
+        ((60, 60, 0, 0), [0, 1]),  # ahead from the first frame, then set right
         ((-1e6, -1e6 + 50, -1e6 + 51), []),  # a recording with a gap
     ],
 )
-def test_a_stamp_that_jumps_ahead_of_the_clock_is_reported_once(leads_s, reported):
-    """A stamp from the future is never clear at first sight, and neither blocks the stream before it nor the one after."""
+def test_a_stamp_ahead_of_the_clock_is_reported_while_it_lasts(leads_s, reported):
+    """A stamp from the future says nothing about age, and neither blocks the stream before it nor the one after."""
     guard = FrameGuard("front")
     refused = []
     for index, lead_s in enumerate(leads_s):
@@ -119,6 +129,22 @@ def test_an_old_picture_is_late_unless_its_clock_is_another(age_s, limit_s, late
     """Older than the limit is late; older than a minute is a recording's stamp, which says nothing about delay."""
     now_ns = 10**6 * SECOND
     finding = with_settings(max_age_s=limit_s).check(frame(now_ns - round(age_s * SECOND)), now_ns)
+    assert (finding is not None and finding.fault is Fault.LATE) == late
+
+
+def test_a_clock_that_runs_ahead_can_be_allowed_to():
+    """With max_clock_lead_s 0 the lead is not checked."""
+    assert with_settings(max_clock_lead_s=0.0).check(frame(10**6 * SECOND), SECOND) is None
+    assert with_settings(max_clock_lead_s=60.0).check(frame(62 * SECOND), SECOND).fault is Fault.CLOCK_AHEAD
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "now_s", "held_s", "late"),
+    [(10, 10.4, 0.4, False), (10, 10.6, 0.1, True), (10, 10.1, 0.6, True), (10, 1e6, 0.4, False), (10, 1e6, 0.6, True)],
+)
+def test_the_age_of_a_verdict(stamp_s, now_s, held_s, late):
+    """By its stamp or by the time it was held here, whichever is more; a recording's stamp tells nothing."""
+    finding = with_settings(max_age_s=0.5).check_age(stamp_s * SECOND, round(now_s * SECOND), round(held_s * SECOND))
     assert (finding is not None and finding.fault is Fault.LATE) == late
 
 

@@ -75,7 +75,7 @@ def test_a_camera_that_was_never_clear_is_stop(slow_on_pending):
     supervisor.observe(alarm("front", AlarmState.PENDING, stamp=1), 5)
     decision = supervisor.decide(5)
     assert decision.mode is STOP
-    assert "has not been clear yet" in decision.reason
+    assert "has not been clear since" in decision.reason
     supervisor.observe(alarm("front", stamp=2), 6)
     supervisor.observe(alarm("front", AlarmState.PENDING, stamp=3), 7)
     assert supervisor.decide(7).mode is (SLOW if slow_on_pending else NOMINAL)
@@ -452,3 +452,48 @@ def test_a_sender_that_is_gone_is_forgotten_at_once():
     assert supervisor.decide(2).mode is STOP
     supervisor.observe(alarm("left", stamp=2), 3)
     assert supervisor.decide(3).mode is NOMINAL
+
+
+@pytest.mark.parametrize("cause", ["raised", "silence", "gone", "contradiction"])
+def test_a_camera_that_called_for_a_stop_releases_it_only_by_being_clear(cause):
+    """PENDING after a stop does not let the vehicle move, though the camera was clear before it."""
+    supervisor = make("front", alarm_timeout_s=0.5)
+    supervisor.observe(alarm("front", stamp=1), 0)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=2), SECOND // 10)
+    assert supervisor.decide(SECOND // 10).mode is SLOW
+    now = SECOND // 5
+    if cause == "raised":
+        supervisor.observe(alarm("front", AlarmState.RAISED, stamp=3), now)
+    elif cause == "gone":
+        supervisor.forget("gone", now)
+    elif cause == "contradiction":
+        supervisor.observe(alarm("front", stamp=3, score=9.0), now)
+    else:
+        now = 2 * SECOND
+    assert supervisor.decide(now).mode is STOP
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=4), now)
+    decision = supervisor.decide(now)
+    assert decision.mode is STOP
+    assert "it has not been clear since" in decision.reason
+    supervisor.observe(alarm("front", stamp=5), now)
+    assert supervisor.decide(now).mode is NOMINAL
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=6), now)
+    assert supervisor.decide(now).mode is SLOW
+
+
+def test_two_processes_that_speak_for_one_camera_are_stop():
+    """Whatever they say, for as long as both are heard; a process that was restarted is one, and two cameras may have two."""
+    supervisor = make("front", "left", alarm_timeout_s=0.5)
+    supervisor.observe(alarm("front", stamp=1, source="car:1"), 0)
+    supervisor.observe(alarm("left", stamp=1, source="car:2"), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+    supervisor.observe(alarm("front", stamp=2, source="car:2"), SECOND // 10)
+    decision = supervisor.decide(SECOND // 10)
+    assert decision.mode is STOP
+    assert "2 processes speak for it (car:1, car:2)" in decision.reason
+    for step in range(2, 6):  # the first one falls silent
+        supervisor.observe(alarm("front", stamp=2 + step, source="car:2"), step * SECOND // 10)
+        supervisor.observe(alarm("left", stamp=2 + step, source="car:2"), step * SECOND // 10)
+        assert supervisor.decide(step * SECOND // 10).mode is STOP
+    supervisor.observe(alarm("front", stamp=9, source="car:2"), 6 * SECOND // 10)
+    assert supervisor.decide(6 * SECOND // 10).mode is NOMINAL
