@@ -36,9 +36,10 @@ class Supervisor:
 
     Never heard, or not clear yet = STOP; silent for longer than ``alarm_timeout_s`` = STOP; contradictory = STOP;
     an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard;
-    two processes that speak for one camera = STOP, because either may be the one that is wrong. A camera that called for
-    a stop releases it only by being clear. Caution rises at once and falls one mode at a time, each held for its least time. An optional camera asks for SLOW at
-    most. ``observe`` and ``decide`` never raise: a safety function must answer.
+    two processes that speak for one camera = STOP, because either may be the one that is wrong. A camera that called
+    for a stop releases it only by being clear. Caution rises at once and falls one mode at a time, each held for its
+    least time. An optional camera asks for SLOW at most. ``observe`` and ``decide`` never raise: a safety function must
+    answer.
 
     Raises:
         ConfigError: on construction, when optional cameras are none of the cameras, or all of them.
