@@ -81,7 +81,8 @@ class SupervisorNode(Node):
         self._decide(now_ns)
 
     def _on_late(self, missed: int) -> None:
-        self.get_logger().warning(f"perception's sign of life missed its deadline (DDS), {missed} times so far")
+        text = f"perception's sign of life missed its deadline (DDS), {missed} times so far"
+        self.get_logger().warning(text, throttle_duration_sec=10.0)
 
     def _decide(self, now_ns: int) -> Decision:
         """The decision of this moment. A new stop does not wait for the next tick, nor for what the last tick saw."""
