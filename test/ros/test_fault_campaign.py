@@ -1,0 +1,74 @@
+"""A short run of the fault campaign (``benchmarks/faults.py``): every fault once, against the real nodes as processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def campaign():
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("faults", BENCHMARKS / "faults.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+    sys.path.remove(str(BENCHMARKS))
+
+
+#: Words of the reason that each fault must give. The rest of the campaign takes minutes: see the script.
+EXPECTED = {
+    "camera silent": "no image for",
+    "camera frozen": "the camera is frozen",
+    "camera black": "is black",
+    "half frames": "image data has",
+    "another size": "width is 160",
+    "stamps an hour ahead": "ahead of the clock",
+    "stamps run backwards": "went back",
+    "flood of 1000 forged alarms a second": "2 processes speak for it",
+    "perception hung (SIGSTOP)": "silent for",
+    "perception killed (SIGKILL)": "no perception process is alive",
+    "inference out of memory": "out of memory",
+    "weights NaN": "not a finite comparison",
+    "inference ten times slower": "camera front",
+}
+
+
+def test_every_fault_stops_the_vehicle_and_says_why(ros, campaign, tmp_path):
+    """STOP with the reason, held for as long as the fault lasts, and NOMINAL after it; times are the script's to judge."""
+    faults = [one for one in campaign.FAULTS if one.name in EXPECTED]
+    assert len(faults) == len(EXPECTED)
+    for outcome in campaign.run_campaign(faults, 1, tmp_path, dict(os.environ)):
+        assert not outcome.missed, outcome
+        assert not outcome.false_clears, outcome
+        assert len(outcome.recovery_s) == 1
+        assert outcome.reason.startswith("STOP: ")
+        assert EXPECTED[outcome.name] in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "passed"),
+    [
+        ({}, True),
+        ({"to_stop_s": [0.2, 0.81]}, False),
+        ({"missed": 1}, False),
+        ({"false_clears": 1}, False),
+        ({"longest_silence_s": 0.3}, False),
+    ],
+)
+def test_the_campaign_can_fail(campaign, changes, passed):
+    """Too late once, never stopped, released too early, or a command that falls silent."""
+    outcome = campaign.Outcome("any", "3 frames", 0.3, [0.2, 0.79], [1.0], longest_silence_s=0.06)
+    for name, value in changes.items():
+        setattr(outcome, name, value)
+    assert outcome.passed is passed
