@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import chi2
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import progress_bar
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.alarm import alarm_onsets
 from ls_ood_monitor.core.detectors import detector_spec
+from ls_ood_monitor.core.intervals import poisson_interval
 from ls_ood_monitor.offline.anomalies import apply_anomaly
 from ls_ood_monitor.offline.street import CAMERAS
 from ls_ood_monitor.offline.street_data import Shot, render_shots
@@ -150,10 +150,7 @@ def compare(scores: Scores, accepted: int) -> list[dict[str, object]]:
                 "false_alarms": alarms,
                 "hours": hours,
                 "false_alarms_per_hour": alarms / hours,
-                "interval_per_hour": [
-                    float(chi2.ppf(0.025, 2 * alarms) / 2.0 / hours) if alarms else 0.0,
-                    float(chi2.ppf(0.975, 2 * (alarms + 1)) / 2.0 / hours),
-                ],
+                "interval_per_hour": poisson_interval(alarms, hours),
                 "raised_within_1s": float((delays <= 1.0 + 1e-9).mean()),
                 "raised_within_3s": float((delays <= LASTS / RATE_HZ + 1e-9).mean()),
                 "raised_within_3s_by_severity": (delays <= LASTS / RATE_HZ + 1e-9).mean(axis=(0, 1)).tolist(),

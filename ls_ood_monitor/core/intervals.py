@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
 
+from .bootstrap import resample_counts, share_interval
+
 
 @dataclass(frozen=True)
 class Share:
@@ -111,10 +113,8 @@ def bootstrap_interval(
         return 0.0, beyond
     if marks.all():
         return 1.0 - beyond, 1.0
-    weights = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1.0 / len(sizes)), size=draws)
-    rates = (weights @ hits) / (weights @ sizes)
-    low, high = np.quantile(rates, [0.5 - confidence / 2.0, 0.5 + confidence / 2.0])
-    return float(low), float(high)
+    interval, _ = share_interval(hits, sizes, resample_counts(len(sizes), draws, seed), confidence)
+    return interval.low, interval.high
 
 
 def share_of(flags: ArrayLike, units: ArrayLike, *, seed: int = 0) -> Share:

@@ -327,3 +327,26 @@ def test_the_class_table_comes_with_configure_and_goes_with_cleanup(node, monito
     running.trigger_configure()
     wait_until(lambda: observer.count_publishers("/perception_node/front/segmentation"), "the other outputs")
     assert not observer.count_publishers(topic)
+
+
+def test_the_bundle_is_exchanged_in_service_only_for_one_that_fits(node, monitor):
+    """Deactivate, clean up, change, configure: refused by a wrong identity, one cut too short, or another camera's."""
+    running = node(bundle_sha256="0" * 12, require_calibrated_cameras=True)
+    running.start()
+    assert running._problem == ""
+    running.trigger_deactivate()
+    running.trigger_cleanup()
+    for identity, words in (("0" * 11 + "1", "asks for 000000000001"), ("0" * 11, "at least 12 digits")):
+        assert running.set_parameters([Parameter("bundle_sha256", value=identity)])[0].successful
+        running.trigger_configure()
+        assert words in running._problem
+        running.trigger_activate()  # not configured: nothing to activate
+        assert running._monitor is None
+    assert running.set_parameters([Parameter("bundle_sha256", value="0" * 64)])[0].successful
+    monitor.cameras = ("periscope", "front")
+    running.trigger_configure()
+    assert "calibrated on periscope, front, not on left" in running._problem
+    monitor.cameras = CAMERAS
+    running.trigger_configure()
+    running.trigger_activate()
+    assert running._problem == ""
