@@ -19,7 +19,7 @@ from std_msgs.msg import Bool
 
 from ..core.types import Alarm, FallbackMode
 from ..vision.image_codec import decode_image
-from .conversions import alarms_of, decision_of, number_of, values_of
+from .conversions import alarms_of, decision_of, number_of, stamp_to_ns, values_of
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,13 @@ class HeardAlarm:
 
 @dataclass(frozen=True)
 class HeardDecision:
-    """A decision, when it was heard (monotonic ns), and the cameras whose alarms the supervisor had heard by then."""
+    """A decision, when it was heard (monotonic ns), whose alarms the supervisor had heard by then, and its own stamp (ns)."""
 
     at_ns: int
     mode: FallbackMode
     reason: str
     cameras_heard: frozenset[str] = frozenset()
+    stamp_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class MonitorObserver(Node):
         mode, reason = decision_of(message)
         heard = frozenset(one.hardware_id for one in message.status[1:] if isfinite(number_of(values_of(one), "age_s")))
         with self._lock:
-            self._decisions.append(HeardDecision(at_ns, mode, reason, heard))
+            self._decisions.append(HeardDecision(at_ns, mode, reason, heard, stamp_to_ns(message.header.stamp)))
 
     def _on_stop(self, message: Bool) -> None:
         with self._lock:

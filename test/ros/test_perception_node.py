@@ -35,7 +35,8 @@ NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 class Camera:
     """Publishes pictures of one camera, each different and each stamped a tenth of a second after the last."""
 
-    def __init__(self, node, name: str = "front", kind=Image, topic: str = "image") -> None:
+    def __init__(self, node, name: str = "front", kind=Image, topic: str = "image", size=(48, 64)) -> None:
+        self.size = size
         self.publisher = node.create_publisher(kind, f"/{name}/{topic}", 10)
         self.random = np.random.default_rng(0)
         self.stamp_ns = 1_000_000_000
@@ -45,14 +46,15 @@ class Camera:
         self.stamp_ns += 100_000_000
         return Header(stamp=ns_to_stamp(self.stamp_ns), frame_id="lens")
 
-    def picture(self, height: int = 48, width: int = 64) -> np.ndarray:
-        """Blocks like those the tiny bundle was calibrated on."""
+    def picture(self, size=None) -> np.ndarray:
+        """Blocks like those the tiny bundle was calibrated on; (height, width), the camera's own unless given."""
+        height, width = size or self.size
         coarse = self.random.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
         return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
 
-    def message(self, height: int = 48, width: int = 64) -> Image:
+    def message(self, size=None) -> Image:
         """A good raw image."""
-        return image_message(self.picture(height, width), self.header(), "bgr8")
+        return image_message(self.picture(size), self.header(), "bgr8")
 
     def send(self, message) -> None:
         """Publish it."""
@@ -80,9 +82,9 @@ def answer_to(observer: MonitorObserver, camera: Camera, message) -> HeardAlarm:
 def running(spin, start, tiny_bundle) -> Callable:
     """Start perception on the tiny bundle and return observer and camera, once it subscribes."""
 
-    def run(kind=Image, topic: str = "image", **parameters):
+    def run(kind=Image, topic: str = "image", size=(48, 64), **parameters):
         observer = spin(MonitorObserver())
-        camera = Camera(observer, kind=kind, topic=topic)
+        camera = Camera(observer, kind=kind, topic=topic, size=size)
         process = start(
             "perception_node",
             **{
@@ -147,7 +149,7 @@ def jpeg(camera: Camera) -> CompressedImage:
 
 def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bundle):
     """One image gives a mask with its header, an alarm with all its values, a score; a raised alarm stops the vehicle."""
-    observer, camera, process = running()
+    observer, camera, process = running(size=(96, 128))
     masks, scores, health = [], [], []
     observer.create_subscription(Image, "/perception_node/front/segmentation", masks.append, NEWEST)
     observer.create_subscription(Float64, "/perception_node/front/ood_score", scores.append, 10)
@@ -157,7 +159,7 @@ def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bun
     wait_until(lambda: observer.count_publishers("/perception_node/front/segmentation"), "the segmentation topic")
 
     def seen() -> bool:
-        camera.send(camera.message(96, 128))
+        camera.send(camera.message())
         time.sleep(0.2)
         return bool(masks and scores and raw)
 
@@ -178,7 +180,7 @@ def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bun
     start("supervisor_node", REMAP, cameras=["front"], alarm_timeout_s=5.0)
 
     def stopped_by_ood() -> bool:
-        noise = camera.random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        noise = camera.random.integers(0, 256, (96, 128, 3), dtype=np.uint8)
         camera.send(image_message(noise, camera.header(), "bgr8"))
         time.sleep(0.1)
         return any(
@@ -269,7 +271,7 @@ def test_repeated_frames_and_a_new_resolution_are_not_ok(running):
     message.header = camera.header()
     assert "frozen" in answer_to(observer, camera, message).alarm.reason
     for _ in range(2):
-        heard = answer_to(observer, camera, camera.message(96, 128))
+        heard = answer_to(observer, camera, camera.message((96, 128)))
         assert "size is 128x96, the stream began with 64x48" in heard.alarm.reason
     assert not answer_to(observer, camera, camera.message()).alarm.is_fault
 
@@ -301,10 +303,9 @@ def test_corrupt_jpegs_are_not_ok(running):
 
 def test_large_best_effort_images_arrive(running):
     """1280x966 raw images, 3.7 MB, reach a best-effort subscriber: the shipped Fast DDS profile is in use."""
-    observer, camera, _ = running()
-    answer_to(observer, camera, camera.message(960, 1280))  # the change of size is reported first
+    observer, camera, _ = running(size=(960, 1280))
     for _ in range(5):
-        assert not answer_to(observer, camera, camera.message(960, 1280)).alarm.is_fault
+        assert not answer_to(observer, camera, camera.message()).alarm.is_fault
 
 
 def test_a_silent_camera_is_reported(running):
