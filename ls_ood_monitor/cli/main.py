@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
 from ..errors import ConfigError, MonitorError
@@ -24,9 +25,16 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is one line, as every other error is; argparse would print a page of options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}; '{self.prog} --help' explains.\n")
+
+
 def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Parser of all commands; only the module of ``command`` is imported."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ls-ood",
         description="Tells a vehicle when its camera perception is out of its depth.",
         epilog="'ls-ood COMMAND --help' explains a command. Exit codes: 0 done, 1 a check failed, 2 bad usage or input.",
@@ -43,7 +51,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error the user can cure is one line on stderr and exit code 2."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
     options = make_parser(command).parse_args(arguments)
     module = importlib.import_module(f"{__package__}.{options.command}")
