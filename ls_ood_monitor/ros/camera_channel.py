@@ -12,8 +12,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 
 from ..config import AlarmSettings, HealthSettings
-from ..core.alarm import AlarmFilter
-from ..core.health import ArrivalWatch, FrameGuard
+from ..core.camera_watch import CameraWatch
 from ..core.types import Alarm
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -21,9 +20,9 @@ _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=Hi
 
 
 class CameraChannel:
-    """Publishers, guard, filter and counters of one camera.
+    """Publishers, watch and counters of one camera.
 
-    The worker counts frames and the node's timer counts their absence: both hold ``lock`` while they use ``filter``.
+    The worker counts frames and the node's timer counts their absence: both hold ``lock`` while they let the watch count.
 
     Args:
         node: that publishes.
@@ -38,9 +37,7 @@ class CameraChannel:
         self, node: Node, name: str, alarm: AlarmSettings, usual: float, health: HealthSettings, timeout_s: float
     ) -> None:
         self.name = name
-        self.guard = FrameGuard(name, health)
-        self.arrivals = ArrivalWatch(health, timeout_s)
-        self.alarm_filter = AlarmFilter(alarm, name, usual)
+        self.watch = CameraWatch(name, alarm, usual, health, timeout_s)
         self.lock = threading.Lock()
         self.segmentation = node.create_publisher(Image, f"~/{name}/segmentation", _NEWEST)
         self.confidence = node.create_publisher(Image, f"~/{name}/confidence", _NEWEST)
@@ -52,9 +49,7 @@ class CameraChannel:
 
     def start(self) -> None:
         """Forget the past and begin to wait for images."""
-        self.guard.reset()
-        self.alarm_filter.reset()
-        self.arrivals.start(time.monotonic_ns())
+        self.watch.start(time.monotonic_ns())
 
     def publishers(self) -> list[Any]:
         """All publishers, for clean-up."""

@@ -31,8 +31,9 @@ from threadpoolctl import threadpool_limits
 
 from ..bundle import load_bundle
 from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
+from ..core.camera_watch import alarm_without_frame
 from ..core.health import SANE_AGE_NS, Fault, Finding
-from ..core.types import Alarm, AlarmState, Frame, FrameResult
+from ..core.types import Alarm, Frame, FrameResult
 from ..errors import BundleError, ConfigError, ImageError, MonitorError
 from ..monitor import OodMonitor
 from ..vision.overlay import draw_overlay, map_picture
@@ -225,7 +226,7 @@ class PerceptionNode(LifecycleNode):
     def _receiver(self, channel: CameraChannel) -> Any:
         def receive(message: Any) -> None:
             arrived_ns = time.monotonic_ns()
-            channel.arrivals.arrived(arrived_ns)
+            channel.watch.arrivals.arrived(arrived_ns)
             if self._worker is not None:
                 self._worker.submit(Arrival(channel.name, message, arrived_ns))
 
@@ -245,11 +246,8 @@ class PerceptionNode(LifecycleNode):
             channel = self._channels[arrival.camera]
             try:
                 frame = self._frame_of(arrival)
-                finding = (
-                    channel.guard.check(frame, self.get_clock().now().nanoseconds)
-                    or channel.guard.check_encoding(getattr(arrival.message, "encoding", ""))
-                    or channel.arrivals.check(arrival.arrived_ns)
-                )
+                encoding = getattr(arrival.message, "encoding", "")
+                finding = channel.watch.examine(frame, encoding, arrival.arrived_ns, self._now_ns())
             except ImageError as error:
                 finding = Finding(Fault.UNREADABLE, str(error))
             except Exception as error:  # a defect must read as not OK, with its traceback in the log
@@ -291,30 +289,27 @@ class PerceptionNode(LifecycleNode):
 
     def _publish_alarm(self, arrival: Arrival, result: FrameResult) -> Alarm:
         channel = self._channels[arrival.camera]
-        held_ns = time.monotonic_ns() - arrival.arrived_ns
-        late = channel.guard.check_age(result.frame.stamp_ns, self.get_clock().now().nanoseconds, held_ns)
-        if late is not None:  # the network took too long: what it says is of a world that has moved on
-            return self._publish_fault(arrival, late)
         with channel.lock:
-            alarm = channel.alarm_filter.update(result.frame.stamp_ns, result.score, result.threshold)
+            alarm = channel.watch.judged(result, time.monotonic_ns() - arrival.arrived_ns, self._now_ns())
+        if alarm.fault == Fault.LATE.value:
+            self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
         others = {f"score.{name}": score for name, score in result.scores.items() if name != result.detector}
         self._send(channel, alarm, arrival, {"detector": result.detector, **others, **_strangest_place(result)})
         channel.score.publish(Float64(data=result.score))
         return alarm
 
-    def _publish_fault(self, arrival: Arrival, finding: Finding) -> Alarm:
+    def _publish_fault(self, arrival: Arrival, finding: Finding) -> None:
         channel = self._channels[arrival.camera]
         with channel.lock:
-            alarm = channel.alarm_filter.fault(stamp_to_ns(arrival.message.header.stamp), finding)
+            alarm = channel.watch.fault(stamp_to_ns(arrival.message.header.stamp), finding)
         self._send(channel, alarm, arrival, {})
         self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
-        return alarm
 
     def _send(self, channel: CameraChannel, alarm: Alarm, arrival: Arrival, extra: dict[str, object]) -> None:
         channel.last_latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
         channel.last_alarm = alarm
         facts = {**extra, "latency_ms": round(channel.last_latency_ms, 3), "bundle_sha256": self._bundle_id()}
-        age_ns = self.get_clock().now().nanoseconds - alarm.stamp_ns
+        age_ns = self._now_ns() - alarm.stamp_ns
         if 0 <= age_ns <= SANE_AGE_NS:
             facts["age_ms"] = round(age_ns / 1e6, 3)
         self._tell(alarm, facts, arrival.message.header.frame_id)
@@ -340,6 +335,10 @@ class PerceptionNode(LifecycleNode):
 
     # Silence and diagnostics
 
+    def _now_ns(self) -> int:
+        """Time on the clock of the stamps; 0 while simulated time has not begun."""
+        return int(self.get_clock().now().nanoseconds)
+
     def _trouble(self) -> Finding | None:
         """Why no camera can be judged now; None while the node works."""
         busy_s = self._worker.busy_s() if self._worker is not None else 0.0
@@ -354,25 +353,19 @@ class PerceptionNode(LifecycleNode):
     def _watch_silence(self) -> None:
         """A camera that sends nothing, or a node that cannot work, is reported as not OK ten times a second."""
         self._heartbeat.publish(Empty())
-        now_ns = time.monotonic_ns()
-        stamp_ns = self.get_clock().now().nanoseconds
         problem = self._trouble()
         for name in self._settings.cameras:
             channel = self._channels.get(name)
             if problem is not None or channel is None:
-                finding = problem or Finding(Fault.NOT_READY, self._problem)
-                reason = f"camera {name}: perception cannot judge it: {finding.reason}"
+                found = problem or Finding(Fault.NOT_READY, self._problem)
+                finding = Finding(found.fault, f"perception cannot judge it: {found.reason}")
             else:
-                found = channel.arrivals.check(now_ns)
-                # A camera that is too slow is told by its own frames.
-                if found is None or found.fault is not Fault.STALE:
-                    continue
-                finding = Finding(Fault.STALE, f"{found.reason} on {self._topic(name)}")
-                reason = f"camera {name}: {finding.reason}"
                 with channel.lock:
-                    channel.alarm_filter.fault(stamp_ns, finding)
-            nan = float("nan")
-            alarm = Alarm(name, 0, AlarmState.RAISED, nan, nan, reason, True, finding.fault.value)
+                    silence = channel.watch.silence(time.monotonic_ns(), self._now_ns(), self._topic(name))
+                if silence is None:
+                    continue
+                finding = silence
+            alarm = alarm_without_frame(name, finding)
             self._tell(alarm, {"bundle_sha256": self._bundle_id()})
             if channel is not None:
                 channel.last_alarm = alarm
@@ -398,10 +391,10 @@ class PerceptionNode(LifecycleNode):
             )
         ]
         for name, channel in self._channels.items():
-            received = channel.arrivals.received
+            received = channel.watch.arrivals.received
             rate_hz = (received - self._received_before.get(name, 0)) / elapsed_s
             self._received_before[name] = received
-            age_s = channel.arrivals.silent_s(now_ns)
+            age_s = channel.watch.arrivals.silent_s(now_ns)
             alarm = channel.last_alarm
             if received == 0 or age_s > self._settings.image_timeout_s:
                 level, text = DiagnosticStatus.STALE, f"no image for {age_s:.1f} s"
