@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_a_checkpoint_without_its_split_is_measured_with_a_warning(trained, wood
     done = train("-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu", cwd=trained)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "seen some of the test pictures" in done.stderr
+
+
+def test_the_default_reads_in_processes_of_its_own(woodscape, tmp_path):
+    """Without --workers pictures are read and augmented beside the training; --tqmd shows the plain bar."""
+    options = ("-d", "woodscape", "-p", woodscape, "--no-bundle", "--augmentation", "reference", "--tqmd")
+    done = train(*options, *SMALL[:-2], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "runs" / "woodscape" / "report.json").exists()
+    assert "Epoch 0: 100%" in done.stderr + done.stdout
+
+
+def test_a_picture_that_a_reading_process_refuses_is_one_sentence(woodscape, tmp_path):
+    """Its file is named, without torch's traceback."""
+    copy = tmp_path / "woodscape"
+    shutil.copytree(woodscape, copy)
+    for picture in (copy / "rgb_images").iterdir():
+        picture.write_bytes(picture.read_bytes()[:500])
+    done = train("-d", "woodscape", "-p", copy, "--no-bundle", *SMALL[:-2], "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "ls-ood train: cannot read picture" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_resume_and_fine_tuning(trained, woodscape):

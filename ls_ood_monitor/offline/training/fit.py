@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ...errors import ConfigError, DataError
+from ...errors import ConfigError, DataError, MonitorError
 from ...vision.backbones import load_imagenet_weights
 from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ...vision.foreign_weights import network_weights
@@ -19,7 +19,7 @@ from ...vision.preprocess import PreprocessSpec
 from ..datasets.labelled import ClassTable
 from ..datasets.woodscape import SEMANTIC as WOODSCAPE_CLASSES
 from .curve import TrainingCurve
-from .data import LabelledPictures, make_loader
+from .data import LabelledPictures, make_loader, sentence_of
 from .module import SegmentationModule
 from .pictures import PictureGrid
 from .settings import TrainingSettings
@@ -148,7 +148,7 @@ def train_network(
         callbacks: further Lightning callbacks (progress).
 
     Raises:
-        DataError: no pictures, or fewer than a batch.
+        DataError: no pictures, fewer than a batch, or one that cannot be read.
         ConfigError: weights of another architecture; early stopping without validation.
     """
     if len(training) < settings.batch:
@@ -207,7 +207,10 @@ def train_network(
             num_sanity_val_steps=0,
         )
         # weights_only: a checkpoint to resume from is data, too.
-        trainer.fit(module, loader, checks, ckpt_path=str(resume) if resume else None, weights_only=True)
+        try:
+            trainer.fit(module, loader, checks, ckpt_path=str(resume) if resume else None, weights_only=True)
+        except MonitorError as error:
+            raise type(error)(sentence_of(error)) from error
     if best is not None and validation and best.best_model_path:
         module = load_checkpoint(Path(best.best_model_path))
     return module.network.cpu().eval()
