@@ -141,7 +141,14 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
     from ..offline.training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
-    from ..offline.training.fit import Hardware, load_checkpoint, load_initial_weights, load_state, train_network
+    from ..offline.training.fit import (
+        Hardware,
+        load_checkpoint,
+        load_initial_weights,
+        load_state,
+        require_fresh,
+        train_network,
+    )
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, write_json
 
@@ -162,21 +169,24 @@ def run(args: argparse.Namespace) -> int:
     pretrained = None
     if args.load_pretrained is not None:
         pretrained = load_state(Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")))
-    if args.resume is not None and not args.resume.exists():
-        raise ConfigError(f"there is no checkpoint {args.resume} to resume from; see checkpoints/ of the run.")
     wanted = "gpu" if args.slurm else args.device
     device = choose_device({"gpu": "cuda"}.get(wanted, wanted))
+    checkpoint = args.evaluate or args.resume
+    module = load_checkpoint(checkpoint) if checkpoint else None
     out = args.out or Path("runs") / args.dataset
-    module = load_checkpoint(args.evaluate) if args.evaluate else None
+    if checkpoint and args.out is None and checkpoint.parent.name == "checkpoints":
+        out = checkpoint.parent.parent / "evaluation" if args.evaluate else checkpoint.parent.parent
+    if not args.evaluate:
+        require_fresh(out, args.resume)
     on_street = args.dataset == "street"
     spec = (
         module.spec
-        if module
+        if args.evaluate
         else PreprocessSpec(
             width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
         )
     )
-    source = _source(args, spec, progress_bar)
+    source = _source(args, spec, module)
     blocks = len(source.calibration)
     if not (args.evaluate or args.no_bundle) and blocks < 2:
         raise ConfigError(
@@ -184,7 +194,7 @@ def run(args: argparse.Namespace) -> int:
             "Use more data, or --no-bundle to train alone."
         )
     result: dict[str, Any] = {"dataset": source.facts}
-    if module is None:
+    if not args.evaluate:
         network_settings = _network_settings(args, len(source.classes))
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -205,6 +215,7 @@ def run(args: argparse.Namespace) -> int:
             initial=initial,
             pretrained=pretrained,
             resume=args.resume,
+            split=source.split.digest if source.split else "",
             hardware=hardware,
             classes=source.classes,
             callbacks=[_progress_callback(args.tqmd)],
@@ -224,7 +235,6 @@ def run(args: argparse.Namespace) -> int:
                 f"{args.evaluate} knows {network.settings.classes} classes, {args.dataset} has {len(source.classes)}; "
                 "evaluate it on the data set it was trained on."
             )
-        out = args.out or args.evaluate.parent.parent / "evaluation"
 
     unseen = source.check_labelled
     if disturbance is not None:
@@ -253,7 +263,7 @@ def run(args: argparse.Namespace) -> int:
         "calibration_error": round(report.calibration_error, 4),
     }
     write_json(out / "report.json", result)  # kept even if the calibration is refused
-    if module is None and not args.no_bundle:
+    if not (args.evaluate or args.no_bundle):
         bundle = make_bundle(
             out / "bundle",
             network,
@@ -284,10 +294,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
+def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:
+    """The pictures; those of a data set on disk split as ``module``, if there is one, was trained."""
+    from ..errors import DataError
     from ..offline.datasets import read_split
     from ..offline.training.sources import from_folder, from_street
-    from .console import warn
+    from .console import progress_bar, warn
 
     if args.dataset == "street":
         return from_street(
@@ -296,19 +308,25 @@ def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
             validation_drives=args.validation_drives,
             calibration_drives=args.calibration_drives,
             check_drives=args.check_drives,
-            progress=progress,
+            progress=progress_bar,
             only_check=args.evaluate is not None,
         )
     # A checkpoint is measured on the test drives of its own split, and an interrupted run goes on with its own.
     checkpoint = args.evaluate or args.resume
     stored = checkpoint.parent.parent / "split.json" if checkpoint else None
     split = read_split(stored) if stored is not None and stored.exists() else None
-    if stored is not None and split is None:
+    source = from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
+    if module is not None and not module.split:
         warn(
-            f"there is no {stored}: pictures are split anew with seed {args.seed}. If the checkpoint was trained on "
-            "another split, it has seen some of the test pictures."
+            f"{checkpoint} does not say which split it was trained on; if it was another than "
+            f"{stored if split else f'the one of seed {args.seed}'}, it has seen some of the test pictures."
         )
-    return from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
+    elif module is not None and module.split != source.split.digest:
+        raise DataError(
+            f"{checkpoint} was trained on another split than {stored if split else f'the one of seed {args.seed}'}, so it "
+            "may have seen the test pictures; put the split.json of its run beside its checkpoints folder."
+        )
+    return source
 
 
 def _network_settings(args: argparse.Namespace, classes: int) -> Any:

@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.offline.datasets import read_split, write_woodscape
+from ls_ood_monitor.offline.datasets import (
+    open_dataset,
+    read_split,
+    split_by_sequence,
+    write_split,
+    write_woodscape,
+)
 from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import Rendered, Shot
 
+RUN = ("-m", "deeplabv3p-backbone-dropblock2d", "--loss_type", "focal_loss")
 ROOT = Path(__file__).parents[2]
 SMALL = ["--compact", "--batch", "2", "--imgh", "96", "--imgw", "128", "--device", "cpu", "--workers", "0"]
 
@@ -46,7 +53,8 @@ def trained(tmp_path_factory, woodscape) -> Path:
     """A run of one epoch with the reference's own option names, the long ones as in its successor."""
     here = tmp_path_factory.mktemp("run")
     done = train(
-        *("-m", "deeplabv3p-backbone-dropblock2d", "--epochs", "1", "--loss_type", "focal_loss", "-d", "woodscape"),
+        *RUN,
+        *("--epochs", "1", "-d", "woodscape"),
         *(
             "--datapath",
             woodscape,
@@ -114,14 +122,53 @@ def test_a_disturbed_evaluation_has_a_control(trained, woodscape):
         assert (trained / kinds / "examples.png").stat().st_size > 5000
 
 
-def test_a_checkpoint_without_its_split_is_measured_with_a_warning(trained, woodscape):
-    """Moved away from its split.json, a checkpoint may have seen the test pictures: the command says so."""
-    lone = trained / "elsewhere" / "checkpoints" / "last.ckpt"
-    lone.parent.mkdir(parents=True)
-    lone.write_bytes((trained / "out" / "checkpoints" / "last.ckpt").read_bytes())
-    done = train("-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu", cwd=trained)
+@pytest.fixture
+def lone(trained, tmp_path) -> Path:
+    """The checkpoint of the run without its split.json."""
+    path = tmp_path / "lone" / "checkpoints" / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes((trained / "out" / "checkpoints" / "last.ckpt").read_bytes())
+    return path
+
+
+def test_a_checkpoint_knows_its_split(lone, woodscape, monkeypatch, ls_ood):
+    """Without its split.json it takes the data set's own if that is the same, and refuses another one."""
+    monkeypatch.chdir(lone.parents[1])
+    evaluate = ("train", "-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu")
+    done = ls_ood(*evaluate)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "note:" not in done.stderr
+    split = split_by_sequence(open_dataset("woodscape", woodscape).sequences, seed=1)
+    write_split(lone.parents[1] / "split.json", split)
+    done = ls_ood(*evaluate)
+    assert done.returncode == 2
+    assert "was trained on another split" in done.stderr
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, "--resume", lone, *RUN, *SMALL)
+    assert done.returncode == 2
+    assert "was trained on another split" in done.stderr
+
+
+def test_a_checkpoint_that_does_not_know_its_split_is_measured_with_a_note(lone, woodscape, monkeypatch, ls_ood):
+    """As those written before checkpoints knew their split."""
+    import torch
+
+    monkeypatch.chdir(lone.parents[1])
+    content = torch.load(lone, weights_only=True)
+    del content["hyper_parameters"]["split"]
+    torch.save(content, lone)
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "seen some of the test pictures" in done.stderr
+
+
+def test_a_second_run_needs_a_folder_of_its_own(trained, woodscape, monkeypatch, ls_ood):
+    """Its split would not be that of the checkpoints that lie there."""
+    monkeypatch.chdir(trained)
+    before = (trained / "out" / "split.json").read_bytes()
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, "-s", "1", "--out", "out", *SMALL)
+    assert done.returncode == 2
+    assert "out holds the checkpoints of another run" in done.stderr
+    assert (trained / "out" / "split.json").read_bytes() == before
 
 
 def test_the_default_reads_in_processes_of_its_own(woodscape, tmp_path):
@@ -171,7 +218,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["-p", "/nowhere"], "/nowhere"),
         (["--fine_tuning"], "give --load_pretrained FILE"),
         (["--load_pretrained"], "no weight file Model_Woodscape.pth"),
-        (["--resume", "/nowhere.ckpt"], "no checkpoint /nowhere.ckpt"),
+        (["--resume", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["-b", "0"], "batch is 0"),
         (["-d", "street", "--drives", "0"], "number of drives is 0"),

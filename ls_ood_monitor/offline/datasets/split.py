@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ class Split:
     fractions: tuple[float, float, float]
     parts: Mapping[str, tuple[str, ...]]
     sequences: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of which picture is in which part; a checkpoint keeps it, so that it is measured on its own test part."""
+        parts = {part: sorted(self.parts[part]) for part in PARTS}
+        return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] = FRACTIONS, *, seed: int = 0) -> Split:

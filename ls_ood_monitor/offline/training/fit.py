@@ -84,6 +84,20 @@ def load_checkpoint(path: Path) -> SegmentationModule:
     return module
 
 
+def require_fresh(out: Path, resume: Path | None = None) -> None:
+    """Refuse a folder with the checkpoints of another run than the one that ``resume`` goes on with.
+
+    Raises:
+        ConfigError: two runs in one folder, whose checkpoints and split would no longer belong together.
+    """
+    folder = out / "checkpoints"
+    if any(folder.glob("*.ckpt")) and (resume is None or resume.resolve().parent != folder.resolve()):
+        raise ConfigError(
+            f"{out} holds the checkpoints of another run; name another folder, remove this one, or go on with it "
+            f"(resume {folder / 'last.ckpt'})."
+        )
+
+
 def _load(path: Path, wanted: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -127,6 +141,7 @@ def train_network(
     initial: dict[str, torch.Tensor] | None = None,
     pretrained: dict[str, torch.Tensor] | None = None,
     resume: Path | None = None,
+    split: str = "",
     hardware: Hardware | None = None,
     classes: ClassTable = WOODSCAPE_CLASSES,
     callbacks: Sequence[pl.Callback] = (),
@@ -143,22 +158,25 @@ def train_network(
         initial: ImageNet weights of the backbone (torchvision keys).
         pretrained: weights of a whole network to go on from (fine tuning).
         resume: checkpoint of an interrupted run with the same settings.
+        split: digest of the split that the pictures come from, for the checkpoints.
         hardware: devices.
         classes: colours of the pictures and names of the curves on TensorBoard.
         callbacks: further Lightning callbacks (progress).
 
     Raises:
         DataError: no pictures, fewer than a batch, or one that cannot be read.
-        ConfigError: weights of another architecture; early stopping without validation.
+        ConfigError: a folder with another run; weights of another architecture; early stopping without validation.
     """
     if len(training) < settings.batch:
         raise DataError(
             f"{len(training)} pictures do not fill one batch of {settings.batch}; use a smaller batch or more pictures."
         )
+    if out is not None:
+        require_fresh(out, resume)
     if settings.early_stopping_epochs and not validation:
         raise ConfigError("early stopping needs validation pictures; give some, or set early_stopping_epochs to 0.")
     hardware = hardware or Hardware()
-    module = SegmentationModule.create(network_settings, settings, spec)
+    module = SegmentationModule.create(network_settings, settings, spec, split)
     if len(classes) == network_settings.classes:
         module.class_names = classes.names
     if initial is not None:
@@ -179,7 +197,12 @@ def train_network(
     if out is not None:
         monitored: dict[str, Any] = {"monitor": "validation_IoU", "mode": "max", "save_top_k": 3} if validation else {}
         best = pl_callbacks.ModelCheckpoint(
-            out / "checkpoints", "epoch={epoch:03d}", auto_insert_metric_name=False, save_last=True, **monitored
+            out / "checkpoints",
+            "epoch={epoch:03d}",
+            auto_insert_metric_name=False,
+            save_last=True,
+            enable_version_counter=False,  # one run a folder, so there is one last.ckpt
+            **monitored,
         )
         extra += [TrainingCurve(out), best, pl_callbacks.LearningRateMonitor("step")]
         if validation:
