@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
         train_network,
     )
     from ..vision.preprocess import PreprocessSpec
-    from .console import console, progress_bar, write_json
+    from .console import console, progress_bar, warn, write_json
 
     if args.detector not in DETECTORS:
         raise ConfigError(f"--detector is {args.detector!r}; it must be one of {', '.join(DETECTORS)}.")
@@ -219,6 +219,7 @@ def run(args: argparse.Namespace) -> int:
             hardware=hardware,
             classes=source.classes,
             callbacks=[_progress_callback(args.tqmd)],
+            note=warn,
         )
         if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))):
             return 0  # the first process of a distributed run reports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ...errors import ConfigError, DataError, MonitorError
-from ...vision.backbones import load_imagenet_weights
+from ...vision.backbones import load_imagenet_weights, require_backbone
 from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ...vision.foreign_weights import network_weights
 from ...vision.preprocess import PreprocessSpec
@@ -27,6 +27,8 @@ from .settings import TrainingSettings
 import pytorch_lightning as pl  # isort: skip  after module, which guards torchvision
 from pytorch_lightning import callbacks as pl_callbacks  # isort: skip
 from pytorch_lightning.loggers import TensorBoardLogger  # isort: skip
+
+_BACKBONE = "backbone."
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _load(path: Path, wanted: str) -> Any:
 
 
 def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> list[str]:
-    """Copy every weight whose name and shape fit (another class count leaves the last layer fresh).
+    """Copy the whole backbone and, of the rest, every weight whose name and shape fit (else the layer stays fresh).
 
     Names may be those of torchvision's DeepLabv3 (backbone and ASPP fit) or of the reference's DeepLabv3+ (all do).
 
@@ -117,15 +119,13 @@ def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> l
         Names of the network's weights that were not in ``state`` or had another shape.
 
     Raises:
-        DataError: nothing fits.
+        ConfigError: the backbone is not, or not all, in ``state``: training would go on from random weights unnoticed.
     """
     own = network.state_dict()
     given = network_weights({key.removeprefix("network."): value for key, value in state.items()})
+    encoder = {key.removeprefix(_BACKBONE): value for key, value in given.items() if key.startswith(_BACKBONE)}
+    require_backbone(network.backbone, encoder)
     fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
-    if not fitting:
-        raise DataError(
-            f"none of the {len(given)} given weights fits this network; they belong to another architecture."
-        )
     network.load_state_dict(fitting, strict=False)
     return sorted(set(own) - set(fitting))
 
@@ -145,6 +145,7 @@ def train_network(
     hardware: Hardware | None = None,
     classes: ClassTable = WOODSCAPE_CLASSES,
     callbacks: Sequence[pl.Callback] = (),
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> DeepLabV3Plus:
     """Train and return the network in eval mode: the best validation mIoU with ``out``, else the last state.
 
@@ -162,6 +163,7 @@ def train_network(
         hardware: devices.
         classes: colours of the pictures and names of the curves on TensorBoard.
         callbacks: further Lightning callbacks (progress).
+        note: told in a sentence what a person should know.
 
     Raises:
         DataError: no pictures, fewer than a batch, or one that cannot be read.
@@ -182,7 +184,11 @@ def train_network(
     if initial is not None:
         load_imagenet_weights(module.network.backbone, initial)
     if pretrained is not None:
-        load_pretrained(module.network, pretrained)
+        fresh = load_pretrained(module.network, pretrained)
+        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in fresh))
+        if layers:
+            more = f" and {len(layers) - 4} more" if len(layers) > 4 else ""
+            note(f"not among the given weights, so trained from scratch: {', '.join(layers[:4])}{more}.")
     loader = make_loader(
         training,
         spec,

@@ -184,8 +184,30 @@ def test_fine_tuning_starts_from_given_weights():
     fresh = load_pretrained(other, source.state_dict())
     assert fresh == ["decoder.1.bias", "decoder.1.weight"]
     torch.testing.assert_close(other.state_dict()["decoder.0.0.0.weight"], source.state_dict()["decoder.0.0.0.weight"])
-    with pytest.raises(DataError, match="another architecture"):
-        load_pretrained(other, {"fc.weight": torch.zeros(2, 2)})
+
+
+def test_weights_of_another_backbone_are_refused():
+    """Also where some layers happen to fit: a backbone that is random in part would be trained, or frozen, unnoticed."""
+    network = DeepLabV3Plus(SMALL)
+    other = DeepLabV3Plus(NetworkSettings(backbone="resnet18", classes=3, aspp_channels=16, separable=True))
+    half = {key: value for key, value in network.state_dict().items() if not key.startswith("backbone.stages.3")}
+    for state in (other.state_dict(), half, {"fc.weight": torch.zeros(2, 2)}):
+        before = {key: value.clone() for key, value in network.state_dict().items()}
+        with pytest.raises(ConfigError, match="another architecture"):
+            load_pretrained(network, state)
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_what_stays_fresh_is_told():
+    """The layers that the given weights lack, in one sentence."""
+    state = DeepLabV3Plus(SMALL).state_dict()
+    partial = {key: value for key, value in state.items() if not key.startswith(("decoder", "low_level"))}
+    told = []
+    settings = TrainingSettings(epochs=1, batch=4)
+    for given in (state, partial):
+        train_network(stripes(4), None, settings, SMALL, SPEC, hardware=CPU, pretrained=given, note=told.append)
+    assert len(told) == 1
+    assert told[0].startswith("not among the given weights, so trained from scratch: decoder.0.0")
 
 
 def test_bad_input_is_refused(tmp_path):
