@@ -147,8 +147,10 @@ def run(args: argparse.Namespace) -> int:
         load_initial_weights,
         load_state,
         require_fresh,
+        require_same_run,
         train_network,
     )
+    from ..offline.training.sources import SOURCES
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, warn, write_json
 
@@ -186,6 +188,15 @@ def run(args: argparse.Namespace) -> int:
             width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
         )
     )
+    classes = len(SOURCES[args.dataset])
+    network_settings = _network_settings(args, classes)
+    if args.evaluate and module.network.settings.classes != classes:
+        raise ConfigError(
+            f"{args.evaluate} knows {module.network.settings.classes} classes, {args.dataset} has {classes}; "
+            "evaluate it on the data set it was trained on."
+        )
+    if args.resume:
+        require_same_run(module, network_settings, settings, spec)
     source = _source(args, spec, module)
     blocks = len(source.calibration)
     if not (args.evaluate or args.no_bundle) and blocks < 2:
@@ -195,7 +206,6 @@ def run(args: argparse.Namespace) -> int:
         )
     result: dict[str, Any] = {"dataset": source.facts}
     if not args.evaluate:
-        network_settings = _network_settings(args, len(source.classes))
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -231,11 +241,6 @@ def run(args: argparse.Namespace) -> int:
         }
     else:
         network = module.network
-        if network.settings.classes != len(source.classes):
-            raise ConfigError(
-                f"{args.evaluate} knows {network.settings.classes} classes, {args.dataset} has {len(source.classes)}; "
-                "evaluate it on the data set it was trained on."
-            )
 
     unseen = source.check_labelled
     if disturbance is not None:

@@ -122,6 +122,34 @@ def test_a_disturbed_evaluation_has_a_control(trained, woodscape):
         assert (trained / kinds / "examples.png").stat().st_size > 5000
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-m", "deeplabv3p-normal"], "dropblock_prob 0.3 instead of 0.0"),
+        (["--backbone", "resnet18"], "backbone mobilenet_v2 instead of resnet18"),
+        (["--optimiser", "sgd"], "optimiser adamw instead of sgd"),
+        (["--imgh", "64"], "height 96 instead of 64"),
+        (["-d", "woodscape-soiling"], "classes 10 instead of 4"),
+    ],
+)
+def test_a_run_is_resumed_as_it_was_started(arguments, words, trained, woodscape, monkeypatch, ls_ood):
+    """Another network, optimiser or size is refused by name before anything is read."""
+    monkeypatch.chdir(trained)
+    resume = ("--resume", "out/checkpoints/last.ckpt", "-p", woodscape)
+    done = ls_ood("train", *RUN, *SMALL, *resume, *arguments)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_is_measured_on_its_classes(trained, monkeypatch, ls_ood):
+    """Another number of classes is what the sentence says, not that pictures are missing."""
+    monkeypatch.chdir(trained)
+    done = ls_ood("train", "-d", "cityscapes", "-p", trained, "--evaluate", "out/checkpoints/last.ckpt")
+    assert done.returncode == 2
+    assert "knows 10 classes, cityscapes has 20" in done.stderr
+
+
 @pytest.fixture
 def lone(trained, tmp_path) -> Path:
     """The checkpoint of the run without its split.json."""
@@ -197,7 +225,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
     import torch
 
     first = trained / "out" / "checkpoints" / "last.ckpt"
-    model = ("-m", "deeplabv3p-backbone-dropblock2d", "-d", "woodscape", "-p", woodscape, "--no-bundle")
+    model = (*RUN, "-d", "woodscape", "-p", woodscape, "--no-bundle")
     done = train(*model, "-e", "2", "--resume", first, "-s", "1", "--out", "more", *SMALL, cwd=trained)
     assert done.returncode == 0, done.stderr[-3000:]
     assert read_split(trained / "more" / "split.json") == read_split(trained / "out" / "split.json")  # for all the seed
@@ -219,6 +247,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["--fine_tuning"], "give --load_pretrained FILE"),
         (["--load_pretrained"], "no weight file Model_Woodscape.pth"),
         (["--resume", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
+        (["--resume", "garbage.ckpt"], "garbage.ckpt is not a plain torch state dict"),
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["-b", "0"], "batch is 0"),
         (["-d", "street", "--drives", "0"], "number of drives is 0"),
@@ -231,6 +260,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
 def test_bad_input_is_one_sentence(arguments, words, tmp_path, monkeypatch, ls_ood):
     """Exit 2 and one line that says what to do."""
     monkeypatch.chdir(tmp_path)
+    Path("garbage.ckpt").write_bytes(b"no checkpoint")
     done = ls_ood("train", *arguments)
     assert done.returncode == 2, done.stderr[-3000:]
     assert words in done.stderr.replace("\n", " ")

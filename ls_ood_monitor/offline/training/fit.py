@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from pytorch_lightning import callbacks as pl_callbacks  # isort: skip
 from pytorch_lightning.loggers import TensorBoardLogger  # isort: skip
 
 _BACKBONE = "backbone."
+#: Settings that a resumed run may have other than before: none of them shapes what the checkpoint holds.
+_MAY_DIFFER = ("epochs", "early_stopping_epochs", "workers", "precision", "seed")
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,28 @@ def require_fresh(out: Path, resume: Path | None = None) -> None:
         raise ConfigError(
             f"{out} holds the checkpoints of another run; name another folder, remove this one, or go on with it "
             f"(resume {folder / 'last.ckpt'})."
+        )
+
+
+def require_same_run(
+    checkpoint: SegmentationModule, network: NetworkSettings, training: TrainingSettings, spec: PreprocessSpec
+) -> None:
+    """Refuse to resume ``checkpoint`` with other settings than its own; ``_MAY_DIFFER`` names those that may change.
+
+    Raises:
+        ConfigError: some differ; each is named with both values.
+    """
+    pairs = ((checkpoint.network.settings, network), (checkpoint.training_settings, training), (checkpoint.spec, spec))
+    differing = [
+        f"{field.name} {getattr(before, field.name)} instead of {getattr(now, field.name)}"
+        for before, now in pairs
+        for field in fields(before)
+        if field.name not in _MAY_DIFFER and getattr(before, field.name) != getattr(now, field.name)
+    ]
+    if differing:
+        raise ConfigError(
+            f"the run to resume has {', '.join(differing)}; give the options that it was started with, or start from its "
+            "weights alone (load_pretrained)."
         )
 
 

@@ -14,18 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from ...core.classes import CLASS_COLOURS, CLASS_NAMES
 from ...errors import ConfigError
 from ...vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .. import street_data
-from ..datasets import DATASETS, ClassTable, LabelledFolder, Split, open_dataset, split_of
+from ..datasets import ClassTable, LabelledFolder, Split, open_dataset, split_of
+from ..datasets.cityscapes import CLASSES as CITYSCAPES
+from ..datasets.woodscape import SEMANTIC, SOILING
 from ..drives import Drive, picture_drives, street_drives
 from ..street import CAMERAS
 from .data import LabelledPictures, LabelledSet
 
 STREET = "street"
-#: Names for ``ls-ood train -d``.
-SOURCES: tuple[str, ...] = (*(name for name in DATASETS if name != "images"), STREET)
+#: Names for ``ls-ood train -d`` with their classes, known before anything is read.
+SOURCES: dict[str, ClassTable] = {
+    "woodscape": SEMANTIC,
+    "woodscape-soiling": SOILING,
+    "cityscapes": CITYSCAPES,
+    STREET: SEMANTIC,
+}
 
 Progress = Callable[[int], None]
 
@@ -147,7 +153,7 @@ def from_street(
         street_drives(street_data.CALIBRATION_DRIVES[:calibration_drives]),
         street_drives(check),
         labelled("Rendering unseen drives", check),
-        ClassTable(CLASS_NAMES, CLASS_COLOURS),
+        SOURCES[STREET],
         None,
         facts,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -21,8 +22,10 @@ from ls_ood_monitor.offline.training.fit import (
     load_checkpoint,
     load_initial_weights,
     load_pretrained,
+    require_same_run,
     train_network,
 )
+from ls_ood_monitor.offline.training.module import SegmentationModule
 from ls_ood_monitor.offline.training.settings import TrainingSettings, reference_settings
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
@@ -154,6 +157,19 @@ def test_checkpoints_logs_and_resume(tmp_path):
     module = load_checkpoint(tmp_path / "more" / "checkpoints" / "last.ckpt")
     assert module.network.settings == SMALL
     assert module.spec == SPEC
+
+
+def test_a_resumed_run_keeps_its_settings():
+    """Every setting that differs is named; those that only say how far or how fast may change."""
+    settings = TrainingSettings(epochs=1)
+    module = SegmentationModule.create(SMALL, settings, SPEC)
+    require_same_run(module, SMALL, replace(settings, epochs=5, workers=2, seed=7), SPEC)
+    with pytest.raises(
+        ConfigError, match=r"has backbone mobilenet_v2 instead of resnet18, optimiser adamw instead of sgd"
+    ):
+        require_same_run(module, replace(SMALL, backbone="resnet18"), replace(settings, optimiser="sgd"), SPEC)
+    with pytest.raises(ConfigError, match=r"has height 48 instead of 64;"):
+        require_same_run(module, SMALL, settings, replace(SPEC, height=64))
 
 
 def test_early_stopping_ends_a_run():
