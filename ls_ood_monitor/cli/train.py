@@ -133,10 +133,12 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from ..core.classes import CLASS_NAMES
-    from ..core.detectors import DETECTORS
-    from ..errors import ConfigError
+    from ..core.detectors import DEFAULT_DETECTORS
+    from ..core.threshold import shortage
+    from ..errors import CalibrationError, ConfigError
     from ..monitor import LatentSettings, choose_device
     from ..offline.anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
+    from ..offline.calibration import CalibrationSettings
     from ..offline.calibration_plot import draw_calibration
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
@@ -154,8 +156,12 @@ def run(args: argparse.Namespace) -> int:
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, warn, write_json
 
-    if args.detector not in DETECTORS:
-        raise ConfigError(f"--detector is {args.detector!r}; it must be one of {', '.join(DETECTORS)}.")
+    if args.detector not in DEFAULT_DETECTORS:
+        raise ConfigError(
+            f"--detector is {args.detector!r}; it must be one of those a trained bundle holds, "
+            f"{', '.join(DEFAULT_DETECTORS)} (ls-ood calibrate --detectors fits others)."
+        )
+    target = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
     if args.fine_tuning and args.load_pretrained is None:
         raise ConfigError("--fine_tuning needs weights to start from; give --load_pretrained FILE.")
     if args.devices < 0:
@@ -198,12 +204,18 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         require_same_run(module, network_settings, settings, spec)
     source = _source(args, spec, module)
-    blocks = len(source.calibration)
-    if not (args.evaluate or args.no_bundle) and blocks < 2:
-        raise ConfigError(
-            f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
-            "Use more data, or --no-bundle to train alone."
-        )
+    if not (args.evaluate or args.no_bundle):  # what the calibration would refuse is refused before the training
+        blocks = len(source.calibration)
+        if blocks < 2:
+            raise ConfigError(
+                f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
+                "Use more data, or --no-bundle to train alone."
+            )
+        lack = shortage(sum(drive.frames or 0 for drive in source.calibration), args.target_rate)
+        if lack and not args.allow_small:
+            raise CalibrationError(
+                f"{lack} Use more data, raise --target-rate, or give --allow-small, or --no-bundle to train alone."
+            )
     result: dict[str, Any] = {"dataset": source.facts}
     if not args.evaluate:
         try:
@@ -278,9 +290,8 @@ def run(args: argparse.Namespace) -> int:
             CLASS_NAMES if on_street else names,
             source.calibration,
             source.check,
+            target,
             detector=args.detector,
-            target_rate=args.target_rate,
-            allow_small=args.allow_small,
             provenance=result,
             device=device,
             progress=progress_bar,
@@ -321,7 +332,14 @@ def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:
     checkpoint = args.evaluate or args.resume
     stored = checkpoint.parent.parent / "split.json" if checkpoint else None
     split = read_split(stored) if stored is not None and stored.exists() else None
-    source = from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
+    source = from_folder(
+        args.dataset,
+        args.datapath,
+        seed=args.seed,
+        split=split,
+        progress=progress_bar,
+        only_check=args.evaluate is not None,
+    )
     if module is not None and not module.split:
         warn(
             f"{checkpoint} does not say which split it was trained on; if it was another than "

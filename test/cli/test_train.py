@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from ls_ood_monitor.bundle import load_bundle
@@ -208,6 +210,51 @@ def test_the_default_reads_in_processes_of_its_own(woodscape, tmp_path):
     assert "Epoch 0: 100%" in done.stderr + done.stdout
 
 
+def test_what_the_calibration_would_refuse_is_refused_before_the_training(woodscape, tmp_path, monkeypatch, ls_ood):
+    """Too few clean frames for the target: nothing is trained or written."""
+    monkeypatch.chdir(tmp_path)
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, *SMALL)
+    assert done.returncode == 2
+    assert "clean frames cannot support a target of 0.01" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_label_of_any_part_shows_before_the_training(woodscape, tmp_path, monkeypatch, ls_ood):
+    """The test part, too, which is only measured at the end."""
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "woodscape"
+    shutil.copytree(woodscape, copy)
+    name = Path(read_split(copy / "split.json").parts["test"][0]).name
+    cv2.imwrite(str(copy / "semantic_annotations" / "gtLabels" / name), np.full((120, 160), 17, np.uint8))
+    done = ls_ood("train", "-d", "woodscape", "-p", copy, "--no-bundle", *SMALL)
+    assert done.returncode == 2
+    assert "holds the value 17; allowed are 0 to 9" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_way_from_a_checkpoint_to_a_bundle(trained, woodscape, tmp_path, monkeypatch, ls_ood):
+    """A run resumed with its epochs done trains nothing, measures and calibrates; its folder may have moved."""
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained / "out", "moved")
+    shutil.rmtree("moved/bundle")
+    target = ("--target-rate", "0.4", "--allow-small")
+    resume = ("--resume", "moved/checkpoints/last.ckpt")
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, *RUN, *SMALL, *target, *resume)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_bundle(tmp_path / "moved" / "bundle", device="cpu").class_names[4] == "person"
+    kept = [
+        torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for run in (trained / "out", Path("moved"))
+    ]
+    assert all(torch.equal(value, kept[1][name]) for name, value in kept[0].items())
+    assert (
+        json.loads(Path("moved/report.json").read_text())["test"]
+        == json.loads((trained / "result.json").read_text())["test"]
+    )
+
+
 def test_a_picture_that_a_reading_process_refuses_is_one_sentence(woodscape, tmp_path):
     """Its file is named, without torch's traceback."""
     copy = tmp_path / "woodscape"
@@ -249,6 +296,8 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["--resume", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["--resume", "garbage.ckpt"], "garbage.ckpt is not a plain torch state dict"),
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
+        (["--detector", "lared"], "one of those a trained bundle holds, spatial, larem, mahalanobis, multitap"),
+        (["--target-rate", "2"], "the target false-alarm rate is 2.0"),
         (["-b", "0"], "batch is 0"),
         (["-d", "street", "--drives", "0"], "number of drives is 0"),
         (["-d", "street", "--validation-drives", "-1"], "number of validation drives is -1"),

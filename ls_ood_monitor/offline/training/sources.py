@@ -8,6 +8,8 @@ pictures also calibrate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 from ...errors import ConfigError
 from ...vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .. import street_data
+from ..calibrated_bundle import ProgressFactory
 from ..datasets import ClassTable, LabelledFolder, Split, open_dataset, split_of
 from ..datasets.cityscapes import CLASSES as CITYSCAPES
 from ..datasets.woodscape import SEMANTIC, SOILING
@@ -34,6 +37,8 @@ SOURCES: dict[str, ClassTable] = {
 }
 
 Progress = Callable[[int], None]
+
+_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -61,24 +66,36 @@ class TrainingSource:
     facts: dict[str, Any]
 
 
-def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None) -> TrainingSource:
-    """A data set on disk.
+def from_folder(
+    name: str,
+    path: Path,
+    *,
+    seed: int,
+    split: Split | None = None,
+    progress: ProgressFactory | None = None,
+    only_check: bool = False,
+) -> TrainingSource:
+    """A data set on disk. Every label is read once, so that a wrong one shows now and not hours later in its part.
 
     Args:
         name: one of ``DATASETS`` with labels.
         path: its root.
         seed: of the split by sequences, where the data set brings none along.
         split: a stored split to use again instead.
+        progress: called with (title, labels), gives a context whose value is told the number done.
+        only_check: read no label before it is used: the first that counts is measured at once.
 
     Raises:
         ConfigError: unknown name, or a set without labels.
-        DataError: the folder is not laid out as this data set, or too few sequences.
+        DataError: the folder is not laid out as this data set, too few sequences, or a label that does not belong to it.
     """
     folder = open_dataset(name, path)
     if not isinstance(folder, LabelledFolder):
         raise ConfigError(f"data set {name!r} has no labels to train on; use one of {', '.join(SOURCES)}.")
     split = split or split_of(folder.root, folder.sequences, seed=seed)
     train, valid, test = (folder.only(split.parts[part]) for part in ("train", "valid", "test"))
+    if not only_check:
+        _require_labels((train, valid, test), progress)
     facts = {
         "data": name,
         "split": {part: len(names) for part, names in split.parts.items()},
@@ -89,6 +106,18 @@ def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None)
     return TrainingSource(train, valid, calibration, check, test, folder.classes, split, facts)
 
 
+def _require_labels(parts: Sequence[LabelledFolder], progress: ProgressFactory | None) -> None:
+    total = sum(len(part) for part in parts)
+    with progress("Checking the labels", total) if progress else nullcontext(lambda done: None) as update:
+        done = 0
+        for part in parts:
+            # Threads: decoding leaves Python's lock, and a disk answers several at once.
+            with ThreadPoolExecutor(_READERS) as pool:
+                for _ in pool.map(lambda index, part=part: part.labels(index).size, range(len(part))):
+                    done += 1
+                    update(done)
+
+
 def from_street(
     spec: PreprocessSpec,
     *,
@@ -96,7 +125,7 @@ def from_street(
     calibration_drives: int,
     check_drives: int = 30,
     validation_drives: int = 16,
-    progress: Callable[[str, int], Any] | None = None,
+    progress: ProgressFactory | None = None,
     only_check: bool = False,
 ) -> TrainingSource:
     """The procedural street: 2 moments of 4 cameras a drive, rendered now and kept at the network's size.
