@@ -13,7 +13,7 @@ that were used for nothing else, calibrates the OoD detectors and writes a bundl
 
   ls-ood train -d woodscape -p Data/WoodScape -m deeplabv3p-backbone-dropblock2d -b 2 -e 30 --loss_type focal_loss
   ls-ood train -d street --compact -e 14 -b 8          (no data needed; everything measured on it is synthetic)
-  ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/last.ckpt
+  ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/best.ckpt
 
 Whole drives (or cities, or blocks of neighbouring pictures) go to training, validation or test, never single pictures.
 The output folder gets checkpoints/, tensorboard/ (watch it with: tensorboard --logdir DIR), split.json, curve.csv
@@ -142,13 +142,13 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.calibration_plot import draw_calibration
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
+    from ..offline.training.checkpoints import checkpoints_of, require_fresh
     from ..offline.training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
     from ..offline.training.fit import (
         Hardware,
         load_checkpoint,
         load_initial_weights,
         load_state,
-        require_fresh,
         require_same_run,
         train_network,
     )
@@ -182,8 +182,9 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = args.evaluate or args.resume
     module = load_checkpoint(checkpoint) if checkpoint else None
     out = args.out or Path("runs") / args.dataset
-    if checkpoint and args.out is None and checkpoint.parent.name == "checkpoints":
-        out = checkpoint.parent.parent / "evaluation" if args.evaluate else checkpoint.parent.parent
+    run = checkpoint.parent.parent if checkpoint else None
+    if run and args.out is None and checkpoint.parent == checkpoints_of(run):
+        out = run / "evaluation" if args.evaluate else run
     if not args.evaluate:
         require_fresh(out, args.resume)
     on_street = args.dataset == "street"

@@ -97,7 +97,7 @@ def test_one_command_from_data_to_bundle(trained, woodscape):
 def test_a_checkpoint_is_measured_on_its_own_test_drives(trained, woodscape):
     """--evaluate gives the figures that the training gave, with the seed of another split."""
     done = train(
-        *("-d", "woodscape", "-p", woodscape, "-s", "1", "--evaluate", "out/checkpoints/last.ckpt"),
+        *("-d", "woodscape", "-p", woodscape, "-s", "1", "--evaluate", "out/checkpoints/best.ckpt"),
         *("--json", "again.json", "--device", "cpu"),
         cwd=trained,
     )

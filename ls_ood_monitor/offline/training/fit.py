@@ -18,6 +18,7 @@ from ...vision.foreign_weights import network_weights
 from ...vision.preprocess import PreprocessSpec
 from ..datasets.labelled import ClassTable
 from ..datasets.woodscape import SEMANTIC as WOODSCAPE_CLASSES
+from .checkpoints import BestCheckpoints, LastCheckpoint, checkpoints_of, require_fresh
 from .curve import TrainingCurve
 from .data import LabelledPictures, make_loader, sentence_of
 from .module import SegmentationModule
@@ -86,20 +87,6 @@ def load_checkpoint(path: Path) -> SegmentationModule:
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
         raise DataError(f"{path} is not a checkpoint of this version's training ({error}).") from error
     return module
-
-
-def require_fresh(out: Path, resume: Path | None = None) -> None:
-    """Refuse a folder with the checkpoints of another run than the one that ``resume`` goes on with.
-
-    Raises:
-        ConfigError: two runs in one folder, whose checkpoints and split would no longer belong together.
-    """
-    folder = out / "checkpoints"
-    if any(folder.glob("*.ckpt")) and (resume is None or resume.resolve().parent != folder.resolve()):
-        raise ConfigError(
-            f"{out} holds the checkpoints of another run; name another folder, remove this one, or go on with it "
-            f"(resume {folder / 'last.ckpt'})."
-        )
 
 
 def require_same_run(
@@ -179,7 +166,7 @@ def train_network(
         settings: optimisation.
         network_settings: architecture.
         spec: preprocessing.
-        out: folder for checkpoints (best three and last) and TensorBoard logs; None writes nothing.
+        out: folder for checkpoints (best three, last, and ``best.ckpt``) and TensorBoard logs; None writes nothing.
         initial: ImageNet weights of the backbone (torchvision keys).
         pretrained: weights of a whole network to go on from (fine tuning).
         resume: checkpoint of an interrupted run with the same settings.
@@ -225,18 +212,11 @@ def train_network(
     checks = make_loader(validation, spec, batch=settings.batch, workers=settings.workers) if validation else None
     extra, best = list(callbacks), None
     if out is not None:
-        monitored: dict[str, Any] = {"monitor": "validation_IoU", "mode": "max", "save_top_k": 3} if validation else {}
-        best = pl_callbacks.ModelCheckpoint(
-            out / "checkpoints",
-            "epoch={epoch:03d}",
-            auto_insert_metric_name=False,
-            save_last=True,
-            enable_version_counter=False,  # one run a folder, so there is one last.ckpt
-            **monitored,
-        )
-        extra += [TrainingCurve(out), best, pl_callbacks.LearningRateMonitor("step")]
+        extra += [TrainingCurve(out), pl_callbacks.LearningRateMonitor("step")]
         if validation:
-            extra.append(PictureGrid(validation, spec, classes))
+            best = BestCheckpoints(checkpoints_of(out))
+            extra += [best, PictureGrid(validation, spec, classes)]
+        extra.append(LastCheckpoint(checkpoints_of(out)))  # after the best, so that it knows them
     if settings.early_stopping_epochs:
         patience = settings.early_stopping_epochs
         extra.append(pl_callbacks.EarlyStopping("validation_IoU", mode="max", patience=patience))
@@ -253,7 +233,7 @@ def train_network(
             gradient_clip_val=5.0,
             logger=TensorBoardLogger(out, "tensorboard", "") if out is not None else False,
             callbacks=extra,
-            enable_checkpointing=best is not None,
+            enable_checkpointing=out is not None,
             enable_progress_bar=any(isinstance(item, pl_callbacks.ProgressBar) for item in extra),
             enable_model_summary=False,
             log_every_n_steps=max(1, min(10, len(loader))),
@@ -264,6 +244,6 @@ def train_network(
             trainer.fit(module, loader, checks, ckpt_path=str(resume) if resume else None, weights_only=True)
         except MonitorError as error:
             raise type(error)(sentence_of(error)) from error
-    if best is not None and validation and best.best_model_path:
+    if best is not None and best.best_model_path:
         module = load_checkpoint(Path(best.best_model_path))
     return module.network.cpu().eval()

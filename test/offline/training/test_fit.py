@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -143,8 +144,8 @@ def test_checkpoints_logs_and_resume(tmp_path):
     train_network(data, checks, full, SMALL, SPEC, out=tmp_path / "full", hardware=CPU, classes=names)
     train_network(data, checks, half, SMALL, SPEC, out=tmp_path / "half", hardware=CPU)
     kept = sorted(path.name for path in (tmp_path / "full" / "checkpoints").glob("*.ckpt"))
-    assert len(kept) == 4
-    assert "last.ckpt" in kept
+    assert len(kept) == 5
+    assert {"last.ckpt", "best.ckpt"} <= set(kept)
     log = EventAccumulator(str(tmp_path / "full" / "tensorboard"), size_guidance={"images": 0})
     log.Reload()
     assert "validation/pictures" in log.Tags()["images"]
@@ -157,6 +158,36 @@ def test_checkpoints_logs_and_resume(tmp_path):
     module = load_checkpoint(tmp_path / "more" / "checkpoints" / "last.ckpt")
     assert module.network.settings == SMALL
     assert module.spec == SPEC
+
+
+def test_the_last_epoch_is_kept_though_it_is_not_among_the_best(tmp_path):
+    """With all scores equal the first three epochs stay the best; the run goes on from its last one all the same."""
+    checks = stripes(4, 1)
+    blind = LabelledSet(checks.images, np.full_like(checks.labels, 255))
+    train_network(stripes(8), blind, TrainingSettings(epochs=5), SMALL, SPEC, out=tmp_path, hardware=CPU)
+    folder = tmp_path / "checkpoints"
+    content = torch.load(folder / "last.ckpt", weights_only=True)
+    assert content["epoch"] == 4
+    scores = next(state for key, state in content["callbacks"].items() if key.startswith("BestCheckpoints"))
+    assert (folder / "best.ckpt").resolve() == Path(scores["best_model_path"])
+    assert {path.name for path in folder.glob("epoch=*")} == {"epoch=000.ckpt", "epoch=001.ckpt", "epoch=002.ckpt"}
+
+
+def test_a_run_that_was_moved_keeps_its_best(tmp_path):
+    """With its epochs done it gives the best network again; with more it compares them with the best so far."""
+    settings = TrainingSettings(epochs=2, batch=8, learning_rate=5e-3, schedule="constant")
+    data, checks = stripes(8), stripes(4, 1)
+    first = train_network(data, checks, settings, SMALL, SPEC, out=tmp_path / "a", hardware=CPU).state_dict()
+    (tmp_path / "a").rename(tmp_path / "b")
+    last = tmp_path / "b" / "checkpoints" / "last.ckpt"
+    again = train_network(
+        data, checks, settings, SMALL, SPEC, out=tmp_path / "b", hardware=CPU, resume=last
+    ).state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in again.items())
+    longer = replace(settings, epochs=5)
+    train_network(data, checks, longer, SMALL, SPEC, out=tmp_path / "b", hardware=CPU, resume=last)
+    assert len(list(last.parent.glob("epoch=*.ckpt"))) == 3
+    assert len(list(last.parent.glob("last*"))) == 1
 
 
 def test_a_resumed_run_keeps_its_settings():
@@ -268,6 +299,6 @@ def test_the_curve_has_a_row_an_epoch_also_after_a_resume(tmp_path):
     assert np.isfinite(table["validation_IoU"]).all()
     np.testing.assert_allclose(table["train_loss"][2:], np.reshape(seen.losses, (2, 2)).mean(axis=1), rtol=1e-4)
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    key = next(key for key in last["callbacks"] if key.startswith("ModelCheckpoint"))
+    key = next(key for key in last["callbacks"] if key.startswith("BestCheckpoints"))
     assert float(last["callbacks"][key]["current_score"]) == pytest.approx(table["validation_IoU"][3], rel=1e-4)
     assert (tmp_path / "curve.png").stat().st_size > 5000
