@@ -137,7 +137,8 @@ def from_street(
         check_drives: drives for the false-alarm check.
         validation_drives: drives for the choice of the checkpoint; 0 = none, the last state is kept.
         progress: called with (title, pictures), gives a context whose value is told the number done.
-        only_check: render the check drives alone, to measure a trained network.
+        only_check: render the check drives alone, to measure a trained network, and keep them at the camera's size: what
+            disturbs them comes before the preprocessing.
 
     Raises:
         ConfigError: a number of drives outside its range.
@@ -153,13 +154,14 @@ def from_street(
 
     def labelled(title: str, chosen: Sequence[int]) -> LabelledSet:
         shots = street_data.spread_shots(chosen, 2, CAMERAS)
-        images = np.empty((len(shots), spec.height, spec.width, 3), np.uint8)
-        labels = np.empty((len(shots), spec.height, spec.width), np.uint8)
+        width, height = street_data.CAMERA_SIZE if only_check else (spec.width, spec.height)
+        images = np.empty((len(shots), height, width, 3), np.uint8)
+        labels = np.empty((len(shots), height, width), np.uint8)
 
         def fill(update: Progress | None) -> None:
             for index, item in enumerate(street_data.render_shots(shots, progress=update)):
-                images[index] = resize_image(item.image, spec)
-                labels[index] = resize_labels(item.labels, spec.width, spec.height)
+                images[index] = item.image if only_check else resize_image(item.image, spec)
+                labels[index] = item.labels if only_check else resize_labels(item.labels, width, height)
 
         if progress is None or not shots:
             fill(None)
