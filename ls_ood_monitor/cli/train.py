@@ -11,7 +11,8 @@ DESCRIPTION = """\
 Trains DeepLabv3+ on a data set, keeps the checkpoint with the best mIoU on validation drives, measures it on drives
 that were used for nothing else, calibrates the OoD detectors and writes a bundle for the vehicle.
 
-  ls-ood train -d woodscape -p Data/WoodScape -m deeplabv3p-backbone-dropblock2d -b 2 -e 30 --loss_type focal_loss
+  ls-ood train -d woodscape -p Data/WoodScape -m deeplabv3p-backbone-dropblock2d -b 2 -e 30 --loss_type focal_loss \\
+      --initial resnet101-63fe2227.pth
   ls-ood train -d street --compact -e 14 -b 8          (no data needed; everything measured on it is synthetic)
   ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/best.ckpt
 
@@ -153,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
         train_network,
     )
     from ..offline.training.sources import SOURCES
+    from ..vision.backbones import imagenet_file
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, warn, write_json
 
@@ -204,6 +206,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.resume:
         require_same_run(module, network_settings, settings, spec)
+    if not (checkpoint or initial or pretrained):
+        warn(
+            f"the backbone {network_settings.backbone} starts from random weights, which takes many more pictures and "
+            f"epochs; start from torchvision's ImageNet file: --initial FILE ({imagenet_file(network_settings.backbone)})."
+        )
     source = _source(args, spec, module)
     if not (args.evaluate or args.no_bundle):  # what the calibration would refuse is refused before the training
         blocks = len(source.calibration)

@@ -81,6 +81,11 @@ def build_backbone(name: str, output_stride: int = 16) -> Backbone:
     return Backbone((stem, net.layer2, net.layer3, net.layer4), widths)
 
 
+def imagenet_file(name: str) -> str:
+    """Address of torchvision's ImageNet weights of a backbone, for a person to fetch; nothing here does."""
+    return str(models.get_model_weights(name).IMAGENET1K_V1.url)
+
+
 def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
     """Copy a torchvision classification state dict into a backbone built here, weight by weight of the same name.
 

@@ -208,6 +208,8 @@ def test_the_default_reads_in_processes_of_its_own(woodscape, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "runs" / "woodscape" / "report.json").exists()
     assert "Epoch 0: 100%" in done.stderr + done.stdout
+    assert "mobilenet_v2 starts from random weights" in done.stderr
+    assert "--initial FILE (https://download.pytorch.org/models/mobilenet_v2-" in done.stderr
 
 
 def test_what_the_calibration_would_refuse_is_refused_before_the_training(woodscape, tmp_path, monkeypatch, ls_ood):
@@ -279,6 +281,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
     assert torch.load(trained / "more/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
     done = train(*model, "--load_pretrained", first, "--fine_tuning", "--out", "tuned", *SMALL, cwd=trained)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "random weights" not in done.stderr
     start = torch.load(first, weights_only=True)["state_dict"]
     tuned = torch.load(trained / "tuned/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     for key, value in start.items():
