@@ -133,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"training needs {error.name}; install it: pip install -r requirements/train.txt.") from error
     from dataclasses import asdict
 
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
     from ..core.classes import CLASS_NAMES
     from ..core.detectors import DEFAULT_DETECTORS
     from ..core.threshold import shortage
@@ -251,7 +253,7 @@ def run(args: argparse.Namespace) -> int:
             callbacks=[_progress_callback(args.tqmd)],
             note=warn,
         )
-        if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))):
+        if rank_zero_only.rank:
             return 0  # the first process of a distributed run reports
         result["training"] = {
             **asdict(settings),
