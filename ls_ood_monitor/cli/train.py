@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _MODELS = (
 )
 _BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101")
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "street")
+#: Options that are not named as their setting.
+_OPTION_OF = {"early_stopping_epochs": "early-stopping", "width": "imgw", "height": "imgh"}
 _PRETRAINED = {"cityscapes": "Model_CityScapes.ckpt"}
 
 
@@ -176,7 +179,11 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError("--disturb measures a checkpoint; give --evaluate CKPT, training takes clean pictures.")
         kinds = REFERENCE_KINDS if args.disturb == "reference" else args.disturb.split(",")
         disturbance = RandomAnomaly(kinds, seed=args.seed)
-    settings = _training_settings(args)
+    if args.evaluate and (args.imgh or args.imgw):
+        raise ConfigError(
+            "--evaluate measures at the size that the checkpoint was trained at; leave out --imgh and --imgw."
+        )
+    settings = _as_options(lambda: _training_settings(args))
     initial = load_initial_weights(args.initial) if args.initial else None
     pretrained = None
     if args.load_pretrained is not None:
@@ -195,8 +202,10 @@ def run(args: argparse.Namespace) -> int:
     spec = (
         module.spec
         if args.evaluate
-        else PreprocessSpec(
-            width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
+        else _as_options(
+            lambda: PreprocessSpec(
+                width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
+            )
         )
     )
     classes = len(SOURCES[args.dataset])
@@ -319,6 +328,18 @@ def run(args: argparse.Namespace) -> int:
     write_json(out / "report.json", result)
     write_json(args.json, result)
     return 0
+
+
+def _as_options(make: Callable[[], Any]) -> Any:
+    """What ``make`` makes of the options; a setting that it refuses is named as the user typed it."""
+    from ..errors import ConfigError
+
+    try:
+        return make()
+    except ConfigError as error:
+        setting, _, rest = str(error).partition(" ")
+        name = setting.rpartition(".")[2]
+        raise ConfigError(f"--{_OPTION_OF.get(name, name.replace('_', '-'))} {rest}") from error
 
 
 def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:

@@ -257,6 +257,21 @@ def test_the_way_from_a_checkpoint_to_a_bundle(trained, woodscape, tmp_path, mon
     )
 
 
+def test_cityscapes(make_pictures, tmp_path):
+    """From the published layout to a report with its 20 classes, split by city."""
+    for number, image in enumerate(make_pictures(6, 96, 128)):
+        scene = f"city{number // 2}/city{number // 2}_{number:06d}_000019"
+        picture = tmp_path / "cs" / "leftImg8bit" / "train" / f"{scene}_leftImg8bit.png"
+        label = tmp_path / "cs" / "gtFine" / "train" / f"{scene}_gtFine_labelIds.png"
+        for path, pixels in ((picture, image), (label, image[..., 0] % 34)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), pixels)
+    done = train("-d", "cityscapes", "-p", "cs", "--no-bundle", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((tmp_path / "runs" / "cityscapes" / "report.json").read_text())
+    assert (len(report["test"]["iou"]), report["test"]["pictures"]) == (20, 2)
+
+
 def test_a_picture_that_a_reading_process_refuses_is_one_sentence(woodscape, tmp_path):
     """Its file is named, without torch's traceback."""
     copy = tmp_path / "woodscape"
@@ -301,7 +316,12 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["--detector", "lared"], "one of those a trained bundle holds, spatial, larem, mahalanobis, multitap"),
         (["--target-rate", "2"], "the target false-alarm rate is 2.0"),
-        (["-b", "0"], "batch is 0"),
+        (["-b", "0"], "ls-ood train: --batch is 0; it must lie within"),
+        (["-s", "-1"], "--seed is -1"),
+        (["--learning-rate", "7"], "--learning-rate is 7"),
+        (["--early-stopping", "-1"], "--early-stopping is -1"),
+        (["--imgw", "8"], "--imgw is 8"),
+        (["--evaluate", "garbage.ckpt", "--imgh", "96"], "leave out --imgh and --imgw"),
         (["-d", "street", "--drives", "0"], "number of drives is 0"),
         (["-d", "street", "--validation-drives", "-1"], "number of validation drives is -1"),
         (["--disturb", "fog"], "give --evaluate CKPT"),

@@ -70,7 +70,7 @@ def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] =
     if len(sizes) < len(PARTS):
         raise DataError(
             f"{len(sequences)} pictures come from {len(sizes)} sequences; {', '.join(PARTS)} need one each at least. "
-            "Use more data or smaller blocks."
+            "Add pictures of further sequences."
         )
     names = sorted(sizes)
     order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
