@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.calibration_plot import draw_calibration
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
-    from ..offline.training.checkpoints import checkpoints_of, require_fresh
+    from ..offline.training.checkpoints import require_fresh
     from ..offline.training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
     from ..offline.training.fit import (
         Hardware,
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
         require_same_run,
         train_network,
     )
-    from ..offline.training.sources import SOURCES
+    from ..offline.training.sources import SOURCES, require_labels
     from ..vision.backbones import imagenet_file
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, warn, write_json
@@ -168,8 +168,8 @@ def run(args: argparse.Namespace) -> int:
             f"--detector is {args.detector!r}; it must be one of those a trained bundle holds, "
             f"{', '.join(DEFAULT_DETECTORS)} (ls-ood calibrate --detectors fits others)."
         )
-    target = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
-    if args.fine_tuning and args.load_pretrained is None:
+    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
+    if args.fine_tuning and args.load_pretrained is None and args.resume is None:
         raise ConfigError("--fine_tuning needs weights to start from; give --load_pretrained FILE.")
     if args.devices < 0:
         raise ConfigError(f"--devices is {args.devices}; it must be 0 (all) or more.")
@@ -192,10 +192,7 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device({"gpu": "cuda"}.get(wanted, wanted))
     checkpoint = args.evaluate or args.resume
     module = load_checkpoint(checkpoint) if checkpoint else None
-    out = args.out or Path("runs") / args.dataset
-    run = checkpoint.parent.parent if checkpoint else None
-    if run and args.out is None and checkpoint.parent == checkpoints_of(run):
-        out = run / "evaluation" if args.evaluate else run
+    out = args.out or _own_folder(args)
     if not args.evaluate:
         require_fresh(out, args.resume)
     on_street = args.dataset == "street"
@@ -237,6 +234,7 @@ def run(args: argparse.Namespace) -> int:
             )
     result: dict[str, Any] = {"dataset": source.facts}
     if not args.evaluate:
+        require_labels(source, progress_bar)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -309,7 +307,7 @@ def run(args: argparse.Namespace) -> int:
             CLASS_NAMES if on_street else names,
             source.calibration,
             source.check,
-            target,
+            calibration,
             detector=args.detector,
             provenance=result,
             device=device,
@@ -328,6 +326,17 @@ def run(args: argparse.Namespace) -> int:
     write_json(out / "report.json", result)
     write_json(args.json, result)
     return 0
+
+
+def _own_folder(args: argparse.Namespace) -> Path:
+    """Where the results go unless --out says otherwise: a run that is resumed keeps its folder."""
+    from ..offline.training.checkpoints import checkpoints_of
+
+    if args.evaluate:
+        return args.evaluate.parent.parent / "evaluation"
+    if args.resume and args.resume.parent == checkpoints_of(args.resume.parent.parent):
+        return args.resume.parent.parent
+    return Path("runs") / args.dataset
 
 
 def _as_options(make: Callable[[], Any]) -> Any:
@@ -363,14 +372,7 @@ def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:
     checkpoint = args.evaluate or args.resume
     stored = checkpoint.parent.parent / "split.json" if checkpoint else None
     split = read_split(stored) if stored is not None and stored.exists() else None
-    source = from_folder(
-        args.dataset,
-        args.datapath,
-        seed=args.seed,
-        split=split,
-        progress=progress_bar,
-        only_check=args.evaluate is not None,
-    )
+    source = from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
     if module is not None and not module.split:
         warn(
             f"{checkpoint} does not say which split it was trained on; if it was another than "

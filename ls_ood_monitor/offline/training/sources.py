@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,36 +65,24 @@ class TrainingSource:
     facts: dict[str, Any]
 
 
-def from_folder(
-    name: str,
-    path: Path,
-    *,
-    seed: int,
-    split: Split | None = None,
-    progress: ProgressFactory | None = None,
-    only_check: bool = False,
-) -> TrainingSource:
-    """A data set on disk. Every label is read once, so that a wrong one shows now and not hours later in its part.
+def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None) -> TrainingSource:
+    """A data set on disk.
 
     Args:
         name: one of ``DATASETS`` with labels.
         path: its root.
         seed: of the split by sequences, where the data set brings none along.
         split: a stored split to use again instead.
-        progress: called with (title, labels), gives a context whose value is told the number done.
-        only_check: read no label before it is used: the first that counts is measured at once.
 
     Raises:
         ConfigError: unknown name, or a set without labels.
-        DataError: the folder is not laid out as this data set, too few sequences, or a label that does not belong to it.
+        DataError: the folder is not laid out as this data set, or too few sequences.
     """
     folder = open_dataset(name, path)
     if not isinstance(folder, LabelledFolder):
         raise ConfigError(f"data set {name!r} has no labels to train on; use one of {', '.join(SOURCES)}.")
     split = split or split_of(folder.root, folder.sequences, seed=seed)
     train, valid, test = (folder.only(split.parts[part]) for part in ("train", "valid", "test"))
-    if not only_check:
-        _require_labels((train, valid, test), progress)
     facts = {
         "data": name,
         "split": {part: len(names) for part, names in split.parts.items()},
@@ -106,16 +93,23 @@ def from_folder(
     return TrainingSource(train, valid, calibration, check, test, folder.classes, split, facts)
 
 
-def _require_labels(parts: Sequence[LabelledFolder], progress: ProgressFactory | None) -> None:
-    total = sum(len(part) for part in parts)
-    with progress("Checking the labels", total) if progress else nullcontext(lambda done: None) as update:
-        done = 0
+def require_labels(source: TrainingSource, progress: ProgressFactory) -> None:
+    """Read every label on disk once, so that a wrong one shows now and not hours later, in the part that comes last.
+
+    Raises:
+        DataError: a label cannot be read or does not belong to the data set.
+    """
+    every = (source.train, source.validation, source.check_labelled)
+    parts = [part for part in every if isinstance(part, LabelledFolder)]
+    if not parts:
+        return
+    done = 0
+    # Threads: decoding leaves Python's lock, and a disk answers several at once.
+    with progress("Checking the labels", sum(map(len, parts))) as update, ThreadPoolExecutor(_READERS) as pool:
         for part in parts:
-            # Threads: decoding leaves Python's lock, and a disk answers several at once.
-            with ThreadPoolExecutor(_READERS) as pool:
-                for _ in pool.map(lambda index, part=part: part.labels(index).size, range(len(part))):
-                    done += 1
-                    update(done)
+            for _ in pool.map(lambda index, part=part: part.labels(index).size, range(len(part))):
+                done += 1
+                update(done)
 
 
 def from_street(
