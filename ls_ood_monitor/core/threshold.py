@@ -135,18 +135,25 @@ def quantile_threshold(
             f"{n - int(np.isfinite(values).sum())} of {n} clean scores are not finite; a threshold needs finite ones."
         )
     rank, warning = max(1, ceil((n + 1) * (1.0 - target_rate) - 1e-9)), ""
-    if rank > n:
-        needed = ceil(1.0 / target_rate - 1e-9) - 1
-        text = (
-            f"{n} clean frames cannot support a target of {target_rate:g} false alarms a frame; at least {needed} are needed "
-            f"(better, many times that: neighbouring frames are nearly equal)."
-        )
+    text = shortage(n, target_rate)
+    if text:
         if not allow_small:
             raise CalibrationError(f"{text} Record more, or raise the target.")
         rank, warning = n, text
     method = f"split-conformal quantile of leave-one-{unit}-out scores"
     usual = float(np.median(values))
     return Threshold(float(values[rank - 1]), target_rate, n, blocks, rank, method, warning, usual=usual)
+
+
+def shortage(n: int, target_rate: float) -> str:
+    """What ``n`` clean frames lack for a target within (0, 1), in a sentence; empty if nothing."""
+    needed = ceil(1.0 / target_rate - 1e-9) - 1
+    if n >= needed:
+        return ""
+    return (
+        f"{n} clean frames cannot support a target of {target_rate:g} false alarms a frame; at least {needed} are needed "
+        f"(better, many times that: neighbouring frames are nearly equal)."
+    )
 
 
 def alarm_threshold(

@@ -6,7 +6,7 @@ block of a dilated stage keeps the dilation before it, as torchvision and the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -81,23 +81,41 @@ def build_backbone(name: str, output_stride: int = 16) -> Backbone:
     return Backbone((stem, net.layer2, net.layer3, net.layer4), widths)
 
 
+def imagenet_file(name: str) -> str:
+    """Address of torchvision's ImageNet weights of a backbone, for a person to fetch; nothing here does."""
+    return str(models.get_model_weights(name).IMAGENET1K_V1.url)
+
+
 def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
     """Copy a torchvision classification state dict into a backbone built here, weight by weight of the same name.
 
     The classifier (and MobileNetV2's last expansion) is left over and dropped.
 
     Raises:
-        ConfigError: a weight is missing or has another shape: the weights belong to another architecture.
+        ConfigError: the weights belong to another architecture.
     """
     given = {own: value for name, value in state.items() if (own := backbone_name(name)) is not None}
-    for name, tensor in backbone.state_dict().items():
+    require_backbone(backbone, given)
+    backbone.load_state_dict(given, strict=False)
+
+
+def require_backbone(backbone: Backbone, given: Mapping[str, Tensor]) -> None:
+    """Check that ``given``, under our names, are the weights of this backbone, all of them and no others.
+
+    Raises:
+        ConfigError: a weight is missing, has another shape, or is left over: another architecture.
+    """
+    advice = "they belong to another architecture, choose the backbone that they were trained with."
+    own = backbone.state_dict()
+    for name, tensor in own.items():
         if name not in given:
             if name.endswith("num_batches_tracked"):  # files written before 2018 lack the counters of BatchNorm
                 continue
-            raise ConfigError(f"the weights lack layer {name} of the backbone: another architecture.")
+            raise ConfigError(f"the weights lack layer {name} of the backbone: {advice}")
         if given[name].shape != tensor.shape:
             raise ConfigError(
-                f"weight {name} has shape {tuple(given[name].shape)}, the backbone needs {tuple(tensor.shape)}: "
-                "another architecture."
+                f"weight {name} has shape {tuple(given[name].shape)}, the backbone needs {tuple(tensor.shape)}: {advice}"
             )
-    backbone.load_state_dict(given, strict=False)
+    for name in given:
+        if name not in own:  # the layers of a ResNet-50 are all in a ResNet-101, too
+            raise ConfigError(f"the weights have layer {name}, which the backbone has not: {advice}")

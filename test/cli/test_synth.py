@@ -31,6 +31,15 @@ def test_a_data_set_of_drives(tmp_path):
     assert "exists already" in again.stderr
 
 
+def test_a_recording_does_not_go_among_other_files(tmp_path, ls_ood):
+    """A data set, for instance, in whose folder a bag would lie unnoticed."""
+    (tmp_path / "rgb_images").mkdir()
+    done = ls_ood("synth", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "holds rgb_images, which is no recording" in done.stderr.replace("\n", " ")
+    assert [path.name for path in tmp_path.iterdir()] == ["rgb_images"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.offline.datasets import read_split, write_woodscape
+from ls_ood_monitor.offline.datasets import (
+    open_dataset,
+    read_split,
+    split_by_sequence,
+    write_split,
+    write_woodscape,
+)
 from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import Rendered, Shot
 
+RUN = ("-m", "deeplabv3p-backbone-dropblock2d", "--loss_type", "focal_loss")
 ROOT = Path(__file__).parents[2]
 SMALL = ["--compact", "--batch", "2", "--imgh", "96", "--imgw", "128", "--device", "cpu", "--workers", "0"]
 
@@ -45,7 +55,8 @@ def trained(tmp_path_factory, woodscape) -> Path:
     """A run of one epoch with the reference's own option names, the long ones as in its successor."""
     here = tmp_path_factory.mktemp("run")
     done = train(
-        *("-m", "deeplabv3p-backbone-dropblock2d", "--epochs", "1", "--loss_type", "focal_loss", "-d", "woodscape"),
+        *RUN,
+        *("--epochs", "1", "-d", "woodscape"),
         *(
             "--datapath",
             woodscape,
@@ -86,7 +97,7 @@ def test_one_command_from_data_to_bundle(trained, woodscape):
 def test_a_checkpoint_is_measured_on_its_own_test_drives(trained, woodscape):
     """--evaluate gives the figures that the training gave, with the seed of another split."""
     done = train(
-        *("-d", "woodscape", "-p", woodscape, "-s", "1", "--evaluate", "out/checkpoints/last.ckpt"),
+        *("-d", "woodscape", "-p", woodscape, "-s", "1", "--evaluate", "out/checkpoints/best.ckpt"),
         *("--json", "again.json", "--device", "cpu"),
         cwd=trained,
     )
@@ -113,14 +124,164 @@ def test_a_disturbed_evaluation_has_a_control(trained, woodscape):
         assert (trained / kinds / "examples.png").stat().st_size > 5000
 
 
-def test_a_checkpoint_without_its_split_is_measured_with_a_warning(trained, woodscape):
-    """Moved away from its split.json, a checkpoint may have seen the test pictures: the command says so."""
-    lone = trained / "elsewhere" / "checkpoints" / "last.ckpt"
-    lone.parent.mkdir(parents=True)
-    lone.write_bytes((trained / "out" / "checkpoints" / "last.ckpt").read_bytes())
-    done = train("-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu", cwd=trained)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-m", "deeplabv3p-normal"], "dropblock_prob 0.3 instead of 0.0"),
+        (["--backbone", "resnet18"], "backbone mobilenet_v2 instead of resnet18"),
+        (["--optimiser", "sgd"], "optimiser adamw instead of sgd"),
+        (["--imgh", "64"], "height 96 instead of 64"),
+        (["-d", "woodscape-soiling"], "classes 10 instead of 4"),
+    ],
+)
+def test_a_run_is_resumed_as_it_was_started(arguments, words, trained, woodscape, monkeypatch, ls_ood):
+    """Another network, optimiser or size is refused by name before anything is read."""
+    monkeypatch.chdir(trained)
+    resume = ("--resume", "out/checkpoints/last.ckpt", "-p", woodscape)
+    done = ls_ood("train", *RUN, *SMALL, *resume, *arguments)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_is_measured_on_its_classes(trained, monkeypatch, ls_ood):
+    """Another number of classes is what the sentence says, not that pictures are missing."""
+    monkeypatch.chdir(trained)
+    done = ls_ood("train", "-d", "cityscapes", "-p", trained, "--evaluate", "out/checkpoints/last.ckpt")
+    assert done.returncode == 2
+    assert "knows 10 classes, cityscapes has 20" in done.stderr
+
+
+@pytest.fixture
+def lone(trained, tmp_path) -> Path:
+    """The checkpoint of the run without its split.json."""
+    path = tmp_path / "lone" / "checkpoints" / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes((trained / "out" / "checkpoints" / "last.ckpt").read_bytes())
+    return path
+
+
+def test_a_checkpoint_knows_its_split(lone, woodscape, monkeypatch, ls_ood):
+    """Without its split.json it takes the data set's own if that is the same, and refuses another one."""
+    monkeypatch.chdir(lone.parents[1])
+    evaluate = ("train", "-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu")
+    done = ls_ood(*evaluate)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "note:" not in done.stderr
+    split = split_by_sequence(open_dataset("woodscape", woodscape).sequences, seed=1)
+    write_split(lone.parents[1] / "split.json", split)
+    done = ls_ood(*evaluate)
+    assert done.returncode == 2
+    assert "was trained on another split" in done.stderr
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, "--resume", lone, *RUN, *SMALL)
+    assert done.returncode == 2
+    assert "was trained on another split" in done.stderr
+
+
+def test_a_checkpoint_that_does_not_know_its_split_is_measured_with_a_note(lone, woodscape, monkeypatch, ls_ood):
+    """As those written before checkpoints knew their split."""
+    import torch
+
+    monkeypatch.chdir(lone.parents[1])
+    content = torch.load(lone, weights_only=True)
+    del content["hyper_parameters"]["split"]
+    torch.save(content, lone)
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, "--evaluate", lone, "--device", "cpu")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "seen some of the test pictures" in done.stderr
+
+
+def test_a_second_run_needs_a_folder_of_its_own(trained, woodscape, monkeypatch, ls_ood):
+    """Its split would not be that of the checkpoints that lie there."""
+    monkeypatch.chdir(trained)
+    before = (trained / "out" / "split.json").read_bytes()
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, "-s", "1", "--out", "out", *SMALL)
+    assert done.returncode == 2
+    assert "out holds the checkpoints of another run" in done.stderr
+    assert (trained / "out" / "split.json").read_bytes() == before
+
+
+def test_the_default_reads_in_processes_of_its_own(woodscape, tmp_path):
+    """Without --workers pictures are read and augmented beside the training; --tqmd shows the plain bar."""
+    options = ("-d", "woodscape", "-p", woodscape, "--no-bundle", "--augmentation", "reference", "--tqmd")
+    done = train(*options, *SMALL[:-2], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "runs" / "woodscape" / "report.json").exists()
+    assert "Epoch 0: 100%" in done.stderr + done.stdout
+    assert "mobilenet_v2 starts from random weights" in done.stderr
+    assert "--initial FILE (https://download.pytorch.org/models/mobilenet_v2-" in done.stderr
+
+
+def test_what_the_calibration_would_refuse_is_refused_before_the_training(woodscape, tmp_path, monkeypatch, ls_ood):
+    """Too few clean frames for the target: nothing is trained or written."""
+    monkeypatch.chdir(tmp_path)
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, *SMALL)
+    assert done.returncode == 2
+    assert "clean frames cannot support a target of 0.01" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_label_of_any_part_shows_before_the_training(woodscape, tmp_path, monkeypatch, ls_ood):
+    """The test part, too, which is only measured at the end."""
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "woodscape"
+    shutil.copytree(woodscape, copy)
+    name = Path(read_split(copy / "split.json").parts["test"][0]).name
+    cv2.imwrite(str(copy / "semantic_annotations" / "gtLabels" / name), np.full((120, 160), 17, np.uint8))
+    done = ls_ood("train", "-d", "woodscape", "-p", copy, "--no-bundle", *SMALL)
+    assert done.returncode == 2
+    assert "holds the value 17; allowed are 0 to 9" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_way_from_a_checkpoint_to_a_bundle(trained, woodscape, tmp_path, monkeypatch, ls_ood):
+    """A run resumed with its epochs done trains nothing, measures and calibrates; its folder may have moved."""
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained / "out", "moved")
+    shutil.rmtree("moved/bundle")
+    target = ("--target-rate", "0.4", "--allow-small")
+    resume = ("--resume", "moved/checkpoints/last.ckpt")
+    done = ls_ood("train", "-d", "woodscape", "-p", woodscape, *RUN, *SMALL, *target, *resume)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_bundle(tmp_path / "moved" / "bundle", device="cpu").class_names[4] == "person"
+    kept = [
+        torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for run in (trained / "out", Path("moved"))
+    ]
+    assert all(torch.equal(value, kept[1][name]) for name, value in kept[0].items())
+    assert (
+        json.loads(Path("moved/report.json").read_text())["test"]
+        == json.loads((trained / "result.json").read_text())["test"]
+    )
+
+
+def test_cityscapes(make_pictures, tmp_path):
+    """From the published layout to a report with its 20 classes, split by city."""
+    for number, image in enumerate(make_pictures(6, 96, 128)):
+        scene = f"city{number // 2}/city{number // 2}_{number:06d}_000019"
+        picture = tmp_path / "cs" / "leftImg8bit" / "train" / f"{scene}_leftImg8bit.png"
+        label = tmp_path / "cs" / "gtFine" / "train" / f"{scene}_gtFine_labelIds.png"
+        for path, pixels in ((picture, image), (label, image[..., 0] % 34)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), pixels)
+    done = train("-d", "cityscapes", "-p", "cs", "--no-bundle", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((tmp_path / "runs" / "cityscapes" / "report.json").read_text())
+    assert (len(report["test"]["iou"]), report["test"]["pictures"]) == (20, 2)
+
+
+def test_a_picture_that_a_reading_process_refuses_is_one_sentence(woodscape, tmp_path):
+    """Its file is named, without torch's traceback."""
+    copy = tmp_path / "woodscape"
+    shutil.copytree(woodscape, copy)
+    for picture in (copy / "rgb_images").iterdir():
+        picture.write_bytes(picture.read_bytes()[:500])
+    done = train("-d", "woodscape", "-p", copy, "--no-bundle", *SMALL[:-2], "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "ls-ood train: cannot read picture" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_resume_and_fine_tuning(trained, woodscape):
@@ -128,13 +289,14 @@ def test_resume_and_fine_tuning(trained, woodscape):
     import torch
 
     first = trained / "out" / "checkpoints" / "last.ckpt"
-    model = ("-m", "deeplabv3p-backbone-dropblock2d", "-d", "woodscape", "-p", woodscape, "--no-bundle")
+    model = (*RUN, "-d", "woodscape", "-p", woodscape, "--no-bundle")
     done = train(*model, "-e", "2", "--resume", first, "-s", "1", "--out", "more", *SMALL, cwd=trained)
     assert done.returncode == 0, done.stderr[-3000:]
     assert read_split(trained / "more" / "split.json") == read_split(trained / "out" / "split.json")  # for all the seed
     assert torch.load(trained / "more/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
     done = train(*model, "--load_pretrained", first, "--fine_tuning", "--out", "tuned", *SMALL, cwd=trained)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "random weights" not in done.stderr
     start = torch.load(first, weights_only=True)["state_dict"]
     tuned = torch.load(trained / "tuned/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     for key, value in start.items():
@@ -149,9 +311,17 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["-p", "/nowhere"], "/nowhere"),
         (["--fine_tuning"], "give --load_pretrained FILE"),
         (["--load_pretrained"], "no weight file Model_Woodscape.pth"),
-        (["--resume", "/nowhere.ckpt"], "no checkpoint /nowhere.ckpt"),
+        (["--resume", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
+        (["--resume", "garbage.ckpt"], "garbage.ckpt is not a plain torch state dict"),
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
-        (["-b", "0"], "batch is 0"),
+        (["--detector", "lared"], "one of those a trained bundle holds, spatial, larem, mahalanobis, multitap"),
+        (["--target-rate", "2"], "the target false-alarm rate is 2.0"),
+        (["-b", "0"], "ls-ood train: --batch is 0; it must lie within"),
+        (["-s", "-1"], "--seed is -1"),
+        (["--learning-rate", "7"], "--learning-rate is 7"),
+        (["--early-stopping", "-1"], "--early-stopping is -1"),
+        (["--imgw", "8"], "--imgw is 8"),
+        (["--evaluate", "garbage.ckpt", "--imgh", "96"], "leave out --imgh and --imgw"),
         (["-d", "street", "--drives", "0"], "number of drives is 0"),
         (["-d", "street", "--validation-drives", "-1"], "number of validation drives is -1"),
         (["--disturb", "fog"], "give --evaluate CKPT"),
@@ -162,6 +332,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
 def test_bad_input_is_one_sentence(arguments, words, tmp_path, monkeypatch, ls_ood):
     """Exit 2 and one line that says what to do."""
     monkeypatch.chdir(tmp_path)
+    Path("garbage.ckpt").write_bytes(b"no checkpoint")
     done = ls_ood("train", *arguments)
     assert done.returncode == 2, done.stderr[-3000:]
     assert words in done.stderr.replace("\n", " ")

@@ -97,3 +97,9 @@ def test_a_missing_layer_is_named():
     del old["layer3.1.conv2.weight"]
     with pytest.raises(ConfigError, match=r"lack layer stages\.2\.1\.conv2\.weight .* another architecture"):
         load_imagenet_weights(build_backbone("resnet18"), old)
+
+
+def test_a_layer_left_over_is_named():
+    """A larger network of the same family holds every layer of the smaller one, and is another all the same."""
+    with pytest.raises(ConfigError, match=r"have layer stages\.0\.6\.conv1\.weight.* another architecture"):
+        load_imagenet_weights(build_backbone("resnet18"), models.resnet34(weights=None).state_dict())

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ class Split:
     parts: Mapping[str, tuple[str, ...]]
     sequences: Mapping[str, str]
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of which picture is in which part; a checkpoint keeps it, so that it is measured on its own test part."""
+        parts = {part: sorted(self.parts[part]) for part in PARTS}
+        return sha256(json.dumps(parts).encode()).hexdigest()
+
 
 def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] = FRACTIONS, *, seed: int = 0) -> Split:
     """Split pictures so that each sequence lies in one part; equal input in any order gives an equal split.
@@ -63,7 +70,7 @@ def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] =
     if len(sizes) < len(PARTS):
         raise DataError(
             f"{len(sequences)} pictures come from {len(sizes)} sequences; {', '.join(PARTS)} need one each at least. "
-            "Use more data or smaller blocks."
+            "Add pictures of further sequences."
         )
     names = sorted(sizes)
     order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]

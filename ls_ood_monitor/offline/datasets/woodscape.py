@@ -36,7 +36,18 @@ SOILING = ClassTable(
     np.array([(0, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 0)], dtype=np.uint8),
 )
 
+_SEMANTIC_IDS, _SOILING_IDS = LabelEncoding.identity(len(SEMANTIC)), LabelEncoding.identity(len(SOILING))
+
 _NAME = re.compile(r"(\d+)_\w+\.png", re.ASCII)
+
+
+# Functions of this module, not lambdas: a reading process gets the folder by pickle.
+def _semantic_ids(_label: Path) -> LabelEncoding:
+    return _SEMANTIC_IDS
+
+
+def _soiling_ids(_label: Path) -> LabelEncoding:
+    return _SOILING_IDS
 
 
 def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
@@ -66,8 +77,7 @@ def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
                 )
             sequence = listed[name]
         samples.append(Sample(picture, label, sequence))
-    encoding = LabelEncoding.identity(len(SEMANTIC))
-    return LabelledFolder(root, samples, SEMANTIC, lambda _path: encoding)
+    return LabelledFolder(root, samples, SEMANTIC, _semantic_ids)
 
 
 def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PARTS, block: int = 100) -> LabelledFolder:
@@ -91,8 +101,7 @@ def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PART
         folder = require_folder(root / part, f"the part {part!r} of WoodScape soiling")
         for picture, label in _pairs(folder, SOILING_IMAGES, SOILING_LABELS):
             samples.append(Sample(picture, label, f"{part}/{block_of(picture, block)}"))
-    encoding = LabelEncoding.identity(len(SOILING))
-    return LabelledFolder(root, samples, SOILING, lambda _path: encoding)
+    return LabelledFolder(root, samples, SOILING, _soiling_ids)
 
 
 def block_of(picture: Path, block: int) -> str:

@@ -39,10 +39,9 @@ def make_bundle(
     class_names: tuple[str, ...],
     calibration: Sequence[Drive],
     check: Sequence[Drive],
+    settings: CalibrationSettings,
     *,
     detector: str,
-    target_rate: float,
-    allow_small: bool,
     provenance: Mapping[str, Any],
     device: torch.device | str,
     progress: ProgressFactory,
@@ -51,7 +50,7 @@ def make_bundle(
     """Draw the mask bank, calibrate with whole drives held out, check on further drives, save.
 
     Raises:
-        CalibrationError: fewer than two drives to calibrate on, or too few frames for ``target_rate``.
+        CalibrationError: fewer than two drives to calibrate on, or too few frames for the target.
     """
     return write_calibrated_bundle(
         out,
@@ -59,7 +58,7 @@ def make_bundle(
         latents,
         class_names,
         calibration,
-        CalibrationSettings(target_rate, block_s=None, allow_small=allow_small),
+        settings,
         detector=detector,
         names=DEFAULT_DETECTORS,
         provenance=provenance,

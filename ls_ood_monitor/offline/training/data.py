@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ...errors import MonitorError
 from ...vision.preprocess import PreprocessSpec, resize_image, resize_labels
-from .augment import make_augmentation
+from .augment import Augmentation
 
 
 class LabelledPictures(Protocol):
@@ -50,7 +51,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, source: LabelledPictures, spec: PreprocessSpec, augmentation: str = "none") -> None:
         self.source = source
         self.spec = spec
-        self.augment = make_augmentation(augmentation, spec.height, spec.width)
+        self.augment = Augmentation(augmentation, spec.height, spec.width)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -61,6 +62,11 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         classes = torch.from_numpy(np.ascontiguousarray(resize_labels(labels, self.spec.width, self.spec.height)))
         picture, classes = self.augment(picture, classes)
         return picture, classes.to(torch.int64)
+
+
+def sentence_of(error: MonitorError) -> str:
+    """The sentence of an error, also of one that a reading process met: torch puts a traceback before that."""
+    return str(error).rstrip().rpartition(f"{type(error).__name__}: ")[2]
 
 
 def make_loader(

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...errors import ConfigError, DataError
-from ...vision.backbones import load_imagenet_weights
+from ...errors import ConfigError, DataError, MonitorError
+from ...vision.backbones import load_imagenet_weights, require_backbone
 from ...vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ...vision.foreign_weights import network_weights
 from ...vision.preprocess import PreprocessSpec
 from ..datasets.labelled import ClassTable
 from ..datasets.woodscape import SEMANTIC as WOODSCAPE_CLASSES
+from .checkpoints import BestCheckpoints, LastCheckpoint, checkpoints_of, require_fresh
 from .curve import TrainingCurve
-from .data import LabelledPictures, make_loader
+from .data import LabelledPictures, make_loader, sentence_of
 from .module import SegmentationModule
 from .pictures import PictureGrid
 from .settings import TrainingSettings
@@ -27,6 +28,10 @@ from .settings import TrainingSettings
 import pytorch_lightning as pl  # isort: skip  after module, which guards torchvision
 from pytorch_lightning import callbacks as pl_callbacks  # isort: skip
 from pytorch_lightning.loggers import TensorBoardLogger  # isort: skip
+
+_BACKBONE = "backbone."
+#: Settings that a resumed run may have other than before: none of them shapes what the checkpoint holds.
+_MAY_DIFFER = ("epochs", "early_stopping_epochs", "workers", "precision", "seed")
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,28 @@ def load_checkpoint(path: Path) -> SegmentationModule:
     return module
 
 
+def require_same_run(
+    checkpoint: SegmentationModule, network: NetworkSettings, training: TrainingSettings, spec: PreprocessSpec
+) -> None:
+    """Refuse to resume ``checkpoint`` with other settings than its own; ``_MAY_DIFFER`` names those that may change.
+
+    Raises:
+        ConfigError: some differ; each is named with both values.
+    """
+    pairs = ((checkpoint.network.settings, network), (checkpoint.training_settings, training), (checkpoint.spec, spec))
+    differing = [
+        f"{field.name} {getattr(before, field.name)} instead of {getattr(now, field.name)}"
+        for before, now in pairs
+        for field in fields(before)
+        if field.name not in _MAY_DIFFER and getattr(before, field.name) != getattr(now, field.name)
+    ]
+    if differing:
+        raise ConfigError(
+            f"the run to resume has {', '.join(differing)}; give the options that it was started with, or start from its "
+            "weights alone (load_pretrained)."
+        )
+
+
 def _load(path: Path, wanted: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -95,7 +122,7 @@ def _load(path: Path, wanted: str) -> Any:
 
 
 def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> list[str]:
-    """Copy every weight whose name and shape fit (another class count leaves the last layer fresh).
+    """Copy the whole backbone and, of the rest, every weight whose name and shape fit (else the layer stays fresh).
 
     Names may be those of torchvision's DeepLabv3 (backbone and ASPP fit) or of the reference's DeepLabv3+ (all do).
 
@@ -103,15 +130,13 @@ def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> l
         Names of the network's weights that were not in ``state`` or had another shape.
 
     Raises:
-        DataError: nothing fits.
+        ConfigError: the backbone is not, or not all, in ``state``: training would go on from random weights unnoticed.
     """
     own = network.state_dict()
     given = network_weights({key.removeprefix("network."): value for key, value in state.items()})
+    encoder = {key.removeprefix(_BACKBONE): value for key, value in given.items() if key.startswith(_BACKBONE)}
+    require_backbone(network.backbone, encoder)
     fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
-    if not fitting:
-        raise DataError(
-            f"none of the {len(given)} given weights fits this network; they belong to another architecture."
-        )
     network.load_state_dict(fitting, strict=False)
     return sorted(set(own) - set(fitting))
 
@@ -127,9 +152,11 @@ def train_network(
     initial: dict[str, torch.Tensor] | None = None,
     pretrained: dict[str, torch.Tensor] | None = None,
     resume: Path | None = None,
+    split: str = "",
     hardware: Hardware | None = None,
     classes: ClassTable = WOODSCAPE_CLASSES,
     callbacks: Sequence[pl.Callback] = (),
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> DeepLabV3Plus:
     """Train and return the network in eval mode: the best validation mIoU with ``out``, else the last state.
 
@@ -139,32 +166,40 @@ def train_network(
         settings: optimisation.
         network_settings: architecture.
         spec: preprocessing.
-        out: folder for checkpoints (best three and last) and TensorBoard logs; None writes nothing.
+        out: folder for checkpoints (best three, last, and ``best.ckpt``) and TensorBoard logs; None writes nothing.
         initial: ImageNet weights of the backbone (torchvision keys).
         pretrained: weights of a whole network to go on from (fine tuning).
         resume: checkpoint of an interrupted run with the same settings.
+        split: digest of the split that the pictures come from, for the checkpoints.
         hardware: devices.
         classes: colours of the pictures and names of the curves on TensorBoard.
         callbacks: further Lightning callbacks (progress).
+        note: told in a sentence what a person should know.
 
     Raises:
-        DataError: no pictures, or fewer than a batch.
-        ConfigError: weights of another architecture; early stopping without validation.
+        DataError: no pictures, fewer than a batch, or one that cannot be read.
+        ConfigError: a folder with another run; weights of another architecture; early stopping without validation.
     """
     if len(training) < settings.batch:
         raise DataError(
             f"{len(training)} pictures do not fill one batch of {settings.batch}; use a smaller batch or more pictures."
         )
+    if out is not None:
+        require_fresh(out, resume)
     if settings.early_stopping_epochs and not validation:
         raise ConfigError("early stopping needs validation pictures; give some, or set early_stopping_epochs to 0.")
     hardware = hardware or Hardware()
-    module = SegmentationModule.create(network_settings, settings, spec)
+    module = SegmentationModule.create(network_settings, settings, spec, split)
     if len(classes) == network_settings.classes:
         module.class_names = classes.names
     if initial is not None:
         load_imagenet_weights(module.network.backbone, initial)
     if pretrained is not None:
-        load_pretrained(module.network, pretrained)
+        fresh = load_pretrained(module.network, pretrained)
+        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in fresh))
+        if layers:
+            more = f" and {len(layers) - 4} more" if len(layers) > 4 else ""
+            note(f"not among the given weights, so trained from scratch: {', '.join(layers[:4])}{more}.")
     loader = make_loader(
         training,
         spec,
@@ -177,13 +212,11 @@ def train_network(
     checks = make_loader(validation, spec, batch=settings.batch, workers=settings.workers) if validation else None
     extra, best = list(callbacks), None
     if out is not None:
-        monitored: dict[str, Any] = {"monitor": "validation_IoU", "mode": "max", "save_top_k": 3} if validation else {}
-        best = pl_callbacks.ModelCheckpoint(
-            out / "checkpoints", "epoch={epoch:03d}", auto_insert_metric_name=False, save_last=True, **monitored
-        )
-        extra += [TrainingCurve(out), best, pl_callbacks.LearningRateMonitor("step")]
+        extra += [TrainingCurve(out), pl_callbacks.LearningRateMonitor("step")]
         if validation:
-            extra.append(PictureGrid(validation, spec, classes))
+            best = BestCheckpoints(checkpoints_of(out))
+            extra += [best, PictureGrid(validation, spec, classes)]
+        extra.append(LastCheckpoint(checkpoints_of(out)))  # after the best, so that it knows them
     if settings.early_stopping_epochs:
         patience = settings.early_stopping_epochs
         extra.append(pl_callbacks.EarlyStopping("validation_IoU", mode="max", patience=patience))
@@ -200,14 +233,17 @@ def train_network(
             gradient_clip_val=5.0,
             logger=TensorBoardLogger(out, "tensorboard", "") if out is not None else False,
             callbacks=extra,
-            enable_checkpointing=best is not None,
+            enable_checkpointing=out is not None,
             enable_progress_bar=any(isinstance(item, pl_callbacks.ProgressBar) for item in extra),
             enable_model_summary=False,
             log_every_n_steps=max(1, min(10, len(loader))),
             num_sanity_val_steps=0,
         )
         # weights_only: a checkpoint to resume from is data, too.
-        trainer.fit(module, loader, checks, ckpt_path=str(resume) if resume else None, weights_only=True)
-    if best is not None and validation and best.best_model_path:
+        try:
+            trainer.fit(module, loader, checks, ckpt_path=str(resume) if resume else None, weights_only=True)
+        except MonitorError as error:
+            raise type(error)(sentence_of(error)) from error
+    if best is not None and best.best_model_path:
         module = load_checkpoint(Path(best.best_model_path))
     return module.network.cpu().eval()

@@ -29,13 +29,17 @@ class SegmentationModule(pl.LightningModule):
         network: ``NetworkSettings`` as a mapping (a checkpoint stores plain data).
         training: ``TrainingSettings`` as a mapping.
         preprocess: ``PreprocessSpec`` as a mapping.
+        split: digest of the split that the pictures come from; empty if there is none.
     """
 
-    def __init__(self, network: dict[str, Any], training: dict[str, Any], preprocess: dict[str, Any]) -> None:
+    def __init__(
+        self, network: dict[str, Any], training: dict[str, Any], preprocess: dict[str, Any], split: str = ""
+    ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.training_settings = from_mapping(TrainingSettings, training)
         self.spec = from_mapping(PreprocessSpec, preprocess)
+        self.split = split
         self.network = DeepLabV3Plus(from_mapping(NetworkSettings, network))
         classes = self.network.settings.classes
         #: Titles of the classes in the log; a run that knows its data set sets their names.
@@ -47,12 +51,12 @@ class SegmentationModule(pl.LightningModule):
 
     @classmethod
     def create(
-        cls, network: NetworkSettings, training: TrainingSettings, preprocess: PreprocessSpec
+        cls, network: NetworkSettings, training: TrainingSettings, preprocess: PreprocessSpec, split: str = ""
     ) -> SegmentationModule:
         """From checked settings, seeded."""
         pl.seed_everything(training.seed, verbose=False)
         spec = {**asdict(preprocess), "mean": list(preprocess.mean), "std": list(preprocess.std)}
-        return cls(asdict(network), asdict(training), spec)
+        return cls(asdict(network), asdict(training), spec, split)
 
     def _frozen_stages(self) -> list[torch.nn.Module]:
         return list(self.network.backbone.stages[: self.training_settings.frozen_stages])

@@ -8,26 +8,36 @@ pictures also calibrate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.classes import CLASS_COLOURS, CLASS_NAMES
 from ...errors import ConfigError
 from ...vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .. import street_data
-from ..datasets import DATASETS, ClassTable, LabelledFolder, Split, open_dataset, split_of
+from ..calibrated_bundle import ProgressFactory
+from ..datasets import ClassTable, LabelledFolder, Split, open_dataset, split_of
+from ..datasets.cityscapes import CLASSES as CITYSCAPES
+from ..datasets.woodscape import SEMANTIC, SOILING
 from ..drives import Drive, picture_drives, street_drives
 from ..street import CAMERAS
 from .data import LabelledPictures, LabelledSet
 
 STREET = "street"
-#: Names for ``ls-ood train -d``.
-SOURCES: tuple[str, ...] = (*(name for name in DATASETS if name != "images"), STREET)
+#: Names for ``ls-ood train -d`` with their classes, known before anything is read.
+SOURCES: dict[str, ClassTable] = {
+    "woodscape": SEMANTIC,
+    "woodscape-soiling": SOILING,
+    "cityscapes": CITYSCAPES,
+    STREET: SEMANTIC,
+}
 
 Progress = Callable[[int], None]
+
+_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,25 @@ def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None)
     return TrainingSource(train, valid, calibration, check, test, folder.classes, split, facts)
 
 
+def require_labels(source: TrainingSource, progress: ProgressFactory) -> None:
+    """Read every label on disk once, so that a wrong one shows now and not hours later, in the part that comes last.
+
+    Raises:
+        DataError: a label cannot be read or does not belong to the data set.
+    """
+    every = (source.train, source.validation, source.check_labelled)
+    parts = [part for part in every if isinstance(part, LabelledFolder)]
+    if not parts:
+        return
+    done = 0
+    # Threads: decoding leaves Python's lock, and a disk answers several at once.
+    with progress("Checking the labels", sum(map(len, parts))) as update, ThreadPoolExecutor(_READERS) as pool:
+        for part in parts:
+            for _ in pool.map(lambda index, part=part: part.labels(index).size, range(len(part))):
+                done += 1
+                update(done)
+
+
 def from_street(
     spec: PreprocessSpec,
     *,
@@ -90,7 +119,7 @@ def from_street(
     calibration_drives: int,
     check_drives: int = 30,
     validation_drives: int = 16,
-    progress: Callable[[str, int], Any] | None = None,
+    progress: ProgressFactory | None = None,
     only_check: bool = False,
 ) -> TrainingSource:
     """The procedural street: 2 moments of 4 cameras a drive, rendered now and kept at the network's size.
@@ -102,7 +131,8 @@ def from_street(
         check_drives: drives for the false-alarm check.
         validation_drives: drives for the choice of the checkpoint; 0 = none, the last state is kept.
         progress: called with (title, pictures), gives a context whose value is told the number done.
-        only_check: render the check drives alone, to measure a trained network.
+        only_check: render the check drives alone, to measure a trained network, and keep them at the camera's size: what
+            disturbs them comes before the preprocessing.
 
     Raises:
         ConfigError: a number of drives outside its range.
@@ -118,13 +148,14 @@ def from_street(
 
     def labelled(title: str, chosen: Sequence[int]) -> LabelledSet:
         shots = street_data.spread_shots(chosen, 2, CAMERAS)
-        images = np.empty((len(shots), spec.height, spec.width, 3), np.uint8)
-        labels = np.empty((len(shots), spec.height, spec.width), np.uint8)
+        width, height = street_data.CAMERA_SIZE if only_check else (spec.width, spec.height)
+        images = np.empty((len(shots), height, width, 3), np.uint8)
+        labels = np.empty((len(shots), height, width), np.uint8)
 
         def fill(update: Progress | None) -> None:
             for index, item in enumerate(street_data.render_shots(shots, progress=update)):
-                images[index] = resize_image(item.image, spec)
-                labels[index] = resize_labels(item.labels, spec.width, spec.height)
+                images[index] = item.image if only_check else resize_image(item.image, spec)
+                labels[index] = item.labels if only_check else resize_labels(item.labels, width, height)
 
         if progress is None or not shots:
             fill(None)
@@ -147,7 +178,7 @@ def from_street(
         street_drives(street_data.CALIBRATION_DRIVES[:calibration_drives]),
         street_drives(check),
         labelled("Rendering unseen drives", check),
-        ClassTable(CLASS_NAMES, CLASS_COLOURS),
+        SOURCES[STREET],
         None,
         facts,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 import zlib
 
@@ -12,6 +13,7 @@ import pytest
 
 from ls_ood_monitor.core.classes import CLASS_COLOURS, CLASS_NAMES
 from ls_ood_monitor.errors import ConfigError, DataError
+from ls_ood_monitor.offline.datasets.cityscapes import open_cityscapes
 from ls_ood_monitor.offline.datasets.woodscape import open_woodscape, open_woodscape_soiling
 
 GT = "semantic_annotations/gtLabels"
@@ -38,6 +40,15 @@ def test_nothing_is_read_before_it_is_asked_for(woodscape):
         data[1]
     with pytest.raises(IndexError):
         data[8]
+
+
+def test_reading_processes_get_the_same_folder(woodscape, soiling, cityscapes):
+    """A pickled copy of every data set with labels reads what the original reads."""
+    for data in (open_woodscape(woodscape), open_woodscape_soiling(soiling), open_cityscapes(cityscapes)):
+        copy = pickle.loads(pickle.dumps(data))
+        assert len(copy) == len(data)
+        for own, other in zip(data[0], copy[0], strict=True):
+            np.testing.assert_array_equal(own, other)
 
 
 def test_blocks_of_indices_are_the_sequences(woodscape):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
-from ls_ood_monitor.offline.training.augment import AUGMENTATIONS, make_augmentation
+from ls_ood_monitor.offline.training.augment import AUGMENTATIONS, Augmentation
 
 
 def _pair():
@@ -20,7 +22,7 @@ def _pair():
 def test_shapes_types_and_classes_are_kept(name):
     """The same size and types, and only ids that were there."""
     torch.manual_seed(0)
-    augment = make_augmentation(name, 32, 48)
+    augment = Augmentation(name, 32, 48)
     image, labels = _pair()
     for _ in range(40):
         changed, mask = augment(image, labels)
@@ -32,7 +34,7 @@ def test_shapes_types_and_classes_are_kept(name):
 def test_mirroring_moves_both_and_happens_half_of_the_time():
     """Picture and labels are either both as given or both mirrored, in BGR order."""
     torch.manual_seed(0)
-    augment = make_augmentation("mirror", 32, 48)
+    augment = Augmentation("mirror", 32, 48)
     image, labels = _pair()
     mirrored = 0
     for _ in range(200):
@@ -47,13 +49,26 @@ def test_mirroring_moves_both_and_happens_half_of_the_time():
 def test_reference_changes_about_half():
     """One change with probability one half."""
     torch.manual_seed(1)
-    augment = make_augmentation("reference", 32, 48)
+    augment = Augmentation("reference", 32, 48)
     image, labels = _pair()
     changed = sum(not torch.equal(augment(image, labels)[0], image) for _ in range(300))
     assert 100 < changed < 190
 
 
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_reading_processes_get_the_same_augmentation(name):
+    """A pickled copy draws what the original draws."""
+    augment = Augmentation(name, 32, 48)
+    results = []
+    for one in (augment, pickle.loads(pickle.dumps(augment))):
+        torch.manual_seed(5)
+        results.append([one(*_pair()) for _ in range(8)])
+    for (image, labels), (other_image, other_labels) in zip(*results, strict=True):
+        assert torch.equal(image, other_image)
+        assert torch.equal(labels, other_labels)
+
+
 def test_none_changes_nothing():
     """The very same tensors."""
     image, labels = _pair()
-    assert make_augmentation("none", 32, 48)(image, labels) == (image, labels)
+    assert Augmentation("none", 32, 48)(image, labels) == (image, labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -21,8 +23,10 @@ from ls_ood_monitor.offline.training.fit import (
     load_checkpoint,
     load_initial_weights,
     load_pretrained,
+    require_same_run,
     train_network,
 )
+from ls_ood_monitor.offline.training.module import SegmentationModule
 from ls_ood_monitor.offline.training.settings import TrainingSettings, reference_settings
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
@@ -140,8 +144,8 @@ def test_checkpoints_logs_and_resume(tmp_path):
     train_network(data, checks, full, SMALL, SPEC, out=tmp_path / "full", hardware=CPU, classes=names)
     train_network(data, checks, half, SMALL, SPEC, out=tmp_path / "half", hardware=CPU)
     kept = sorted(path.name for path in (tmp_path / "full" / "checkpoints").glob("*.ckpt"))
-    assert len(kept) == 4
-    assert "last.ckpt" in kept
+    assert len(kept) == 5
+    assert {"last.ckpt", "best.ckpt"} <= set(kept)
     log = EventAccumulator(str(tmp_path / "full" / "tensorboard"), size_guidance={"images": 0})
     log.Reload()
     assert "validation/pictures" in log.Tags()["images"]
@@ -154,6 +158,49 @@ def test_checkpoints_logs_and_resume(tmp_path):
     module = load_checkpoint(tmp_path / "more" / "checkpoints" / "last.ckpt")
     assert module.network.settings == SMALL
     assert module.spec == SPEC
+
+
+def test_the_last_epoch_is_kept_though_it_is_not_among_the_best(tmp_path):
+    """With all scores equal the first three epochs stay the best; the run goes on from its last one all the same."""
+    checks = stripes(4, 1)
+    blind = LabelledSet(checks.images, np.full_like(checks.labels, 255))
+    train_network(stripes(8), blind, TrainingSettings(epochs=5), SMALL, SPEC, out=tmp_path, hardware=CPU)
+    folder = tmp_path / "checkpoints"
+    content = torch.load(folder / "last.ckpt", weights_only=True)
+    assert content["epoch"] == 4
+    scores = next(state for key, state in content["callbacks"].items() if key.startswith("BestCheckpoints"))
+    assert (folder / "best.ckpt").resolve() == Path(scores["best_model_path"])
+    assert {path.name for path in folder.glob("epoch=*")} == {"epoch=000.ckpt", "epoch=001.ckpt", "epoch=002.ckpt"}
+
+
+def test_a_run_that_was_moved_keeps_its_best(tmp_path):
+    """With its epochs done it gives the best network again; with more it compares them with the best so far."""
+    settings = TrainingSettings(epochs=2, batch=8, learning_rate=5e-3, schedule="constant")
+    data, checks = stripes(8), stripes(4, 1)
+    first = train_network(data, checks, settings, SMALL, SPEC, out=tmp_path / "a", hardware=CPU).state_dict()
+    (tmp_path / "a").rename(tmp_path / "b")
+    last = tmp_path / "b" / "checkpoints" / "last.ckpt"
+    again = train_network(
+        data, checks, settings, SMALL, SPEC, out=tmp_path / "b", hardware=CPU, resume=last
+    ).state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in again.items())
+    longer = replace(settings, epochs=5)
+    train_network(data, checks, longer, SMALL, SPEC, out=tmp_path / "b", hardware=CPU, resume=last)
+    assert len(list(last.parent.glob("epoch=*.ckpt"))) == 3
+    assert len(list(last.parent.glob("last*"))) == 1
+
+
+def test_a_resumed_run_keeps_its_settings():
+    """Every setting that differs is named; those that only say how far or how fast may change."""
+    settings = TrainingSettings(epochs=1)
+    module = SegmentationModule.create(SMALL, settings, SPEC)
+    require_same_run(module, SMALL, replace(settings, epochs=5, workers=2, seed=7), SPEC)
+    with pytest.raises(
+        ConfigError, match=r"has backbone mobilenet_v2 instead of resnet18, optimiser adamw instead of sgd"
+    ):
+        require_same_run(module, replace(SMALL, backbone="resnet18"), replace(settings, optimiser="sgd"), SPEC)
+    with pytest.raises(ConfigError, match=r"has height 48 instead of 64;"):
+        require_same_run(module, SMALL, settings, replace(SPEC, height=64))
 
 
 def test_early_stopping_ends_a_run():
@@ -184,8 +231,30 @@ def test_fine_tuning_starts_from_given_weights():
     fresh = load_pretrained(other, source.state_dict())
     assert fresh == ["decoder.1.bias", "decoder.1.weight"]
     torch.testing.assert_close(other.state_dict()["decoder.0.0.0.weight"], source.state_dict()["decoder.0.0.0.weight"])
-    with pytest.raises(DataError, match="another architecture"):
-        load_pretrained(other, {"fc.weight": torch.zeros(2, 2)})
+
+
+def test_weights_of_another_backbone_are_refused():
+    """Also where some layers happen to fit: a backbone that is random in part would be trained, or frozen, unnoticed."""
+    network = DeepLabV3Plus(SMALL)
+    other = DeepLabV3Plus(NetworkSettings(backbone="resnet18", classes=3, aspp_channels=16, separable=True))
+    half = {key: value for key, value in network.state_dict().items() if not key.startswith("backbone.stages.3")}
+    for state in (other.state_dict(), half, {"fc.weight": torch.zeros(2, 2)}):
+        before = {key: value.clone() for key, value in network.state_dict().items()}
+        with pytest.raises(ConfigError, match="another architecture"):
+            load_pretrained(network, state)
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_what_stays_fresh_is_told():
+    """The layers that the given weights lack, in one sentence."""
+    state = DeepLabV3Plus(SMALL).state_dict()
+    partial = {key: value for key, value in state.items() if not key.startswith(("decoder", "low_level"))}
+    told = []
+    settings = TrainingSettings(epochs=1, batch=4)
+    for given in (state, partial):
+        train_network(stripes(4), None, settings, SMALL, SPEC, hardware=CPU, pretrained=given, note=told.append)
+    assert len(told) == 1
+    assert told[0].startswith("not among the given weights, so trained from scratch: decoder.0.0")
 
 
 def test_bad_input_is_refused(tmp_path):
@@ -230,6 +299,6 @@ def test_the_curve_has_a_row_an_epoch_also_after_a_resume(tmp_path):
     assert np.isfinite(table["validation_IoU"]).all()
     np.testing.assert_allclose(table["train_loss"][2:], np.reshape(seen.losses, (2, 2)).mean(axis=1), rtol=1e-4)
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    key = next(key for key in last["callbacks"] if key.startswith("ModelCheckpoint"))
+    key = next(key for key in last["callbacks"] if key.startswith("BestCheckpoints"))
     assert float(last["callbacks"][key]["current_score"]) == pytest.approx(table["validation_IoU"][3], rel=1e-4)
     assert (tmp_path / "curve.png").stat().st_size > 5000
