@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         record_scenario(scenario, bag, events_file, progress=update)
     scores, modes, stops = _play(args, scenario, bag, private_domain() if domain is None else domain)
     verdict = judge(scenario.events, scores, modes, stops, scenario.duration_s)
-    summary = summarise(verdict, scores, modes, scenario.duration_s, bundle_id)
+    domain = {"domain": "procedural fisheye street (synthetic)"}
+    summary = domain | summarise(verdict, scores, modes, scenario.duration_s, bundle_id)
     for path in (args.out / "summary.json", args.json):
         write_json(path, summary)
     draw_timeline(

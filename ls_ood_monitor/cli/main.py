@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
     "benchmark": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
+    "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and a gate for releases",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "bundle": "show what is in a bundle, or verify it",
 }

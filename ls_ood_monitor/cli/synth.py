@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
-    from ..offline.scenario import Event, Scenario, record_scenario
+    from ..offline.events import Event
+    from ..offline.scenario import Scenario, record_scenario
     from .console import console, progress_bar, write_json
 
     events = []

@@ -6,7 +6,7 @@ which a message was received, and it is what ``start_s`` and ``end_s`` count fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,8 +32,6 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 LABELS = "labels"
 _STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 _JPEG_QUALITY = 90
-
-OnError = Callable[[str, int, ImageError], None]
 
 
 @dataclass(frozen=True)
@@ -100,27 +98,42 @@ def iter_raw(bag: Path | str) -> Iterator[RawMessage]:
             yield RawMessage(connection.topic, connection.msgtype, stamp_ns, bytes(data))
 
 
-def iter_frames(
-    bag: Path | str,
-    topics: Mapping[str, str] | None = None,
-    start_s: float | None = None,
-    end_s: float | None = None,
-    *,
-    on_error: OnError | None = None,
-) -> Iterator[Frame]:
-    """Yield the pictures of ``bag`` in the order of reception.
+@dataclass(frozen=True)
+class ImageArrival:
+    """One image message of a recording.
+
+    Attributes:
+        camera: name.
+        topic: it came on.
+        received_ns: time of reception by the recorder.
+        stamp_ns: of the header, time of capture; 0 where the message cannot be read.
+        encoding: of a raw image; empty for a compressed one.
+        image: BGR uint8 (H, W, 3); None where it is not a usable picture.
+        error: why not, in a sentence; empty for a usable one.
+    """
+
+    camera: str
+    topic: str
+    received_ns: int
+    stamp_ns: int
+    encoding: str
+    image: NDArray[np.uint8] | None
+    error: str = ""
+
+
+def iter_arrivals(
+    bag: Path | str, topics: Mapping[str, str] | None = None, start_s: float | None = None, end_s: float | None = None
+) -> Iterator[ImageArrival]:
+    """Yield every image message of ``bag`` in the order of reception, unusable pictures too.
 
     Args:
         bag: folder with ``metadata.yaml``, or one ``.mcap`` or ``.db3`` file.
         topics: topic -> camera name; None takes every image topic but ``<camera>/labels``, named by ``camera_of``.
         start_s: first moment wanted, seconds after the bag's start; None = 0.
         end_s: end of the part wanted (exclusive), seconds after the bag's start; None = all.
-        on_error: called with (topic, reception time in ns, error) for a message that is not a usable picture,
-            which is then left out. None raises the error.
 
     Raises:
         DataError: no readable bag, a topic that is absent or no image, or two topics for one camera.
-        ImageError: an unusable picture, when ``on_error`` is None.
     """
     path = Path(bag)
     with _opened(path) as reader:
@@ -129,13 +142,18 @@ def iter_frames(
         start = None if start_s is None else begin + round(start_s * 1e9)
         stop = None if end_s is None else begin + round(end_s * 1e9)
         wanted = [connection for connection in reader.connections if connection.topic in cameras]
-        for connection, stamp_ns, data in _messages(path, reader, wanted, start, stop):
-            try:
-                yield _decode(connection, data, cameras[connection.topic])
-            except ImageError as error:
-                if on_error is None:
-                    raise
-                on_error(connection.topic, stamp_ns, error)
+        for connection, received_ns, data in _messages(path, reader, wanted, start, stop):
+            yield _decode(connection, data, cameras[connection.topic], received_ns)
+
+
+def iter_frames(
+    bag: Path | str, topics: Mapping[str, str] | None = None, start_s: float | None = None, end_s: float | None = None
+) -> Iterator[Frame]:
+    """Yield the pictures of ``bag`` as ``iter_arrivals`` does. Raises ``ImageError`` for an unusable one, too."""
+    for arrival in iter_arrivals(bag, topics, start_s, end_s):
+        if arrival.image is None:
+            raise ImageError(arrival.error)
+        yield Frame(arrival.image, arrival.stamp_ns, arrival.camera)
 
 
 class FrameBagWriter:
@@ -312,14 +330,19 @@ def _choose_topics(bag: Path, reader: Reader, topics: Mapping[str, str] | None) 
     return dict(topics)
 
 
-def _decode(connection: Connection, data: bytes, camera: str) -> Frame:
+def _decode(connection: Connection, data: bytes, camera: str, received_ns: int) -> ImageArrival:
+    kind, topic = connection.msgtype, connection.topic
     try:
-        message: Any = _typestore().deserialize_cdr(data, connection.msgtype)
+        message: Any = _typestore().deserialize_cdr(data, kind)
     # A short or foreign buffer fails somewhere inside generated code, with any error.
     except Exception as error:
-        raise ImageError(
-            f"A message on {connection.topic} is not a readable {connection.msgtype}: {len(data)} bytes, {error!r}."
-        ) from error
-    decode = decode_image if connection.msgtype == IMAGE else decode_compressed
+        text = f"A message on {topic} is not a readable {kind}: {len(data)} bytes, {error!r}."
+        return ImageArrival(camera, topic, received_ns, 0, "", None, text)
     stamp = message.header.stamp
-    return Frame(decode(message), stamp.sec * 10**9 + stamp.nanosec, camera)
+    stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+    encoding = message.encoding if kind == IMAGE else ""
+    try:
+        image = decode_image(message) if kind == IMAGE else decode_compressed(message)
+    except ImageError as error:
+        return ImageArrival(camera, topic, received_ns, stamp_ns, encoding, None, str(error))
+    return ImageArrival(camera, topic, received_ns, stamp_ns, encoding, image)

@@ -75,7 +75,7 @@ def open_drives(
     for path in map(Path, paths):
         if not path.exists():
             raise DataError(f"there is no {path}; give a ROS 2 bag, a folder of pictures or a video.")
-        if _is_bag(path):
+        if is_bag(path):
             read = partial(iter_frames, path, topics, start_s, end_s)
             drives.append(Drive(_name(path), read))
         elif path.is_dir():
@@ -148,7 +148,8 @@ def _name(path: Path) -> str:
     return "/".join(path.resolve().parts[-2:]).lstrip("/")
 
 
-def _is_bag(path: Path) -> bool:
+def is_bag(path: Path) -> bool:
+    """Whether an existing path looks like a ROS 2 bag."""
     if path.is_file():
         return path.suffix in _BAG_SUFFIXES
     return (path / "metadata.yaml").exists() or any(entry.suffix in _BAG_SUFFIXES for entry in path.iterdir())

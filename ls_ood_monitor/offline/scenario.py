@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from ..errors import ConfigError, DataError
 from .anomalies import ANOMALIES, apply_anomaly
 from .bags import FrameBagWriter
+from .events import Event, write_events
 from .street import CAMERAS
 from .street_data import CAMERA_SIZE, DEMO_DRIVE, Shot, render_shots
-
-
-@dataclass(frozen=True)
-class Event:
-    """One stretch of time in which a camera is out of distribution, seconds from the start of the recording."""
-
-    camera: str
-    start_s: float
-    end_s: float
-    label: str
-    severity: int = 4
 
 
 @dataclass(frozen=True)
@@ -118,8 +106,3 @@ def record_scenario(
             if labels:
                 writer.write_labels(shot.camera, rendered.labels, stamp_ns)
     write_events(scenario.events, events_file)
-
-
-def write_events(events: tuple[Event, ...], path: Path) -> None:
-    """Write ground truth as a YAML list of {camera, start_s, end_s, label, severity}."""
-    path.write_text(yaml.safe_dump([asdict(event) for event in events], sort_keys=False), encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..core.types import AlarmState, FallbackMode
-from .scenario import Event
+from .events import Event
 
 _STATE_COLOURS = {AlarmState.CLEAR: "#2e7d32", AlarmState.PENDING: "#f9a825", AlarmState.RAISED: "#c62828"}
 _MODE_COLOURS = {FallbackMode.NOMINAL: "#2e7d32", FallbackMode.SLOW: "#f9a825", FallbackMode.STOP: "#c62828"}
@@ -136,9 +136,7 @@ def judge(
         elif outcome.stop_delay_s > limits.stop_s:
             failures.append(f"{what}: stop came after {outcome.stop_delay_s:.2f} s (limit {limits.stop_s:g} s).")
     clean = clean_parts(events, duration_s, limits.resume_s)
-    spans = [
-        (max(part[0], span[0]), min(part[1], span[1])) for part in clean for span in _stop_spans(stops, duration_s)
-    ]
+    spans = [(max(part[0], span[0]), min(part[1], span[1])) for part in clean for span in stop_spans(stops, duration_s)]
     spans = [(begin, end) for begin, end in spans if begin < end]
     false_stop = sum(end - begin for begin, end in spans)
     if spans:
@@ -195,7 +193,6 @@ def summarise(
     stop_delays = [item.stop_delay_s for item in verdict.outcomes if item.stop_delay_s is not None]
     percentiles = np.percentile(latencies, [50, 95, 99]) if latencies else [None] * 3
     return {
-        "domain": "procedural fisheye street (synthetic)",
         "bundle": {"sha256": bundle_id},
         "duration_s": duration_s,
         "frames": len(scores),
@@ -317,7 +314,8 @@ def _spans(samples: Sequence[tuple[float, Said]], duration_s: float) -> list[tup
     ]
 
 
-def _stop_spans(stops: Sequence[StopSample], duration_s: float) -> list[tuple[float, float]]:
+def stop_spans(stops: Sequence[StopSample], duration_s: float) -> list[tuple[float, float]]:
+    """Stretches of time under STOP, seconds from the start of the recording."""
     spans = _spans([(sample.time_s, sample.stop) for sample in stops], duration_s)
     return [(begin, end) for begin, end, stop in spans if stop]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ls_ood_monitor.errors import ConfigError, DataError, ImageError
-from ls_ood_monitor.offline.bags import FrameBagWriter, bag_info, camera_of, iter_frames, iter_raw
+from ls_ood_monitor.offline.bags import FrameBagWriter, bag_info, camera_of, iter_arrivals, iter_frames, iter_raw
 
 START = 1_700_000_000_000_000_000
 PICTURES = np.random.default_rng(0).integers(0, 256, (10, 24, 32, 3), dtype=np.uint8)
@@ -116,7 +115,7 @@ def test_a_truncated_bag_is_a_sentence(bag, tmp_path):
 
 
 def test_unusable_pictures_raise_or_are_reported(tmp_path):
-    """A malformed image raises its sentence, or goes to on_error and the rest is read."""
+    """A malformed image raises its sentence; as an arrival it carries it, and the rest is read."""
     types = get_typestore(Stores.ROS2_HUMBLE).types
     path = tmp_path / "bag"
     with FrameBagWriter(path) as writer:
@@ -129,12 +128,14 @@ def test_unusable_pictures_raise_or_are_reported(tmp_path):
         writer.write("front", PICTURES[1], START + 2)
     with pytest.raises(ImageError, match="hologram8"):
         list(iter_frames(path))
-    problems = []
-    frames = list(
-        iter_frames(path, on_error=lambda *facts: problems.append(SimpleNamespace(topic=facts[0], error=facts[2])))
-    )
-    assert len(frames) == 2
-    assert [problem.topic for problem in problems] == ["/front/image"]
+    arrivals = list(iter_arrivals(path))
+    assert [arrival.received_ns for arrival in arrivals] == [START, START + 1, START + 2]
+    assert [arrival.image is None for arrival in arrivals] == [False, True, False]
+    bad_one = arrivals[1]
+    assert (bad_one.camera, bad_one.topic, bad_one.stamp_ns) == ("front", "/front/image", 10**9)
+    assert bad_one.encoding == "hologram8"
+    assert "hologram8" in bad_one.error
+    assert not arrivals[0].error
 
 
 def test_writing_refuses_what_it_cannot_write(tmp_path):

@@ -9,7 +9,8 @@ import yaml
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.offline import street_data
 from ls_ood_monitor.offline.bags import bag_info, iter_frames
-from ls_ood_monitor.offline.scenario import DEMO_SCENARIO, Event, Scenario, record_scenario
+from ls_ood_monitor.offline.events import Event
+from ls_ood_monitor.offline.scenario import DEMO_SCENARIO, Scenario, record_scenario
 from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import spread_shots
 

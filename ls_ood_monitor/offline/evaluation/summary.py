@@ -1,0 +1,122 @@
+"""Figures of a replayed recording: detection, false alarms an hour, time to stop, false stops, time to resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.intervals import event_rate
+from ...core.metrics import aupr, auroc, fpr_at_tpr
+from ...core.types import FallbackMode
+from ..events import Event
+from ..timeline import Limits, ModeSample, ScoreSample, StopSample, Verdict, clean_parts, judge, stop_spans, summarise
+from .replay import JudgedImage
+
+
+def score_samples(images: Sequence[JudgedImage]) -> list[ScoreSample]:
+    """The alarms of a replay, for the judgement that a live recording gets too."""
+    return [
+        ScoreSample(
+            image.time_s,
+            image.alarm.camera,
+            image.alarm.state,
+            image.alarm.score,
+            image.alarm.threshold,
+            image.latency_ms,
+        )
+        for image in images
+    ]
+
+
+def summarise_replay(
+    images: Sequence[JudgedImage],
+    decisions: Sequence[ModeSample],
+    stops: Sequence[StopSample],
+    events: Sequence[Event],
+    duration_s: float,
+    bundle_id: str,
+    limits: Limits,
+) -> tuple[Verdict, dict[str, Any]]:
+    """The judgement by ``events``, and ``summary.json``: times in seconds, larger scores = more OoD.
+
+    False alarms are counted against driving time outside every event, all cameras together, with the exact Poisson
+    interval. A clean frame is one outside the events of its own camera and not within ``limits.resume_s`` after one.
+    """
+    scores = score_samples(images)
+    verdict = judge(events, scores, decisions, stops, duration_s, limits)
+    summary = summarise(verdict, scores, decisions, duration_s, bundle_id)
+    clean_h = sum(end - start for start, end in clean_parts(events, duration_s, limits.resume_s)) / 3600.0
+    rate = event_rate(verdict.false_alarms, clean_h).to_dict() if clean_h > 0.0 else None
+    faults: dict[str, int] = {}
+    for image in images:
+        if image.alarm.is_fault:
+            faults[image.alarm.fault or "unknown"] = faults.get(image.alarm.fault or "unknown", 0) + 1
+    spans = stop_spans(stops, duration_s)
+    held = sum(_overlap(span, (event.start_s, event.end_s)) for span in spans for event in _merged(events))
+    covered = sum(event.end_s - event.start_s for event in _merged(events))
+    resumes = [_resume_s(event, decisions) for event in events]
+    summary.update(
+        faults=faults,
+        ood=_detection(images, events, limits),
+    )
+    summary["fault_count"] = sum(faults.values())
+    summary["alarms"]["false_per_hour"] = rate
+    summary["alarms"]["detected_share"] = summary["alarms"]["detected"] / len(events) if events else None
+    summary["decision"].update(
+        hold_ratio=held / covered if covered else None,
+        time_to_resume_s=max((value for value in resumes if value is not None), default=None),
+        not_resumed=sum(value is None for value in resumes),
+    )
+    return verdict, summary
+
+
+def _detection(images: Sequence[JudgedImage], events: Sequence[Event], limits: Limits) -> Mapping[str, Any]:
+    """Ranking and detection of judged frames by the events of their camera; None where there is no such frame."""
+    clean, odd, above = [], [], 0
+    for image in images:
+        if image.result is None or not np.isfinite(image.alarm.score):
+            continue
+        own = [event for event in events if event.camera == image.alarm.camera]
+        if any(event.start_s <= image.time_s < event.end_s for event in own):
+            odd.append(image.alarm.score)
+            above += image.alarm.score > image.alarm.threshold
+        elif not any(event.end_s <= image.time_s < event.end_s + limits.resume_s for event in own):
+            clean.append((image.alarm.score, image.alarm.score > image.alarm.threshold))
+    false = sum(flag for _, flag in clean)
+    figures: dict[str, Any] = {
+        "clean_frames": len(clean),
+        "clean_above_threshold": false / len(clean) if clean else None,
+        "ood_frames": len(odd),
+        "ood_above_threshold": above / len(odd) if odd else None,
+        "auroc": None,
+        "aupr": None,
+        "fpr_at_95tpr": None,
+    }
+    if clean and odd:
+        scores = [score for score, _ in clean]
+        figures.update(auroc=auroc(scores, odd), aupr=aupr(scores, odd), fpr_at_95tpr=fpr_at_tpr(scores, odd))
+    return figures
+
+
+def _merged(events: Sequence[Event]) -> list[Event]:
+    """Stretches of time with an event on any camera, each once."""
+    merged: list[Event] = []
+    for event in sorted(events, key=lambda item: item.start_s):
+        if merged and event.start_s <= merged[-1].end_s:
+            last = merged.pop()
+            event = Event("", last.start_s, max(last.end_s, event.end_s), "")
+        merged.append(event)
+    return merged
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+
+
+def _resume_s(event: Event, decisions: Sequence[ModeSample]) -> float | None:
+    """Seconds from an event's end to NOMINAL; None if it never came before the end of the recording."""
+    later = (one.time_s for one in decisions if one.time_s >= event.end_s and one.mode is FallbackMode.NOMINAL)
+    moment = next(later, None)
+    return None if moment is None else moment - event.end_s
