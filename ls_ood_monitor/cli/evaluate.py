@@ -146,6 +146,12 @@ def _evaluate(
                 raise
             truncated = str(error)
             warn(f"{truncated} What could be read up to {images[-1].time_s:.1f} s is judged.")
+    if not truncated and images and len(images) < recording.images:
+        lost = recording.images - len(images)
+        truncated = (
+            f"{lost} of the {recording.images} images that {recording.path} should hold cannot be read: damaged."
+        )
+        warn(f"{truncated} The rest is judged.")
     if not images:
         raise DataError(f"{recording.path} holds no image message on {', '.join(recording.cameras) or 'any camera'}.")
     duration_s = images[-1].time_s if truncated else recording.duration_s

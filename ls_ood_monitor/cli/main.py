@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error the user can cure is one line on stderr and exit code 2."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    # Before torch: its idle threads would spin, and on a busy machine take the cores from the ones that work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = make_parser(command).parse_args(arguments)
     module = importlib.import_module(f"{__package__}.{options.command}")
     try:

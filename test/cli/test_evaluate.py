@@ -1,0 +1,151 @@
+"""ls-ood evaluate: recording in, verdict out; the files, the exit codes, and what bad input gets."""
+
+from __future__ import annotations
+
+import csv
+import json
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pytest
+
+from ls_ood_monitor.offline.bags import FrameBagWriter
+from ls_ood_monitor.offline.events import Event, write_events
+
+START = 1_700_000_000 * 10**9
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory, make_pictures):
+    """6 s of one camera at 10 Hz: pictures like those the tiny bundle knows, noise from 3 to 4.5 s; with its events."""
+    folder = tmp_path_factory.mktemp("recordings")
+    random = np.random.default_rng(0)
+    with FrameBagWriter(folder / "drive") as writer:
+        for index, picture in enumerate(make_pictures(60, seed=5)):
+            noisy = 30 <= index < 45
+            image = random.integers(0, 256, picture.shape, dtype=np.uint8) if noisy else picture
+            writer.write("front", image, START + index * 10**8)
+    write_events((Event("front", 3.0, 4.5, "noise"),), folder / "drive.events.yaml")
+    return folder / "drive"
+
+
+@pytest.fixture
+def evaluate(ls_ood, tiny_bundle, tmp_path):
+    """Run the command on the tiny bundle, with alarms for noise alone; returns the process and the folder."""
+
+    def run(*arguments):
+        settings = tmp_path / "monitor.yaml"
+        settings.write_text("perception_node: {ros__parameters: {trigger_consecutive_frames: 3}}\n")
+        out = tmp_path / "out"
+        done = ls_ood(
+            "evaluate", *arguments, "--bundle", tiny_bundle, "--device", "cpu", "--parameters", settings, "--out", out
+        )
+        return done, out
+
+    return run
+
+
+def test_a_recording_gives_a_verdict_and_its_files(evaluate, bag):
+    """The event is found beside the bag, detected and stopped for; the table has every image; the picture is one."""
+    done, out = evaluate(bag)
+    assert done.returncode == 0, done.stderr
+    assert "noise on front at 3 s: alarm after 0.20 s" in done.stdout
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["truth"] == "events"
+    assert summary["frames"] == 60
+    assert summary["alarms"]["detected"] == 1
+    assert summary["ood"]["ood_above_threshold"] == 1.0
+    assert summary["gate"]["passed"] is None
+    rows = list(csv.DictReader((out / "frames.csv").open()))
+    assert len(rows) == 60
+    assert {row["alarm"] for row in rows[32:45]} == {"RAISED"}
+    assert {row["decision"] for row in rows[32:45]} == {"STOP"}
+    assert all(float(row["score"]) == float(row["score.multitap"]) for row in rows)
+    assert cv2.imread(str(out / "timeline.png")) is not None
+    assert not (out / "junit.xml").exists()
+
+
+def test_the_same_recording_gives_the_same_figures(evaluate, bag):
+    """But for the time that it took."""
+    tables = []
+    for _ in range(2):
+        _, out = evaluate(bag)
+        rows = list(csv.DictReader((out / "frames.csv").open()))
+        tables.append([{key: value for key, value in row.items() if key != "latency_ms"} for row in rows])
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(("limit", "code"), [(0.5, 0), (0.1, 1)])
+def test_a_gate_decides_the_exit_code(evaluate, bag, tmp_path, limit, code):
+    """Kept: 0. Broken: 1, with the rule in the output and in junit.xml."""
+    gate = tmp_path / "gate.yaml"
+    gate.write_text(f"max_time_to_stop_s: {limit}\nmin_events_detected: 1.0\n")
+    done, out = evaluate(bag, "--gate", gate)
+    assert done.returncode == code, done.stderr
+    assert ("GATE BROKEN" in done.stdout) == bool(code)
+    suite = ElementTree.parse(out / "junit.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", str(code))
+    assert json.loads((out / "summary.json").read_text())["gate"]["passed"] == (not code)
+
+
+def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp_path):
+    """A folder of pictures beside the bag: one camera, no events, so every alarm counts as false."""
+    pictures = tmp_path / "stills"
+    pictures.mkdir()
+    for index, picture in enumerate(make_pictures(5, seed=9)):
+        cv2.imwrite(str(pictures / f"{index:03d}.png"), picture)
+    done, out = evaluate(bag, pictures, "--json", tmp_path / "all.json")
+    assert done.returncode == 0, done.stderr
+    assert (out / "drive" / "summary.json").exists()
+    summary = json.loads((tmp_path / "all.json").read_text())["stills"]
+    assert summary["frames"] == 5
+    assert summary["truth"].startswith("none")
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a hole"])
+def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage):
+    """Without its end the bag is refused; with a hole the rest is judged, and notes and summary name what is lost."""
+    whole = tmp_path / "whole"
+    with FrameBagWriter(whole, storage="mcap") as writer:
+        for index in range(200):
+            random = np.random.default_rng(index)
+            writer.write("front", random.integers(0, 256, (96, 128, 3), dtype=np.uint8), START + index * 10**8)
+    path = next(whole.glob("*.mcap"))
+    data = bytearray(path.read_bytes())
+    middle = len(data) * 6 // 10
+    path.write_bytes(
+        data[:middle] if damage == "cut off" else data[:middle] + bytes(200_000) + data[middle + 200_000 :]
+    )
+    done, out = evaluate(whole)
+    assert "Traceback" not in done.stderr
+    if damage == "cut off":
+        assert done.returncode == 2
+        assert "truncated or damaged" in done.stderr
+    else:
+        assert done.returncode == 0
+        assert "is judged." in done.stderr
+        summary = json.loads((out / "summary.json").read_text())
+        assert 50 < summary["frames"] < 200
+        assert "damaged" in summary["truncated"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere",), "there is no nowhere"),
+        (("BAG", "--topic", "/roof=roof"), "has no topic /roof; its image topics are /front/image"),
+        (("BAG", "--topic", "roof"), "give TOPIC=CAMERA"),
+        (("BAG", "--events", "nowhere.yaml"), "nowhere.yaml cannot be read"),
+        (("BAG", "--gate", "nowhere.yaml"), "nowhere.yaml cannot be read"),
+        (("BAG", "BAG"), "two recordings have the same name"),
+        (("BAG", "--stop-within", "-1"), "--stop-within is -1.0"),
+        (("BAG", "--detector", "oracle"), "detector is 'oracle'"),
+    ],
+)
+def test_bad_input_is_a_sentence(evaluate, bag, arguments, words):
+    """Exit 2, one line, nothing half done."""
+    done, _ = evaluate(*(bag if argument == "BAG" else argument for argument in arguments))
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

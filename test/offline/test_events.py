@@ -1,0 +1,57 @@
+"""Ground truth: what is written is read back, and what does not fit the recording is a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from ls_ood_monitor.errors import DataError
+from ls_ood_monitor.offline.events import Event, read_events, write_events
+
+EVENTS = (Event("front", 1.0, 2.5, "fog", 3), Event("left", 4.0, 9.0, "mud"))
+
+
+def test_events_come_back(tmp_path):
+    """All fields, in order; a person may leave the severity out, and an event may outlast the recording."""
+    path = tmp_path / "events.yaml"
+    write_events(EVENTS, path)
+    assert read_events(path, ("front", "left"), 5.0) == EVENTS
+    path.write_text("- {camera: front, start_s: 1, end_s: 2, label: fog}\n")
+    assert read_events(path, ("front",), 5.0) == (Event("front", 1.0, 2.0, "fog"),)
+    path.write_text("[]")
+    assert read_events(path, ("front",), 5.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("camera: front", "holds dict, not a list"),
+        ("", "holds NoneType, not a list"),
+        ("[1, 2", "cannot be read as YAML"),
+        ("- {camera: front, start_s: 1, end_s: 2}", "event 1: it must give camera, start_s, end_s and label"),
+        ("- fog", "event 1: it must give camera"),
+        ("- {camera: front, start_s: early, end_s: 2, label: fog}", "could not convert"),
+        (
+            "- {camera: roof, start_s: 1, end_s: 2, label: fog}",
+            "camera 'roof' is not in the recording, which has front",
+        ),
+        ("- {camera: front, start_s: 2, end_s: 2, label: fog}", "it must begin before it ends"),
+        ("- {camera: front, start_s: 6, end_s: 7, label: fog}", "within the 5.0 s of the recording"),
+        ("- {camera: front, start_s: -1, end_s: 7, label: fog}", "lasts from -1 to 7 s"),
+        ("- {camera: front, start_s: .nan, end_s: 7, label: fog}", "lasts from nan"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, text, words):
+    """The file, the event, what is wrong."""
+    path = tmp_path / "events.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError) as error:
+        read_events(path, ("front",), 5.0)
+    assert words in str(error.value)
+    assert "events.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_a_sentence(tmp_path):
+    """With its name."""
+    with pytest.raises(DataError, match=r"nowhere.yaml cannot be read"):
+        read_events(tmp_path / "nowhere.yaml", ("front",), 5.0)
