@@ -75,6 +75,7 @@ class Fault:
         begin: puts it in.
         rig: kind of rig that it needs.
         lasts: STOP must hold until the fault ends; otherwise it is a moment, which must be told.
+        from_start: any command but STOP is a false clear from the beginning, not from the first STOP.
         must_stop: STOP is due; otherwise good frames still come through, and the nodes must go on serving.
         hold_s: for how long it lasts after the first STOP.
     """
@@ -86,6 +87,7 @@ class Fault:
     rig: str = "raw"
     lasts: bool = True
     must_stop: bool = True
+    from_start: bool = False
     hold_s: float = 1.5
 
 
@@ -223,6 +225,23 @@ def _hung(rig: Rig) -> tuple[Callable[[], None], int | None]:
     return lambda: rig.perception.signal(signal.SIGCONT), None
 
 
+def _stalled_supervisor(rig: Rig) -> tuple[Callable[[], None], int | None]:
+    """The supervisor's process stands still while perception dies; what it finds in its queue afterwards is old."""
+    rig.supervisor.signal(signal.SIGSTOP)
+    time.sleep(0.3)
+    rig.perception.signal(signal.SIGKILL)
+    time.sleep(3.0)
+    go_on_ns = time.monotonic_ns()
+    rig.supervisor.signal(signal.SIGCONT)
+    return rig.start_perception, go_on_ns
+
+
+def _every_other_black(message: Any, number: int) -> list[Any]:
+    if number % 2:
+        message.data = bytes(len(message.data))
+    return [message]
+
+
 def _network(name: str) -> Begin:
     def begin(rig: Rig) -> tuple[Callable[[], None], int | None]:
         rig.network_fault(name)
@@ -313,6 +332,7 @@ FAULTS = (
     Fault("camera silent", "image_timeout_s", 0.5, _of_messages(lambda message, number: [])),
     Fault("camera frozen", "3 frames", _TRIGGER_S, _frozen()),
     Fault("camera black", "3 frames", _TRIGGER_S, _of_pictures(np.zeros_like)),
+    Fault("every other frame black", "6 frames", 2 * _TRIGGER_S, _of_messages(_every_other_black)),
     Fault("half frames", "3 frames", _TRIGGER_S, _of_messages(_half)),
     Fault("another size", "3 frames", _TRIGGER_S, _of_pictures(lambda p: cv2.resize(p, None, fx=0.5, fy=0.5))),
     Fault("corrupt JPEG storm", "3 frames", _TRIGGER_S, _corrupt_jpeg(), rig="compressed"),
@@ -320,6 +340,7 @@ FAULTS = (
     Fault("stamps an hour ahead", "3 frames", _TRIGGER_S, _stamp(lambda count: 3600.0)),
     Fault("looped recording", "1 frame", 0.1, _jump(-7.0), rig="recording", lasts=False),
     Fault("clock jumps back 100 s", "1 frame", 0.1, _jump(-100.0), rig="simulated", lasts=False),
+    Fault("clock jumps ahead 100 s", "1 frame", 0.1, _jump(100.0), rig="simulated", lasts=False, must_stop=False),
     Fault(
         "flood of 500 images a second",
         "3 frames",
@@ -337,7 +358,16 @@ FAULTS = (
     # Until the supervisor has discovered the second one it hears the first alone, as if there were no other.
     Fault("two perceptions on one topic", "DDS discovery", 1.0, _second_perception),
     Fault("bundle of another camera", "alarm_timeout_s", 0.5, _bundle_of_another_camera),
-    Fault("supervisor killed and restarted", "its start", 5.0, _supervisor_restarted, lasts=False),
+    Fault("supervisor killed and restarted", "its start", 5.0, _supervisor_restarted, lasts=False, from_start=True),
+    # By the time of the fault it had commanded NOMINAL; its first word after the stall must be STOP.
+    Fault(
+        "supervisor stalled (SIGSTOP), perception killed",
+        "at once",
+        0.0,
+        _stalled_supervisor,
+        from_start=True,
+        hold_s=4.0,
+    ),
 )
 
 
@@ -365,7 +395,11 @@ def measure(rig: Rig, fault: Fault, outcome: Outcome, random: np.random.Generato
     heard = rig.observer.stops(stops)
     told = [one for one in rig.observer.decisions(decisions) if one.at_ns >= begun_ns]
     end()
-    if stop_ns and fault.lasts:
+    if fault.from_start:
+        first_ns = begun_ns
+        last_ns = end_ns if fault.lasts else stop_ns or end_ns
+        outcome.false_clears += any(not one.stop for one in heard if first_ns <= one.at_ns <= last_ns)
+    elif stop_ns and fault.lasts:
         outcome.false_clears += any(not one.stop for one in heard if one.at_ns >= stop_ns)
     # By the supervisor's own stamps: this process, too, is busy under a flood, and would hear the command late.
     times = [one.at_ns if rig.clock else one.stamp_ns for one in told]

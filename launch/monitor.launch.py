@@ -56,9 +56,9 @@ def generate_launch_description():
         DeclareLaunchArgument("namespace", default_value="", description="namespace of both nodes and their topics"),
         DeclareLaunchArgument(
             "use_sim_time",
-            default_value="false",
-            choices=["true", "false"],
-            description="take time from /clock (recordings, simulators)",
+            default_value="",
+            choices=["true", "false", ""],
+            description="take time from /clock (recordings, simulators); empty = as the parameter file says",
         ),
         DeclareLaunchArgument(
             "autostart",
@@ -69,9 +69,13 @@ def generate_launch_description():
     ]
     environment = [
         # Without it best-effort images over 512 KB are lost; Fast DDS 3 reads the first name, Fast DDS 2 the second.
-        SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
-        SetEnvironmentVariable("OMP_WAIT_POLICY", "PASSIVE"),
+        SetEnvironmentVariable(name, value)
+        for name, value in (
+            ("FASTDDS_DEFAULT_PROFILES_FILE", profile),
+            ("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+            ("OMP_WAIT_POLICY", "PASSIVE"),
+        )
+        if name not in os.environ  # an integrator's own stays
     ]
     return LaunchDescription([*arguments, *environment, OpaqueFunction(function=_nodes)])
 
@@ -83,10 +87,7 @@ def _nodes(context):
         value = LaunchConfiguration(argument)
         return {parameter: ParameterValue(value, value_type=kind)} if value.perform(context) else {}
 
-    shared = {
-        **given("cameras", "cameras", List[str]),
-        "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-    }
+    shared = {**given("cameras", "cameras", List[str]), **given("use_sim_time", "use_sim_time", bool)}
     perception = LifecycleNode(
         package=PACKAGE,
         executable="perception_node",

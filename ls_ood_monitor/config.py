@@ -139,7 +139,10 @@ class SupervisorSettings(Checked):
     alarm_timeout_s: float = setting(
         0.5, "silence of one camera's alarm after which the vehicle must stop", low=0.01, high=60.0, unit="s"
     )
-    slow_on_pending: bool = setting(True, "ask for SLOW while a camera's alarm is PENDING")
+    slow_on_pending: bool = setting(
+        True,
+        "ask for SLOW while a camera's alarm is PENDING by its score; a frame that cannot be judged asks for it anyway",
+    )
     stop_requires_reset: bool = setting(
         False, "hold STOP, once an alarm or silence caused it, until the reset service is called"
     )
@@ -149,8 +152,8 @@ class SupervisorSettings(Checked):
     )
     cameras_to_stop: int = setting(
         1,
-        "cameras that must be out of distribution at once to stop the vehicle, fewer slow it; one that is silent or cannot be "
-        "judged stops it all the same",
+        "required cameras that must be out of distribution at once to stop the vehicle, fewer slow it; one that is silent, "
+        "cannot be judged or was not clear before stops it all the same",
         low=1,
         high=1000,
     )
@@ -195,7 +198,7 @@ class HealthSettings(Checked):
     dark_level: int = setting(4, "pixel value up to which a pixel is black", low=0, high=254)
     bright_level: int = setting(251, "pixel value from which on a pixel is saturated", low=1, high=255)
     max_blind_share: float = setting(
-        0.99, "share of black, or of saturated, pixels above which a picture shows nothing", low=0.5, high=1.0
+        0.99, "share of black, or of saturated, pixels from which on a picture shows nothing", low=0.5, high=1.0
     )
     expected_width: int = setting(
         0, "width that images must have; 0 = that of the first since activation", low=0, high=65535, unit="px"

@@ -141,12 +141,11 @@ def overrides(entities: list[Recorded]) -> dict[str, dict]:
 def test_arguments_that_were_not_given_leave_the_parameter_file_alone(recorded):
     """A file that names four cameras is not overridden by the default of an argument; a given argument does override."""
     nodes = overrides(recorded("monitor.launch.py"))
-    assert set(nodes["perception_node"]) == {"use_sim_time", "autostart"}
-    assert set(nodes["supervisor_node"]) == {"use_sim_time"}
-    nodes = overrides(
-        recorded("monitor.launch.py", cameras="[front, left]", bundle="/b", device="cpu", transport="raw")
-    )
-    assert {"cameras", "bundle_path", "device", "transport"} <= set(nodes["perception_node"])
+    assert set(nodes["perception_node"]) == {"autostart"}
+    assert set(nodes["supervisor_node"]) == set()
+    given = {"cameras": "[front, left]", "bundle": "/b", "device": "cpu", "transport": "raw", "use_sim_time": "true"}
+    nodes = overrides(recorded("monitor.launch.py", **given))
+    assert {"cameras", "bundle_path", "device", "transport", "use_sim_time"} <= set(nodes["perception_node"])
     assert nodes["supervisor_node"]["cameras"].args[0].args == ("cameras",)
 
 
@@ -159,12 +158,15 @@ def test_monitor_is_not_rearmed_after_a_manual_deactivate(recorded):
     ]
 
 
-def test_monitor_sets_the_profile_for_large_images(recorded):
-    """The shared-memory profile reaches both generations of Fast DDS, before any node starts."""
+def test_monitor_sets_the_profile_for_large_images(recorded, monkeypatch):
+    """The shared-memory profile reaches both generations of Fast DDS, before any node starts; an integrator's own stays."""
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/own.xml")
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     entities = recorded("monitor.launch.py")
     variables = {entity.args[0]: entity.args[1] for entity in of_kind(entities, "SetEnvironmentVariable")}
-    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        assert variables[name].endswith("config/fastdds_large_images.xml")
+    assert set(variables) == {"FASTDDS_DEFAULT_PROFILES_FILE", "OMP_WAIT_POLICY"}
+    assert variables["FASTDDS_DEFAULT_PROFILES_FILE"].endswith("config/fastdds_large_images.xml")
     names = [entity.name for entity in entities]
     assert max(i for i, n in enumerate(names) if n == "SetEnvironmentVariable") < names.index("LifecycleNode")
 

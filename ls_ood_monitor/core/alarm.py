@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import isfinite, nan
 
 import numpy as np
@@ -13,6 +14,8 @@ from .evidence import RULES
 from .health import Fault, Finding
 from .types import Alarm, AlarmState
 
+#: Frames, in multiples of those that raise, among which faults are counted together.
+_FAULT_WINDOW = 3
 #: Lest a threshold at the usual score divide by zero.
 _TINY = 1e-12
 
@@ -22,7 +25,8 @@ class AlarmStates:
 
     Evidence gathers by a rule (``core/evidence.py``): none is CLEAR, some is PENDING, enough is RAISED; ``release`` good
     frames in a row clear a RAISED alarm. The start is PENDING: a camera that has shown nothing is not clear. A bad frame
-    is never CLEAR, and as many frames in a row that cannot be judged as ``trigger_consecutive_frames`` raise by any rule.
+    is never CLEAR. Frames that cannot be judged raise by any rule when ``trigger_consecutive_frames`` of them lie among
+    three times as many: a fault that comes and goes is one.
 
     Args:
         settings: rule and counts.
@@ -47,17 +51,24 @@ class AlarmStates:
         self.state = AlarmState.PENDING
         self.good = 0
         self.evidence = RULES[self.settings.rule](self.settings)
+        self._faults: deque[bool] = deque(maxlen=_FAULT_WINDOW * self.settings.trigger_consecutive_frames)
+
+    def lose(self) -> None:
+        """RAISED at once, whatever was counted: there is nothing to judge."""
+        self.state, self.good = AlarmState.RAISED, 0
 
     def add(self, score: float | None, threshold: float) -> AlarmState:
         """Take in a frame: finite score and threshold, or score None = it could not be judged."""
         bad = score is None or score > threshold
         share = self.evidence.add(None if score is None else self._excess(score, threshold))
         self.good = 0 if bad else self.good + 1
+        self._faults.append(score is None)
         if self.state is AlarmState.RAISED:
             if self.good >= self.settings.release_consecutive_frames:
                 self.state = AlarmState.CLEAR
                 self.evidence = RULES[self.settings.rule](self.settings)
-        elif share >= 1.0:
+                self._faults.clear()
+        elif share >= 1.0 or sum(self._faults) >= self.settings.trigger_consecutive_frames:
             self.state = AlarmState.RAISED
         else:
             self.state = AlarmState.PENDING if bad or share > 0.0 else AlarmState.CLEAR
@@ -91,6 +102,10 @@ class AlarmFilter:
         else:
             what = f"in distribution, score {score:.2f} within threshold {threshold:.2f}"
         return self._alarm(stamp_ns, score, threshold, what, None)
+
+    def lose(self) -> None:
+        """The camera is silent, or nobody can judge it: RAISED at once."""
+        self._states.lose()
 
     def fault(self, stamp_ns: int, finding: Finding) -> Alarm:
         """Count a frame that could not be judged."""

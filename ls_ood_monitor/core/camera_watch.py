@@ -69,14 +69,17 @@ class CameraWatch:
         """Count a frame that could not be judged."""
         return self.alarm_filter.fault(stamp_ns, finding)
 
-    def silence(self, steady_ns: int, now_ns: int, topic: str) -> Finding | None:
-        """Count a silence of the camera, if there is one; a camera that is too slow is told by its own frames."""
+    def silence(self, steady_ns: int, topic: str) -> Finding | None:
+        """A silence of the camera, if there is one; a camera that is too slow is told by its own frames."""
         found = self.arrivals.check(steady_ns)
         if found is None or found.fault is not Fault.STALE:
             return None
-        finding = Finding(Fault.STALE, f"{found.reason} on {topic}")
-        self.alarm_filter.fault(now_ns, finding)
-        return finding
+        self.lose()
+        return Finding(Fault.STALE, f"{found.reason} on {topic}")
+
+    def lose(self) -> None:
+        """The camera is silent, or the node cannot judge it: its alarm is RAISED, and good frames must clear it."""
+        self.alarm_filter.lose()
 
 
 def alarm_without_frame(camera: str, finding: Finding) -> Alarm:

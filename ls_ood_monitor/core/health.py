@@ -207,9 +207,9 @@ class FrameGuard:
     def _check_content(self, sample: NDArray[np.uint8]) -> Finding | None:
         dark, bright = self.settings.dark_level, self.settings.bright_level
         limit = self.settings.max_blind_share
-        if (share := float((sample <= dark).all(axis=2).mean())) > limit:
+        if (share := float((sample <= dark).all(axis=2).mean())) >= limit:
             return Finding(Fault.BLACK, f"{share:.1%} of the picture is black (values up to {dark}; limit {limit:.1%})")
-        if (share := float((sample >= bright).all(axis=2).mean())) > limit:
+        if (share := float((sample >= bright).all(axis=2).mean())) >= limit:
             return Finding(
                 Fault.SATURATED, f"{share:.1%} of the picture is saturated (values from {bright} on; limit {limit:.1%})"
             )

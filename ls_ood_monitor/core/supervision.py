@@ -9,7 +9,11 @@ from numbers import Integral, Real
 
 from ..config import SupervisorSettings
 from ..errors import ConfigError
+from .transit import TransitDelay
 from .types import Alarm, AlarmState, Decision, FallbackMode
+
+#: Senders, by camera, whose delay is known; more than a vehicle has.
+_MOST_SENDERS = 100
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,15 @@ class Supervisor:
     an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard;
     two processes that speak for one camera = STOP, because either may be the one that is wrong. A camera that called
     for a stop releases it only by being clear. Caution rises at once and falls one mode at a time, each held for its
-    least time. An optional camera asks for SLOW at most. ``observe`` and ``decide`` never raise: a safety function must
-    answer.
+    least time. An optional camera asks for SLOW at most; where several cameras must be out of distribution to stop, the
+    first ones slow only if they were clear before. ``observe`` and ``decide`` never raise: a safety function must answer.
+
+    An alarm is as old as its message was on the way, where it tells when it was sent, and one that repeats the frame of
+    the last is no news: what DDS delivers late, after a stall or a loss, must not look fresh.
 
     Raises:
-        ConfigError: on construction, when optional cameras are none of the cameras, or all of them.
+        ConfigError: on construction, when optional cameras are none of the cameras, or all of them, or when more cameras
+            are needed to stop than are required.
     """
 
     def __init__(self, settings: SupervisorSettings, cameras: Sequence[str]) -> None:
@@ -57,6 +65,12 @@ class Supervisor:
             raise ConfigError(
                 "optional_cameras names every camera: the vehicle would move before any was heard; leave at least one out."
             )
+        required = len(self.cameras) - len(self.optional)
+        if self.cameras and settings.cameras_to_stop > required:
+            raise ConfigError(
+                f"cameras_to_stop is {settings.cameras_to_stop}, but {required} cameras are required: nothing that they see "
+                "would stop the vehicle."
+            )
         self._latched: str | None = None
         self._was_released = False
         self._restart("no alarm message has arrived yet")
@@ -66,7 +80,9 @@ class Supervisor:
         self._heard: dict[str, tuple[Alarm, int]] = {}
         self._newest_ns: dict[str, int] = {}
         self._speakers: dict[str, dict[str, int]] = {}
+        self._transit: dict[tuple[str, str], TransitDelay] = {}
         self._cleared: set[str] = set()  # those that were clear and have not called for a stop since
+        self._strayed: set[str] = set()  # those that call for one only because they left the distribution after that
         self._intrusion: tuple[str, int] | None = None
         self._now_ns: int | None = None
         self._decision: Decision | None = None
@@ -74,7 +90,7 @@ class Supervisor:
     def observe(self, alarm: Alarm, now_ns: int) -> None:
         """Take in one alarm, received at ``now_ns`` in the caller's clock."""
         self._advance(now_ns)
-        self._remember(*self._demand(now_ns))  # a silence that this alarm ends was a cause, too
+        self._note(now_ns)  # a silence that this alarm ends was a cause, too
         if not _is_well_formed(alarm):
             self._intrusion = (f"something that is no alarm arrived: {alarm!r:.200}", now_ns)
         elif alarm.camera not in self.cameras:
@@ -85,17 +101,8 @@ class Supervisor:
                 now_ns,
             )
         else:
-            camera = alarm.camera
-            called = self._required(camera, now_ns).mode  # before this alarm: silence, too, is a call for a stop
-            self._heard[camera] = (self._dated(alarm), now_ns)
-            self._speakers[camera] = {**self._speaking(camera, now_ns), alarm.source: now_ns}
-            now_calls = self._required(camera, now_ns).mode
-            if FallbackMode.STOP in (called, now_calls):
-                self._cleared.discard(camera)
-            if now_calls is FallbackMode.NOMINAL and self._heard[camera][0].state is AlarmState.CLEAR:
-                self._cleared.add(camera)
-        mode, reason = self._demand(now_ns)
-        self._remember(mode, reason)
+            self._hear(alarm, now_ns)
+        mode, reason = self._note(now_ns)
         # Judged, and out of distribution: an incident even before the first release.
         if mode is FallbackMode.STOP and any(status.is_ood for status in self.statuses(now_ns)):
             self._latched = reason
@@ -118,8 +125,9 @@ class Supervisor:
         self._advance(now_ns)
         self._heard.clear()
         self._cleared.clear()
+        self._strayed.clear()
         self._why = why
-        self._remember(*self._demand(now_ns))
+        self._note(now_ns)
 
     def reset(self, now_ns: int) -> tuple[bool, str]:
         """Release a latched STOP; refused, with the cause, while the cause persists."""
@@ -133,6 +141,49 @@ class Supervisor:
     def statuses(self, now_ns: int) -> list[CameraStatus]:
         """The demand of each configured camera, in the configured order."""
         return [self._status(camera, now_ns) for camera in self.cameras]
+
+    def _hear(self, alarm: Alarm, now_ns: int) -> None:
+        camera, before = alarm.camera, self._required(alarm.camera, now_ns)
+        if before.mode is FallbackMode.STOP and not before.is_ood:  # silence, too, is a call for a stop
+            self._forgive_nothing(camera)
+        received_ns = now_ns - self._delay_ns(alarm, now_ns)
+        self._speakers[camera] = {**self._speaking(camera, now_ns), alarm.source: now_ns}
+        if alarm.state is AlarmState.CLEAR and alarm.stamp_ns == self._newest_ns.get(camera):
+            return  # the same frame again says nothing about now, and what was heard grows old
+        self._heard[camera] = (self._dated(alarm), received_ns)
+        now = self._required(camera, now_ns)
+        if now.mode is FallbackMode.STOP and now.is_ood:
+            if camera in self._cleared:
+                self._strayed.add(camera)
+            self._cleared.discard(camera)
+        elif now.mode is FallbackMode.STOP:
+            self._forgive_nothing(camera)
+        elif self._heard[camera][0].state is AlarmState.CLEAR:
+            self._cleared.add(camera)
+            self._strayed.discard(camera)
+
+    def _delay_ns(self, alarm: Alarm, now_ns: int) -> int:
+        """How much longer than usual the alarm was on the way; 0 where it does not tell when it was sent."""
+        if alarm.sent_ns <= 0:
+            return 0
+        known = self._transit
+        transit = known.pop((alarm.camera, alarm.source), None) or TransitDelay()
+        known[alarm.camera, alarm.source] = transit  # the newest last: the oldest gives way to a new one
+        if len(known) > _MOST_SENDERS:
+            del known[next(iter(known))]
+        return transit.of(alarm.sent_ns, now_ns)
+
+    def _forgive_nothing(self, camera: str) -> None:
+        self._cleared.discard(camera)
+        self._strayed.discard(camera)
+
+    def _note(self, now_ns: int) -> tuple[FallbackMode, str]:
+        """The demand of this moment. A stop between two decisions counts for the latch and for its least time, too."""
+        mode, reason = self._demand(now_ns)
+        self._remember(mode, reason)
+        if mode is FallbackMode.STOP and self._decision is not None:
+            self._decision = self._held(mode, reason, now_ns)
+        return mode, reason
 
     def _held(self, mode: FallbackMode, reason: str, now_ns: int) -> Decision:
         """The decision for a demand: more caution at once, less of it one mode at a time, each for its least time."""
@@ -173,6 +224,7 @@ class Supervisor:
             reason = f"the clock ran back by {(self._now_ns - now_ns) / 1e9:.3f} s; waiting for fresh alarms"
             self._restart(reason)
             self._remember(FallbackMode.STOP, reason)  # a jump of the clock must not open the latch
+            self._decision = Decision(FallbackMode.STOP, reason, now_ns)
         self._now_ns = now_ns
 
     def _demand(self, now_ns: int) -> tuple[FallbackMode, str]:
@@ -182,10 +234,11 @@ class Supervisor:
         if self._intrusion is not None and now_ns - self._intrusion[1] <= limit_ns:
             return FallbackMode.STOP, self._intrusion[0]
         statuses = self.statuses(now_ns)
-        out = [status for status in statuses if status.mode is FallbackMode.STOP and status.is_ood]
+        stops = [status for status in statuses if status.mode is FallbackMode.STOP]
         worst = max(statuses, key=lambda status: (status.mode, not status.is_ood))
-        if worst.mode is FallbackMode.STOP and worst.is_ood and len(out) < self.settings.cameras_to_stop:
-            count = f"{len(out)} of the {self.settings.cameras_to_stop} cameras that stop the vehicle"
+        strayed = all(status.is_ood and status.camera in self._strayed for status in stops)
+        if stops and strayed and len(stops) < self.settings.cameras_to_stop:
+            count = f"{len(stops)} of the {self.settings.cameras_to_stop} cameras that stop the vehicle"
             return FallbackMode.SLOW, f"{worst.reason} ({count})"
         return worst.mode, worst.reason if worst.mode > FallbackMode.NOMINAL else "all cameras are in distribution"
 
@@ -220,11 +273,14 @@ class Supervisor:
             return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
         mode = {
             AlarmState.CLEAR: FallbackMode.NOMINAL,
-            AlarmState.PENDING: FallbackMode.SLOW if self.settings.slow_on_pending else FallbackMode.NOMINAL,
+            AlarmState.PENDING: FallbackMode.SLOW if self._slows(alarm) else FallbackMode.NOMINAL,
             AlarmState.RAISED: FallbackMode.STOP,
         }[alarm.state]
         is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
         return CameraStatus(camera, mode, alarm.reason, age_s, is_ood)
+
+    def _slows(self, pending: Alarm) -> bool:
+        return self.settings.slow_on_pending or pending.is_fault
 
     def _speaking(self, camera: str, now_ns: int) -> dict[str, int]:
         """Sources of the camera's alarms that were heard lately, with the time of the last."""
@@ -243,6 +299,7 @@ def _is_well_formed(alarm: object) -> bool:
         and isinstance(alarm.threshold, Real)
         and isinstance(alarm.reason, str)
         and isinstance(alarm.source, str)
+        and isinstance(alarm.sent_ns, Integral)
     )
 
 

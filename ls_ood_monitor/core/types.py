@@ -82,6 +82,7 @@ class Alarm:
         is_fault: the frame could not be judged (bad input, failed inference), as opposed to OoD.
         fault: name of the fault (``core.health.Fault``); empty where there is none, or none was named.
         source: which process says so; empty where it does not tell. Only one may speak for a camera.
+        sent_ns: when it says so, on the steady clock of its machine, nanoseconds; 0 where it does not tell.
     """
 
     camera: str
@@ -93,6 +94,7 @@ class Alarm:
     is_fault: bool = False
     fault: str = ""
     source: str = ""
+    sent_ns: int = 0
 
 
 class FallbackMode(enum.IntEnum):

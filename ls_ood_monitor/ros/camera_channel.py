@@ -46,6 +46,7 @@ class CameraChannel:
         self.score = node.create_publisher(Float64, f"~/{name}/ood_score", _RELIABLE)
         self.last_latency_ms = float("nan")
         self.last_alarm: Alarm | None = None
+        self.has_foreign_clock = False
 
     def start(self) -> None:
         """Forget the past and begin to wait for images."""

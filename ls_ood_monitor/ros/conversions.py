@@ -31,6 +31,8 @@ _MODE_LEVELS = {
 }
 
 
+#: Alarms in a message, of which perception sends one; more than any vehicle has cameras.
+_MOST_ALARMS = 100
 #: The last time that builtin_interfaces/Time can hold.
 _LATEST_NS = (2**31 - 1) * 1_000_000_000 + 999_999_999
 
@@ -96,6 +98,7 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
         "is_fault": alarm.is_fault,
         "fault": alarm.fault,
         "source": alarm.source,
+        "sent_ns": alarm.sent_ns,
         **extra,
     }
     one = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, alarm.reason, values)
@@ -112,6 +115,8 @@ def alarms_of(message: DiagnosticArray) -> list[Alarm]:
     stamp_ns = stamp_to_ns(message.header.stamp)
     if not message.status:
         return [_unreadable(UNREADABLE, stamp_ns, "the message holds no status")]
+    if len(message.status) > _MOST_ALARMS:  # reading them would keep the stop command waiting
+        return [_unreadable(UNREADABLE, stamp_ns, f"the message holds {len(message.status)} statuses")]
     return [_alarm_of(one, stamp_ns) for one in message.status]
 
 
@@ -124,6 +129,7 @@ def _alarm_of(one: DiagnosticStatus, stamp_ns: int) -> Alarm:
         state = AlarmState(values["state"])
         score, threshold = float(values["ood_score"]), float(values["threshold"])
         is_fault = {"true": True, "false": False}[values["is_fault"]]
+        sent_ns = int(values.get("sent_ns", "0"))
     except (KeyError, ValueError) as error:
         return _unreadable(camera, stamp_ns, f"a value is missing or unreadable ({error!r})")
     if one.level != _LEVELS[state]:
@@ -131,7 +137,7 @@ def _alarm_of(one: DiagnosticStatus, stamp_ns: int) -> Alarm:
     if state is AlarmState.CLEAR and not score <= threshold:
         return _unreadable(camera, stamp_ns, f"state CLEAR contradicts score {score:g} against threshold {threshold:g}")
     fault, source = values.get("fault", ""), values.get("source", "")
-    return Alarm(camera, stamp_ns, state, score, threshold, one.message, is_fault, fault, source)
+    return Alarm(camera, stamp_ns, state, score, threshold, one.message, is_fault, fault, source, sent_ns)
 
 
 def _unreadable(camera: str, stamp_ns: int, why: str) -> Alarm:

@@ -45,13 +45,13 @@ def heartbeat_publisher(node: Node, alarm_topic: str) -> Publisher:
 
 
 class HeartbeatWatch:
-    """Tells when no process that sends a sign of life is alive any more, and when a deadline was missed.
+    """Tells when a process that sent a sign of life is not alive any more, and when a deadline was missed.
 
     Args:
         node: that listens.
         alarm_topic: fully resolved.
         lease_s: time without a sign of life after which a process is taken for dead, seconds; 0.2, as offered, at least.
-        on_gone: called when the last one is gone.
+        on_gone: called when one is gone.
         on_late: called with the number of deadlines missed so far.
     """
 
@@ -67,5 +67,5 @@ class HeartbeatWatch:
         )
 
     def _liveliness(self, event: Any) -> None:
-        if event.alive_count == 0 and event.alive_count_change < 0:
+        if event.alive_count_change < 0:  # one of several is gone: which cameras were its own is not told
             self._on_gone()

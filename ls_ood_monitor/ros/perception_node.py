@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 import traceback
+import uuid
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -65,7 +66,8 @@ class PerceptionNode(LifecycleNode):
         self._class_table: list[Any] = []
         self._worker: NewestFrameWorker | None = None
         self._received_before: dict[str, int] = {}
-        self._source = f"{socket.gethostname()}:{os.getpid()}"
+        # Host and process for people; a drawn part, because two containers may share both.
+        self._source = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         super().__init__("perception_node", **options)
         for settings in _PARAMETERS:
             declare_settings(self, settings)
@@ -74,7 +76,7 @@ class PerceptionNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._refuse_late_change)
         self._diagnosed_ns = time.monotonic_ns()
         self._alarms = self.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
-        self._heartbeat = heartbeat_publisher(self, "~/ood_alarm")
+        self._heartbeat = heartbeat_publisher(self, self._alarms.topic_name)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
         # A steady clock: both must go on when simulated time stands still, or has not begun.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -128,6 +130,11 @@ class PerceptionNode(LifecycleNode):
         except Exception as error:  # a GPU without memory, a driver fault: the reason must reach /diagnostics
             self.get_logger().error(traceback.format_exc())
             return self._refuse(f"loading failed: {error!r}")
+        strangers = strange_cameras(monitor, self._settings)
+        if strangers:
+            self.get_logger().warning(
+                f"{strangers}; its thresholds are not of these cameras (require_calibrated_cameras)"
+            )
         self._monitor = monitor
         self._channels = channels
         self._class_table = publish_class_table(self, monitor.class_names) if self._settings.class_table else []
@@ -310,12 +317,14 @@ class PerceptionNode(LifecycleNode):
         channel.last_alarm = alarm
         facts = {**extra, "latency_ms": round(channel.last_latency_ms, 3), "bundle_sha256": self._bundle_id()}
         age_ns = self._now_ns() - alarm.stamp_ns
+        channel.has_foreign_clock = alarm.stamp_ns > 0 and age_ns > SANE_AGE_NS
         if 0 <= age_ns <= SANE_AGE_NS:
             facts["age_ms"] = round(age_ns / 1e6, 3)
         self._tell(alarm, facts, arrival.message.header.frame_id)
 
     def _tell(self, alarm: Alarm, facts: dict[str, object], frame_id: str = "") -> None:
-        self._alarms.publish(alarm_message(replace(alarm, source=self._source), facts, self.get_name(), frame_id))
+        said = replace(alarm, source=self._source, sent_ns=time.monotonic_ns())
+        self._alarms.publish(alarm_message(said, facts, self.get_name(), frame_id))
 
     def _publish_pictures(self, arrival: Arrival, result: FrameResult, alarm: Alarm) -> None:
         channel, header = self._channels[arrival.camera], arrival.message.header
@@ -359,9 +368,12 @@ class PerceptionNode(LifecycleNode):
             if problem is not None or channel is None:
                 found = problem or Finding(Fault.NOT_READY, self._problem)
                 finding = Finding(found.fault, f"perception cannot judge it: {found.reason}")
+                if channel is not None:
+                    with channel.lock:
+                        channel.watch.lose()
             else:
                 with channel.lock:
-                    silence = channel.watch.silence(time.monotonic_ns(), self._now_ns(), self._topic(name))
+                    silence = channel.watch.silence(time.monotonic_ns(), self._topic(name))
                 if silence is None:
                     continue
                 finding = silence
@@ -376,13 +388,14 @@ class PerceptionNode(LifecycleNode):
         self._diagnosed_ns = now_ns
         node = self.get_name()
         problem = self._trouble()
-        level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.OK
+        strangers = strange_cameras(self._monitor, self._settings) if self._monitor else ""
+        level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.WARN if strangers else DiagnosticStatus.OK
         entries = [
             status(
                 level,
                 f"{node}: monitor",
                 "perception",
-                problem.reason if problem else "running",
+                problem.reason if problem else f"running; {strangers}" if strangers else "running",
                 {
                     "bundle_sha256": self._bundle_id(),
                     "detector": self._monitor.detector if self._monitor else "",
@@ -403,6 +416,9 @@ class PerceptionNode(LifecycleNode):
             else:
                 level = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)[alarm.state.severity]
                 text = alarm.reason
+                if channel.has_foreign_clock:
+                    level = max(level, DiagnosticStatus.WARN)
+                    text = f"{text}; its stamps are of another clock, so its age is told by arrival alone"
             entries.append(
                 status(
                     level,
@@ -443,12 +459,18 @@ def check_fit(monitor: OodMonitor, settings: PerceptionNodeSettings) -> None:
             f"the bundle is {monitor.bundle_id}, the parameter bundle_sha256 asks for {wanted} (at least "
             f"{_SHORTEST_HASH} digits); set bundle_path to the right one, or the parameter to what was approved."
         )
+    strangers = strange_cameras(monitor, settings)
+    if settings.require_calibrated_cameras and strangers:
+        raise BundleError(f"{strangers} (require_calibrated_cameras); calibrate on drives of these cameras.")
+
+
+def strange_cameras(monitor: OodMonitor, settings: PerceptionNodeSettings) -> str:
+    """Which cameras the bundle was not calibrated on, in words; empty when it was on all of them."""
     missing = [name for name in settings.cameras if name not in monitor.cameras]
-    if settings.require_calibrated_cameras and missing:
-        raise BundleError(
-            f"the bundle was calibrated on {', '.join(monitor.cameras) or 'unknown cameras'}, not on {', '.join(missing)} "
-            "(require_calibrated_cameras); calibrate on drives of these cameras."
-        )
+    if not missing:
+        return ""
+    known = ", ".join(monitor.cameras) or "unknown cameras"
+    return f"the bundle was calibrated on {known}, not on {', '.join(missing)}"
 
 
 def _strangest_place(result: FrameResult) -> dict[str, object]:

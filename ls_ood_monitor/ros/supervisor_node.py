@@ -77,7 +77,7 @@ class SupervisorNode(Node):
 
     def _on_gone(self) -> None:
         now_ns = time.monotonic_ns()
-        self._supervisor.forget("no perception process is alive (DDS liveliness)", now_ns)
+        self._supervisor.forget("a perception process is no longer alive (DDS liveliness)", now_ns)
         self._decide(now_ns)
 
     def _on_late(self, missed: int) -> None:

@@ -177,3 +177,29 @@ def test_onsets_by_every_rule_are_those_of_the_filter(rule):
     expected = [index for index in range(500) if states[index] == "R" and (index == 0 or states[index - 1] != "R")]
     assert expected
     assert alarm_onsets(scores, 1.0, settings, 0.0).tolist() == expected
+
+
+@pytest.mark.parametrize("rule", ["consecutive", "window", "cusum"])
+@pytest.mark.parametrize("every", [2, 3])
+def test_a_fault_that_comes_and_goes_raises_and_stays(rule, every):
+    """Every second or third frame black is a broken camera by any rule, though never three in a row."""
+    alarm_filter = AlarmFilter(AlarmSettings(3, 5, rule=rule), "front", 0.0)
+    states = [
+        alarm_filter.fault(index, Finding(Fault.BLACK, "black")).state
+        if index % every == 0
+        else alarm_filter.update(index, 0.5, 1.0).state
+        for index in range(1, 40)
+    ]
+    first = states.index(AlarmState.RAISED)
+    assert first < 3 * every
+    assert set(states[first:]) == {AlarmState.RAISED}
+
+
+def test_a_rare_fault_does_not_raise():
+    """One frame in five is told, and no more."""
+    alarm_filter = AlarmFilter(AlarmSettings(3, 5), "front")
+    for index in range(1, 60):
+        if index % 5 == 0:
+            assert alarm_filter.fault(index, Finding(Fault.BLACK, "black")).state is AlarmState.PENDING
+        else:
+            assert alarm_filter.update(index, 0.5, 1.0).state is AlarmState.CLEAR

@@ -65,16 +65,24 @@ def test_a_verdict_that_comes_late_counts_as_a_bad_frame(watch):
     assert states == [AlarmState.PENDING, AlarmState.PENDING, AlarmState.RAISED]
 
 
-def test_silence_is_counted_only_when_it_is_too_long(watch):
-    """Each report of it is one bad frame; a camera that is merely slow is told by its frames."""
+def test_silence_raises_at_once_and_good_frames_clear(watch):
+    """However short it was beyond the limit; a camera that is merely slow is told by its frames."""
     watch.arrivals.arrived(SECOND // 10)
-    assert watch.silence(SECOND // 2, NOW, "front/image") is None
-    found = watch.silence(2 * SECOND, NOW, "front/image")
+    assert watch.judged(result(NOW - 1, 1.0), 0, 0).state is AlarmState.CLEAR
+    assert watch.silence(SECOND // 2, "front/image") is None
+    found = watch.silence(2 * SECOND, "front/image")
     assert found.fault is Fault.STALE
     assert found.reason.endswith("on front/image")
-    watch.silence(2 * SECOND, NOW, "front/image")
-    watch.silence(2 * SECOND, NOW, "front/image")
-    assert watch.judged(result(NOW, 1.0), 0, 0).state is AlarmState.RAISED  # one good frame does not clear
+    states = [watch.judged(result(NOW + step, 1.0), 0, 0).state for step in range(2)]
+    assert states == [AlarmState.RAISED, AlarmState.CLEAR]
+
+
+def test_a_camera_that_was_lost_must_be_cleared(watch):
+    """A network that hung, or a node that could not judge it: one good frame is not enough."""
+    watch.judged(result(NOW, 1.0), 0, 0)
+    watch.lose()
+    states = [watch.judged(result(NOW + step, 1.0), 0, 0).state for step in range(1, 3)]
+    assert states == [AlarmState.RAISED, AlarmState.CLEAR]
 
 
 def test_an_alarm_without_a_frame_is_raised_and_says_why():

@@ -497,3 +497,87 @@ def test_two_processes_that_speak_for_one_camera_are_stop():
         assert supervisor.decide(step * SECOND // 10).mode is STOP
     supervisor.observe(alarm("front", stamp=9, source="car:2"), 6 * SECOND // 10)
     assert supervisor.decide(6 * SECOND // 10).mode is NOMINAL
+
+
+def test_more_cameras_to_stop_than_are_required_are_refused():
+    """Nothing that they see would stop the vehicle; optional ones do not count."""
+    with pytest.raises(ConfigError, match=r"cameras_to_stop is 2, but 1 cameras are required"):
+        make("front", cameras_to_stop=2)
+    with pytest.raises(ConfigError, match="would stop the vehicle"):
+        make("front", "rear", cameras_to_stop=2, optional_cameras=("rear",))
+    make("front", "left", "rear", cameras_to_stop=2, optional_cameras=("rear",))
+
+
+@pytest.mark.parametrize("before", ["nothing", "fault", "silence", "gone"])
+def test_only_a_camera_that_was_clear_before_may_merely_slow(before):
+    """Two cameras are needed to stop: one that is out of distribution slows, unless something else was wrong with it."""
+    supervisor = make("front", "left", cameras_to_stop=2, alarm_timeout_s=0.5)
+    now = SECOND
+    if before != "nothing":
+        supervisor.observe(alarm("front", stamp=1), now)
+    if before == "fault":
+        supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2, is_fault=True), now)
+    elif before == "gone":
+        supervisor.forget("gone", now)
+    elif before == "silence":
+        now += SECOND
+    supervisor.observe(alarm("left", stamp=3), now)
+    supervisor.observe(alarm("front", AlarmState.RAISED, stamp=4), now)
+    assert supervisor.decide(now).mode is STOP
+    assert not supervisor.reset(now)[0]
+    supervisor.observe(alarm("front", stamp=5), now)
+    supervisor.observe(alarm("front", AlarmState.RAISED, stamp=6), now)
+    assert supervisor.decide(now).mode is SLOW
+    supervisor.observe(alarm("left", AlarmState.RAISED, stamp=7), now)
+    assert supervisor.decide(now).mode is STOP
+
+
+def test_alarms_that_were_long_on_the_way_are_old():
+    """The supervisor was stopped for 4 s; what it finds in its queue then is not fresh, and the next alarm is."""
+    supervisor = make("front", alarm_timeout_s=0.5)
+    for step in range(10):
+        sent = SECOND + step * SECOND // 10
+        supervisor.observe(alarm("front", stamp=sent, sent_ns=sent), sent + 777)
+        assert supervisor.decide(sent + 777).mode is NOMINAL
+    now = 6 * SECOND
+    for step in range(10, 20):
+        sent = SECOND + step * SECOND // 10
+        supervisor.observe(alarm("front", stamp=sent, sent_ns=sent), now)
+        assert supervisor.decide(now).mode is STOP
+    supervisor.observe(alarm("front", stamp=now, sent_ns=now - 777), now)
+    assert supervisor.decide(now).mode is NOMINAL
+
+
+def test_the_same_frame_again_is_no_news():
+    """A clear alarm that is repeated with one stamp grows old; a fault with that stamp counts."""
+    supervisor = make("front", alarm_timeout_s=0.5)
+    for step in range(4):
+        supervisor.observe(alarm("front", stamp=5), step * SECOND // 5)
+    assert supervisor.decide(3 * SECOND // 5).mode is STOP
+    supervisor.observe(alarm("front", stamp=6), SECOND)
+    supervisor.observe(alarm("front", AlarmState.RAISED, stamp=6, is_fault=True), SECOND)
+    assert supervisor.decide(SECOND).mode is STOP
+
+
+def test_a_stop_between_two_decisions_lasts_its_least_time():
+    """Raised and clear within one message, and after a clock that ran back."""
+    supervisor = make("front", min_stop_s=5.0)
+    supervisor.observe(alarm("front", stamp=1), 10 * SECOND)
+    assert supervisor.decide(10 * SECOND).mode is NOMINAL
+    supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 11 * SECOND)
+    supervisor.observe(alarm("front", stamp=3), 11 * SECOND)
+    assert supervisor.decide(11 * SECOND).mode is STOP
+    supervisor.observe(alarm("front", stamp=4), 16 * SECOND)
+    assert supervisor.decide(16 * SECOND).mode is NOMINAL
+    supervisor.observe(alarm("front", stamp=5), 3 * SECOND)
+    assert supervisor.decide(3 * SECOND).mode is STOP
+
+
+def test_a_fault_slows_even_where_pending_does_not():
+    """With slow_on_pending off a score above the threshold is waited for, a frame that cannot be judged is not."""
+    supervisor = make("front", slow_on_pending=False)
+    supervisor.observe(alarm("front", stamp=1), 0)
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=2), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+    supervisor.observe(alarm("front", AlarmState.PENDING, stamp=3, is_fault=True), 0)
+    assert supervisor.decide(0).mode is SLOW

@@ -191,7 +191,7 @@ def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bun
     process.signal(signal.SIGKILL)
     killed_s = time.monotonic()
     wait_until(
-        lambda: "no perception process is alive" in observer.decisions()[-1].reason,
+        lambda: "no longer alive" in observer.decisions()[-1].reason,
         "STOP because perception was killed",
     )
     assert time.monotonic() - killed_s < 5.0  # by liveliness, not by the alarm's silence

@@ -124,7 +124,7 @@ class Replay:
 
     def _look_for_silence(self, now_ns: int) -> None:
         for camera, watch in self._watches.items():
-            finding = watch.silence(now_ns, now_ns, self._topics.get(camera, f"{camera}/image"))
+            finding = watch.silence(now_ns, self._topics.get(camera, f"{camera}/image"))
             if finding is not None:
                 self._supervisor.observe(alarm_without_frame(camera, finding), now_ns)
                 self._decide(now_ns)
