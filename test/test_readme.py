@@ -42,7 +42,13 @@ def test_the_blocks_are_the_expected_ones():
     """Two blocks run here; all others stand under the heading of the vehicle."""
     assert len(BLOCKS) == 2
     assert "need a ROS distribution" in README.split("## On a vehicle")[1]
-    assert {command[1] for command in commands(BLOCKS[0])} == {"synth", "anomalies", "calibrate", "bundle"}
+    assert {command[1] for command in commands(BLOCKS[0])} == {
+        "synth",
+        "anomalies",
+        "calibrate",
+        "evaluate",
+        "bundle",
+    }
 
 
 def test_the_offline_commands_run(folder, environment):
@@ -52,6 +58,7 @@ def test_the_offline_commands_run(folder, environment):
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert (folder / "my_bundle" / "manifest.json").is_file()
     assert (folder / "look" / "contact_sheet.png").is_file()
+    assert (folder / "verdict" / "summary.json").is_file()
 
 
 def test_the_live_commands_run(folder, environment):
