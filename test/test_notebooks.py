@@ -40,8 +40,7 @@ def test_the_notebooks_are_the_expected_ones():
     ]
 
 
-# The second one renders and scores many drives: it is stored without outputs and run by hand.
-@pytest.mark.parametrize("path", NOTEBOOKS[:1], ids=lambda path: path.stem[:4])
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:4])
 def test_a_notebook_runs(path, tmp_path):
     """No cell fails or writes to stderr, and every picture of the stored notebook is drawn again."""
     again = tmp_path / "executed.ipynb"
