@@ -29,7 +29,7 @@ def test_the_commands_run_and_the_gate_is_kept(tmp_path):
         )
         assert done.returncode == 0, f"{block}: {done.stderr}{done.stdout}"
     assert "GATE PASSED" in done.stdout
-    for name in ("verdict/frames.csv", "verdict/timeline.png", "gated/junit.xml"):
+    for name in ("verdict/frames.csv", "verdict/timeline.png", "verdict/report.html", "gated/junit.xml"):
         assert (tmp_path / name).is_file()
     gate = json.loads((tmp_path / "gated" / "summary.json").read_text())["gate"]
     assert len(gate["rules"]) == len(yaml.safe_load((ROOT / "config" / "examples" / "gate.yaml").read_text()))

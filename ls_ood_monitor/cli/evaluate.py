@@ -21,7 +21,8 @@ A recording is a ROS 2 bag (folder, .mcap, .db3; raw and compressed images), a v
 a list of {camera, start_s, end_s, label}, seconds from its start; of several recordings each has its own file beside it,
 NAME.events.yaml, or events.yaml within its folder. Without events every alarm counts as false.
 
-Writes into --out, a folder a recording if there are several: summary.json, frames.csv, timeline.png, and junit.xml.
+Writes into --out, a folder a recording if there are several: report.html (one file, opens without a network),
+summary.json, frames.csv, timeline.png, and junit.xml.
 """
 
 
@@ -120,25 +121,30 @@ def _evaluate(
     args: argparse.Namespace, monitor: Any, vehicle: Any, recording: Recording, truth: Any, gate: Any, out: Path
 ) -> dict[str, Any]:
     """Replay one recording and write its folder."""
+    import shlex
     import time
 
     from ..errors import DataError
     from ..offline.evaluation.frames_table import write_frames
     from ..offline.evaluation.gate import check_gate, write_junit
     from ..offline.evaluation.replay import JudgedImage, Replay
+    from ..offline.evaluation.report import write_report
     from ..offline.evaluation.summary import score_samples, summarise_replay
+    from ..offline.evaluation.worst_frames import WorstFrames
     from ..offline.timeline import Limits, draw_timeline
     from .console import console, progress_bar, warn, write_json
 
     out.mkdir(parents=True, exist_ok=True)
     replay = Replay(monitor, recording.cameras, vehicle, recording.begin_ns)
     images: list[JudgedImage] = []
+    worst = WorstFrames()
     truncated = ""
     started = time.monotonic()
     with progress_bar(recording.name, recording.images or None) as update:
         try:
             for image in replay.run(recording.read()):
-                images.append(image)
+                worst.add(image)
+                images.append(image.without_pictures())
                 rate = len(images) / max(1e-9, time.monotonic() - started)
                 update(len(images), f"{rate:.1f} frames/s, {replay.speed:.1f} times real time")
         except DataError as error:
@@ -180,6 +186,8 @@ def _evaluate(
     draw_timeline(
         out / "timeline.png", events, score_samples(images), replay.decisions, duration_s, f"{recording.name}, replayed"
     )
+    command = f"ls-ood {shlex.join(args.arguments)}"
+    write_report(out / "report.html", summary, images, replay.decisions, events, worst.frames, command)
     if rules:
         write_junit(rules, recording.name, out / "junit.xml")
     for line in _sentences(summary, verdict):

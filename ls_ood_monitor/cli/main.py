@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Before torch: its idle threads would spin, and on a busy machine take the cores from the ones that work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = make_parser(command).parse_args(arguments)
+    options.arguments = arguments  # for commands that tell how to repeat them
     module = importlib.import_module(f"{__package__}.{options.command}")
     try:
         _check_json(options.json)

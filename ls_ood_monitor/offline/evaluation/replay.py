@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ...core.camera_watch import CameraWatch, alarm_without_frame
 from ...core.health import Fault, Finding
@@ -41,6 +43,16 @@ class JudgedImage:
     mode: FallbackMode
     result: FrameResult | None
     latency_ms: float
+
+    def without_pictures(self) -> JudgedImage:
+        """The same without pixels, to be kept for a whole recording."""
+        if self.result is None:
+            return self
+        none = np.zeros((0, 0), np.uint8)
+        frame = replace(self.result.frame, image=np.zeros((0, 0, 3), np.uint8))
+        return replace(
+            self, result=replace(self.result, frame=frame, segmentation=none, confidence=none, anomaly_map=None)
+        )
 
 
 class Replay:

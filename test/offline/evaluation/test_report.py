@@ -1,0 +1,81 @@
+"""The report: one file with everything in it, whatever a recording's names hold."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
+from ls_ood_monitor.offline.evaluation.replay import JudgedImage
+from ls_ood_monitor.offline.evaluation.report import write_report
+from ls_ood_monitor.offline.evaluation.summary import summarise_replay
+from ls_ood_monitor.offline.evaluation.worst_frames import WorstFrames
+from ls_ood_monitor.offline.events import Event
+from ls_ood_monitor.offline.timeline import Limits, ModeSample, StopSample
+
+NASTY = "<script>alert('fog')</script>"
+MASK = np.zeros((24, 32), np.uint8)
+
+
+def judged(index: int) -> JudgedImage:
+    """Ten images a second, strange from 2 to 3 s, one fault."""
+    odd = 20 <= index < 30
+    score, state = (3.0, AlarmState.RAISED) if odd else (1.0, AlarmState.CLEAR)
+    mode = FallbackMode.STOP if odd else FallbackMode.NOMINAL
+    if index == 40:
+        alarm = Alarm("front", 0, AlarmState.PENDING, np.nan, np.nan, f"broken {NASTY}", True, "unreadable")
+        return JudgedImage(4.0, alarm, FallbackMode.SLOW, None, np.nan)
+    frame = Frame(np.full((24, 32, 3), index, np.uint8), index + 1, "front")
+    alarm = Alarm("front", index + 1, state, score, 2.0, f"frame {index}")
+    return JudgedImage(index / 10.0, alarm, mode, FrameResult(frame, MASK, MASK, score, 2.0, "larem"), 5.0)
+
+
+@pytest.fixture
+def page(tmp_path) -> str:
+    """The report of such a recording."""
+    images = [judged(index) for index in range(60)]
+    decisions = [ModeSample(image.time_s, image.mode, image.alarm.reason) for image in images]
+    stops = [StopSample(one.time_s, one.mode is FallbackMode.STOP) for one in decisions]
+    events = (Event("front", 2.0, 3.0, NASTY),)
+    _, summary = summarise_replay(images, decisions, stops, events, 6.0, "ab" * 32, Limits(resume_s=0.5))
+    rules = [{"name": "max_faults", "passed": False, "sentence": "1 (at most 0 accepted)"}]
+    summary.update(
+        recording=f"drive {NASTY}",
+        truth="events",
+        truncated="",
+        detector="larem",
+        threshold=2.0,
+        gate={"passed": False, "rules": rules},
+    )
+    worst = WorstFrames(count=2)
+    for image in images:
+        worst.add(image)
+    write_report(tmp_path / "report.html", summary, images, decisions, events, worst.frames, f"ls-ood evaluate {NASTY}")
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_everything_is_in_the_file(page):
+    """Script, pictures and figures; nothing is fetched from anywhere."""
+    head = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.findall(r"(?:src|href)=['\"](?!data:)[^'\"]*", head)
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "Plotly.newPlot" in page
+    assert page.count("plotly-graph-div") == 4
+    assert len(page) > 1_000_000
+
+
+def test_the_verdict_stands_at_the_top(page):
+    """Gate, events, alarms, faults, and where it comes from."""
+    text = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    for words in ("BROKEN", "1 (at most 0 accepted)", "1 of 1", "unreadable 1", "ab" * 32, "STOP in clean driving"):
+        assert words in text
+    assert "not judged" in page
+
+
+def test_names_of_a_recording_cannot_bring_scripts(page):
+    """What comes from files and messages is text, in the page and in the figures."""
+    assert NASTY not in page
+    assert html.escape(NASTY) in page
