@@ -88,12 +88,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--clean", nargs="+", type=Path, default=[], metavar="DRIVE", help="clean drives to calibrate on")
     own.add_argument("--test", nargs="+", type=Path, default=[], metavar="DRIVE", help="further clean drives")
     own.add_argument("--ood", nargs="+", type=Path, default=[], metavar="DRIVE", help="drives that must alarm")
-    own.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th frame (default %(default)s)")
     own.add_argument(
-        "--rate", type=float, default=10.0, metavar="HZ", help="of pictures in folders (default %(default)s)"
+        "--every", type=int, default=_DEFAULTS["every"], metavar="N", help="take each N-th frame (default %(default)s)"
     )
     own.add_argument(
-        "--block", type=float, default=10.0, metavar="S", help="length of held-out blocks (default %(default)s)"
+        "--rate",
+        type=float,
+        default=_DEFAULTS["rate"],
+        metavar="HZ",
+        help="of pictures in folders (default %(default)s)",
+    )
+    own.add_argument(
+        "--block",
+        type=float,
+        default=_DEFAULTS["block"],
+        metavar="S",
+        help="length of held-out blocks (default %(default)s)",
     )
     own.add_argument("--topic", action="append", metavar="TOPIC=CAMERA", help="image topic of the bags (default: all)")
     larex = parser.add_argument_group("larex")
@@ -147,6 +157,7 @@ def run(args: argparse.Namespace) -> int:
         monitor.frame_pass.mask_bank,
         monitor.frame_pass.device,
         features_of(names),
+        masks=monitor.frame_pass.masks,
     )
     studio = Studio(frame_pass.preprocess_spec, seed=args.seed, processes=processes)
     with _Bars() as bars:
@@ -228,15 +239,19 @@ def _protocol(args: argparse.Namespace) -> Protocol:
     )
 
 
+#: Of the options that have one and belong to one protocol.
+_DEFAULTS = {"every": 1, "rate": 10.0, "block": 10.0}
+
+
 def _refuse_options_of_others(args: argparse.Namespace) -> None:
     """An option that names data of another protocol is a mistake, not something to ignore."""
     from ..errors import ConfigError
 
     for protocol, options in (
-        ("recordings", ("clean", "test", "ood", "topic")),
+        ("recordings", ("clean", "test", "ood", "topic", "every", "rate", "block")),
         ("larex", ("woodscape", "cityscapes", "soiling", "split", "limit")),
     ):
-        given = [option for option in options if getattr(args, option)]
+        given = [option for option in options if getattr(args, option) not in (None, [], _DEFAULTS.get(option))]
         if given and args.protocol != protocol:
             raise ConfigError(f"--{given[0]} belongs to --protocol {protocol}, but the protocol is {args.protocol}.")
 

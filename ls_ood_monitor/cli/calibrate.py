@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
         earlier = FeatureTable(rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz)
     monitor = load_bundle(base, device=args.device)
     own = monitor.frame_pass
-    frame_pass = FramePass(own.network, own.preprocess_spec, own.mask_bank, own.device, features)
+    frame_pass = FramePass(own.network, own.preprocess_spec, own.mask_bank, own.device, features, masks=own.masks)
     result = write_calibrated_bundle(
         args.out,
         frame_pass,

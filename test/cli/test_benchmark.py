@@ -160,6 +160,8 @@ def test_tables_and_plots_are_written(out):
         (["--protocol", "larex"], "needs --woodscape"),
         (["--protocol", "recordings"], "needs --clean"),
         (["--woodscape", "x"], "belongs to --protocol larex"),
+        (["--every", "0"], "--every belongs to --protocol recordings"),
+        (["--block", "5"], "--block belongs to --protocol recordings"),
         (["--protocol", "larex", "--woodscape", "/nowhere"], "there is no folder /nowhere"),
         (["--bundle", "/nowhere"], "there is no bundle folder"),
     ],

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ls_ood_monitor.bundle import CALIBRATION, load_bundle, verify_bundle
+from ls_ood_monitor.bundle import CALIBRATION, load_bundle, save_bundle, verify_bundle
 from ls_ood_monitor.cli.main import main
 from ls_ood_monitor.config import AlarmSettings
+from ls_ood_monitor.monitor import FramePass, LatentSettings
 from ls_ood_monitor.offline.bags import FrameBagWriter
 
 
@@ -195,3 +196,17 @@ def test_the_street_as_data(tiny_bundle, tmp_path, make_pictures):
     facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]
     assert facts["drives"] == {"street-3000": 8, "street-3001": 8, "street-3002": 8}
     assert facts["detectors"]["multitap"]["alarms"] == {}
+
+
+def test_a_bundle_of_fresh_masks_is_calibrated_in_its_mode(data, tiny_bundle, tmp_path):
+    """Detectors are fitted to entropies of fresh masks, and the bundle that comes out draws them, too."""
+    fixed = load_bundle(tiny_bundle, device="cpu")
+    own = fixed.frame_pass
+    fresh = FramePass(own.network, own.preprocess_spec, own.mask_bank, "cpu", own.features, masks="fresh")
+    latents = LatentSettings(mc_samples=16, masks="fresh")
+    parts = (fixed.detectors, fixed.thresholds, "multitap", fixed.class_names)
+    save_bundle(tmp_path / "fresh", fresh, latents, *parts, {})
+    out = tmp_path / "out"
+    options = ("--block", "2", "--target-rate", "0.05", "--rate", "4")
+    assert calibrate(data / "monday", "--bundle", tmp_path / "fresh", "--out", out, *options) == 0
+    assert load_bundle(out, device="cpu").frame_pass.masks == "fresh"
