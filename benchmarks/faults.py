@@ -343,8 +343,8 @@ FAULTS = (
     Fault("clock jumps ahead 100 s", "1 frame", 0.1, _jump(100.0), rig="simulated", lasts=False, must_stop=False),
     Fault(
         "flood of 500 images a second",
-        "3 frames",
-        _TRIGGER_S,
+        "9 frames",
+        3 * _TRIGGER_S,
         _of_messages(_flood_of_images),
         lasts=False,
         must_stop=False,
