@@ -3,8 +3,8 @@
     python benchmarks/soak.py --minutes 30 --out soak_out
 
 Every ten seconds it notes the resident memory of both nodes, the size of /dev/shm, and what was judged. It passes when no
-STOP was commanded after the start, and when over the second half, after every cache has filled, memory grew by no more
-than 1 % and /dev/shm not at all. Draws soak.png. The pictures are of the procedural (synthetic) street, shrunk to the
+STOP was commanded after the start, and when over the second half, after every cache has filled, neither memory nor
+/dev/shm grew by more than 1 %. Draws soak.png. The pictures are of the procedural (synthetic) street, shrunk to the
 network's input.
 """
 
