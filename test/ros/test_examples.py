@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.classes import CLASS_NAMES
 from ls_ood_monitor.core.types import FrameResult
+from ls_ood_monitor.offline.evaluation.gate import Gate, read_gate
 from ls_ood_monitor.ros import perception_node
 from ls_ood_monitor.ros.class_table import LABEL_TOPIC
 from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp
@@ -123,6 +124,16 @@ def parameters(name: str, *path: str) -> dict:
     for key in path:
         content = content[key]
     return content
+
+
+def test_the_gate_names_known_limits_and_says_all_of_them():
+    """What it sets is read, and what it only shows would be, too."""
+    text = (EXAMPLES / "gate.yaml").read_text(encoding="utf-8")
+    assert read_gate(EXAMPLES / "gate.yaml").max_time_to_stop_s == 1.0
+    shown = yaml.safe_load(
+        "\n".join(line.removeprefix("# ") for line in text.splitlines() if "max_false_alarms" in line)
+    )
+    assert set(shown) <= {spec.name for spec in fields(Gate)}
 
 
 def test_every_example_is_tested_here_and_says_what_it_is():
