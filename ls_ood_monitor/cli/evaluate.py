@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.evaluation.recording import open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
     from .console import console, write_json
+    from .topics import parse_topics
 
     if args.events and len(args.recordings) > 1:
         raise ConfigError("--events is for a single recording; lay NAME.events.yaml beside each of several.")
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
     gate = read_gate(args.gate) if args.gate else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
-    topics = _topics(args.topic)
+    topics = parse_topics(args.topic)
     recordings = [open_recording(path, topics, args.rate) for path in args.recordings]
     if len({recording.name for recording in recordings}) < len(recordings):
         raise ConfigError("two recordings have the same name, and would write the same folder; evaluate them apart.")
@@ -88,20 +89,6 @@ def run(args: argparse.Namespace) -> int:
             soft_wrap=True,
         )
     return 1 if broken else 0
-
-
-def _topics(pairs: list[str] | None) -> dict[str, str] | None:
-    from ..errors import ConfigError
-
-    if not pairs:
-        return None
-    topics = {}
-    for pair in pairs:
-        topic, equals, camera = pair.partition("=")
-        if not (topic and equals and camera):
-            raise ConfigError(f"--topic is {pair!r}; give TOPIC=CAMERA, for example /cam0/image_raw=front.")
-        topics[topic] = camera
-    return topics
 
 
 def _events_of(recording: Recording, given: Path | None) -> Any:

@@ -15,6 +15,6 @@ def parse_topics(options: Sequence[str] | None) -> dict[str, str] | None:
     for option in options:
         topic, separator, camera = option.partition("=")
         if not separator or not topic.startswith("/") or not camera:
-            raise ConfigError(f"--topic is {option!r}; write TOPIC=CAMERA, for example /front/image=front.")
+            raise ConfigError(f"--topic is {option!r}; give TOPIC=CAMERA, for example /front/image=front.")
         topics[topic] = camera
     return topics

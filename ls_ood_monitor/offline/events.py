@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ..errors import DataError
+from .yaml_file import read_yaml
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,7 @@ def read_events(path: Path, cameras: Sequence[str], duration_s: float) -> tuple[
     Raises:
         DataError: no such file, no YAML, or an entry that does not fit the recording; the sentence names it.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        detail = " ".join(str(error).split())
-        raise DataError(
-            f"{path} cannot be read as YAML ({detail}); give a list of camera, start_s, end_s, label."
-        ) from error
+    content = read_yaml(path, DataError)
     if not isinstance(content, list):
         raise DataError(
             f"{path} holds {type(content).__name__}, not a list; each entry is camera, start_s, end_s, label."

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml
-
 from ...config import Checked, from_mapping, setting
 from ...errors import ConfigError
+from ..yaml_file import read_yaml
 
 _NONE = -1.0
 
@@ -69,10 +68,7 @@ class Rule:
 
 def read_gate(path: Path) -> Gate:
     """Read a YAML mapping of limits. Raises ``ConfigError`` naming what is wrong with it."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
+    content = read_yaml(path, ConfigError)
     if not isinstance(content, dict) or not content:
         raise ConfigError(
             f"{path} must hold limits, name: value; known: {', '.join(spec.name for spec in fields(Gate))}."

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from ...config import (
     AlarmOverrides,
     HealthSettings,
@@ -17,6 +15,7 @@ from ...config import (
     from_mapping,
 )
 from ...errors import ConfigError
+from ..yaml_file import read_yaml
 
 T = TypeVar("T")
 
@@ -46,10 +45,7 @@ def read_parameters(path: Path) -> VehicleSettings:
     Raises:
         ConfigError: no readable YAML, no such node in it, an unknown parameter, or a value that a node would refuse.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
+    content = read_yaml(path, ConfigError)
     perception, supervisor = _of(content, "perception_node"), _of(content, "supervisor_node")
     if not (perception or supervisor):
         raise ConfigError(f"{path} holds no parameters of perception_node or supervisor_node.")
