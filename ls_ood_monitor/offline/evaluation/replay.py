@@ -44,6 +44,12 @@ class JudgedImage:
     result: FrameResult | None
     latency_ms: float
 
+    @property
+    def ratio(self) -> float:
+        """Score over threshold, above 1 = OoD; the score alone where the threshold is not above 0, NaN where not judged."""
+        score, threshold = self.alarm.score, self.alarm.threshold
+        return score / threshold if threshold > 0.0 else score
+
     def without_pictures(self) -> JudgedImage:
         """The same without pixels, to be kept for a whole recording."""
         if self.result is None:

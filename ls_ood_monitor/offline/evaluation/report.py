@@ -201,10 +201,8 @@ def _timeline(
 
 
 def _ratio(image: JudgedImage) -> float | None:
-    score, threshold = image.alarm.score, image.alarm.threshold
-    if not (np.isfinite(score) and np.isfinite(threshold)):
-        return None
-    return round(score / threshold, 4) if threshold > 0.0 else round(score, 4)
+    """For plotly, which takes None for a gap."""
+    return round(image.ratio, 4) if np.isfinite(image.ratio) else None
 
 
 def _spans(decisions: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float, ModeSample]]:

@@ -34,21 +34,19 @@ class WorstFrames:
 
     def add(self, image: JudgedImage) -> None:
         """Look at one judged image; what could not be judged has no picture of its score."""
-        result = image.result
-        if result is None or not np.isfinite(result.score):
+        result, ratio = image.result, image.ratio
+        if result is None or not np.isfinite(ratio):
             return
         near = [
             frame
             for frame in self.frames
             if frame.camera == image.alarm.camera and abs(frame.time_s - image.time_s) < self._apart_s
         ]
-        rivals = near if near else self.frames if len(self.frames) >= self._count else []
-        weakest = min((frame.ratio for frame in rivals), default=-np.inf)
-        ratio = result.score / result.threshold if result.threshold > 0.0 else result.score
-        if ratio <= (max(frame.ratio for frame in near) if near else weakest):
+        # It takes the place of those too near to it, or of the weakest of a full house, and must be stranger than they.
+        rivals = near or self.frames[self._count - 1 :]
+        if any(ratio <= frame.ratio for frame in rivals):
             return
-        gone = near or [frame for frame in rivals if frame.ratio == weakest][:1]
-        self.frames = [frame for frame in self.frames if not any(frame is other for other in gone)]
+        self.frames = [frame for frame in self.frames if not any(frame is rival for rival in rivals)]
         picture = draw_overlay(result, image.alarm, _ALPHA)
         height = round(picture.shape[0] * _WIDTH / picture.shape[1])
         small = np.asarray(cv2.resize(picture, (_WIDTH, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
