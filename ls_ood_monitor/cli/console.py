@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +18,13 @@ errors = Console(stderr=True)
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
     """Yield ``update(done, note="")`` for a task of ``total`` steps (None: unknown)."""
+    with progress_lines({title: total}) as update:
+        yield partial(update, title)
+
+
+@contextmanager
+def progress_lines(totals: Mapping[str, int | None]) -> Iterator[Callable[..., None]]:
+    """Yield ``update(title, done, note="")`` for several tasks, a line each."""
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -27,10 +35,14 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[..., None]]
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=errors) as progress:
-        task = progress.add_task(title, total=total, note="")
+        tasks = {
+            title: progress.add_task(title, total=total, note="", start=len(totals) == 1)
+            for title, total in totals.items()
+        }
 
-        def update(done: int, note: str = "") -> None:
-            progress.update(task, completed=done, note=note)
+        def update(title: str, done: int, note: str = "") -> None:
+            progress.start_task(tasks[title])  # its clock, at the first word of it
+            progress.update(tasks[title], completed=done, note=note)
 
         yield update
 

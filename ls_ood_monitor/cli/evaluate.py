@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..offline.evaluation.recording import Recording
+    from ..offline.evaluation.request import Request, Result
 
 DESCRIPTION = """\
 Judges every frame of a recording with the checks, network, alarm and supervisor of the vehicle, on the recording's own
@@ -16,13 +18,17 @@ clock, and faster than real time where the machine allows. The same recording gi
   ls-ood evaluate drive_1 --out report                              alarms, stops, and why
   ls-ood evaluate drive_1 --events drive_1.events.yaml --out report detection and false alarms against ground truth
   ls-ood evaluate drive_* --gate gate.yaml --out report             exit 1 if a limit is broken; junit.xml for the build
+  ls-ood evaluate drive_* --jobs auto --out report                  several recordings at once
+  ls-ood evaluate drive_* --jobs auto --out report --resume         the same, after it was interrupted
 
-A recording is a ROS 2 bag (folder, .mcap, .db3; raw and compressed images), a video, or a folder of pictures. Events are
-a list of {camera, start_s, end_s, label}, seconds from its start; of several recordings each has its own file beside it,
-NAME.events.yaml, or events.yaml within its folder. Without events every alarm counts as false.
+A recording is a ROS 2 bag (folder, .mcap, .db3) or a ROS 1 bag (.bag) with raw or compressed images, a video, or a folder
+of pictures. Of a damaged ROS 2 bag what can be read is judged. Events are a list of {camera, start_s, end_s, label},
+seconds from its start; of several recordings each has its own file beside it, NAME.events.yaml, or events.yaml within its
+folder. Without events every alarm counts as false.
 
 Writes into --out, a folder a recording if there are several: report.html (one file, opens without a network),
-summary.json, frames.csv, timeline.png, and junit.xml.
+summary.json, frames.csv, timeline.png, and junit.xml. A recording that cannot be judged does not keep the others from it;
+it is named at the end, exit 2.
 """
 
 
@@ -52,16 +58,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume-within", type=float, default=2.0, metavar="S", help="STOP is no fault so long after an event (2.0)"
     )
+    parser.add_argument(
+        "--jobs", default="1", metavar="N", help="recordings at once, in processes; auto or 0 = one a core (default 1)"
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster (tcp://HOST:8786) that does the work; its workers must see the recordings, the bundle and "
+        "--out under the same paths, on a shared disk",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on after an interruption: do not repeat what was finished with the same files and options",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge every recording, write its folder, tell the verdict."""
-    from ..bundle import load_bundle
-    from ..errors import ConfigError
+    """Judge every recording, each into its folder, and tell the verdict."""
+    from ..errors import ConfigError, DataError
     from ..offline.evaluation.gate import read_gate
     from ..offline.evaluation.recording import open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
-    from .console import console, write_json
+    from .console import console, warn, write_json
     from .topics import parse_topics
 
     if args.events and len(args.recordings) > 1:
@@ -69,30 +88,66 @@ def run(args: argparse.Namespace) -> int:
     for name in ("stop_within", "resume_within"):
         if not 0.0 <= getattr(args, name) <= 3600.0:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
+    jobs = _jobs(args)
     gate = read_gate(args.gate) if args.gate else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     topics = parse_topics(args.topic)
-    recordings = [open_recording(path, topics, args.rate) for path in args.recordings]
-    if len({recording.name for recording in recordings}) < len(recordings):
+    if len({path.resolve().name for path in args.recordings}) < len(args.recordings):
         raise ConfigError("two recordings have the same name, and would write the same folder; evaluate them apart.")
-    events = [_events_of(recording, args.events) for recording in recordings]
-    monitor = load_bundle(args.bundle, device=args.device, detector=args.detector)
+    opened: list[tuple[Recording, Any]] = []
+    failed: dict[str, str] = {}
+    for path in args.recordings:
+        try:
+            recording = open_recording(path, topics, args.rate)
+            opened.append((recording, _events_of(recording, args.events)))
+        except DataError as error:
+            if len(args.recordings) == 1:
+                raise
+            failed[path.name] = str(error)
+            warn(f"{error} The other recordings are judged.")
+    requests = _requests(args, opened, gate, vehicle)
+    results = {result.name: result for result in _shown(args, requests, jobs)}
     summaries: dict[str, Any] = {}
-    for recording, truth in zip(recordings, events, strict=True):
-        out = args.out / recording.name if len(recordings) > 1 else args.out
-        summaries[recording.name] = _evaluate(args, monitor, vehicle, recording, truth, gate, out)
-    write_json(args.json, summaries if len(recordings) > 1 else next(iter(summaries.values())))
+    for request in requests:
+        result = results[request.recording.name]
+        for note in result.notes:
+            warn(f"{result.name}: {note}")
+        if result.summary is None:
+            failed[result.name] = result.error
+            continue
+        summaries[result.name] = result.summary
+        for line in _sentences(result.summary):
+            console.print(line, soft_wrap=True)
+    write_json(args.json, summaries if len(args.recordings) > 1 else next(iter(summaries.values()), {}))
     broken = [name for name, summary in summaries.items() if summary["gate"]["passed"] is False]
-    if gate is not None:
+    if gate is not None and summaries:
         console.print(
             f"[bold red]GATE BROKEN[/] by {', '.join(broken)}" if broken else "[bold green]GATE PASSED[/]",
             soft_wrap=True,
         )
+    if failed:
+        _tell_failures(failed, results.values(), len(args.recordings))
+        return 2
     return 1 if broken else 0
+
+
+def _jobs(args: argparse.Namespace) -> int:
+    from ..errors import ConfigError
+    from ..offline.evaluation.processes import cores
+
+    if args.jobs in ("auto", "0"):
+        return cores()
+    if not args.jobs.isdigit():
+        raise ConfigError(f"--jobs is {args.jobs}; give a number of processes, or auto.")
+    if args.scheduler and args.jobs != "1":
+        raise ConfigError("--jobs and --scheduler exclude each other: a cluster has the workers that it has.")
+    return int(args.jobs)
 
 
 def _events_of(recording: Recording, given: Path | None) -> Any:
     """Ground truth of a recording; None where there is none."""
+    from math import inf
+
     from ..offline.events import read_events
 
     places = [given] if given else [recording.path.with_name(f"{recording.name}.events.yaml")]
@@ -100,102 +155,97 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
         places.append(recording.path / "events.yaml")
     for place in places:
         if given or place.is_file():
-            return read_events(place, recording.cameras, recording.duration_s)
+            # Events may lie in the part that is lost.
+            return read_events(place, recording.cameras, inf if recording.damage else recording.duration_s)
     return None
 
 
-def _evaluate(
-    args: argparse.Namespace, monitor: Any, vehicle: Any, recording: Recording, truth: Any, gate: Any, out: Path
-) -> dict[str, Any]:
-    """Replay one recording and write its folder."""
+def _requests(
+    args: argparse.Namespace, opened: Sequence[tuple[Recording, Any]], gate: Any, vehicle: Any
+) -> list[Request]:
+    """One for each recording; the bundle is verified, and the folders are made."""
     import shlex
-    import time
+    import uuid
+    from dataclasses import replace
 
-    from ..errors import DataError
-    from ..offline.evaluation.frames_table import write_frames
-    from ..offline.evaluation.gate import check_gate, write_junit
-    from ..offline.evaluation.replay import JudgedImage, Replay
-    from ..offline.evaluation.report import write_report
-    from ..offline.evaluation.summary import score_samples, summarise_replay
-    from ..offline.evaluation.worst_frames import WorstFrames
-    from ..offline.timeline import Limits, draw_timeline
-    from .console import console, progress_bar, warn, write_json
+    from ..bundle import load_bundle
+    from ..offline.evaluation.request import Request
+    from ..offline.timeline import Limits
 
-    out.mkdir(parents=True, exist_ok=True)
-    replay = Replay(monitor, recording.cameras, vehicle, recording.begin_ns)
-    images: list[JudgedImage] = []
-    worst = WorstFrames()
-    truncated = ""
-    started = time.monotonic()
-    with progress_bar(recording.name, recording.images or None) as update:
-        try:
-            for image in replay.run(recording.read()):
-                worst.add(image)
-                images.append(image.without_pictures())
-                rate = len(images) / max(1e-9, time.monotonic() - started)
-                update(len(images), f"{rate:.1f} frames/s, {replay.speed:.1f} times real time")
-        except DataError as error:
-            if not images:
-                raise
-            truncated = str(error)
-            warn(f"{truncated} What could be read up to {images[-1].time_s:.1f} s is judged.")
-    if not truncated and images and len(images) < recording.images:
-        lost = recording.images - len(images)
-        truncated = (
-            f"{lost} of the {recording.images} images that {recording.path} should hold cannot be read: damaged."
+    monitor = load_bundle(args.bundle, device="cpu" if args.scheduler else args.device, detector=args.detector)
+    run = uuid.uuid4().hex
+    requests = []
+    for recording, events in opened:
+        out = args.out / recording.name if len(args.recordings) > 1 else args.out
+        out.mkdir(parents=True, exist_ok=True)
+        requests.append(
+            Request(
+                recording=replace(recording, path=recording.path.absolute()),
+                events=events,
+                bundle=args.bundle and args.bundle.absolute(),
+                bundle_id=monitor.bundle_id,
+                detector=args.detector,
+                device=args.device,
+                vehicle=vehicle,
+                gate=gate,
+                limits=Limits(args.stop_within, args.resume_within),
+                out=out.absolute(),
+                command=f"ls-ood {shlex.join(args.arguments)}",
+                run=run,
+                resume=args.resume,
+            )
         )
-        warn(f"{truncated} The rest is judged.")
-    if not images:
-        raise DataError(f"{recording.path} holds no image message on {', '.join(recording.cameras) or 'any camera'}.")
-    duration_s = images[-1].time_s if truncated else recording.duration_s
-    replay.finish(recording.begin_ns + round(duration_s * 1e9))
-    events = () if truth is None else truth
-    limits = Limits(args.stop_within, args.resume_within)
-    verdict, figures = summarise_replay(
-        images, replay.decisions, replay.stops, events, duration_s, monitor.bundle_id, limits
-    )
-    summary: dict[str, Any] = {
-        "recording": recording.name,
-        "truth": "none: every alarm counts as false" if truth is None else "events",
-        "truncated": truncated,
-        "detector": monitor.detector,
-        "threshold": monitor.threshold,
-        **figures,
-    }
-    summary["judgement"] = summary.pop("gate")
-    rules = check_gate(gate, summary) if gate is not None else []
-    summary["gate"] = {
-        "passed": all(rule.passed for rule in rules) if gate is not None else None,
-        "rules": [vars(rule) for rule in rules],
-    }
-    write_json(out / "summary.json", summary)
-    write_frames(out / "frames.csv", images, sorted(monitor.detectors))
-    draw_timeline(
-        out / "timeline.png", events, score_samples(images), replay.decisions, duration_s, f"{recording.name}, replayed"
-    )
-    command = f"ls-ood {shlex.join(args.arguments)}"
-    write_report(out / "report.html", summary, images, replay.decisions, events, worst.frames, command)
-    if rules:
-        write_junit(rules, recording.name, out / "junit.xml")
-    for line in _sentences(summary, verdict):
-        console.print(line, soft_wrap=True)
-    for rule in rules:
-        console.print(f"  {'[green]kept[/]' if rule.passed else '[bold red]BROKEN[/]'} {rule.name}: {rule.sentence}")
-    return summary
+    return requests
 
 
-def _sentences(summary: dict[str, Any], verdict: Any) -> list[str]:
+def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
+    """Results, with a line for each recording while they are made."""
+    from ..offline.evaluation.processes import evaluate_here
+    from .console import progress_lines, warn
+
+    if not requests:
+        return
+    with progress_lines({one.recording.name: one.recording.images or None for one in requests}) as update:
+        try:
+            if args.scheduler:
+                from ..offline.evaluation.cluster import evaluate_on_cluster
+
+                yield from evaluate_on_cluster(requests, args.scheduler, update)
+            else:
+                yield from evaluate_here(requests, jobs, update)
+        except KeyboardInterrupt:
+            warn("interrupted; the same command with --resume goes on from here.")
+            raise
+
+
+def _tell_failures(failed: dict[str, str], results: Any, count: int) -> None:
+    """On stderr, by name; a defect of this package with its traceback."""
+    import sys
+
+    from .console import warn
+
+    for result in results:
+        if result.trace:
+            sys.stderr.write(result.trace)
+    for name, sentence in failed.items():
+        sys.stderr.write(f"ls-ood evaluate: {name}: {sentence}\n" if count > 1 else f"ls-ood evaluate: {sentence}\n")
+    if count > 1:
+        warn(f"{len(failed)} of {count} recordings could not be judged: {', '.join(failed)}.")
+
+
+def _sentences(summary: dict[str, Any]) -> list[str]:
     """What a person wants to know first."""
     alarms, decision = summary["alarms"], summary["decision"]
     lines = [
         f"[bold]{summary['recording']}[/]: {summary['frames']} images of {', '.join(summary['cameras'])}, "
         f"{summary['duration_s']:.1f} s, bundle {summary['bundle']['sha256'][:12]}, detector {summary['detector']}"
     ]
-    for outcome in verdict.outcomes:
-        event = outcome.event
-        alarm = "never" if outcome.alarm_delay_s is None else f"after {outcome.alarm_delay_s:.2f} s"
-        stop = "never" if outcome.stop_delay_s is None else f"after {outcome.stop_delay_s:.2f} s"
-        lines.append(f"  {event.label} on {event.camera} at {event.start_s:g} s: alarm {alarm}, STOP {stop}")
+    for event in summary["events"]:
+        alarm, stop = (
+            "never" if event[name] is None else f"after {event[name]:.2f} s"
+            for name in ("alarm_delay_s", "stop_delay_s")
+        )
+        lines.append(f"  {event['label']} on {event['camera']} at {event['start_s']:g} s: alarm {alarm}, STOP {stop}")
     rate = alarms["false_per_hour"]
     if rate is not None:
         lines.append(
@@ -206,4 +256,7 @@ def _sentences(summary: dict[str, Any], verdict: Any) -> list[str]:
     if summary["fault_count"]:
         counted = ", ".join(f"{name} {count}" for name, count in summary["faults"].items())
         lines.append(f"  {summary['fault_count']} images could not be judged: {counted}")
+    for rule in summary["gate"]["rules"]:
+        word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
+        lines.append(f"  {word} {rule['name']}: {rule['sentence']}")
     return lines

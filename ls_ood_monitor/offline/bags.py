@@ -1,15 +1,20 @@
-"""ROS 2 bags (sqlite3 and mcap) without ROS: frames in, frames out. The only module that imports ``rosbags``.
+"""Bags without ROS: frames in, frames out. ROS 2 (sqlite3, mcap) and ROS 1. The only module that imports ``rosbags``.
 
 Two clocks meet in a bag. ``Frame.stamp_ns`` is the camera's (the message header); the bag's own is the time at
 which a message was received, and it is what ``start_s`` and ``end_s`` count from, and what a replay is paced by.
+
+A damaged bag is refused, unless the caller asks to ``recover``: then what can be read is, and ``BagInfo.damage`` says
+what is wrong. Messages of ROS 1 are handed out as ROS 2 would have serialised them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+import re
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rosbags import rosbag1
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
@@ -25,13 +31,22 @@ from rosbags.typesys.store import Typestore
 from ..core.types import Frame
 from ..errors import ConfigError, DataError, ImageError
 from ..vision.image_codec import decode_compressed, decode_image
+from .recovery.mcap import salvage_mcap
+from .recovery.salvage import Salvage
+from .recovery.sqlite import salvage_sqlite
+from .yaml_file import read_yaml
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 #: Last part of a topic with class ids (mono8) of the camera before it.
 LABELS = "labels"
+#: Suffixes of storage files that are a bag of their own.
+SUFFIXES = (".mcap", ".db3", ".bag")
+_SALVAGE = {".mcap": salvage_mcap, ".db3": salvage_sqlite}
+_METADATA = "metadata.yaml"
 _STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 _JPEG_QUALITY = 90
+_KINDS = "give a ROS 2 bag (the folder with metadata.yaml, or one .mcap or .db3 file) or a ROS 1 .bag"
 
 
 @dataclass(frozen=True)
@@ -55,12 +70,21 @@ class TopicSummary:
 
 @dataclass(frozen=True)
 class BagInfo:
-    """What a bag holds. ``start_ns`` is the first reception; ``duration_s`` lasts to the last one."""
+    """What a bag holds.
+
+    Attributes:
+        path: of it.
+        start_ns: first reception.
+        duration_s: lasts to the last one.
+        topics: with the messages that each should hold, which a damaged bag may not.
+        damage: what is wrong with it, in a sentence; empty where nothing was found when it was opened.
+    """
 
     path: Path
     start_ns: int
     duration_s: float
     topics: tuple[TopicSummary, ...]
+    damage: str = ""
 
     @property
     def cameras(self) -> dict[str, str]:
@@ -78,24 +102,22 @@ def camera_of(topic: str) -> str:
     return parts[-2] if len(parts) > 1 else parts[0]
 
 
-def bag_info(bag: Path | str) -> BagInfo:
+def bag_info(bag: Path | str, recover: bool = False) -> BagInfo:
     """Summarise a bag. Raises ``DataError`` when it cannot be read."""
-    with _opened(Path(bag)) as reader:
-        topics = tuple(
-            TopicSummary(name, entry.msgtype or "", entry.msgcount) for name, entry in sorted(reader.topics.items())
-        )
-        if reader.message_count == 0:
-            return BagInfo(Path(bag), 0, 0.0, topics)
-        # rosbags' duration and end_time point one nanosecond past the last message.
-        return BagInfo(Path(bag), reader.start_time, max(0, reader.duration - 1) * 1e-9, topics)
+    with _opened(Path(bag), recover) as opened:
+        topics = tuple(TopicSummary(*entry) for entry in sorted(opened.topics))
+        return BagInfo(Path(bag), opened.begin_ns, (opened.end_ns - opened.begin_ns) * 1e-9, topics, opened.damage)
 
 
 def iter_raw(bag: Path | str) -> Iterator[RawMessage]:
-    """Yield every message of ``bag`` in the order of reception, not decoded. Raises ``DataError``."""
-    path = Path(bag)
-    with _opened(path) as reader:
-        for connection, stamp_ns, data in _messages(path, reader, list(reader.connections), None, None):
-            yield RawMessage(connection.topic, connection.msgtype, stamp_ns, bytes(data))
+    """Yield every message of ``bag`` in the order of reception, not decoded. Raises ``DataError``.
+
+    Of a ROS 1 bag those whose type ROS 2 has, too.
+    """
+    with _opened(Path(bag)) as opened:
+        types = {topic: kind for topic, kind, _ in opened.topics}
+        for topic, stamp_ns, data in opened.read(types, None, None):
+            yield RawMessage(topic, types[topic], stamp_ns, bytes(data))
 
 
 @dataclass(frozen=True)
@@ -122,28 +144,33 @@ class ImageArrival:
 
 
 def iter_arrivals(
-    bag: Path | str, topics: Mapping[str, str] | None = None, start_s: float | None = None, end_s: float | None = None
+    bag: Path | str,
+    topics: Mapping[str, str] | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    recover: bool = False,
 ) -> Iterator[ImageArrival]:
     """Yield every image message of ``bag`` in the order of reception, unusable pictures too.
 
     Args:
-        bag: folder with ``metadata.yaml``, or one ``.mcap`` or ``.db3`` file.
+        bag: folder with ``metadata.yaml``, or one ``.mcap``, ``.db3`` or (ROS 1) ``.bag`` file.
         topics: topic -> camera name; None takes every image topic but ``<camera>/labels``, named by ``camera_of``.
         start_s: first moment wanted, seconds after the bag's start; None = 0.
         end_s: end of the part wanted (exclusive), seconds after the bag's start; None = all.
+        recover: of a damaged bag take what can be read, instead of refusing it.
 
     Raises:
         DataError: no readable bag, a topic that is absent or no image, or two topics for one camera.
     """
     path = Path(bag)
-    with _opened(path) as reader:
-        cameras = _choose_topics(path, reader, topics)
-        begin = reader.start_time
-        start = None if start_s is None else begin + round(start_s * 1e9)
-        stop = None if end_s is None else begin + round(end_s * 1e9)
-        wanted = [connection for connection in reader.connections if connection.topic in cameras]
-        for connection, received_ns, data in _messages(path, reader, wanted, start, stop):
-            yield _decode(connection, data, cameras[connection.topic], received_ns)
+    with _opened(path, recover) as opened:
+        types = {topic: kind for topic, kind, _ in opened.topics}
+        cameras = _choose_topics(path, types, topics)
+        start, stop = (
+            None if offset_s is None else opened.begin_ns + round(offset_s * 1e9) for offset_s in (start_s, end_s)
+        )
+        for topic, received_ns, data in opened.read(cameras, start, stop):
+            yield _decode(topic, types[topic], data, cameras[topic], received_ns)
 
 
 def iter_frames(
@@ -252,61 +279,230 @@ def _is_camera(topic: str, type_name: str) -> bool:
     return _is_image(type_name) and not topic.endswith(f"/{LABELS}")
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A bag that is open, of whatever kind.
+
+    Attributes:
+        topics: name, type, and number of messages that it should hold.
+        begin_ns: first reception; 0 in an empty bag.
+        end_ns: last one.
+        read: starts an iteration over (topic, reception in ns, CDR) of some topics, from ``start`` until before ``stop``.
+        damage: as in ``BagInfo``.
+    """
+
+    topics: Sequence[tuple[str, str, int]]
+    begin_ns: int
+    end_ns: int
+    read: Callable[[Container[str], int | None, int | None], Iterator[tuple[str, int, Any]]]
+    damage: str = ""
+
+
 @contextmanager
-def _opened(bag: Path) -> Iterator[Reader]:
+def _opened(bag: Path, recover: bool = False) -> Iterator[_Opened]:
     """Open ``bag`` or say in a sentence why not."""
     if not bag.exists():
-        raise DataError(f"Bag {bag} does not exist; give the folder with metadata.yaml, or one .mcap or .db3 file.")
-    if bag.is_dir() and not (bag / "metadata.yaml").exists():
-        storages = sorted(entry.name for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
-        cure = (
-            "it is not a bag."
-            if not storages
-            else (
-                f"the recording was probably not closed. Run 'ros2 bag reindex {bag}' or give {bag / storages[0]} itself."
-            )
-        )
-        raise DataError(f"Bag {bag} has no metadata.yaml: {cure}")
-    if bag.is_file() and bag.suffix not in (".mcap", ".db3"):
-        raise DataError(f"{bag} is not a ROS 2 bag; give the folder with metadata.yaml, or one .mcap or .db3 file.")
+        raise DataError(f"Bag {bag} does not exist; {_KINDS}.")
+    if bag.is_file() and bag.suffix not in SUFFIXES:
+        raise DataError(f"{bag} is not a bag; {_KINDS}.")
+    storages = _storages_of(bag)
+    if bag.is_dir() and not storages and not (bag / _METADATA).exists():
+        raise DataError(f"Bag {bag} has no metadata.yaml: it is not a bag.")
+    with ExitStack() as stack:
+        try:
+            if bag.is_dir() and not (bag / _METADATA).exists():
+                raise DataError(
+                    f"Bag {bag} has no metadata.yaml: the recording was probably not closed. "
+                    f"Run 'ros2 bag reindex {bag}' or give {storages[0]} itself."
+                )
+            opened = _with_rosbags(bag, stack)
+        except DataError:
+            if not recover or bag.suffix == ".bag":
+                raise
+            opened = _recovered(bag, storages, stack)
+        else:
+            if recover and bag.suffix != ".bag" and not _is_compressed(bag):
+                surplus = _surplus(bag, storages)
+                damage = f"Bag {bag} holds more than it says: {surplus}." if surplus else ""
+                opened = replace(_past_holes(opened, _present(bag, storages)), damage=damage)
+        yield opened
+
+
+def _storages_of(bag: Path) -> list[Path]:
+    """Storage files of a folder, or the file itself, in the order of their numbers."""
+    if bag.is_file():
+        return [bag]
+    files = [entry for entry in bag.iterdir() if entry.suffix in _SALVAGE and entry.is_file()]
+    return sorted(
+        files, key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
+    )
+
+
+def _with_rosbags(bag: Path, stack: ExitStack) -> _Opened:
+    """A bag that is whole, as far as can be told without reading it."""
+    is_ros1 = bag.suffix == ".bag"
     try:
-        reader = Reader(bag)
+        reader = rosbag1.Reader(bag) if is_ros1 else Reader(bag)
         reader.open()
     # Damaged files raise whatever the storage library met first: there is no common base class.
     except Exception as error:
         raise _damaged(bag, error) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
+    stack.callback(reader.close)
+    topics = [(name, entry.msgtype or "", entry.msgcount) for name, entry in reader.topics.items()]
+    if is_ros1:
+        topics = [entry for entry in topics if entry[1] in _typestore().types]
+    # rosbags' end_time points one nanosecond past the last message.
+    times = (reader.start_time, max(reader.start_time, reader.end_time - 1)) if reader.message_count else (0, 0)
+    return _Opened(topics, *times, partial(_messages, bag, reader))
 
 
 def _messages(
-    bag: Path, reader: Reader, connections: list[Connection], start: int | None, stop: int | None
-) -> Iterator[tuple[Connection, int, bytes]]:
-    """Messages of ``connections``; damage met on the way is a ``DataError``."""
+    bag: Path, reader: Reader | rosbag1.Reader, topics: Container[str], start: int | None, stop: int | None
+) -> Iterator[tuple[str, int, Any]]:
+    """Messages of ``topics``; damage met on the way is a ``DataError``."""
+    connections: list[Connection] = [entry for entry in reader.connections if entry.topic in topics]
     if not connections:
         return
     messages = reader.messages(connections, start, stop)
     while True:
         try:
-            item = next(messages)
+            connection, stamp_ns, data = next(messages)
+            if isinstance(reader, rosbag1.Reader):
+                data = _typestore().ros1_to_cdr(data, connection.msgtype)
         except StopIteration:
             return
-        # As in _opened: the storage libraries share no error class.
+        # As in _with_rosbags: the storage libraries share no error class.
         except Exception as error:
             raise _damaged(bag, error) from error
-        yield item
+        yield connection.topic, stamp_ns, data
+
+
+def _past_holes(opened: _Opened, storages: Sequence[Path]) -> _Opened:
+    """The same bag; where reading it breaks off, it goes on with what can be salvaged of the rest."""
+
+    def read(topics: Container[str], start: int | None, stop: int | None) -> Iterator[tuple[str, int, Any]]:
+        last: dict[str, int] = {}
+        try:
+            for topic, stamp_ns, data in opened.read(topics, start, stop):
+                last[topic] = stamp_ns
+                yield topic, stamp_ns, data
+            return
+        except DataError:
+            if not storages:
+                raise
+        for storage in storages:
+            for topic, stamp_ns, data in _of_salvage(_SALVAGE[storage.suffix](storage)).read(topics, start, stop):
+                if stamp_ns > last.get(topic, -1):
+                    yield topic, stamp_ns, data
+
+    return replace(opened, read=read)
+
+
+def _recovered(bag: Path, storages: Sequence[Path], stack: ExitStack) -> _Opened:
+    """What can be read of a bag that was not closed, was cut off, or lacks a file."""
+    named, expected, damage = _named_storages(bag)
+    if _is_compressed(bag):
+        raise DataError(
+            f"Bag {bag} is damaged, and compressed: it cannot be read in part. Copy it again, or unpack its .zstd files "
+            f"and run 'ros2 bag reindex {bag}'."
+        )
+    present = _present(bag, storages)
+    missing = [name for name in named if name not in {storage.name for storage in present}]
+    if missing:
+        damage.append(f"it lacks {', '.join(missing)}")
+    parts: list[_Opened] = []
+    for storage in present:
+        try:
+            parts.append(_past_holes(_with_rosbags(storage, stack), [storage]))
+        except DataError:
+            try:
+                salvage = _SALVAGE[storage.suffix](storage)
+            except DataError as error:
+                damage.append(str(error).rstrip("."))
+                continue
+            parts.append(_of_salvage(salvage))
+            damage.append(f"{storage.name} {salvage.damage}")
+    damage.extend(filter(None, [_surplus(bag, storages)]))
+    parts = sorted((part for part in parts if part.end_ns), key=lambda part: part.begin_ns)
+    if not parts:
+        raise DataError(f"Bag {bag} is damaged, and no message of it can be read: {'; '.join(damage)}.")
+    counts: Counter[tuple[str, str]] = Counter()
+    for part in parts:
+        counts.update({(topic, kind): count for topic, kind, count in part.topics})
+    # What metadata.yaml promised tells how many are lost.
+    topics = [(topic, kind, max(count, expected.get(topic, 0))) for (topic, kind), count in counts.items()]
+
+    def read(wanted: Container[str], start: int | None, stop: int | None) -> Iterator[tuple[str, int, Any]]:
+        for part in parts:
+            yield from part.read(wanted, start, stop)
+
+    sentence = f"Bag {bag} is damaged: {'; '.join(damage)}."
+    return _Opened(topics, parts[0].begin_ns, max(part.end_ns for part in parts), read, sentence)
+
+
+def _of_salvage(salvage: Salvage) -> _Opened:
+    def read(wanted: Container[str], start: int | None, stop: int | None) -> Iterator[tuple[str, int, Any]]:
+        for topic, stamp_ns, data in salvage.read(wanted):
+            if (start is None or stamp_ns >= start) and (stop is None or stamp_ns < stop):
+                yield topic, stamp_ns, data
+
+    topics = [(topic, kind, salvage.counts.get(topic, 0)) for topic, kind in salvage.types.items()]
+    return _Opened(topics, salvage.begin_ns, salvage.end_ns, read)
+
+
+def _metadata_of(bag: Path) -> dict[str, Any]:
+    """What ``metadata.yaml`` says; empty where there is none that can be read."""
+    try:
+        content = read_yaml(bag / _METADATA, DataError) if bag.is_dir() else {}
+    except DataError:
+        return {}
+    found = content.get("rosbag2_bagfile_information") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _named_storages(bag: Path) -> tuple[list[str], dict[str, int], list[str]]:
+    """Storage files that ``metadata.yaml`` names, messages that it promises by topic, and what is wrong with it."""
+    if bag.is_file():
+        return [bag.name], {}, []
+    metadata = _metadata_of(bag)
+    try:
+        named = [str(name).rsplit("/", 1)[-1] for name in metadata["relative_file_paths"]]
+        expected = {
+            str(entry["topic_metadata"]["name"]): int(entry["message_count"])
+            for entry in metadata["topics_with_message_count"]
+        }
+    except (KeyError, TypeError, ValueError):
+        there = (bag / _METADATA).exists()
+        wrong = "its metadata.yaml cannot be read" if there else "it has no metadata.yaml (probably not closed)"
+        return [], {}, [wrong]
+    return named, expected, []
+
+
+def _present(bag: Path, storages: Sequence[Path]) -> list[Path]:
+    """Storage files that belong to the bag."""
+    named = _named_storages(bag)[0]
+    return [storage for storage in storages if not named or storage.name in named]
+
+
+def _surplus(bag: Path, storages: Sequence[Path]) -> str:
+    """Storage files that ``metadata.yaml`` does not name."""
+    extra = [storage.name for storage in storages if storage not in _present(bag, storages)]
+    return f"{', '.join(extra)} is not named in its metadata.yaml, and not read" if extra else ""
+
+
+def _is_compressed(bag: Path) -> bool:
+    """Whether whole files or single messages are packed by ``ros2 bag``; a storage's own compression does not count."""
+    return str(_metadata_of(bag).get("compression_mode", "")).lower() in ("file", "message")
 
 
 def _damaged(bag: Path, error: Exception) -> DataError:
     detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return DataError(f"Bag {bag} is truncated or damaged ({detail}); copy it again or run 'ros2 bag reindex {bag}'.")
+    tool = "rosbag reindex" if bag.suffix == ".bag" else "ros2 bag reindex"
+    return DataError(f"Bag {bag} is truncated or damaged ({detail}); copy it again or run '{tool} {bag}'.")
 
 
-def _choose_topics(bag: Path, reader: Reader, topics: Mapping[str, str] | None) -> dict[str, str]:
+def _choose_topics(bag: Path, types: Mapping[str, str], topics: Mapping[str, str] | None) -> dict[str, str]:
     """Check ``topics`` against the bag, or find its cameras; topic -> camera."""
-    types = {name: entry.msgtype or "" for name, entry in reader.topics.items()}
     images = sorted(name for name, kind in types.items() if _is_camera(name, kind))
     if topics is None:
         if not images:
@@ -330,8 +526,7 @@ def _choose_topics(bag: Path, reader: Reader, topics: Mapping[str, str] | None) 
     return dict(topics)
 
 
-def _decode(connection: Connection, data: bytes, camera: str, received_ns: int) -> ImageArrival:
-    kind, topic = connection.msgtype, connection.topic
+def _decode(topic: str, kind: str, data: Any, camera: str, received_ns: int) -> ImageArrival:
     try:
         message: Any = _typestore().deserialize_cdr(data, kind)
     # A short or foreign buffer fails somewhere inside generated code, with any error.

@@ -19,7 +19,7 @@ import numpy as np
 from ..core.types import Frame
 from ..errors import ConfigError, DataError
 from . import street_data
-from .bags import iter_frames
+from .bags import SUFFIXES, iter_frames
 from .datasets import PictureFolder, open_dataset, open_pictures
 from .datasets import iter_frames as iter_pictures
 from .datasets.woodscape import CAMERA_CODES
@@ -29,7 +29,6 @@ from .street import CAMERAS
 ASSUMED_RATE_HZ = 10.0
 
 _VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
-_BAG_SUFFIXES = (".mcap", ".db3")
 _START_NS = 3_600_000_000_000  # one hour: a stamp of 0 would mean that there is none
 
 
@@ -61,7 +60,7 @@ def open_drives(
     """Drives at ``paths``: a bag or a video is one; of a folder of pictures each folder that holds some is one.
 
     Args:
-        paths: bags (folder, ``.mcap``, ``.db3``), folders of PNG, JPEG or BMP, and videos.
+        paths: bags (folder, ``.mcap``, ``.db3``; ``.bag`` of ROS 1), folders of PNG, JPEG or BMP, and videos.
         topics: image topic -> camera name, for bags; None takes all.
         start_s: first moment wanted, seconds from the start of each drive.
         end_s: end of the part wanted (exclusive), seconds from the start of each drive.
@@ -74,7 +73,7 @@ def open_drives(
     drives: list[Drive] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise DataError(f"there is no {path}; give a ROS 2 bag, a folder of pictures or a video.")
+            raise DataError(f"there is no {path}; give a bag, a folder of pictures or a video.")
         if is_bag(path):
             read = partial(iter_frames, path, topics, start_s, end_s)
             drives.append(Drive(_name(path), read))
@@ -84,7 +83,7 @@ def open_drives(
         elif path.suffix.lower() in _VIDEO_SUFFIXES:
             drives.append(_cut(Drive(_name(path), partial(_video_frames, path, rate_hz)), start_s, end_s))
         else:
-            raise DataError(f"{path} is neither a ROS 2 bag nor a folder of pictures nor a video.")
+            raise DataError(f"{path} is neither a bag nor a folder of pictures nor a video.")
     return distinct(drives)
 
 
@@ -149,10 +148,10 @@ def _name(path: Path) -> str:
 
 
 def is_bag(path: Path) -> bool:
-    """Whether an existing path looks like a ROS 2 bag."""
+    """Whether an existing path looks like a bag: of ROS 2 a folder or a file, of ROS 1 a file."""
     if path.is_file():
-        return path.suffix in _BAG_SUFFIXES
-    return (path / "metadata.yaml").exists() or any(entry.suffix in _BAG_SUFFIXES for entry in path.iterdir())
+        return path.suffix in SUFFIXES
+    return (path / "metadata.yaml").exists() or any(entry.suffix in (".mcap", ".db3") for entry in path.iterdir())
 
 
 def _cut(drive: Drive, start_s: float | None, end_s: float | None) -> Drive:

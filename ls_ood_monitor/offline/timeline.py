@@ -23,7 +23,7 @@ _MODE_COLOURS = {FallbackMode.NOMINAL: "#2e7d32", FallbackMode.SLOW: "#f9a825", 
 Said = TypeVar("Said")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoreSample:
     """One alarm message as received: when, which camera, what it said."""
 
@@ -35,7 +35,7 @@ class ScoreSample:
     latency_ms: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ModeSample:
     """One decision as received."""
 
@@ -44,7 +44,7 @@ class ModeSample:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StopSample:
     """One stop command as received: what a vehicle obeys."""
 

@@ -95,7 +95,7 @@ def test_missing_and_foreign_paths(tmp_path, bag):
     with pytest.raises(DataError, match="it is not a bag"):
         bag_info(tmp_path / "empty")
     (tmp_path / "text.txt").write_text("hello")
-    with pytest.raises(DataError, match="not a ROS 2 bag"):
+    with pytest.raises(DataError, match="is not a bag"):
         bag_info(tmp_path / "text.txt")
     (bag / "metadata.yaml").unlink()
     with pytest.raises(DataError, match="reindex"):

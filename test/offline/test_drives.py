@@ -109,7 +109,7 @@ def test_what_is_no_drive_is_a_sentence(tmp_path, bag):
     with pytest.raises(DataError, match="there is no"):
         open_drives([tmp_path / "nowhere"])
     (tmp_path / "notes.txt").write_text("clean")
-    with pytest.raises(DataError, match="neither a ROS 2 bag nor"):
+    with pytest.raises(DataError, match="neither a bag nor"):
         open_drives([tmp_path / "notes.txt"])
     (bag / "metadata.yaml").unlink()
     with pytest.raises(DataError, match="no metadata"):

@@ -9,10 +9,9 @@ supervisor decides at every alarm and at every tick.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from ...core.camera_watch import CameraWatch, alarm_without_frame
 from ...core.health import Fault, Finding
@@ -50,15 +49,12 @@ class JudgedImage:
         score, threshold = self.alarm.score, self.alarm.threshold
         return score / threshold if threshold > 0.0 else score
 
-    def without_pictures(self) -> JudgedImage:
-        """The same without pixels, to be kept for a whole recording."""
-        if self.result is None:
-            return self
-        none = np.zeros((0, 0), np.uint8)
-        frame = replace(self.result.frame, image=np.zeros((0, 0, 3), np.uint8))
-        return replace(
-            self, result=replace(self.result, frame=frame, segmentation=none, confidence=none, anomaly_map=None)
-        )
+
+def timed(monitor: OodMonitor, frame: Frame) -> tuple[FrameResult, float]:
+    """The network's result, and its time in ms."""
+    started = time.perf_counter()
+    result = monitor.process([frame])[0]
+    return result, (time.perf_counter() - started) * 1e3
 
 
 class Replay:
@@ -69,14 +65,22 @@ class Replay:
         cameras: all of the recording; each must be clear for the vehicle to move.
         settings: of the vehicle.
         begin_ns: when the recording starts.
+        network: judges a frame, result and time in ms; None = the monitor, and measure it.
 
     Attributes:
         decisions: every tick's, and every change's.
         stops: the stop command of the same moments.
     """
 
-    def __init__(self, monitor: OodMonitor, cameras: Sequence[str], settings: VehicleSettings, begin_ns: int) -> None:
-        self._monitor = monitor
+    def __init__(
+        self,
+        monitor: OodMonitor,
+        cameras: Sequence[str],
+        settings: VehicleSettings,
+        begin_ns: int,
+        network: Callable[[Frame], tuple[FrameResult, float]] | None = None,
+    ) -> None:
+        self._network = network or partial(timed, monitor)
         self._begin_ns, self._started_ns = begin_ns, time.monotonic_ns()
         alarm = settings.alarm.of(monitor.alarm)
         self._watches = {
@@ -120,9 +124,7 @@ class Replay:
             frame = Frame(arrival.image, arrival.stamp_ns, arrival.camera)
             finding = watch.examine(frame, arrival.encoding, now_ns, now_ns)
         if finding is None:
-            started = time.perf_counter()
-            result = self._monitor.process([frame])[0]
-            latency_ms = (time.perf_counter() - started) * 1e3
+            result, latency_ms = self._network(frame)
             alarm = watch.judged(result, 0, now_ns)
         else:
             alarm = watch.fault(arrival.stamp_ns, finding)
@@ -158,5 +160,8 @@ class Replay:
     def _keep(self, decision: Decision, now_ns: int) -> None:
         time_s = (now_ns - self._begin_ns) / 1e9
         self._mode = decision.mode
-        self.decisions.append(ModeSample(time_s, decision.mode, decision.reason))
+        reason = decision.reason
+        if self.decisions and self.decisions[-1].reason == reason:
+            reason = self.decisions[-1].reason  # said at every tick, kept once
+        self.decisions.append(ModeSample(time_s, decision.mode, reason))
         self.stops.append(StopSample(time_s, decision.mode is FallbackMode.STOP))

@@ -1,0 +1,202 @@
+"""One recording from request to result: the same in this process, in another one, and on another machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...bundle import load_bundle
+from ...errors import BundleError, DataError, MonitorError
+from ...monitor import OodMonitor
+from ..timeline import draw_timeline
+from .frames_table import write_frames
+from .gate import check_gate, write_junit
+from .judged_images import JudgedImages
+from .recording import Recording, identity_of
+from .replay import Replay
+from .report import write_report
+from .request import Request, Result
+from .summary import score_samples, summarise_replay
+from .unfinished import RememberedNetwork
+from .worst_frames import WorstFrames
+
+SUMMARY, FRAMES, TIMELINE, REPORT, JUNIT = "summary.json", "frames.csv", "timeline.png", "report.html", "junit.xml"
+#: Within the folder of a recording: what an interruption leaves, removed when the result is there.
+UNFINISHED = ".unfinished"
+#: Images done, and a note on speed, for whoever shows it.
+Progress = Callable[[int, str], None]
+
+
+def evaluate(request: Request, progress: Progress = lambda done, note: None) -> Result:
+    """Judge the recording and write its folder; whatever goes wrong with it is part of the result.
+
+    The folder holds the former result until the new one is whole.
+    """
+    name = request.recording.name
+    try:
+        known = finished(request) if request.resume else None
+        return known or _evaluate(request, progress)
+    except MonitorError as error:
+        return Result(name, None, error=str(error))
+    except OSError as error:
+        if error.filename is None:  # no path of the user's, so a defect
+            return Result(name, None, error=repr(error), trace=traceback.format_exc())
+        return Result(name, None, error=f"{error.filename} cannot be used: {error.strerror}.")
+    except Exception as error:  # a defect must not take the other recordings with it
+        return Result(name, None, error=repr(error), trace=traceback.format_exc())
+
+
+def finished(request: Request) -> Result | None:
+    """The result in the request's folder, if it is that of the very same request."""
+    try:
+        summary = json.loads((request.out / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = all((request.out / name).is_file() for name in (FRAMES, TIMELINE, REPORT))
+    if not whole or not isinstance(summary, dict) or summary.get("request") != request.digest:
+        return None
+    return Result(request.recording.name, summary, ("finished before, not done again.",))
+
+
+@lru_cache(maxsize=1)
+def _monitor_of(bundle: Path | None, bundle_id: str, device: str, detector: str | None) -> OodMonitor:
+    """The bundle, loaded once a process."""
+    monitor = load_bundle(bundle, device=device, detector=detector)
+    if monitor.bundle_id != bundle_id:
+        raise BundleError(
+            f"the bundle {bundle or 'of the package'} on {platform.node()} is {monitor.bundle_id[:12]}, but "
+            f"{bundle_id[:12]} was asked for; give every worker the same files."
+        )
+    return monitor
+
+
+def _require_same_files(request: Request) -> None:
+    """Another process or machine must see what the one that asks has seen."""
+    where = f"on {platform.node()}"
+    if request.version != __version__:
+        raise DataError(
+            f"ls_ood_monitor {where} is {__version__}, but {request.version} asks; install the same version."
+        )
+    shared = "every worker must see recordings, bundle and --out under the same paths (a shared disk)."
+    for path in (request.recording.path, *([request.bundle] if request.bundle else []), request.out):
+        if not path.exists():
+            raise DataError(f"there is no {path} {where}; {shared}")
+    if identity_of(request.recording.path) != request.recording.identity:
+        raise DataError(f"{request.recording.path} {where} is not the recording that was asked for; {shared}")
+
+
+def _evaluate(request: Request, progress: Progress) -> Result:
+    _require_same_files(request)
+    recording = request.recording
+    monitor = _monitor_of(request.bundle, request.bundle_id, request.device, request.detector)
+    unfinished = request.out / UNFINISHED
+    unfinished.mkdir(exist_ok=True)
+    key = f"{request.digest} {monitor.frame_pass.device.type}"
+    with RememberedNetwork(monitor, unfinished / "network.jsonl", key, request.run, request.resume) as network:
+        replay = Replay(monitor, recording.cameras, request.vehicle, recording.begin_ns, network.judge)
+        images, worst = JudgedImages(monitor.detector, sorted(monitor.detectors)), WorstFrames()
+        broken_off = _judge_all(recording, replay, images, worst, progress)
+        truncated, end_s = _truncated(recording, images, broken_off)
+        replay.finish(recording.begin_ns + round(end_s * 1e9))
+        summary = _write(request, monitor, replay, images, worst, end_s, truncated, unfinished / "files")
+    shutil.rmtree(unfinished)
+    return Result(recording.name, summary, (f"{truncated} The rest is judged.",) if truncated else ())
+
+
+def _judge_all(
+    recording: Recording, replay: Replay, images: JudgedImages, worst: WorstFrames, progress: Progress
+) -> str:
+    """Why the reading broke off, in a sentence; empty where it did not."""
+    started = time.monotonic()
+    try:
+        for image in replay.run(recording.read()):
+            worst.add(image)
+            images.append(image)
+            rate = len(images) / max(1e-9, time.monotonic() - started)
+            progress(len(images), f"{rate:.1f} frames/s, {replay.speed:.1f} times real time")
+    except DataError as error:
+        if not images:
+            raise
+        return str(error)
+    if not images:
+        cameras = ", ".join(recording.cameras) or "any camera"
+        raise DataError(f"{recording.path} holds no image message on {cameras}.")
+    return ""
+
+
+def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> tuple[str, float]:
+    """What of the recording is not judged, in a sentence, and where it ends, seconds from its start."""
+    lost = recording.images - len(images)
+    end_s = images[-1].time_s if broken_off else recording.duration_s
+    parts = [part for part in (recording.damage, broken_off) if part]
+    if lost > 0:
+        parts.append(
+            f"{lost} of the {recording.images} images that {recording.name} should hold cannot be read: damaged."
+        )
+    elif parts:
+        parts.append("How many images are lost is not known.")
+    if parts:
+        parts.append(f"What can be read ends at {images[-1].time_s:.1f} s.")
+    return " ".join(parts), end_s
+
+
+def _write(
+    request: Request,
+    monitor: OodMonitor,
+    replay: Replay,
+    images: JudgedImages,
+    worst: WorstFrames,
+    duration_s: float,
+    truncated: str,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write all files beside the former ones, then put each into its place, the summary last: it tells of a finished result."""
+    truth, name = request.events, request.recording.name
+    events = () if truth is None else tuple(event for event in truth if event.start_s < duration_s)
+    _, figures = summarise_replay(
+        images, replay.decisions, replay.stops, events, duration_s, monitor.bundle_id, request.limits
+    )
+    summary: dict[str, Any] = {
+        "recording": name,
+        "truth": "none: every alarm counts as false" if truth is None else "events",
+        "truncated": truncated,
+        "detector": monitor.detector,
+        "threshold": monitor.threshold,
+        **figures,
+        "request": request.digest,
+    }
+    summary["judgement"] = summary.pop("gate")
+    rules = check_gate(request.gate, summary) if request.gate is not None else []
+    summary["gate"] = {
+        "passed": all(rule.passed for rule in rules) if request.gate is not None else None,
+        "rules": [asdict(rule) for rule in rules],
+    }
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    write_frames(folder / FRAMES, images, sorted(monitor.detectors))
+    draw_timeline(folder / TIMELINE, events, score_samples(images), replay.decisions, duration_s, f"{name}, replayed")
+    write_report(folder / REPORT, summary, images, replay.decisions, events, worst.frames, request.command)
+    if rules:
+        write_junit(rules, name, folder / JUNIT)
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    _move(folder, request.out, (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY))
+    return summary
+
+
+def _move(folder: Path, out: Path, names: Sequence[str]) -> None:
+    """Each file takes the place of its namesake; one that is not there any more is removed."""
+    for name in names:
+        if (folder / name).exists():
+            os.replace(folder / name, out / name)
+        else:
+            (out / name).unlink(missing_ok=True)

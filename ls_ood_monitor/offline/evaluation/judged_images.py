@@ -1,0 +1,89 @@
+"""The judged images of a whole recording in columns: some hundred bytes an image, where an object takes thousands."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
+from .replay import JudgedImage
+
+_STATES = tuple(AlarmState)
+_NONE = np.zeros((0, 0), np.uint8)
+_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+
+
+class JudgedImages(Sequence[JudgedImage]):
+    """A list of judged images that keeps no picture; each is put together when it is asked for.
+
+    Args:
+        detector: that raises the alarm.
+        detectors: names of all whose scores are kept.
+    """
+
+    def __init__(self, detector: str, detectors: Sequence[str]) -> None:
+        self._detector = detector
+        self._numbers = {name: array("d") for name in ("time_s", "score", "threshold", "latency_ms")}
+        self._scores = {name: array("d") for name in detectors}
+        self._judged = array("d")  # the network's own score and threshold, which a late verdict's alarm does not carry
+        self._limits = array("d")
+        self._stamps = array("q")
+        self._states, self._modes, self._flags = array("b"), array("b"), array("b")
+        self._names: dict[str, int] = {}  # cameras, faults and other words that repeat
+        self._cameras, self._faults = array("i"), array("i")
+        self._text, self._ends = bytearray(), array("q", [0])
+
+    def append(self, image: JudgedImage) -> None:
+        """Keep one image."""
+        alarm, result = image.alarm, image.result
+        numbers = (image.time_s, alarm.score, alarm.threshold, image.latency_ms)
+        for column, value in zip(self._numbers.values(), numbers, strict=True):
+            column.append(value)
+        for name, scores in self._scores.items():
+            scores.append(np.nan if result is None else result.scores.get(name, np.nan))
+        self._judged.append(np.nan if result is None else result.score)
+        self._limits.append(np.nan if result is None else result.threshold)
+        self._stamps.append(alarm.stamp_ns)
+        self._states.append(_STATES.index(alarm.state))
+        self._modes.append(image.mode.value)
+        self._flags.append(alarm.is_fault + 2 * (result is not None))
+        self._cameras.append(self._names.setdefault(alarm.camera, len(self._names)))
+        self._faults.append(self._names.setdefault(alarm.fault, len(self._names)))
+        self._text += alarm.reason.encode()
+        self._ends.append(len(self._text))
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    def __iter__(self) -> Iterator[JudgedImage]:
+        return (self._image(index) for index in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._image(one) for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._image(index % len(self))
+
+    def _image(self, index: int) -> JudgedImage:
+        time_s, score, threshold, latency_ms = (column[index] for column in self._numbers.values())
+        names = list(self._names)
+        camera, fault = names[self._cameras[index]], names[self._faults[index]]
+        reason = self._text[self._ends[index] : self._ends[index + 1]].decode()
+        stamp_ns, flags = self._stamps[index], self._flags[index]
+        alarm = Alarm(camera, stamp_ns, _STATES[self._states[index]], score, threshold, reason, bool(flags & 1), fault)
+        result = None
+        if flags & 2:
+            result = FrameResult(
+                Frame(_NO_PICTURE, stamp_ns, camera),
+                _NONE,
+                _NONE,
+                self._judged[index],
+                self._limits[index],
+                self._detector,
+                {name: scores[index] for name, scores in self._scores.items()},
+            )
+        return JudgedImage(time_s, alarm, FallbackMode(self._modes[index]), result, latency_ms)
