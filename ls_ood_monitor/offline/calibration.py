@@ -394,6 +394,8 @@ def _threshold(
     streams: Sequence[NDArray[np.int64]],
     hours: float,
 ) -> Threshold:
+    if settings.block_s is None:
+        unit = "drive"  # the blocks are whole drives
     if settings.target_per_hour is None:
         return quantile_threshold(
             scores,
