@@ -73,6 +73,10 @@ class CalibrationSettings:
             raise ConfigError(f"hold-out is {self.hold_out!r}; it must be one of {', '.join(HOLD_OUT)}.")
         if not 0.0 < self.target_rate < 1.0:
             raise ConfigError(f"the target false-alarm rate is {self.target_rate}; it must lie within (0, 1).")
+        if self.target_per_hour is not None and not 0.0 < self.target_per_hour < float("inf"):
+            raise ConfigError(f"the target is {self.target_per_hour} false alarms an hour; it must be larger than 0.")
+        if self.block_s is not None and not 0.0 < self.block_s < float("inf"):
+            raise ConfigError(f"the block length is {self.block_s} s; it must be larger than 0.")
 
 
 @dataclass(frozen=True)

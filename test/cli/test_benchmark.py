@@ -162,6 +162,8 @@ def test_tables_and_plots_are_written(out):
         (["--woodscape", "x"], "belongs to --protocol larex"),
         (["--every", "0"], "--every belongs to --protocol recordings"),
         (["--block", "5"], "--block belongs to --protocol recordings"),
+        (["--protocol", "recordings", "--per-drive", "3"], "--per-drive belongs to --protocol street"),
+        (["--protocol", "larex", "--calibration-drives", "5"], "--calibration-drives belongs to --protocol street"),
         (["--protocol", "larex", "--woodscape", "/nowhere"], "there is no folder /nowhere"),
         (["--bundle", "/nowhere"], "there is no bundle folder"),
     ],

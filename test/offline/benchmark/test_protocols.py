@@ -58,9 +58,11 @@ def test_recordings_are_cut_into_blocks_of_time(tmp_path):
         block_s=2.0,
         every=2,
     )
-    a, bag, c = tmp_path / "a", tmp_path / "bag", tmp_path / "c"
+    a, bag, c = (f"{tmp_path.name}/{name}" for name in ("a", "bag", "c"))
     assert units_of(protocol.calibration) == [*(f"{a}/{block}" for block in range(4)), f"{bag}/0", f"{bag}/1"]
-    assert protocol.calibration.count == 6
+    assert protocol.calibration.count is None  # a bag is not counted before it is read
+    assert protocol.control.count == 3
+    assert {picture.drive for picture in protocol.control.read()} == {c}  # dirt stays where it is from block to block
     assert units_of(protocol.control) == [f"{c}/{block}" for block in range(3)]
     assert [pictures.name for pictures in protocol.recorded] == ["night"]
     assert any("too few" in note for note in protocol.notes)
@@ -74,6 +76,21 @@ def test_enough_recordings_are_resampled_as_whole_drives(tmp_path):
     assert len(set(units_of(protocol.control))) == 5
 
 
+def test_a_folder_of_drives_is_its_drives(tmp_path):
+    """As calibration takes it: sub-folders are drives of their own, and a video is one."""
+    for number in range(5):
+        folder(tmp_path / "week" / str(number), 2)
+    video = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 24))
+    for value in range(12):
+        video.write(np.full((24, 32, 3), value, np.uint8))
+    video.release()
+    protocol = recordings_protocol([tmp_path / "clip.avi"], [tmp_path / "week"], rate_hz=10.0, block_s=0.5)
+    assert protocol.unit == "drive"
+    assert len(set(units_of(protocol.control))) == 5
+    clip = f"{tmp_path.name}/clip.avi"
+    assert units_of(protocol.calibration) == [f"{clip}/0"] * 5 + [f"{clip}/1"] * 5 + [f"{clip}/2"] * 2
+
+
 def test_a_recording_has_one_use(tmp_path):
     """Calibrating and testing on one drive, or naming none, is refused."""
     drive = folder(tmp_path / "a", 2)
@@ -81,7 +98,7 @@ def test_a_recording_has_one_use(tmp_path):
         recordings_protocol([drive], [drive])
     with pytest.raises(ConfigError, match="needs --clean"):
         recordings_protocol([], [drive])
-    with pytest.raises(DataError, match="no recording"):
+    with pytest.raises(DataError, match="there is no"):
         recordings_protocol([drive], [tmp_path / "nowhere"])
 
 
