@@ -176,3 +176,23 @@ def test_a_wrong_call_is_one_sentence(arguments, words, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_the_protocol_of_the_reference_runs_from_end_to_end(larex_trees, tiny_bundle, tmp_path, capsys):
+    """WoodScape, Cityscapes and soiling in their own layouts give one table: anomalies, recorded sets, false alarms."""
+    woodscape, cityscapes, soiling = map(str, larex_trees)
+    out = tmp_path / "out"
+    sets = ["--woodscape", woodscape, "--cityscapes", cityscapes, "--soiling", soiling]
+    options = ["--detectors", "multitap,larem", "--processes", "0", "--resamples", "100", "--device", "cpu"]
+    call = ["benchmark", "--protocol", "larex", *sets, *options, "--bundle", str(tiny_bundle), "--out", str(out)]
+    with pytest.raises(SystemExit) as end:
+        main(call)
+    assert end.value.code == 0
+    results = json.loads((out / "results.json").read_text())
+    assert results["protocol"] == "larex"
+    shifts = {entry["shift"] for entry in results["results"] if entry["role"] == "ood"}
+    assert shifts == {"mud", "fog", "sun_flare", "cityscapes", "soiling"}
+    assert results["calibration"]["frames"] + results["frames"] == 10
+    assert set(results["detectors"]["larem"]["means"]) == {"severity_3_5", "recorded", "all"}
+    assert "recorded" in capsys.readouterr().out
+    assert "cityscapes" in (out / "results.md").read_text()

@@ -102,27 +102,9 @@ def test_a_recording_has_one_use(tmp_path):
         recordings_protocol([drive], [tmp_path / "nowhere"])
 
 
-@pytest.fixture
-def trees(tmp_path) -> tuple[Path, Path, Path]:
-    """WoodScape with 10 sequences of one picture, Cityscapes with two cities, soiling with two parts."""
-    woodscape, cityscapes, soiling = (tmp_path / name for name in ("woodscape", "cityscapes", "soiling"))
-    for number in range(10):
-        name = f"{100 * number:05d}_FV.png"
-        save(woodscape / "rgb_images" / name, 10 * number)
-        save(woodscape / "semantic_annotations" / "gtLabels" / name, 1, labels=True)
-    for part, city in (("train", "aachen"), ("val", "lindau")):
-        scene = f"{city}_000000_000019"
-        save(cityscapes / "leftImg8bit" / part / city / f"{scene}_leftImg8bit.png", 90)
-        save(cityscapes / "gtFine" / part / city / f"{scene}_gtFine_labelIds.png", 7, labels=True)
-    for part in ("train", "test"):
-        save(soiling / part / "rgbImages" / "0000_FV.png", 50)
-        save(soiling / part / "gtLabels" / "0000_FV.png", 1, labels=True)
-    return woodscape, cityscapes, soiling
-
-
-def test_larex_splits_woodscape_by_sequence(trees):
+def test_larex_splits_woodscape_by_sequence(larex_trees):
     """Training sequences calibrate, validation and test sequences are the control, the other sets are OoD as they are."""
-    protocol = larex_protocol(*trees)
+    protocol = larex_protocol(*larex_trees)
     calibration, control = set(units_of(protocol.calibration)), set(units_of(protocol.control))
     assert not calibration & control
     assert len(calibration | control) == 10
@@ -133,9 +115,9 @@ def test_larex_splits_woodscape_by_sequence(trees):
     assert [entry.label for entry in protocol.conditions if entry.role == "ood"] == ["mud_3", "fog_3", "sun_flare_3"]
 
 
-def test_larex_can_be_made_small(trees):
+def test_larex_can_be_made_small(larex_trees):
     """A limit spreads over the set, and a set that is not given is left out."""
-    protocol = larex_protocol(trees[0], limit=2)
+    protocol = larex_protocol(larex_trees[0], limit=2)
     assert (protocol.calibration.count, len(units_of(protocol.calibration)), protocol.recorded) == (2, 2, ())
     with pytest.raises(ConfigError, match="--limit"):
-        larex_protocol(trees[0], limit=1)
+        larex_protocol(larex_trees[0], limit=1)
