@@ -17,13 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from .core.entropy import latent_entropies
+from .core.grid import GRID
 from .errors import ConfigError
 from .vision import uncertainty
 from .vision.deeplabv3p import DeepLabV3Plus, Features
 from .vision.mc_dropout import masked_features, sample_latents
 
-#: Rows and columns of the coarse grid on which features are pooled per cell: about square cells on a 4:3 picture.
-GRID = (6, 8)
 #: Channels of a stage that ``cells`` reads at most. The cost of a covariance grows with their square, and the channels of
 #: a wide encoder tell much the same: a choice blind to the data loses little (Defard et al., PaDiM, ICPR 2021).
 CELL_CHANNELS = 128

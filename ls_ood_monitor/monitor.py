@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from .config import AlarmSettings, Checked, setting
 from .core.detectors import DEFAULT_DETECTORS, Detector, Head, MapsCells, detector_spec
+from .core.grid import GRID
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult
 from .errors import ConfigError
-from .features import GRID, FrameFeatures, NetworkPass, compute_features
+from .features import FrameFeatures, NetworkPass, compute_features
 from .vision.deeplabv3p import DeepLabV3Plus, upsample
 from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
 from .vision.preprocess import PreprocessSpec, preprocess

@@ -48,3 +48,31 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     latents = LatentSettings(mc_samples=16)
     save_bundle(folder, frame_pass, latents, detectors, thresholds, "multitap", embedded.class_names, provenance)
     return folder
+
+
+@pytest.fixture
+def larex_trees(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """WoodScape with 10 sequences of one picture, Cityscapes with two cities, soiling with two parts, in their layouts."""
+    import cv2
+
+    def save(path: Path, value: int, labels: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if labels:
+            picture = np.full((48, 64), value, np.uint8)
+        else:
+            picture = np.clip(random_pictures(1, seed=value)[0] // 2 + np.uint8(value), 0, 255)
+        assert cv2.imwrite(str(path), picture)
+
+    woodscape, cityscapes, soiling = (tmp_path / name for name in ("woodscape", "cityscapes", "soiling"))
+    for number in range(10):
+        name = f"{100 * number:05d}_FV.png"
+        save(woodscape / "rgb_images" / name, 10 * number)
+        save(woodscape / "semantic_annotations" / "gtLabels" / name, 1, labels=True)
+    for part, city in (("train", "aachen"), ("val", "lindau")):
+        scene = f"{city}_000000_000019"
+        save(cityscapes / "leftImg8bit" / part / city / f"{scene}_leftImg8bit.png", 90)
+        save(cityscapes / "gtFine" / part / city / f"{scene}_gtFine_labelIds.png", 7, labels=True)
+    for part in ("train", "test"):
+        save(soiling / part / "rgbImages" / "0000_FV.png", 50)
+        save(soiling / part / "gtLabels" / "0000_FV.png", 1, labels=True)
+    return woodscape, cityscapes, soiling

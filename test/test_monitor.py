@@ -9,8 +9,8 @@ import torch
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.core.entropy import latent_entropies
+from ls_ood_monitor.core.grid import GRID
 from ls_ood_monitor.core.types import Frame
-from ls_ood_monitor.features import GRID
 from ls_ood_monitor.offline.anomalies import apply_anomaly
 from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import CAMERA_SIZE

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Compares OoD detectors on one network. Each is fitted to clean calibration drives; its threshold comes from drives held
 out of the fit; then it judges drives that neither has seen: clean, harmlessly changed, and disturbed. Every figure has
-a 95 % interval from resampling whole drives. Nothing is chosen on the test drives, no sign is flipped: an AUROC below
+a 95 % interval by whole drives. Nothing is chosen on the test drives, no sign is flipped: an AUROC below
 0.5 is shown as it is.
 
   ls-ood benchmark --out bench                                     all detectors on the synthetic street; takes a while
@@ -79,11 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     street = parser.add_argument_group("street")
-    street.add_argument("--drives", type=int, default=30, metavar="N", help="unseen test drives (default %(default)s)")
-    street.add_argument("--calibration-drives", type=int, default=60, metavar="N", help="(default %(default)s)")
-    street.add_argument(
-        "--per-drive", type=int, default=2, metavar="N", help="moments of a drive, 4 cameras each (default %(default)s)"
-    )
+    for option, text in (
+        ("drives", "unseen test drives"),
+        ("calibration_drives", "drives that thresholds come from"),
+        ("per_drive", "moments of a drive, 4 cameras each"),
+    ):
+        name, default = f"--{option.replace('_', '-')}", _DEFAULTS[option]
+        street.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default %(default)s)")
     own = parser.add_argument_group("recordings")
     own.add_argument("--clean", nargs="+", type=Path, default=[], metavar="DRIVE", help="clean drives to calibrate on")
     own.add_argument("--test", nargs="+", type=Path, default=[], metavar="DRIVE", help="further clean drives")
@@ -240,7 +242,14 @@ def _protocol(args: argparse.Namespace) -> Protocol:
 
 
 #: Of the options that have one and belong to one protocol.
-_DEFAULTS = {"every": 1, "rate": 10.0, "block": 10.0}
+_DEFAULTS: dict[str, Any] = {
+    "drives": 30,
+    "calibration_drives": 60,
+    "per_drive": 2,
+    "every": 1,
+    "rate": 10.0,
+    "block": 10.0,
+}
 
 
 def _refuse_options_of_others(args: argparse.Namespace) -> None:
@@ -248,12 +257,14 @@ def _refuse_options_of_others(args: argparse.Namespace) -> None:
     from ..errors import ConfigError
 
     for protocol, options in (
+        ("street", ("drives", "calibration_drives", "per_drive")),
         ("recordings", ("clean", "test", "ood", "topic", "every", "rate", "block")),
         ("larex", ("woodscape", "cityscapes", "soiling", "split", "limit")),
     ):
         given = [option for option in options if getattr(args, option) not in (None, [], _DEFAULTS.get(option))]
         if given and args.protocol != protocol:
-            raise ConfigError(f"--{given[0]} belongs to --protocol {protocol}, but the protocol is {args.protocol}.")
+            option = given[0].replace("_", "-")
+            raise ConfigError(f"--{option} belongs to --protocol {protocol}, but the protocol is {args.protocol}.")
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -23,7 +23,7 @@ Neighbouring frames are nearly equal, so the scores behind a threshold come from
 frame's block of time (--hold-out block: how it does later on the same drive) or its whole drive (--hold-out drive: how it
 does on the next drive; worst is the larger of both). The default is block: with two or three drives a detector that has
 not seen one of them knows so little that its threshold lies far too high, and nothing is detected any more.
-Both rates of false alarms at the chosen threshold are shown, with 95 % intervals that resample whole blocks and drives.
+Both rates of false alarms at the chosen threshold are shown, with 95 % intervals by whole blocks and drives.
 
 A target an hour counts alarms of all cameras, as --rule raises them; the bundle keeps the rule for the vehicle. It
 needs about 3 / target hours of clean driving: without an alarm in T hours no more than 3 / T an hour can be claimed
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.calibration_plot import draw_calibration
     from ..offline.calibration_table import unpack_table
     from .bundle_report import calibration_report
-    from .console import console, progress_bar, write_json
+    from .console import PICTURES, console, progress_bar, require_file_place, write_json
 
     base = args.update or args.bundle
     if base is not None and args.out.resolve() == base.resolve():
@@ -155,6 +155,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--out and {option} are both {args.out}; write the new bundle beside the old one.")
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; name a folder.")
+    require_file_place("--plot", args.plot, PICTURES)
     drives, check = _drives(args)
     content = verify_bundle(base).content
     before = content["provenance"].get("calibration", {})

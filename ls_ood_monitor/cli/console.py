@@ -11,6 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ..errors import ConfigError
+
+#: What matplotlib draws and people open.
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -50,6 +55,16 @@ def progress_lines(totals: Mapping[str, int | None]) -> Iterator[Callable[..., N
 def warn(sentence: str) -> None:
     """A note on stderr that the command goes on after."""
     errors.print(f"note: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def require_file_place(option: str, path: Path | None, suffixes: tuple[str, ...] = ()) -> None:
+    """Refuse a place that cannot take a result, before the work is done rather than after."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"{option} is {path}; it must be a file in a folder that exists.")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{option} is {path}; its name must end in {', '.join(suffixes)}.")
 
 
 def write_json(path: Path | None, content: Mapping[str, object]) -> None:

@@ -1,9 +1,9 @@
-"""Intervals by resampling whole units (drives): frames of one drive are alike, so a drive is drawn, never a frame.
+"""Resamples of whole units (drives), for figures that have no formula: frames of one drive are alike, so a drive is drawn.
 
 A resample is a row of counts, how often each unit was drawn. Every statistic here is computed for all resamples at
 once from these counts, and equals the plain statistic of the frames written down that often.
 
-Sources: Efron & Tibshirani 1993 (percentile interval); Field & Welsh 2007 (resampling clusters); Clopper & Pearson 1934.
+Sources: Efron & Tibshirani 1993 (percentile interval); Field & Welsh 2007 (resampling clusters).
 """
 
 from __future__ import annotations
@@ -13,17 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+
+from .intervals import Interval
 
 _CELLS = 4_000_000  # numbers of one working array: bounds the memory
-
-
-class Interval(NamedTuple):
-    """A value with the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class RankingReplicates(NamedTuple):
@@ -42,15 +35,11 @@ def resample_counts(units: int, resamples: int, seed: int | Sequence[int]) -> ND
     return np.asarray(random.multinomial(units, np.full(units, 1.0 / units), size=resamples), dtype=np.int64)
 
 
-def percentile_interval(
-    value: float, replicates: ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] | None = None
-) -> Interval:
-    """Interval of ``value`` between the percentiles of its replicates (B,); ``bounds`` stand in where they do not vary."""
+def percentile_interval(value: float, replicates: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Interval of ``value`` between the percentiles of its replicates (B,)."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence is {confidence}; it must lie within (0, 1).")
     values = np.asarray(replicates, dtype=np.float64)
-    if bounds is not None and np.ptp(values) == 0.0:
-        return Interval(float(value), *bounds)
     low, high = np.quantile(values, [0.5 - confidence / 2.0, 0.5 + confidence / 2.0])
     return Interval(float(value), float(low), float(high))
 
@@ -69,33 +58,6 @@ def share_replicates(hits: ArrayLike, totals: ArrayLike, counts: NDArray[np.int6
             f"hits {hit.shape}, totals {total.shape} and counts {counts.shape} do not describe the same units."
         )
     return np.asarray((counts @ hit) / (counts @ total), dtype=np.float64)
-
-
-def share_interval(
-    hits: ArrayLike, totals: ArrayLike, counts: NDArray[np.int64], confidence: float = 0.95
-) -> tuple[Interval, NDArray[np.float64]]:
-    """Share of hits with its interval by units, and the replicates (B,).
-
-    Where no frame or every frame is hit, no resample can differ and the percentiles would claim certainty. The exact
-    binomial bound on the units takes their place: U units without a hit leave room for a share of 1 - (a/2)^(1/U).
-    """
-    hit, total = np.asarray(hits, dtype=np.float64), np.asarray(totals, dtype=np.float64)
-    replicates = share_replicates(hit, total, counts)
-    value, units = float(hit.sum() / total.sum()), len(total)
-    bounds = None
-    if value in (0.0, 1.0):
-        bounds = clopper_pearson(units if value else 0, units, confidence)
-    return percentile_interval(value, replicates, confidence, bounds), replicates
-
-
-def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a binomial share."""
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is not a share.")
-    tail = (1.0 - confidence) / 2.0
-    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, trials - successes + 1))
-    high = 1.0 if successes == trials else float(beta.ppf(1.0 - tail, successes + 1, trials - successes))
-    return low, high
 
 
 def ranking_replicates(

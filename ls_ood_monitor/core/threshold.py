@@ -94,7 +94,7 @@ def leave_one_block_out_scores(
             "Record longer, or use shorter blocks."
         )
     scores = np.empty(len(data))
-    folds = numbers % _MOST_FITS
+    folds = numbers % (_MOST_FITS if len(names) > _MOST_FITS else len(names))
 
     def unseen_scores(fold: int) -> NDArray[np.float64]:
         detector = make_detector()
@@ -112,12 +112,32 @@ def leave_one_block_out_scores(
     return scores
 
 
+def units_together(units: int) -> int:
+    """How many of so many blocks or drives ``leave_one_block_out_scores`` leaves out at a time, at most."""
+    return ceil(units / _MOST_FITS)
+
+
 def quantile_threshold(
-    scores: ArrayLike, target_rate: float, *, blocks: int = 1, allow_small: bool = False, unit: str = "block"
+    scores: ArrayLike,
+    target_rate: float,
+    *,
+    blocks: int | None = None,
+    allow_small: bool = False,
+    unit: str = "block",
+    together: int = 1,
 ) -> Threshold:
     """Take the ceil((n + 1)(1 - target))-th smallest clean score (split-conformal; Vovk et al. 2005).
 
-    ``unit`` says what was held out for the scores, ``block`` or ``drive``, and ``blocks`` how many of them.
+    The quantile is of frames, and needs 1/target of them. How far it holds on the next drive is a matter of units: where
+    there are too few to claim the target (rule of three), the threshold says so in its warning.
+
+    Args:
+        scores: (N,) held-out scores of clean frames.
+        target_rate: accepted share of clean frames above the threshold.
+        blocks: how many units the frames come from; None = each frame is one.
+        allow_small: take too few frames and note it in the threshold.
+        unit: what was held out for the scores, ``block`` or ``drive``.
+        together: how many of them at a time.
 
     Raises:
         CalibrationError: target outside (0, 1), non-finite scores, or fewer than 1/target - 1 scores
@@ -140,9 +160,28 @@ def quantile_threshold(
         if not allow_small:
             raise CalibrationError(f"{text} Record more, or raise the target.")
         rank, warning = n, text
-    method = f"split-conformal quantile of leave-one-{unit}-out scores"
+    units = n if blocks is None else blocks
+    if not warning:
+        warning = _few_units(units, unit, target_rate)
+    method = f"split-conformal quantile of {_held_out(unit, together)} scores"
     usual = float(np.median(values))
-    return Threshold(float(values[rank - 1]), target_rate, n, blocks, rank, method, warning, usual=usual)
+    return Threshold(float(values[rank - 1]), target_rate, n, units, rank, method, warning, usual=usual)
+
+
+def _held_out(unit: str, together: int) -> str:
+    return f"leave-one-{unit}-out" if together == 1 else f"leave-{together}-{unit}s-out"
+
+
+def _few_units(units: int, unit: str, target_rate: float) -> str:
+    """What so many units cannot support, in a sentence; empty if nothing. ``shortage`` counts frames, this counts units."""
+    claim = 1.0 - 0.05 ** (1.0 / units)
+    if claim <= target_rate:
+        return ""
+    return (
+        f"{units} {unit}{'s' if units > 1 else ''} cannot prove a target of {target_rate:.2g} false alarms a frame for the "
+        f"next {unit}: frames of one are alike, and had no {unit} shown any, no less than {claim:.2g} could be claimed "
+        f"(95 %, rule of three); {ceil(np.log(0.05) / np.log1p(-target_rate))} are needed for that."
+    )
 
 
 def shortage(n: int, target_rate: float) -> str:
@@ -166,6 +205,7 @@ def alarm_threshold(
     blocks: int = 1,
     allow_small: bool = False,
     unit: str = "block",
+    together: int = 1,
 ) -> Threshold:
     """Lowest threshold from which on the alarms an hour stay within the target, with 95 % confidence.
 
@@ -181,6 +221,7 @@ def alarm_threshold(
         blocks: blocks or drives the scores came from.
         allow_small: take too little time and note it in the threshold.
         unit: what was held out for the scores.
+        together: how many of them at a time.
 
     Raises:
         CalibrationError: target not above 0, no stream long enough for an alarm, non-finite scores, or less than
@@ -223,7 +264,7 @@ def alarm_threshold(
             break
         value = float(candidate)
     rank = int((values <= value).sum())
-    method = f"alarms ({_rule(settings)}) over leave-one-{unit}-out scores, 95 % bound within the target"
+    method = f"alarms ({_rule(settings)}) over {_held_out(unit, together)} scores, 95 % bound within the target"
     share = 1.0 - rank / (len(values) + 1)
     return Threshold(value, share, len(values), blocks, rank, method, warning, target_per_hour, usual)
 

@@ -121,7 +121,7 @@ def write_calibrated_bundle(
     if check:
         with progress("Checking on further drives", _total(check)) as update:
             unseen = collect_drives(check, frame_pass, progress=update)
-        story["check_on_unseen_drives"] = false_alarms(fitted, unseen, seed=settings.seed)
+        story["check_on_unseen_drives"] = false_alarms(fitted, unseen)
     packed = pack_table(table) if with_table else None
     identity = save_bundle(
         out,

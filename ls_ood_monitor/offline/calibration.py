@@ -26,6 +26,7 @@ from ..core.threshold import (
     leave_one_block_out_scores,
     quantile_threshold,
     time_blocks,
+    units_together,
 )
 from ..core.types import Frame
 from ..errors import CalibrationError, ConfigError
@@ -58,7 +59,6 @@ class CalibrationSettings:
         block_s: length of a block, seconds; None holds out whole drives only.
         alarm: what makes an alarm.
         allow_small: accept data that cannot support the target, and note it.
-        seed: of the bootstrap.
     """
 
     target_rate: float = 0.01
@@ -67,13 +67,16 @@ class CalibrationSettings:
     block_s: float | None = 10.0
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
     allow_small: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.hold_out not in HOLD_OUT:
             raise ConfigError(f"hold-out is {self.hold_out!r}; it must be one of {', '.join(HOLD_OUT)}.")
         if not 0.0 < self.target_rate < 1.0:
             raise ConfigError(f"the target false-alarm rate is {self.target_rate}; it must lie within (0, 1).")
+        if self.target_per_hour is not None and not 0.0 < self.target_per_hour < float("inf"):
+            raise ConfigError(f"the target is {self.target_per_hour} false alarms an hour; it must be larger than 0.")
+        if self.block_s is not None and not 0.0 < self.block_s < float("inf"):
+            raise ConfigError(f"the block length is {self.block_s} s; it must be larger than 0.")
 
 
 @dataclass(frozen=True)
@@ -288,9 +291,7 @@ def calibrate(
             for unit in scores
         }
         threshold = _choose(candidates, settings.hold_out)
-        rates = {
-            unit: share_of(values > threshold.value, units[unit], seed=settings.seed) for unit, values in scores.items()
-        }
+        rates = {unit: share_of(values > threshold.value, units[unit]) for unit, values in scores.items()}
         alarms = {unit: _alarm_rate(values, threshold, streams, hours, settings) for unit, values in scores.items()}
         farthest = scores.get("drive", scores["block"])
         results[name] = DetectorCalibration(
@@ -306,15 +307,12 @@ def calibrate(
     return results
 
 
-def false_alarms(
-    fitted: Mapping[str, DetectorCalibration], table: FeatureTable, *, seed: int = 0
-) -> dict[str, dict[str, Any]]:
+def false_alarms(fitted: Mapping[str, DetectorCalibration], table: FeatureTable) -> dict[str, dict[str, Any]]:
     """Clean frames of other drives above each detector's threshold, with the 95 % intervals by drive and by frame."""
     return {
         name: share_of(
             result.detector.score(table.features.of(detector_spec(name).feature)) > result.threshold.value,
             table.drives,
-            seed=seed,
         ).to_dict()
         for name, result in fitted.items()
     }
@@ -349,7 +347,6 @@ def provenance_of(
         "hold_out": settings.hold_out,
         "alarm": asdict(settings.alarm),
         "allow_small": settings.allow_small,
-        "bootstrap_seed": settings.seed,
         "detectors": {name: result.facts() for name, result in fitted.items()},
     }
 
@@ -401,9 +398,16 @@ def _threshold(
     streams: Sequence[NDArray[np.int64]],
     hours: float,
 ) -> Threshold:
+    if settings.block_s is None:
+        unit = "drive"  # the blocks are whole drives
     if settings.target_per_hour is None:
         return quantile_threshold(
-            scores, settings.target_rate, blocks=count, allow_small=settings.allow_small, unit=unit
+            scores,
+            settings.target_rate,
+            blocks=count,
+            allow_small=settings.allow_small,
+            unit=unit,
+            together=units_together(count),
         )
     return alarm_threshold(
         scores,
@@ -414,6 +418,7 @@ def _threshold(
         blocks=count,
         allow_small=settings.allow_small,
         unit=unit,
+        together=units_together(count),
     )
 
 

@@ -162,6 +162,8 @@ def test_tables_and_plots_are_written(out):
         (["--woodscape", "x"], "belongs to --protocol larex"),
         (["--every", "0"], "--every belongs to --protocol recordings"),
         (["--block", "5"], "--block belongs to --protocol recordings"),
+        (["--protocol", "recordings", "--per-drive", "3"], "--per-drive belongs to --protocol street"),
+        (["--protocol", "larex", "--calibration-drives", "5"], "--calibration-drives belongs to --protocol street"),
         (["--protocol", "larex", "--woodscape", "/nowhere"], "there is no folder /nowhere"),
         (["--bundle", "/nowhere"], "there is no bundle folder"),
     ],
@@ -174,3 +176,23 @@ def test_a_wrong_call_is_one_sentence(arguments, words, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_the_protocol_of_the_reference_runs_from_end_to_end(larex_trees, tiny_bundle, tmp_path, capsys):
+    """WoodScape, Cityscapes and soiling in their own layouts give one table: anomalies, recorded sets, false alarms."""
+    woodscape, cityscapes, soiling = map(str, larex_trees)
+    out = tmp_path / "out"
+    sets = ["--woodscape", woodscape, "--cityscapes", cityscapes, "--soiling", soiling]
+    options = ["--detectors", "multitap,larem", "--processes", "0", "--resamples", "100", "--device", "cpu"]
+    call = ["benchmark", "--protocol", "larex", *sets, *options, "--bundle", str(tiny_bundle), "--out", str(out)]
+    with pytest.raises(SystemExit) as end:
+        main(call)
+    assert end.value.code == 0
+    results = json.loads((out / "results.json").read_text())
+    assert results["protocol"] == "larex"
+    shifts = {entry["shift"] for entry in results["results"] if entry["role"] == "ood"}
+    assert shifts == {"mud", "fog", "sun_flare", "cityscapes", "soiling"}
+    assert results["calibration"]["frames"] + results["frames"] == 10
+    assert set(results["detectors"]["larem"]["means"]) == {"severity_3_5", "recorded", "all"}
+    assert "recorded" in capsys.readouterr().out
+    assert "cityscapes" in (out / "results.md").read_text()

@@ -162,6 +162,11 @@ def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path)
         (["monday", "--check", "monday"], "check on drives that are not"),
         (["monday", "monday"], "two drives are named"),
         (["monday", "--hold-out", "drive", "--target-rate", "0.1"], "one drive"),
+        (["monday", "--block", "-1"], "the block length is -1"),
+        (["monday", "--block", "nan"], "the block length is nan"),
+        (["monday", "--target-per-hour", "-1"], "the target is -1"),
+        (["monday", "--plot", "nowhere/x.png"], "--plot is nowhere/x.png"),
+        (["monday", "--plot", "x.doc"], "must end in .png"),
     ],
 )
 def test_what_the_data_cannot_support_is_refused(data, tiny_bundle, tmp_path, monkeypatch, capsys, arguments, words):

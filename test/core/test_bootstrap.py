@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import bootstrap
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ls_ood_monitor.core.bootstrap import (
     binned_auroc,
     binned_average_precision,
-    clopper_pearson,
     percentile_interval,
     ranking_replicates,
     resample_counts,
-    share_interval,
     share_replicates,
 )
 from ls_ood_monitor.core.metrics import aupr, auroc, fpr_at_tpr
@@ -29,11 +27,12 @@ def test_counts_repeat_and_sum_to_the_units():
     assert not np.array_equal(counts, resample_counts(12, 4000, [3, 2]))
 
 
-def test_share_interval_is_that_of_scipy():
+def test_percentiles_of_resampled_shares_are_those_of_scipy():
     """With equally long drives the share is the mean of the drives' shares, whose interval scipy computes."""
     random = np.random.default_rng(0)
     hits = random.integers(0, 9, 25)
-    interval, replicates = share_interval(hits, np.full(25, 8), resample_counts(25, 20000, 1))
+    replicates = share_replicates(hits, np.full(25, 8), resample_counts(25, 20000, 1))
+    interval = percentile_interval(hits.mean() / 8, replicates)
     reference = bootstrap((hits / 8,), np.mean, method="percentile", n_resamples=20000, rng=np.random.default_rng(2))
     assert interval.value == pytest.approx(hits.mean() / 8)
     assert interval.low == pytest.approx(reference.confidence_interval.low, abs=0.006)
@@ -47,23 +46,6 @@ def test_share_weighs_long_drives_more():
     np.testing.assert_allclose(share_replicates([1, 2, 0], [4, 2, 10], counts), [3 / 16, 2 / 18])
     with pytest.raises(ValueError, match="same units"):
         share_replicates([1, 2], [4, 2, 10], counts)
-
-
-def test_no_hit_is_no_certainty():
-    """Where no frame or every frame is hit, the exact bound on the drives stands in for an interval of zero width."""
-    counts = resample_counts(10, 50, 0)
-    none, _ = share_interval(np.zeros(10), np.full(10, 8), counts)
-    assert (none.value, none.low) == (0.0, 0.0)
-    assert none.high == pytest.approx(1.0 - 0.025**0.1)
-    every, _ = share_interval(np.full(10, 8), np.full(10, 8), counts)
-    assert (every.low, every.high) == (pytest.approx(0.025**0.1), 1.0)
-
-
-@pytest.mark.parametrize("successes", [0, 3, 20])
-def test_clopper_pearson_is_that_of_scipy(successes):
-    """Both ends, at the borders too."""
-    reference = binomtest(successes, 20).proportion_ci(0.95, method="exact")
-    assert clopper_pearson(successes, 20) == (pytest.approx(reference.low), pytest.approx(reference.high))
 
 
 @pytest.mark.parametrize("tpr", [0.5, 0.95, 1.0])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest, poisson
+from scipy.stats import binomtest, poisson
 
 from ls_ood_monitor.core.intervals import (
-    bootstrap_interval,
+    clopper_pearson,
     counts_by_unit,
     event_rate,
     poisson_interval,
     poisson_upper_bound,
+    share_interval,
     share_of,
     wilson_interval,
     worst_share,
@@ -56,46 +57,70 @@ def test_rule_of_three():
         poisson_interval(1, 0.0)
 
 
-def test_the_bootstrap_of_single_frames_is_binomial():
-    """With every frame a unit of its own the percentiles are those of the binomial distribution."""
-    flags = np.arange(400) < 40
-    low, high = bootstrap_interval(flags, np.arange(400), draws=40000)
-    expected = binom.ppf([0.025, 0.975], 400, 0.1) / 400
-    assert (low, high) == pytest.approx(tuple(expected), abs=0.0026)
+@pytest.mark.parametrize("successes", [0, 3, 20])
+def test_clopper_pearson_is_that_of_scipy(successes):
+    """Both ends, at the borders too."""
+    reference = binomtest(successes, 20).proportion_ci(0.95, method="exact")
+    assert clopper_pearson(successes, 20) == (pytest.approx(reference.low), pytest.approx(reference.high))
+    with pytest.raises(ValueError, match="not a share"):
+        clopper_pearson(successes, 2.5 if successes == 3 else -1)
 
 
-def test_the_bootstrap_knows_that_blocks_move_together():
-    """Blocks that are bad as a whole widen the interval to that of as many frames as there are blocks."""
+@pytest.mark.parametrize("hits", [1, 40, 360])
+def test_single_frames_have_the_exact_interval(hits):
+    """With every frame a unit of its own nothing is alike, and the interval is the binomial one but for one frame."""
+    found = share_interval(np.arange(400) < hits, np.ones(400))
+    exact = binomtest(hits, 400).proportion_ci(0.95, method="exact")
+    assert found == pytest.approx((hits / 400, exact.low, exact.high), abs=1e-4)
+
+
+def test_the_interval_knows_that_blocks_move_together():
+    """Blocks that are bad as a whole count for one frame each, however many they hold (but for the t quantile)."""
     bad = np.arange(50) < 10
-    blocks = np.repeat(np.arange(50), 20)
-    low, high = bootstrap_interval(np.repeat(bad, 20), blocks, draws=40000)
-    alone = bootstrap_interval(bad, np.arange(50), draws=40000)
-    assert (low, high) == pytest.approx(alone, abs=1e-12)
-    share = share_of(np.repeat(bad, 20), blocks)
+    share = share_of(np.repeat(bad, 20), np.repeat(np.arange(50), 20))
+    exact = binomtest(10, 50).proportion_ci(0.95, method="exact")
+    assert (share.low, share.high) == pytest.approx((exact.low, exact.high), abs=0.008)
     assert share.high - share.low > 3.0 * (share.wilson_high - share.wilson_low)
     assert (share.above, share.frames, share.units, share.rate) == (200, 1000, 50, 0.2)
 
 
-def test_the_bootstrap_interval_covers():
-    """Of intervals from drifting data about 95 % hold the true rate (units with a rate of their own, mean 0.2)."""
-    random = np.random.default_rng(3)
-    covered = 0
-    for trial in range(300):
-        rates = random.beta(1.0, 4.0, size=40)
-        flags = random.random((40, 15)) < rates[:, None]
-        low, high = bootstrap_interval(flags.ravel(), np.repeat(np.arange(40), 15), draws=800, seed=trial)
-        covered += low <= 0.2 <= high
-    assert covered / 300 == pytest.approx(0.94, abs=0.04)
+def test_long_units_weigh_more():
+    """The share counts frames, and a unit's hits are held against its own length: by hand for three of unequal length."""
+    found = share_interval([1, 2, 0], [4, 2, 10])
+    assert found.value == pytest.approx(3 / 16)
+    variance = 1.5 * ((1 - 4 * 3 / 16) ** 2 + (2 - 2 * 3 / 16) ** 2 + (10 * 3 / 16) ** 2) / 16**2
+    effective = 3 / 16 * 13 / 16 / variance * (2.1314495455597742 / 4.302652729749464) ** 2  # t of 15 and 2 degrees
+    assert (found.low, found.high) == pytest.approx(clopper_pearson(3 / 16 * effective, effective))
+
+
+@pytest.mark.parametrize(("rate", "least"), [(0.01, 0.9), (0.03, 0.88), (0.2, 0.92)])
+@pytest.mark.parametrize("units", [15, 40])
+def test_the_interval_covers(rate, least, units):
+    """Of intervals of drifting data (units with a rate of their own) nine in ten or more hold the true rate, few hits or many."""
+    random = np.random.default_rng(units)
+    likeness = 1.0 / 0.3 - 1.0  # correlation of 0.3 within a unit
+    rates = random.beta(rate * likeness, (1.0 - rate) * likeness, size=(400, units))
+    hits = random.binomial(15, rates)
+    found = [share_interval(row, np.full(units, 15)) for row in hits]
+    assert np.mean([interval.low <= rate <= interval.high for interval in found]) >= least
 
 
 @pytest.mark.parametrize("units", [1, 2, 30])
 def test_nothing_seen_is_not_nothing_there(units):
     """Without a hit the upper end is the exact binomial bound for that many units, not zero; the same for all hits."""
     ids = np.repeat(np.arange(units), 7)
-    low, high = bootstrap_interval(np.zeros(7 * units, bool), ids)
-    expected = binomtest(0, units, alternative="less").proportion_ci(0.95, method="exact").high
-    assert (low, high) == (0.0, pytest.approx(expected))
-    assert bootstrap_interval(np.ones(7 * units, bool), ids) == (pytest.approx(1.0 - expected), 1.0)
+    share = share_of(np.zeros(7 * units, bool), ids)
+    expected = binomtest(0, units).proportion_ci(0.95, method="exact").high
+    assert (share.low, share.high) == (0.0, pytest.approx(expected))
+    every = share_of(np.ones(7 * units, bool), ids)
+    assert (every.low, every.high) == (pytest.approx(1.0 - expected), 1.0)
+
+
+def test_one_unit_says_little():
+    """A single drive, half of it flagged, leaves nearly everything open."""
+    found = share_interval([50], [100])
+    assert found.low < 0.02
+    assert found.high > 0.98
 
 
 def test_units_are_counted_by_name():
@@ -104,4 +129,6 @@ def test_units_are_counted_by_name():
     assert counts_by_unit(flags, names) == {"a": (1, 3), "b": (2, 2)}
     assert worst_share(flags, names) == ("b", 2, 2)
     with pytest.raises(ValueError, match="shape"):
-        bootstrap_interval(flags, names[:3])
+        share_of(flags, names[:3])
+    with pytest.raises(ValueError, match="same units"):
+        share_interval([1, 2], [4])

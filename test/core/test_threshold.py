@@ -14,6 +14,7 @@ from ls_ood_monitor.core.threshold import (
     leave_one_block_out_scores,
     quantile_threshold,
     time_blocks,
+    units_together,
 )
 from ls_ood_monitor.errors import CalibrationError
 
@@ -45,6 +46,29 @@ def test_too_few_scores_are_refused_or_noted():
     threshold = quantile_threshold(scores, 0.01, allow_small=True)
     assert threshold.value == 97.0
     assert "98 clean frames" in threshold.warning
+
+
+def test_too_few_blocks_are_told():
+    """Thousands of frames of few blocks make a threshold, but no claim for the next block: told as the rule of three says."""
+    scores = np.arange(3000.0)
+    few = quantile_threshold(scores, 0.01, blocks=60)
+    assert few.value == quantile_threshold(scores, 0.01).value
+    assert "60 blocks cannot prove" in few.warning
+    assert "0.049 could be claimed" in few.warning  # 1 - 0.05^(1/60), about 3 / 60
+    needed = next(units for units in range(1, 1000) if 0.99**units <= 0.05)
+    assert f"{needed} are needed" in few.warning
+    assert quantile_threshold(scores, 0.01, blocks=needed - 1).warning
+    assert quantile_threshold(scores, 0.01, blocks=needed).warning == ""
+
+
+def test_the_method_says_how_many_were_left_out():
+    """One drive at a time, or several together where there are many, and the provenance tells which."""
+    scores = np.arange(3000.0)
+    assert units_together(40) == 1
+    assert units_together(120) == 3
+    one = quantile_threshold(scores, 0.01, blocks=40, unit="drive", together=1)
+    assert "leave-one-drive-out" in one.method
+    assert "leave-3-drives-out" in quantile_threshold(scores, 0.01, blocks=120, unit="drive", together=3).method
 
 
 @pytest.mark.parametrize(

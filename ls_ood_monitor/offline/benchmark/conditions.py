@@ -87,9 +87,9 @@ def make_conditions(kinds: Sequence[str], severities: Sequence[int]) -> tuple[Co
     return (CLEAN_CONDITION, *benign, *(Condition(kind, severity, OOD) for kind in kinds for severity in severities))
 
 
-def anomaly_seed(unit: str, seed: int) -> int:
-    """Seed of a unit's anomalies: dirt stays in its place over a drive and differs in the next one."""
-    return zlib.crc32(f"{seed}/{unit}".encode()) & 0x7FFFFFFF
+def anomaly_seed(drive: str, seed: int) -> int:
+    """Seed of a drive's anomalies: dirt stays in its place over a drive and differs in the next one."""
+    return zlib.crc32(f"{seed}/{drive}".encode()) & 0x7FFFFFFF
 
 
 def disturb(image: Image, condition: Condition, seed: int) -> Image:

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.threshold import Threshold, quantile_threshold
-from ...features import GRID
+from ...core.grid import GRID
+from ...core.threshold import Threshold
 
 _BINS = 1024  # within the calibration scores, and as many beyond them
 
@@ -22,7 +22,7 @@ class MapFigures:
     """What one detector's map showed in one condition.
 
     Attributes:
-        above: unit -> frames whose largest cell exceeds the cell threshold.
+        above: unit -> frames whose largest cell exceeds the threshold.
         found: unit -> frames in which that cell also overlaps the disturbed pixels.
         frames: unit -> frames.
         clean: unit -> undisturbed pixels in each bin of score.
@@ -41,7 +41,7 @@ class MapJudge:
     """Threshold on a picture's largest cell, and the bins of cell scores.
 
     Attributes:
-        threshold: exceeded by the largest cell of the target share of held-out clean pictures.
+        threshold: the frame's, by which the vehicle tints its overlay: a cell above it is out of distribution.
         edges: rising; between them lie the bins.
     """
 
@@ -49,9 +49,8 @@ class MapJudge:
     edges: NDArray[np.float64]
 
     @classmethod
-    def calibrate(cls, cells: NDArray[np.float64], target_rate: float, blocks: int) -> MapJudge:
-        """From held-out cells (N, cells) of clean pictures."""
-        threshold = quantile_threshold(cells.max(axis=1), target_rate, blocks=blocks, allow_small=True)
+    def calibrate(cls, cells: NDArray[np.float64], threshold: Threshold) -> MapJudge:
+        """From held-out cells (N, cells) of clean pictures, which the bins are laid by."""
         inside = np.quantile(cells, np.linspace(0.0, 1.0, _BINS))
         spread = max(float(inside[-1] - inside[0]), 1e-12)
         beyond = spread * np.geomspace(1e-3, 1e6, _BINS)

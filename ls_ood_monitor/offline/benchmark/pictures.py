@@ -38,10 +38,12 @@ class Picture:
     Attributes:
         unit: the drive, sequence or block of time that it belongs to; held out and resampled as a whole.
         origin: what makes it: a shot of the street to render, a file to read, or the picture itself.
+        drive: what its anomalies are drawn for, so that dirt keeps its place; empty = the unit.
     """
 
     unit: str
     origin: Shot | Path | Image
+    drive: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class _Job:
 def show(picture: Picture, conditions: Sequence[Condition], spec: PreprocessSpec, seed: int, masks: bool) -> Shown:
     """Make one picture and all its conditions: disturbed at camera resolution, then resized like every picture."""
     image = _make(picture.origin)
-    own_seed = anomaly_seed(picture.unit, seed)
+    own_seed = anomaly_seed(picture.drive or picture.unit, seed)
     images = np.stack([resize_image(disturb(image, condition, own_seed), spec) for condition in conditions])
     found = {}
     for condition in conditions if masks else ():

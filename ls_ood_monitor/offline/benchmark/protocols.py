@@ -6,24 +6,23 @@ grouped in units (drives, sequences, blocks of time) that are held out and resam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError, DataError
-from .. import bags
+from ...errors import ConfigError
 from ..anomalies import ANOMALIES
 from ..datasets import (
     PictureFolder,
     Sample,
     Split,
     open_cityscapes,
-    open_pictures,
     open_woodscape,
     open_woodscape_soiling,
     split_of,
 )
+from ..drives import Drive, distinct, open_drives
 from ..street import CAMERAS
 from ..street_data import CALIBRATION_DRIVES, TEST_DRIVES, spread_shots
 from .conditions import Condition, make_conditions
@@ -125,7 +124,7 @@ def recordings_protocol(
     every: int = 1,
     topics: dict[str, str] | None = None,
 ) -> Protocol:
-    """Own recordings, bags or folders of pictures: ``clean`` calibrate, ``test`` are the control, ``ood`` must alarm.
+    """Own recordings: ``clean`` calibrate, ``test`` are the control, ``ood`` must alarm. Any form that calibration takes.
 
     Args:
         clean: drives in distribution.
@@ -140,7 +139,7 @@ def recordings_protocol(
 
     Raises:
         ConfigError: no recordings, one in two uses, or a setting outside its range.
-        DataError: a recording that cannot be read.
+        DataError: there is no such recording.
     """
     if not clean or not test:
         raise ConfigError("the protocol recordings needs --clean DRIVE... to calibrate on and --test DRIVE... unseen.")
@@ -150,26 +149,28 @@ def recordings_protocol(
             if uses.setdefault(path.resolve(), use) != use:
                 raise ConfigError(f"{path} is in {uses[path.resolve()]} and in {use}; a drive has one use.")
     for option, value in (("--every", every), ("--rate", rate_hz), ("--block", block_s)):
-        if not value > 0:
+        if not 0 < value < float("inf"):
             raise ConfigError(f"{option} is {value}; it must be larger than 0.")
-    by_drive = len(test) >= _FEW_DRIVES
     setting = _Recordings(rate_hz, block_s, every, topics)
+    calibration, control = setting.drives(clean), setting.drives(test)
+    distinct([*calibration, *control])  # a drive of one name in both would be held against itself
+    by_drive = len(control) >= _FEW_DRIVES
     notes = [
         "Disturbances are synthetic; recorded sets (--ood) are real.",
         "One threshold a detector, for all cameras.",
     ]
     if not by_drive:
         notes.append(
-            f"{len(test)} test drives are too few to resample: intervals come from blocks of {block_s:g} s "
+            f"{len(control)} test drives are too few to resample: intervals come from blocks of {block_s:g} s "
             "and do not cover the spread from drive to drive."
         )
     return Protocol(
         name="recordings",
         domain="recordings given by the user",
-        calibration=setting.pictures("clean drives", clean, blocks=True),
-        control=setting.pictures("unseen drives", test, blocks=not by_drive),
+        calibration=setting.pictures("clean drives", calibration, blocks=True),
+        control=setting.pictures("unseen drives", control, blocks=not by_drive),
         conditions=make_conditions(kinds, severities),
-        recorded=tuple(setting.pictures(_name(path), [path], blocks=True) for path in ood),
+        recorded=tuple(setting.pictures(_name(path), setting.drives([path]), blocks=True) for path in ood),
         unit="drive" if by_drive else f"block of {block_s:g} s",
         facts={
             "clean": [str(path) for path in clean],
@@ -185,40 +186,30 @@ def recordings_protocol(
 
 @dataclass(frozen=True)
 class _Recordings:
-    """Frames of bags and folders as pictures with their units."""
+    """Frames of drives as pictures with their units."""
 
     rate_hz: float
     block_s: float
     every: int
     topics: dict[str, str] | None
 
-    def pictures(self, name: str, paths: Sequence[Path], *, blocks: bool) -> PictureSet:
-        sources = [(path, *self._open(path)) for path in paths]
+    def drives(self, paths: Sequence[Path]) -> list[Drive]:
+        return open_drives(paths, topics=self.topics, rate_hz=self.rate_hz)
 
+    def pictures(self, name: str, drives: Sequence[Drive], *, blocks: bool) -> PictureSet:
         def read() -> Iterator[Picture]:
-            for path, _, frames in sources:
+            for drive in drives:
                 first: int | None = None
-                for number, (stamp_ns, origin) in enumerate(frames()):
+                for number, frame in enumerate(drive.read()):
                     if number % self.every:
                         continue
-                    first = stamp_ns if first is None else first
-                    block = int((stamp_ns - first) // (self.block_s * 1e9))
-                    yield Picture(f"{path}/{block}" if blocks else str(path), origin)
+                    first = frame.stamp_ns if first is None else first
+                    block = int((frame.stamp_ns - first) // (self.block_s * 1e9))
+                    yield Picture(f"{drive.name}/{block}" if blocks else drive.name, frame.image, drive.name)
 
-        return PictureSet(name, sum(-(-count // self.every) for _, count, _ in sources), read)
-
-    def _open(self, path: Path) -> tuple[int, Callable[[], Iterator[tuple[int, Any]]]]:
-        """Number of frames, and what iterates over (stamp, origin)."""
-        if not path.exists():
-            raise DataError(f"there is no recording {path}; give a bag or a folder of pictures.")
-        if path.is_file() or (path / "metadata.yaml").exists():
-            info = bags.bag_info(path)
-            wanted = self.topics or info.cameras
-            count = sum(entry.messages for entry in info.topics if entry.topic in wanted)
-            return count, lambda: ((frame.stamp_ns, frame.image) for frame in bags.iter_frames(path, self.topics))
-        samples = open_pictures(path).samples
-        period_ns = round(1e9 / self.rate_hz)
-        return len(samples), lambda: ((index * period_ns, sample.image) for index, sample in enumerate(samples))
+        counts = [drive.frames for drive in drives]
+        known = None if None in counts else sum(-(-(count or 0) // self.every) for count in counts)
+        return PictureSet(name, known, read)
 
 
 def larex_protocol(

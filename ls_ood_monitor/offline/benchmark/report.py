@@ -139,7 +139,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             "## Anomaly maps",
             "",
-            "`found`: the largest cell exceeds its threshold and lies on the anomaly.",
+            "`found`: the largest cell exceeds the frame's threshold, as the overlay tints it, and lies on the anomaly.",
             "",
         ]
         lines += _table(

@@ -202,6 +202,8 @@ def _calibrate(
                 f"{name} of a calibration picture are not finite; the network's weights are damaged."
             )
     groups = _groups(units, folds)
+    together = -(-len(set(units)) // len(np.unique(groups)))
+    provenance: dict[str, Any] = {"blocks": len(set(units)), "unit": "unit", "together": together, "allow_small": True}
     head = frame_pass.head
     fitted = {}
     for number, name in enumerate(names, start=1):
@@ -210,9 +212,8 @@ def _calibrate(
         rows = features.of(spec.feature)
         odd_rows = odd_features.of(spec.feature) if spec.supervised and odd_features is not None else None
         held_out, cells = _held_out(partial(spec.make, head), rows, odd_rows, groups)
-        blocks = len(np.unique(groups))
-        threshold = quantile_threshold(held_out, target_rate, blocks=blocks, allow_small=True)
-        maps = None if cells is None else MapJudge.calibrate(cells, target_rate, blocks)
+        threshold = quantile_threshold(held_out, target_rate, **provenance)
+        maps = None if cells is None else MapJudge.calibrate(cells, threshold)
         fitted[name] = Fitted(spec.make(head).fit(rows, odd_rows), threshold, maps)
         progress("Fitting detectors", number, len(names))
     facts: dict[str, Any] = {

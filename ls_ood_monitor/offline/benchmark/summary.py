@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from ...core import metrics
 from ...core.bootstrap import (
-    Interval,
     binned_auroc,
     binned_average_precision,
     percentile_interval,
     ranking_replicates,
     resample_counts,
-    share_interval,
+    share_replicates,
 )
 from ...core.detectors import detector_spec
+from ...core.intervals import Interval, share_interval
 from .conditions import BENIGN, CLEAN, OOD
 from .maps import MapFigures
 from .scoring import ConditionScores, Measured
@@ -119,8 +119,6 @@ def summarise(measured: Measured, *, reference: str, resamples: int = 1000, seed
             "differences": {} if name == reference else _means(own, base),
             "by_shift": _by_shift(own),
         }
-        if fitted.maps is not None:
-            detectors[name]["cell_threshold"] = fitted.maps.threshold.to_dict()
     return {
         "reference": reference,
         "detectors": detectors,
@@ -141,7 +139,8 @@ def _condition_figures(
     scores = np.asarray(part.scores[name])
     names, index, counts = resampler.of(part)
     hits = np.bincount(index, scores > threshold, minlength=len(names))
-    alarms = _Figure(*share_interval(hits, np.bincount(index, minlength=len(names)), counts))
+    totals = np.bincount(index, minlength=len(names))
+    alarms = _Figure(share_interval(hits, totals), share_replicates(hits, totals, counts))
     if part.condition.role == CLEAN:
         return {"false_alarm_rate": alarms}
     ind = np.asarray(clean.scores[name])
@@ -223,20 +222,17 @@ def _map_results(measured: Measured, resampler: _Resampler) -> list[dict[str, An
                 "severity": part.condition.severity or None,
                 "role": part.condition.role,
                 "frames": len(part.units),
-                "alarm_rate": _map_share(figures.above, figures.frames, names, counts),
+                "alarm_rate": _map_share(figures.above, figures.frames, names),
             }
             if figures.clean:
-                entry["found_rate"] = _map_share(figures.found, figures.frames, names, counts)
+                entry["found_rate"] = _map_share(figures.found, figures.frames, names)
                 entry |= _pixel_figures(figures, names, counts)
             results.append(entry)
     return results
 
 
-def _map_share(
-    hits: dict[str, int], frames: dict[str, int], names: Sequence[str], counts: NDArray[np.int64]
-) -> dict[str, float | None]:
-    interval, _ = share_interval([hits[name] for name in names], [frames[name] for name in names], counts)
-    return _plain(interval)
+def _map_share(hits: dict[str, int], frames: dict[str, int], names: Sequence[str]) -> dict[str, float | None]:
+    return _plain(share_interval([hits[name] for name in names], [frames[name] for name in names]))
 
 
 def _pixel_figures(figures: MapFigures, names: Sequence[str], counts: NDArray[np.int64]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ HEAD = Head(*(np.random.default_rng(0).normal(size=size) for size in ((CLASSES, 
 #: Axes of a row of each feature, at a small size.
 ROW = {
     "entropies": (WIDTH,), "latent_means": (WIDTH,), "taps": (WIDTH,),
-    "cells": (6, WIDTH), "head_cells": (6, WIDTH), "class_latents": (CLASSES, WIDTH + 1),
+    "cells": (48, WIDTH), "head_cells": (6, WIDTH), "class_latents": (CLASSES, WIDTH + 1),
 }  # fmt: skip
 NOTHING_TO_LEARN = {name for name, spec in DETECTORS.items() if ROW.get(spec.feature, (1,)) == (1,)}
 

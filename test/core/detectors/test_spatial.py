@@ -1,4 +1,4 @@
-"""The spatial detector against scipy's distances, a known place, and what clean frames must score."""
+"""The spatial detector against scipy's distances, known places, and what clean frames must score."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
 from ls_ood_monitor.core.detectors.spatial import SpatialDetector
+from ls_ood_monitor.core.grid import BLOCK, GRID, blocks_of, cells_of
 from ls_ood_monitor.core.threshold import leave_one_block_out_scores
 from ls_ood_monitor.errors import BundleError, MonitorError
 
-CELLS, CHANNELS = 12, 6
+CELLS, CHANNELS = GRID[0] * GRID[1], 6
+WHOLE, BLOCKS, CELL = range(3)  # entries of usual and spread
 
 
 def clean(count: int, seed: int = 0) -> np.ndarray:
@@ -29,46 +31,84 @@ def fitted() -> SpatialDetector:
     return SpatialDetector().fit(clean(400))
 
 
+def log_distance(place: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> float:
+    """By scipy, over the dimension."""
+    return float(np.log(mahalanobis(place, mean, precision) ** 2 / CHANNELS))
+
+
 def test_the_whole_is_the_distance_of_the_mean_over_cells(fitted):
     """It rebuilds from scipy's Mahalanobis distance on sklearn's estimate, and the score is never below it."""
-    rows, fresh = clean(400), clean(5, seed=1)
-    estimate = LedoitWolf().fit(rows.mean(axis=1))
-    usual = fitted.state()["usual"][0]
+    state, rows, fresh = fitted.state(), clean(400), clean(5, seed=1)
+    whole = rows.mean(axis=1)
+    estimate = LedoitWolf().fit(whole)
+    level = np.mean([log_distance(one, estimate.location_, estimate.get_precision()) for one in whole])
     for row, score in zip(fresh, fitted.score(fresh), strict=True):
-        distance = mahalanobis(row.mean(axis=0), estimate.location_, estimate.get_precision()) ** 2
-        assert score >= np.log(distance / CHANNELS) - usual - 1e-9
+        distance = log_distance(row.mean(axis=0), estimate.location_, estimate.get_precision())
+        assert score >= (distance - level - state["usual"][WHOLE]) / state["spread"][WHOLE] - 1e-9
 
 
-def test_the_cells_are_distances_from_their_own_mean(fitted):
-    """A cell's score rebuilds from scipy's distance, the cell's usual level, and the usual strangest cell."""
-    state, row = fitted.state(), clean(1, seed=2)
-    expected = [
-        np.log(mahalanobis(row[0, g], state["cell_mean"][g], state["cell_precision"]) ** 2 / CHANNELS)
-        - state["cell_level"][g]
-        - state["usual"][2]
-        for g in range(CELLS)
-    ]
-    np.testing.assert_allclose(fitted.cell_scores(row)[0], expected, rtol=1e-9)
+def test_a_cell_of_the_map_is_the_larger_distance_of_itself_and_its_block(fitted):
+    """Both rebuild from scipy's distance, the place's usual level, and the scale's unit."""
+    state, row = fitted.state(), clean(1, seed=2)[0]
+    plane = row.reshape(*GRID, CHANNELS)
+    expected = np.empty(GRID)
+    for r in range(GRID[0]):
+        for c in range(GRID[1]):
+            cell, block = r * GRID[1] + c, (r // 2) * (GRID[1] // 2) + c // 2
+            corner = plane[r // 2 * 2 : r // 2 * 2 + 2, c // 2 * 2 : c // 2 * 2 + 2].mean(axis=(0, 1))
+            own = log_distance(row[cell], state["cell_mean"][cell], state["cell_precision"])
+            around = log_distance(corner, state["block_mean"][block], state["block_precision"])
+            expected[r, c] = max(
+                (own - state["cell_level"][cell] - state["usual"][CELL]) / state["spread"][CELL],
+                (around - state["block_level"][block] - state["usual"][BLOCKS]) / state["spread"][BLOCKS],
+            )
+    assert BLOCK == (2, 2)
+    np.testing.assert_allclose(fitted.cell_scores(row[None])[0], expected.ravel(), rtol=1e-9)
 
 
-def test_a_change_everywhere_and_a_change_in_one_place_are_both_seen(fitted):
-    """A small shift of all cells and a large shift of two cells score far above clean frames; the map shows the place."""
+def test_the_score_is_never_below_the_map(fitted):
+    """So a tinted place always comes with a frame above the threshold."""
+    rows = clean(200, seed=13)
+    rows[:, 20] += np.linspace(0.0, 20.0, 200)[:, None]
+    assert (fitted.score(rows) >= fitted.cell_scores(rows).max(axis=1) - 1e-12).all()
+
+
+def test_blocks_hold_their_cells():
+    """A block's mean is that of its four cells, and goes back to these."""
+    plane = np.arange(float(CELLS)).reshape(1, *GRID)
+    blocks = blocks_of(plane.reshape(1, CELLS, 1))[0, :, 0]
+    assert blocks[0] == plane[0, :2, :2].mean()
+    assert blocks[5] == plane[0, 2:4, 2:4].mean()
+    back = cells_of(blocks[None]).reshape(GRID)
+    assert (back[2:4, 2:4] == blocks[5]).all()
+    assert (back[0, 6:] == blocks[3]).all()
+
+
+def test_a_change_everywhere_in_a_region_and_in_one_place_is_seen(fitted):
+    """A small shift of all cells, of a quarter, and a large one of a single cell score far above clean; the map shows where."""
     highest = np.quantile(fitted.score(clean(500, seed=3)), 0.99)
-    everywhere, somewhere = clean(50, seed=4) + 6.0, clean(50, seed=5)
-    somewhere[:, 7:9] += 16.0
+    everywhere, region, somewhere = clean(50, seed=4) + 8.0, clean(50, seed=14), clean(50, seed=5)
+    quarter = np.zeros(GRID, bool)
+    quarter[:3, :4] = True
+    region[:, quarter.ravel()] += 7.0
+    somewhere[:, 20] += 22.0
     assert np.median(fitted.score(everywhere)) > highest
+    assert np.median(fitted.score(region)) > highest
     assert (fitted.score(somewhere) > highest).all()
-    assert set(np.argmax(fitted.cell_scores(somewhere), axis=1)) <= {7, 8}
+    assert (np.argmax(fitted.cell_scores(somewhere), axis=1) == 20).mean() > 0.9
+    assert quarter.ravel()[np.argmax(fitted.cell_scores(region), axis=1)].mean() > 0.9
     whole = LedoitWolf().fit(clean(400).mean(axis=1))
     averaged_away = whole.mahalanobis(somewhere.mean(axis=1)) > np.quantile(
         whole.mahalanobis(clean(500, 3).mean(1)), 0.99
     )
-    assert averaged_away.mean() < (fitted.score(somewhere) > highest).mean()
+    assert averaged_away.mean() < 0.5
 
 
 def test_an_ordinary_clean_frame_scores_about_zero(fitted):
-    """Also one that the fit has not seen; the larger of two terms lies a little above the middle of each."""
-    assert 0.0 < np.median(fitted.score(clean(2000, seed=6))) < 0.7
+    """Also one that the fit has not seen: each scale has its middle at 0, its 0.9 quantile at 1; the largest lies between."""
+    scores = fitted.score(clean(2000, seed=6))
+    assert 0.0 < np.median(scores) < 1.0
+    assert 0.8 < np.quantile(scores, 0.9) < 2.0
 
 
 def test_a_strange_stretch_of_the_clean_data_does_not_blind_it():
@@ -100,6 +140,15 @@ def test_the_pooled_covariance_is_that_of_all_cells(frames):
     assert np.trace(pooled) == pytest.approx(residuals.var(axis=0).sum(), rel=0.1)
 
 
+def test_frames_without_spread_have_a_unit():
+    """Nearly equal clean frames are no division by zero, and anything else is far away."""
+    rows = np.tile(clean(1), (20, 1, 1))
+    rows[:, 0, 0] += np.arange(20) * 1e-9
+    fitted = SpatialDetector().fit(rows)
+    assert np.isfinite(fitted.score(rows)).all()
+    assert fitted.score(rows[:1] + 1.0)[0] > 20.0
+
+
 def test_broken_rows_score_nan_and_leave_their_neighbours_alone(fitted):
     """NaN in, NaN out; a score does not depend on its batch."""
     rows = clean(3, seed=8)
@@ -109,19 +158,25 @@ def test_broken_rows_score_nan_and_leave_their_neighbours_alone(fitted):
     assert np.isnan(scores[1])
     assert np.isfinite(scores[[0, 2]]).all()
     assert scores[2] == pytest.approx(alone, rel=1e-12)
-    assert np.isnan(fitted.cell_scores(rows)[1, 3])
+    broken = np.isnan(fitted.cell_scores(rows)[1]).reshape(GRID)
+    assert broken[:2, 2:4].all()  # the cell's whole block
+    assert not broken[2:].any()
 
 
 def test_state_round_trip_and_damage(fitted):
-    """Stored arrays score alike; a precision that makes no sense and another shape are refused."""
+    """Stored arrays score alike; a precision or spread that makes no sense and another shape are refused."""
     state, rows = fitted.state(), clean(4, seed=9)
     again = SpatialDetector.from_state(state)
     np.testing.assert_array_equal(again.score(rows), fitted.score(rows))
     np.testing.assert_array_equal(again.cell_scores(rows), fitted.cell_scores(rows))
-    with pytest.raises(BundleError, match="cell_precision is no inverse covariance"):
-        SpatialDetector.from_state({**state, "cell_precision": -np.eye(CHANNELS)})
+    with pytest.raises(BundleError, match="block_precision is no inverse covariance"):
+        SpatialDetector.from_state({**state, "block_precision": -np.eye(CHANNELS)})
+    with pytest.raises(BundleError, match="spread is not above 0"):
+        SpatialDetector.from_state({**state, "spread": np.zeros(3)})
     with pytest.raises(BundleError, match="shapes"):
         SpatialDetector.from_state({**state, "cell_level": np.zeros(3)})
+    with pytest.raises(BundleError, match="spread are missing"):
+        SpatialDetector.from_state({name: values for name, values in state.items() if name != "spread"})
 
 
 def test_misuse_is_refused(fitted):

@@ -58,9 +58,11 @@ def test_recordings_are_cut_into_blocks_of_time(tmp_path):
         block_s=2.0,
         every=2,
     )
-    a, bag, c = tmp_path / "a", tmp_path / "bag", tmp_path / "c"
+    a, bag, c = (f"{tmp_path.name}/{name}" for name in ("a", "bag", "c"))
     assert units_of(protocol.calibration) == [*(f"{a}/{block}" for block in range(4)), f"{bag}/0", f"{bag}/1"]
-    assert protocol.calibration.count == 6
+    assert protocol.calibration.count is None  # a bag is not counted before it is read
+    assert protocol.control.count == 3
+    assert {picture.drive for picture in protocol.control.read()} == {c}  # dirt stays where it is from block to block
     assert units_of(protocol.control) == [f"{c}/{block}" for block in range(3)]
     assert [pictures.name for pictures in protocol.recorded] == ["night"]
     assert any("too few" in note for note in protocol.notes)
@@ -74,6 +76,21 @@ def test_enough_recordings_are_resampled_as_whole_drives(tmp_path):
     assert len(set(units_of(protocol.control))) == 5
 
 
+def test_a_folder_of_drives_is_its_drives(tmp_path):
+    """As calibration takes it: sub-folders are drives of their own, and a video is one."""
+    for number in range(5):
+        folder(tmp_path / "week" / str(number), 2)
+    video = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 24))
+    for value in range(12):
+        video.write(np.full((24, 32, 3), value, np.uint8))
+    video.release()
+    protocol = recordings_protocol([tmp_path / "clip.avi"], [tmp_path / "week"], rate_hz=10.0, block_s=0.5)
+    assert protocol.unit == "drive"
+    assert len(set(units_of(protocol.control))) == 5
+    clip = f"{tmp_path.name}/clip.avi"
+    assert units_of(protocol.calibration) == [f"{clip}/0"] * 5 + [f"{clip}/1"] * 5 + [f"{clip}/2"] * 2
+
+
 def test_a_recording_has_one_use(tmp_path):
     """Calibrating and testing on one drive, or naming none, is refused."""
     drive = folder(tmp_path / "a", 2)
@@ -81,31 +98,13 @@ def test_a_recording_has_one_use(tmp_path):
         recordings_protocol([drive], [drive])
     with pytest.raises(ConfigError, match="needs --clean"):
         recordings_protocol([], [drive])
-    with pytest.raises(DataError, match="no recording"):
+    with pytest.raises(DataError, match="there is no"):
         recordings_protocol([drive], [tmp_path / "nowhere"])
 
 
-@pytest.fixture
-def trees(tmp_path) -> tuple[Path, Path, Path]:
-    """WoodScape with 10 sequences of one picture, Cityscapes with two cities, soiling with two parts."""
-    woodscape, cityscapes, soiling = (tmp_path / name for name in ("woodscape", "cityscapes", "soiling"))
-    for number in range(10):
-        name = f"{100 * number:05d}_FV.png"
-        save(woodscape / "rgb_images" / name, 10 * number)
-        save(woodscape / "semantic_annotations" / "gtLabels" / name, 1, labels=True)
-    for part, city in (("train", "aachen"), ("val", "lindau")):
-        scene = f"{city}_000000_000019"
-        save(cityscapes / "leftImg8bit" / part / city / f"{scene}_leftImg8bit.png", 90)
-        save(cityscapes / "gtFine" / part / city / f"{scene}_gtFine_labelIds.png", 7, labels=True)
-    for part in ("train", "test"):
-        save(soiling / part / "rgbImages" / "0000_FV.png", 50)
-        save(soiling / part / "gtLabels" / "0000_FV.png", 1, labels=True)
-    return woodscape, cityscapes, soiling
-
-
-def test_larex_splits_woodscape_by_sequence(trees):
+def test_larex_splits_woodscape_by_sequence(larex_trees):
     """Training sequences calibrate, validation and test sequences are the control, the other sets are OoD as they are."""
-    protocol = larex_protocol(*trees)
+    protocol = larex_protocol(*larex_trees)
     calibration, control = set(units_of(protocol.calibration)), set(units_of(protocol.control))
     assert not calibration & control
     assert len(calibration | control) == 10
@@ -116,9 +115,9 @@ def test_larex_splits_woodscape_by_sequence(trees):
     assert [entry.label for entry in protocol.conditions if entry.role == "ood"] == ["mud_3", "fog_3", "sun_flare_3"]
 
 
-def test_larex_can_be_made_small(trees):
+def test_larex_can_be_made_small(larex_trees):
     """A limit spreads over the set, and a set that is not given is left out."""
-    protocol = larex_protocol(trees[0], limit=2)
+    protocol = larex_protocol(larex_trees[0], limit=2)
     assert (protocol.calibration.count, len(units_of(protocol.calibration)), protocol.recorded) == (2, 2, ())
     with pytest.raises(ConfigError, match="--limit"):
-        larex_protocol(trees[0], limit=1)
+        larex_protocol(larex_trees[0], limit=1)
