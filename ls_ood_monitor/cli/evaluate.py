@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,18 +93,19 @@ def run(args: argparse.Namespace) -> int:
     gate = read_gate(args.gate) if args.gate else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     topics = parse_topics(args.topic)
-    if len({path.resolve().name for path in args.recordings}) < len(args.recordings):
+    names = [os.path.basename(os.path.abspath(path)) for path in args.recordings]
+    if len(set(names)) < len(names):
         raise ConfigError("two recordings have the same name, and would write the same folder; evaluate them apart.")
     opened: list[tuple[Recording, Any]] = []
     failed: dict[str, str] = {}
-    for path in args.recordings:
+    for name, path in zip(names, args.recordings, strict=True):
         try:
             recording = open_recording(path, topics, args.rate)
             opened.append((recording, _events_of(recording, args.events)))
         except DataError as error:
             if len(args.recordings) == 1:
                 raise
-            failed[path.name] = str(error)
+            failed[name] = str(error)
             warn(f"{error} The other recordings are judged.")
     requests = _requests(args, opened, gate, vehicle)
     results = {result.name: result for result in _shown(args, requests, jobs)}
@@ -135,12 +137,12 @@ def _jobs(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
     from ..offline.evaluation.processes import cores
 
-    if args.jobs in ("auto", "0"):
-        return cores()
-    if not args.jobs.isdigit():
-        raise ConfigError(f"--jobs is {args.jobs}; give a number of processes, or auto.")
     if args.scheduler and args.jobs != "1":
         raise ConfigError("--jobs and --scheduler exclude each other: a cluster has the workers that it has.")
+    if args.jobs in ("auto", "0"):
+        return cores()
+    if not (args.jobs.isascii() and args.jobs.isdigit()):
+        raise ConfigError(f"--jobs is {args.jobs}; give a number of processes, or auto.")
     return int(args.jobs)
 
 
@@ -166,7 +168,6 @@ def _requests(
     """One for each recording; the bundle is verified, and the folders are made."""
     import shlex
     import uuid
-    from dataclasses import replace
 
     from ..bundle import load_bundle
     from ..offline.evaluation.request import Request
@@ -180,7 +181,7 @@ def _requests(
         out.mkdir(parents=True, exist_ok=True)
         requests.append(
             Request(
-                recording=replace(recording, path=recording.path.absolute()),
+                recording=recording,
                 events=events,
                 bundle=args.bundle and args.bundle.absolute(),
                 bundle_id=monitor.bundle_id,

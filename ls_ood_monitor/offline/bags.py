@@ -425,7 +425,7 @@ def _recovered(bag: Path, storages: Sequence[Path], stack: ExitStack) -> _Opened
     damage.extend(filter(None, [_surplus(bag, storages)]))
     parts = sorted((part for part in parts if part.end_ns), key=lambda part: part.begin_ns)
     if not parts:
-        raise DataError(f"Bag {bag} is damaged, and no message of it can be read: {'; '.join(damage)}.")
+        raise DataError(f"Bag {bag} is damaged, and no message of it can be read: {'; '.join(damage)}. Copy it again.")
     counts: Counter[tuple[str, str]] = Counter()
     for part in parts:
         counts.update({(topic, kind): count for topic, kind, count in part.topics})

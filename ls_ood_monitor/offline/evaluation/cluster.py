@@ -18,7 +18,7 @@ from .request import Request, Result
 
 _CONNECT_S = 10.0
 _SHOW_EVERY_S = 0.5
-#: A worker may have several threads; one evaluation at a time keeps them from fighting over memory and cores.
+#: A worker may have several threads; all of them work on one evaluation at a time.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -78,7 +78,7 @@ def _evaluate(request: Request, topic: str) -> Result:
             worker.log_event(topic, (request.recording.name, done, note))
 
     with _ONE_AT_A_TIME:
-        return evaluate(request, progress)
+        return evaluate(request, progress, worker.state.nthreads)
 
 
 def _sentence(error: Exception) -> str:

@@ -33,25 +33,30 @@ from .worst_frames import WorstFrames
 SUMMARY, FRAMES, TIMELINE, REPORT, JUNIT = "summary.json", "frames.csv", "timeline.png", "report.html", "junit.xml"
 #: Within the folder of a recording: what an interruption leaves, removed when the result is there.
 UNFINISHED = ".unfinished"
+#: Each picture that is being judged takes some hundred MB.
+_AT_ONCE = 8
 #: Images done, and a note on speed, for whoever shows it.
 Progress = Callable[[int, str], None]
 
 
-def evaluate(request: Request, progress: Progress = lambda done, note: None) -> Result:
+def evaluate(request: Request, progress: Progress = lambda done, note: None, threads: int = 1) -> Result:
     """Judge the recording and write its folder; whatever goes wrong with it is part of the result.
 
     The folder holds the former result until the new one is whole.
+
+    Args:
+        request: what to judge, by what, and where to.
+        progress: told after each image.
+        threads: pictures that the network may judge at a time on a CPU; the figures do not depend on it.
     """
     name = request.recording.name
     try:
         known = finished(request) if request.resume else None
-        return known or _evaluate(request, progress)
+        return known or _evaluate(request, progress, threads)
     except MonitorError as error:
         return Result(name, None, error=str(error))
-    except OSError as error:
-        if error.filename is None:  # no path of the user's, so a defect
-            return Result(name, None, error=repr(error), trace=traceback.format_exc())
-        return Result(name, None, error=f"{error.filename} cannot be used: {error.strerror}.")
+    except OSError as error:  # a full disk does not say which file it was
+        return Result(name, None, error=f"{error.filename or request.out} cannot be used: {error.strerror or error!r}.")
     except Exception as error:  # a defect must not take the other recordings with it
         return Result(name, None, error=repr(error), trace=traceback.format_exc())
 
@@ -95,17 +100,19 @@ def _require_same_files(request: Request) -> None:
         raise DataError(f"{request.recording.path} {where} is not the recording that was asked for; {shared}")
 
 
-def _evaluate(request: Request, progress: Progress) -> Result:
+def _evaluate(request: Request, progress: Progress, threads: int) -> Result:
     _require_same_files(request)
     recording = request.recording
     monitor = _monitor_of(request.bundle, request.bundle_id, request.device, request.detector)
     unfinished = request.out / UNFINISHED
     unfinished.mkdir(exist_ok=True)
-    key = f"{request.digest} {monitor.frame_pass.device.type}"
-    with RememberedNetwork(monitor, unfinished / "network.jsonl", key, request.run, request.resume) as network:
+    device = monitor.frame_pass.device.type
+    at_once = min(threads, _AT_ONCE) if device == "cpu" else 1
+    scores, key = unfinished / "network.jsonl", f"{request.digest} {device}"
+    with RememberedNetwork(monitor, scores, key, request.run, request.resume, at_once) as network:
         replay = Replay(monitor, recording.cameras, request.vehicle, recording.begin_ns, network.judge)
         images, worst = JudgedImages(monitor.detector, sorted(monitor.detectors)), WorstFrames()
-        broken_off = _judge_all(recording, replay, images, worst, progress)
+        broken_off = _judge_all(recording, network, replay, images, worst, progress)
         truncated, end_s = _truncated(recording, images, broken_off)
         replay.finish(recording.begin_ns + round(end_s * 1e9))
         summary = _write(request, monitor, replay, images, worst, end_s, truncated, unfinished / "files")
@@ -114,12 +121,17 @@ def _evaluate(request: Request, progress: Progress) -> Result:
 
 
 def _judge_all(
-    recording: Recording, replay: Replay, images: JudgedImages, worst: WorstFrames, progress: Progress
+    recording: Recording,
+    network: RememberedNetwork,
+    replay: Replay,
+    images: JudgedImages,
+    worst: WorstFrames,
+    progress: Progress,
 ) -> str:
     """Why the reading broke off, in a sentence; empty where it did not."""
     started = time.monotonic()
     try:
-        for image in replay.run(recording.read()):
+        for image in replay.run(network.ahead(recording.read())):
             worst.add(image)
             images.append(image)
             rate = len(images) / max(1e-9, time.monotonic() - started)
@@ -137,7 +149,8 @@ def _judge_all(
 def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> tuple[str, float]:
     """What of the recording is not judged, in a sentence, and where it ends, seconds from its start."""
     lost = recording.images - len(images)
-    end_s = images[-1].time_s if broken_off else recording.duration_s
+    # The silence of a part that is lost is not the cameras'.
+    end_s = images[-1].time_s if broken_off or lost > 0 else recording.duration_s
     parts = [part for part in (recording.damage, broken_off) if part]
     if lost > 0:
         parts.append(
@@ -194,7 +207,11 @@ def _write(
 
 
 def _move(folder: Path, out: Path, names: Sequence[str]) -> None:
-    """Each file takes the place of its namesake; one that is not there any more is removed."""
+    """Each file takes the place of its namesake; one that is not there any more is removed.
+
+    The former summary goes first: it must not speak for files of another result.
+    """
+    (out / SUMMARY).unlink(missing_ok=True)
     for name in names:
         if (folder / name).exists():
             os.replace(folder / name, out / name)

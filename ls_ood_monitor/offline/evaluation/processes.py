@@ -46,7 +46,7 @@ def evaluate_here(requests: Sequence[Request], jobs: int, shown: Shown) -> Itera
     if jobs == 1 or len(requests) == 1:
         for request in requests:
             name = request.recording.name
-            yield evaluate(request, lambda done, note, name=name: shown(name, done, note))
+            yield evaluate(request, lambda done, note, name=name: shown(name, done, note), cores())
         return
     waiting = deque((request, 1) for request in requests)
     idle: list[tuple[Any, Connection]] = []
@@ -101,28 +101,23 @@ def _send(connection: Connection, request: Request) -> None:
 
 def _serve(connection: Connection, threads: int) -> None:
     """The worker: evaluates what it is sent until nobody is there any more."""
-    import cv2
-    import torch
-
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process of a terminal; the one that asks ends us
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+    # Ctrl-C reaches every process of a terminal; the one that asks ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     said_s = 0.0
 
     def progress(done: int, note: str) -> None:
         nonlocal said_s
-        if time.monotonic() - said_s >= _SHOW_EVERY_S:
-            said_s = time.monotonic()
-            connection.send((done, note))
-
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
+        if time.monotonic() - said_s < _SHOW_EVERY_S:
             return
-        connection.send(evaluate(request, progress))
+        said_s = time.monotonic()
+        try:
+            connection.send((done, note))
+        except OSError:  # who asked was killed; what is done stays on disk
+            raise SystemExit from None
+
+    with suppress(OSError, EOFError):
+        while True:
+            connection.send(evaluate(connection.recv(), progress, threads))
 
 
 def _given_up(worker: _Worker) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ class Recording:
     """One recording; it can be sent to another process, which must see the same files.
 
     Attributes:
-        path: of it.
+        path: of it, absolute.
         topics: image topic -> camera name of a bag; None for pictures and videos.
         rate_hz: frame rate of pictures or of a video; None = their own.
         cameras: names, in the order of the alphabet.
@@ -73,7 +74,7 @@ def open_recording(path: Path, topics: Mapping[str, str] | None = None, rate_hz:
         # Refuses what it cannot read before anything is started.
         next(iter_arrivals(path, topics, recover=True), None)
         return Recording(
-            path=path,
+            path=Path(os.path.abspath(path)),
             topics=cameras,
             rate_hz=None,
             cameras=tuple(sorted(set(cameras.values()))),
@@ -91,7 +92,7 @@ def open_recording(path: Path, topics: Mapping[str, str] | None = None, rate_hz:
     if not stamps:
         raise DataError(f"{path} holds no picture.")
     return Recording(
-        path=path,
+        path=Path(os.path.abspath(path)),
         topics=None,
         rate_hz=rate_hz,
         cameras=tuple(sorted(seen)),

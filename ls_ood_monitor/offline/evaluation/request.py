@@ -21,7 +21,7 @@ class Request:
     """One recording to judge.
 
     Attributes:
-        recording: to be judged; with an absolute path.
+        recording: to be judged.
         events: ground truth; None where there is none.
         bundle: folder of the bundle, an absolute path; None = the embedded one.
         bundle_id: SHA-256 that the bundle must have, hex.

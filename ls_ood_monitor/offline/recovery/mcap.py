@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from struct import error as struct_error
 from struct import unpack, unpack_from
 from typing import BinaryIO
 
@@ -49,7 +50,10 @@ def salvage_mcap(path: Path) -> Salvage:
         for code, offset, size in _walk(file, found):
             times = []
             for inner, content in _records_of(file, code, offset, size, found):
-                _learn(inner, content, found)
+                try:
+                    _learn(inner, content, found)
+                except struct_error:  # shorter than its kind of record must be
+                    found.holes += 1
                 if inner == _MESSAGE and (message := _message(content, found)):
                     times.append(message[1])
                     found.counts[message[0]] += 1
@@ -60,7 +64,7 @@ def salvage_mcap(path: Path) -> Salvage:
     damage = " and ".join(
         [
             *(["has no end (not closed, or cut off)"] if found.cut else []),
-            *([f"is damaged in {found.holes} places"] if found.holes else []),
+            *([f"is damaged in {found.holes} place{'s' * (found.holes > 1)}"] if found.holes else []),
         ]
     )
     begin_ns = found.begin_ns if found.blocks else 0
@@ -107,8 +111,9 @@ def _walk(file: BinaryIO, found: _Found) -> Iterator[tuple[int, int, int]]:
             continue
         if code == _DATA_END:
             return
-        if not whole and code != _CHUNK:
-            break
+        found.cut = not whole
+        if found.cut and code != _CHUNK:
+            return
         yield code, position + _HEAD, min(size, end - position - _HEAD)
         position += _HEAD + size
     found.cut = True
@@ -148,7 +153,7 @@ def _records_of(file: BinaryIO, code: int, offset: int, size: int, found: _Found
         code, size = unpack_from("<BQ", inner, position)
         begin = position + _HEAD
         if not _is_opcode(code) or begin + size > len(inner):
-            found.holes += 1
+            found.holes += not found.cut
             return
         yield code, inner[begin : begin + size]
         position = begin + size

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Container, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +27,7 @@ def salvage_sqlite(path: Path) -> Salvage:
     with closing(_connect(path)) as database:
         try:
             topics = {
-                int(key): (str(name), str(kind))
+                key: (str(name), str(kind))
                 for key, name, kind in database.execute("SELECT id, name, type FROM topics")
             }
         except sqlite3.Error as error:
@@ -39,8 +39,8 @@ def salvage_sqlite(path: Path) -> Salvage:
             except sqlite3.Error:
                 row, lost = None, lost + 1
             missed = 0 if row else missed + 1
-            if row and row[1] in topics:
-                rows.append((int(row[0]), number, int(row[1])))
+            if row and isinstance(row[0], int) and row[1] in topics:  # a damaged row may hold anything
+                rows.append((row[0], number, row[1]))
     rows.sort()
 
     def read(wanted: Container[str]) -> Iterator[tuple[str, int, bytes]]:
@@ -49,11 +49,10 @@ def salvage_sqlite(path: Path) -> Salvage:
                 name = topics[topic][0]
                 if name not in wanted:
                     continue
-                try:
-                    (data,) = database.execute("SELECT data FROM messages WHERE id = ?", (key,)).fetchone()
-                except sqlite3.Error:
-                    continue
-                yield name, time_ns, data
+                with suppress(sqlite3.Error):
+                    row = database.execute("SELECT data FROM messages WHERE id = ?", (key,)).fetchone()
+                    if row and isinstance(row[0], bytes):
+                        yield name, time_ns, row[0]
 
     counts = Counter(topics[topic][0] for _, _, topic in rows)
     begin_ns, end_ns = (rows[0][0], rows[-1][0]) if rows else (0, 0)
