@@ -33,7 +33,7 @@ from ..errors import ConfigError, DataError, ImageError
 from ..vision.image_codec import decode_compressed, decode_image
 from .recovery.mcap import salvage_mcap
 from .recovery.salvage import Salvage
-from .recovery.sqlite import salvage_sqlite
+from .recovery.sqlite import ends_with_a_page, salvage_sqlite
 from .yaml_file import read_yaml
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -341,6 +341,9 @@ def _storages_of(bag: Path) -> list[Path]:
 def _with_rosbags(bag: Path, stack: ExitStack) -> _Opened:
     """A bag that is whole, as far as can be told without reading it."""
     is_ros1 = bag.suffix == ".bag"
+    for storage in _storages_of(bag):
+        if storage.suffix == ".db3" and not ends_with_a_page(storage):
+            raise _damaged(bag, DataError(f"{storage.name} ends within a page"))
     try:
         reader = rosbag1.Reader(bag) if is_ros1 else Reader(bag)
         reader.open()

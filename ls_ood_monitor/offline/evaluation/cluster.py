@@ -51,7 +51,7 @@ def evaluate_on_cluster(requests: Sequence[Request], address: str, shown: Shown)
         topic = f"ls-ood-{requests[0].run}"
         client.subscribe_topic(topic, lambda event: shown(*event[1]))
         futures = {client.submit(_evaluate, request, topic, pure=False): request for request in requests}
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             request = futures[future]
             try:
                 result = future.result()

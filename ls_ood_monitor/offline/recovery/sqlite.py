@@ -41,6 +41,9 @@ def salvage_sqlite(path: Path) -> Salvage:
             missed = 0 if row else missed + 1
             if row and isinstance(row[0], int) and row[1] in topics:  # a damaged row may hold anything
                 rows.append((row[0], number, row[1]))
+    if not ends_with_a_page(path):
+        del rows[-1:]  # the last message lies on it, and its missing part would read as zeros
+        lost += 1
     rows.sort()
 
     def read(wanted: Container[str]) -> Iterator[tuple[str, int, bytes]]:
@@ -58,6 +61,15 @@ def salvage_sqlite(path: Path) -> Salvage:
     begin_ns, end_ns = (rows[0][0], rows[-1][0]) if rows else (0, 0)
     damage = "is cut off or damaged" if lost else "has a damaged index"
     return Salvage(dict(topics.values()), counts, begin_ns, end_ns, read, damage)
+
+
+def ends_with_a_page(path: Path) -> bool:
+    """Whether the file has its last page in full; sqlite reads what is missing of a page as zeros, without a word."""
+    with path.open("rb") as file:
+        head = file.read(18)
+        size = file.seek(0, 2)
+    page = int.from_bytes(head[16:18], "big")
+    return page > 0 and size % (65536 if page == 1 else page) == 0
 
 
 def _connect(path: Path) -> sqlite3.Connection:

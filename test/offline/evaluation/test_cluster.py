@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("distributed")
 
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.offline.evaluation import cluster as cluster_module
 from ls_ood_monitor.offline.evaluation.cluster import evaluate_on_cluster
 from ls_ood_monitor.offline.evaluation.evaluate import evaluate
 
@@ -89,7 +90,8 @@ def test_a_killed_worker_loses_nothing(cluster, request_for, drives, figures, wo
         assert figures(request.out) == figures(single.out)
 
 
-def test_nobody_at_the_address(request_for, drives, tmp_path):
+def test_nobody_at_the_address(request_for, drives, tmp_path, monkeypatch):
     """How to start a scheduler."""
+    monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.5)
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9; start one"):
         list(evaluate_on_cluster([request_for(drives[0], tmp_path / "out")], "tcp://127.0.0.1:9", lambda *_: None))
