@@ -1,0 +1,206 @@
+"""Cost of ``ls-ood evaluate``: frames a second, where the time goes, and whether memory grows with the recording.
+
+Speed: pictures as a camera sends them, raw and as JPEG, judged by the embedded bundle (or ``--bundle``). Reading, decoding,
+checks and network are each timed alone, one thread each; the rest (alarm, supervisor, table, pictures, report) is what is
+left of a whole evaluation. What counts are the shares: ``reading`` and ``decoding`` must stay far below ``network``.
+
+Memory: small pictures and a small network, so that what is kept of a frame is all that can grow; peak of a fresh process
+over a recording and over one that is ten times as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ls_ood_monitor.bundle import load_bundle, save_bundle
+from ls_ood_monitor.config import HealthSettings
+from ls_ood_monitor.core.camera_watch import CameraWatch
+from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.monitor import FramePass, LatentSettings
+from ls_ood_monitor.offline.bags import FrameBagWriter, iter_arrivals, iter_raw
+from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
+from ls_ood_monitor.offline.evaluation.evaluate import evaluate
+from ls_ood_monitor.offline.evaluation.processes import cores
+from ls_ood_monitor.offline.evaluation.recording import open_recording
+from ls_ood_monitor.offline.evaluation.request import Request
+from ls_ood_monitor.offline.evaluation.vehicle import VehicleSettings
+from ls_ood_monitor.offline.timeline import Limits
+from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
+from ls_ood_monitor.vision.preprocess import PreprocessSpec
+
+START_NS, PERIOD_NS = 10**18, 10**8
+DETECTORS = ("larem", "multitap")
+STAGES = ("reading", "decoding", "checks", "network", "rest")
+
+
+def picture(index: int, width: int, height: int) -> np.ndarray:
+    """BGR with smooth content that moves from frame to frame."""
+    coarse = np.random.default_rng(index % 50).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    coarse[0, 0] = index % 256, index // 256 % 256, 0
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def write_bag(path: Path, count: int, width: int, height: int, compressed: bool) -> Path:
+    """One camera, 10 Hz."""
+    with FrameBagWriter(path, "mcap") as writer:
+        for index in range(count):
+            writer.write("front", picture(index, width, height), START_NS + index * PERIOD_NS, compressed)
+    return path
+
+
+def small_bundle(path: Path) -> Path:
+    """The embedded network at an input of 64x48, calibrated on such pictures."""
+    embedded = load_bundle(device="cpu")
+    bank = draw_mask_bank(8, 3, 4, block_size=1, drop_prob=0.3, seed=0)
+    frame_pass = FramePass(embedded.frame_pass.network, PreprocessSpec(width=64, height=48), bank)
+    frames = [Frame(picture(index, 64, 48), 1 + index * 10**9, "front") for index in range(40)]
+    table = collect_features(frames, frame_pass)
+    fitted = calibrate(table, CalibrationSettings(0.05, block_s=5.0), names=DETECTORS, head=frame_pass.head)
+    save_bundle(
+        path,
+        frame_pass,
+        LatentSettings(mc_samples=8),
+        {name: result.detector for name, result in fitted.items()},
+        {name: result.threshold for name, result in fitted.items()},
+        "multitap",
+        embedded.class_names,
+        {"domain": "benchmark"},
+    )
+    return path
+
+
+def request_for(bag: Path, bundle: Path | None, out: Path) -> Request:
+    """As the command would make it."""
+    out.mkdir()
+    return Request(
+        recording=open_recording(bag),
+        events=None,
+        bundle=bundle,
+        bundle_id=load_bundle(bundle, device="cpu").bundle_id,
+        detector=None,
+        device="cpu",
+        vehicle=VehicleSettings(),
+        gate=None,
+        limits=Limits(),
+        out=out,
+        command="benchmark",
+        run=uuid.uuid4().hex,
+    )
+
+
+def seconds(work: Any) -> float:
+    """Of going through an iteration."""
+    begin = time.perf_counter()
+    for _ in work:
+        pass
+    return time.perf_counter() - begin
+
+
+def speed(bag: Path, request: Request) -> dict[str, float]:
+    """Frames a second, and the share of each stage in an evaluation with one thread."""
+    evaluate(request)  # loads the bundle
+    begin = time.perf_counter()
+    result = evaluate(request)
+    total = time.perf_counter() - begin
+    if result.summary is None:
+        raise SystemExit(result.error)
+    frames = result.summary["frames"]
+    with (request.out / "frames.csv").open(encoding="utf-8") as file:
+        names = file.readline().strip().split(",")
+        latencies = [float(line.split(",")[names.index("latency_ms")]) for line in file]
+    reading = seconds(iter_raw(bag))
+    arrivals = seconds(iter_arrivals(bag))
+    monitor = load_bundle(request.bundle, device="cpu")
+    watch = CameraWatch("front", monitor.alarm, monitor.usual, HealthSettings(), 1.0)
+    watch.start(START_NS)
+
+    def checked() -> Any:
+        for one in iter_arrivals(bag):
+            watch.arrivals.arrived(one.received_ns)
+            yield watch.examine(Frame(one.image, one.stamp_ns, "front"), one.encoding, one.received_ns, one.stamp_ns)
+
+    times = {
+        "reading": reading,
+        "decoding": max(0.0, arrivals - reading),
+        "checks": max(0.0, seconds(checked()) - arrivals),
+        "network": sum(latencies) / 1e3,
+    }
+    times["rest"] = max(0.0, total - sum(times.values()))
+    begin = time.perf_counter()
+    evaluate(request, threads=cores())
+    ahead = time.perf_counter() - begin
+    shares = {name: value / sum(times.values()) for name, value in times.items()}
+    return {"frames": frames, "frames_per_s": frames / total, "frames_per_s_all_cores": frames / ahead, **shares}
+
+
+def peak_mb(request: Request, folder: Path) -> float:
+    """Peak memory of a fresh process that evaluates."""
+    place = folder / "request.pickle"
+    place.write_bytes(pickle.dumps(request))
+    done = subprocess.run([sys.executable, __file__, "--child", str(place)], capture_output=True, text=True, check=True)
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def child(place: Path) -> None:
+    """Evaluate, and tell the peak."""
+    result = evaluate(pickle.loads(place.read_bytes()))
+    if result.summary is None:
+        raise SystemExit(result.error)
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    print(int(status.split("VmHWM:")[1].split()[0]) / 1024.0)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=30, help="for the speed (%(default)s)")
+    parser.add_argument("--size", default="1280x720", help="of their pictures (%(default)s)")
+    parser.add_argument("--memory-frames", type=int, default=400, help="of the shorter recording (%(default)s)")
+    parser.add_argument("--bundle", type=Path, metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        child(args.child)
+        return
+    width, height = map(int, args.size.split("x"))
+    report: dict[str, Any] = {"size": args.size, "speed": {}, "memory": {}}
+    table = Table("pictures", "frames/s", "with all cores", *STAGES)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for kind in ("raw", "jpeg"):
+            bag = write_bag(folder / kind, args.frames, width, height, kind == "jpeg")
+            figures = speed(bag, request_for(bag, args.bundle and args.bundle.absolute(), folder / f"{kind}_out"))
+            report["speed"][kind] = figures
+            rates = (f"{figures['frames_per_s']:.1f}", f"{figures['frames_per_s_all_cores']:.1f}")
+            table.add_row(kind, *rates, *(f"{figures[stage]:.1%}" for stage in STAGES))
+        bundle = small_bundle(folder / "bundle")
+        for count in (args.memory_frames, 10 * args.memory_frames):
+            bag = write_bag(folder / f"bag_{count}", count, 64, 48, False)
+            report["memory"][count] = peak_mb(request_for(bag, bundle, folder / f"out_{count}"), folder)
+    short, long = report["memory"].values()
+    report["memory_ratio"] = long / short
+    console = Console()
+    console.print(table)
+    sizes = ", ".join(f"{count} frames {peak:.0f} MB" for count, peak in report["memory"].items())
+    console.print(f"peak memory: {sizes}; ratio {report['memory_ratio']:.3f}")
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
