@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 DESCRIPTION = """\
-Publishes the messages of a ROS 2 bag as they were recorded, without converting them. The nodes must run already:
+Publishes the messages of a ROS 2 bag as they were recorded, without converting them (of a ROS 1 bag as ROS 2 would have
+recorded them). The nodes must run already:
 
   perception_node --ros-args -p cameras:=[front] -p autostart:=true
   supervisor_node --ros-args -p cameras:=[front] -r ood_alarm:=/perception_node/ood_alarm
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("bag", type=Path, metavar="BAG", help="ROS 2 recording (sqlite3 or mcap)")
+    parser.add_argument("bag", type=Path, metavar="BAG", help="recording of ROS 2 (sqlite3 or mcap) or ROS 1")
     parser.add_argument("--rate", type=float, default=1.0, help="speed, 2 = twice as fast (default %(default)s)")
     parser.add_argument("--restamp", action="store_true", help="write the present time into the headers of images")
     parser.add_argument("--all", action="store_true", help="publish every topic, not only images")

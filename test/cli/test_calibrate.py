@@ -10,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rosbags import rosbag1
+from rosbags.typesys import Stores, get_typestore
 
 from ls_ood_monitor.bundle import CALIBRATION, load_bundle, save_bundle, verify_bundle
 from ls_ood_monitor.cli.main import main
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.monitor import FramePass, LatentSettings
-from ls_ood_monitor.offline.bags import FrameBagWriter
+from ls_ood_monitor.offline.bags import FrameBagWriter, iter_frames
 
 
 def calibrate(*arguments: str | Path) -> int:
@@ -66,6 +68,28 @@ def test_from_a_bag_and_a_folder_to_a_bundle(calibrated, tiny_bundle):
     assert set(facts["detectors"]["multitap"]["held_out"]) == {"block", "drive"}
     assert result["check_on_unseen_drives"]["multitap"]["frames"] == 40
     assert cv2.imread(str(calibrated / "b" / "calibration.png")) is not None
+
+
+def test_a_bag_of_ros_1_gives_the_same_thresholds(data, tiny_bundle, tmp_path):
+    """The pictures of a ROS 2 bag, recorded by ROS 1: raw as they were, so the bundles have equal thresholds."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with rosbag1.Writer(tmp_path / "old.bag") as writer:
+        connection = writer.add_connection("/front/image", "sensor_msgs/msg/Image", typestore=store)
+        for number, frame in enumerate(iter_frames(data / "monday")):
+            stamp = store.types["builtin_interfaces/msg/Time"](*divmod(frame.stamp_ns, 10**9))
+            header = store.types["std_msgs/msg/Header"](seq=number, stamp=stamp, frame_id="front")
+            height, width = frame.image.shape[:2]
+            message = store.types["sensor_msgs/msg/Image"](
+                header, height, width, "bgr8", 0, 3 * width, frame.image.reshape(-1)
+            )
+            writer.write(connection, frame.stamp_ns, store.serialize_ros1(message, "sensor_msgs/msg/Image"))
+    for recording, name in ((data / "monday", "new"), (tmp_path / "old.bag", "old")):
+        options = ("--bundle", tiny_bundle, "--out", tmp_path / name, "--block", "2", "--target-rate", "0.05")
+        assert calibrate(recording, *options) == 0
+    new, old = (load_bundle(tmp_path / name, device="cpu") for name in ("new", "old"))
+    assert {name: item.value for name, item in new.thresholds.items()} == {
+        name: item.value for name, item in old.thresholds.items()
+    }
 
 
 def test_adding_a_drive_equals_calibrating_on_all(calibrated, data, tiny_bundle, tmp_path):

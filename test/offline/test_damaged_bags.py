@@ -77,7 +77,9 @@ def test_of_a_bag_that_is_cut_the_beginning_is_read(bag, share, has_metadata):
         assert "no metadata.yaml (probably not closed)" in recording.damage
     if share > 0:
         assert f"{path.name} " in recording.damage
-        with pytest.raises(DataError, match="truncated or damaged|no metadata"):  # who does not ask for it gets no part
+        with pytest.raises(
+            DataError, match=r"truncated or damaged|no metadata"
+        ):  # who does not ask for it gets no part
             list(iter_frames(bag))
 
 
@@ -274,7 +276,7 @@ def test_a_bag_packed_by_the_recorder(tmp_path, mode):
     assert len(list(open_recording(path).read())) == 10
     packed = next(entry for entry in path.iterdir() if entry.name != "metadata.yaml")
     packed.write_bytes(packed.read_bytes()[: packed.stat().st_size // 2])
-    with pytest.raises(DataError, match="Copy it again|copy it again"):
+    with pytest.raises(DataError, match=r"[Cc]opy it again"):
         list(open_recording(path).read())
 
 
@@ -350,6 +352,14 @@ def test_no_camera_topic_lists_what_there_is(tmp_path):
         open_recording(tmp_path / "talk.bag")
 
 
+def pictures_or_sentence(bag: Path) -> bool:
+    """Whether one of the two is all that comes of it."""
+    try:
+        return len(list(open_recording(bag).read())) <= COUNT
+    except DataError as error:
+        return "\n" not in str(error)
+
+
 def test_random_damage_never_raises_anything_else(bag):
     """Whatever bytes are hit, there are pictures or a sentence."""
     path = storage_of(bag)
@@ -362,7 +372,4 @@ def test_random_damage_never_raises_anything_else(bag):
         begin = int(random.integers(0, len(data)))
         data[begin : begin + int(random.integers(0, 3000))] = random.bytes(int(random.integers(0, 3000)))
         path.write_bytes(data)
-        try:
-            assert len(list(open_recording(bag).read())) <= COUNT
-        except DataError as error:
-            assert "\n" not in str(error)
+        assert pictures_or_sentence(bag)

@@ -18,7 +18,7 @@ from ... import __version__
 from ...bundle import load_bundle
 from ...errors import BundleError, DataError, MonitorError
 from ...monitor import OodMonitor
-from ..timeline import draw_timeline
+from ..timeline import ModeSample, draw_timeline
 from .frames_table import write_frames
 from .gate import check_gate, write_junit
 from .judged_images import JudgedImages
@@ -197,13 +197,21 @@ def _write(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     write_frames(folder / FRAMES, images, sorted(monitor.detectors))
-    draw_timeline(folder / TIMELINE, events, score_samples(images), replay.decisions, duration_s, f"{name}, replayed")
+    draw_timeline(
+        folder / TIMELINE, events, score_samples(images), _changes(replay.decisions), duration_s, f"{name}, replayed"
+    )
     write_report(folder / REPORT, summary, images, replay.decisions, events, worst.frames, request.command)
     if rules:
         write_junit(rules, name, folder / JUNIT)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _move(folder, request.out, (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY))
     return summary
+
+
+def _changes(decisions: Sequence[ModeSample]) -> list[ModeSample]:
+    """Those that command something else than the one before: each is a patch in the picture."""
+    befores = [None, *(one.mode for one in decisions)]
+    return [one for one, before in zip(decisions, befores, strict=False) if one.mode is not before]
 
 
 def _move(folder: Path, out: Path, names: Sequence[str]) -> None:

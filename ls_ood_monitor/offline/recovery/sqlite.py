@@ -27,8 +27,7 @@ def salvage_sqlite(path: Path) -> Salvage:
     with closing(_connect(path)) as database:
         try:
             topics = {
-                key: (str(name), str(kind))
-                for key, name, kind in database.execute("SELECT id, name, type FROM topics")
+                key: (str(name), str(kind)) for key, name, kind in database.execute("SELECT id, name, type FROM topics")
             }
         except sqlite3.Error as error:
             raise DataError(f"{path} has no readable table of topics ({error}).") from error

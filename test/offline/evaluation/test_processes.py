@@ -14,7 +14,7 @@ from ls_ood_monitor.offline.evaluation.processes import evaluate_here
 
 
 def test_workers_that_die_lose_nothing(request_for, drives, figures, worker_of, tmp_path):
-    """One is killed once: its recording is tried again. One is killed each time: it is named. Results equal those of one process."""
+    """Killed once, its recording is tried again; killed each time, it is named. Results equal those of one process."""
     alone = [request_for(drive, tmp_path / "alone" / drive.name) for drive in drives]
     assert all(result.summary for result in evaluate_here(alone, 1, lambda *_: None))
     together = [request_for(drive, tmp_path / "together" / drive.name) for drive in drives]

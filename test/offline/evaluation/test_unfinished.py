@@ -68,10 +68,11 @@ def test_results_belong_to_their_pictures(tmp_path, threads):
 def test_what_was_read_before_a_damage_is_judged(tmp_path):
     """The damage is told after the last picture before it, not when reading ahead meets it."""
     seen = []
-    with RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "run", False, 3) as network:
-        with pytest.raises(DataError, match="the bag is damaged"):  # noqa: PT012
-            for arrival in network.ahead(arrivals(broken_at=7)):
-                seen.append(arrival.stamp_ns)
+    with (
+        RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "run", False, 3) as network,
+        pytest.raises(DataError, match="the bag is damaged"),
+    ):
+        seen.extend(arrival.stamp_ns for arrival in network.ahead(arrivals(broken_at=7)))
     assert seen == list(range(7))
 
 
@@ -95,7 +96,10 @@ def test_scores_are_taken_from_the_file_while_the_pictures_are_the_same(tmp_path
     assert sorted(again.judged) == [10.0, 11.0, 200.0]
 
 
-@pytest.mark.parametrize(("key", "run", "resume", "judged"), [("key", "one", False, 0), ("key", "two", False, 11), ("other", "one", True, 11)])
+@pytest.mark.parametrize(
+    ("key", "run", "resume", "judged"),
+    [("key", "one", False, 0), ("key", "two", False, 11), ("other", "one", True, 11)],
+)
 def test_whose_scores_count(tmp_path, key, run, resume, judged):
     """Those of the same command always, those of another one with resume alone, and none of another request."""
     with RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "one", False) as network:
@@ -123,8 +127,10 @@ def test_pictures_of_a_remembered_result_are_made_when_asked_for(tmp_path):
 
 def test_one_evaluation_at_a_time_writes(tmp_path):
     """The second is refused in a sentence; when the first has ended it is not."""
-    with RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "one", False):
-        with pytest.raises(DataError, match="another evaluation is writing into"):
-            RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "two", True)
+    with (
+        RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "one", False),
+        pytest.raises(DataError, match="another evaluation is writing into"),
+    ):
+        RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "two", True)
     with RememberedNetwork(MeanMonitor(), tmp_path / "file", "key", "two", True):
         pass
