@@ -211,9 +211,13 @@ def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> 
             if args.scheduler:
                 from ..offline.evaluation.cluster import evaluate_on_cluster
 
-                yield from evaluate_on_cluster(requests, args.scheduler, update)
+                results = evaluate_on_cluster(requests, args.scheduler, update)
             else:
-                yield from evaluate_here(requests, jobs, update)
+                results = evaluate_here(requests, jobs, update)
+            for result in results:
+                if result.summary is not None:
+                    update(result.name, result.summary["frames"], "done")
+                yield result
         except KeyboardInterrupt:
             warn("interrupted; the same command with --resume goes on from here.")
             raise

@@ -86,6 +86,8 @@ def _sentence(error: Exception) -> str:
     kind = type(error).__name__
     if kind == "KilledWorker":
         return "its workers died again and again; perhaps they have too little memory."
+    if kind == "FutureCancelledError":
+        return "the connection to the scheduler was lost; start it again, then the same command with --resume."
     if isinstance(error, ImportError) or "No module named" in str(error):
         return f"a worker lacks a package ({error}); install the same version of ls_ood_monitor on every worker."
     return f"the cluster gave it up: {kind}, {' '.join(str(error).split())[:300]}"
