@@ -115,7 +115,7 @@ def test_a_strange_stretch_of_the_clean_data_does_not_blind_it():
     rows[:14] += np.linspace(12.0, 0.0, 14)[:, None, None]  # a recording that begins in a tunnel
     blocks = np.arange(110) * 9 // 110
     threshold = leave_one_block_out_scores(SpatialDetector, rows, blocks).max()
-    far = clean(20, seed=11) + 20.0
+    far = clean(20, seed=11) + 60.0  # a spread learnt from these frames (0.95 quantile) would not even see 200
     assert (SpatialDetector().fit(rows).score(far) > threshold).all()
 
 
