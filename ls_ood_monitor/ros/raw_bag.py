@@ -55,7 +55,7 @@ class RawBagWriter:
         if connection is None:
             offered = () if qos is None else (_offered(qos),)
             connection = self._connections[topic] = self._writer.add_connection(
-                topic, type_name, typestore=_types(), offered_qos_profiles=offered
+                topic, type_name, typestore=load_types(), offered_qos_profiles=offered
             )
         self._writer.write(connection, stamp_ns, data)
         self.bytes += len(data)
@@ -83,8 +83,8 @@ class RawBagWriter:
 
 
 @lru_cache(maxsize=1)
-def _types() -> Typestore:
-    """Humble's definitions; those of the types written here are the same up to Kilted."""
+def load_types() -> Typestore:
+    """Humble's message definitions, read once; those of the types written here are the same up to Kilted."""
     return get_typestore(Stores.ROS2_HUMBLE)
 
 

@@ -25,22 +25,27 @@ def check_evidence(folder: Path) -> None:
         raise DataError(
             "evidence_dir is set, but rosbags is not installed; pip install rosbags, or leave evidence_dir empty."
         )
-    _check(folder)
+    _check_exists(folder)
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise DataError(f"evidence_dir {str(folder)!r} cannot be written: {error.strerror}.") from error
+    _check(folder)
 
 
-def _check(folder: Path) -> None:
-    """The same without writing."""
+def _check_exists(folder: Path) -> None:
     if not folder.is_dir():
         raise DataError(
             f"evidence_dir is {str(folder)!r}, which is not a folder that exists; make it, or mount its disk."
         )
+
+
+def _check(folder: Path) -> None:
+    """The same as ``check_evidence``, without writing."""
+    _check_exists(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(f"evidence_dir {str(folder)!r} cannot be written: it is not this user's to write to.")
+        raise DataError(f"evidence_dir {str(folder)!r} cannot be written: permission denied.")
     free = shutil.disk_usage(folder).free
     if free < LEAST_FREE:
         raise DataError(

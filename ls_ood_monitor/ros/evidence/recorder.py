@@ -20,6 +20,7 @@ from ...core.clips import Clip, ClipBuffer, Entry
 from ...core.types import Alarm, AlarmState, FrameResult
 from ...errors import MonitorError
 from ..conversions import status
+from ..raw_bag import load_types
 from ..worker import Arrival
 from .clip_folder import ClipFolder
 from .clip_store import ClipStore
@@ -30,6 +31,7 @@ _BACK_NS, _AHEAD_NS = 100_000_000, 60_000_000_000
 #: How often the folder is looked at while there is nothing to write.
 _LOOK_S = 1.0
 _STUCK_S = 2.0
+_LONGEST_REST_S = 0.1
 
 
 class EvidenceRecorder:
@@ -158,6 +160,7 @@ class EvidenceRecorder:
     # Writing, in a thread of its own
 
     def _run(self) -> None:
+        load_types()  # tenths of a second of Python, which an alarm must not wait for
         while True:
             with self._ready:
                 task = self._buffer.take(time.monotonic_ns())
@@ -166,7 +169,7 @@ class EvidenceRecorder:
                     task = self._buffer.take(time.monotonic_ns())
                 if task is None and self._is_closing:
                     return
-            self._busy_since = time.monotonic()
+            began = self._busy_since = time.monotonic()
             try:
                 if task is not None:
                     self._write(*task)
@@ -175,6 +178,10 @@ class EvidenceRecorder:
             except Exception as error:  # the thread must live on: the next alarm gets its own chance
                 self._fail(task[0] if task is not None else None, error)
             self._busy_since = None
+            if (
+                task is not None and not self._is_closing
+            ):  # half of the time is the network's, seconds before an alarm or not
+                time.sleep(min(time.monotonic() - began, _LONGEST_REST_S))
 
     def _look(self) -> None:
         """Tell that no clip can be written before one is due."""
