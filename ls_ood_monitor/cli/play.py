@@ -30,6 +30,7 @@ ROS_DOMAIN_ID and the other ROS variables are taken from the environment.
 
 #: Verdicts on the last images, and the decisions that follow, still come so long after them.
 _TAIL_S = 2.0
+_LEAST_FREE = 64_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +93,27 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--restamp writes the present time and --clock publishes the recording's; choose one.")
     if args.record_pictures and args.record is None:
         raise ConfigError("--record-pictures is given, but not --record, which says where to.")
+    if args.record is not None:
+        _check_record(args.record)
+
+
+def _check_record(path: Path) -> None:
+    """Refuse a place that cannot take a recording before anything is started."""
+    import os
+    import shutil
+
+    from ..errors import ConfigError
+
+    if path.exists():
+        raise ConfigError(f"--record is {path}, which exists already; remove it or choose another folder.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--record is {path}; the folder {path.parent} does not exist.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"--record is {path}; the folder {path.parent} cannot be written.")
+    if (free := shutil.disk_usage(path.parent).free) < _LEAST_FREE:
+        raise ConfigError(
+            f"--record is {path}; its disk has {free / 1e6:.0f} MB free, at least {_LEAST_FREE / 1e6:.0f} MB are needed."
+        )
 
 
 def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
@@ -112,11 +134,8 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from ..ros.bag_clock import BagClock, check_only_clock, clock_message, clock_publisher
-    from ..ros.output_recorder import check_recording
     from ..ros.player import make_publishers, wait_for_subscribers
 
-    if args.record is not None:
-        check_recording(args.record)
     # Signals are ours: rclpy's handler would end the context under a recording that is not finished.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

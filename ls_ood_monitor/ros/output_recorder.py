@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from .player import message_class
 from .raw_bag import RawBagWriter
 
@@ -25,21 +25,8 @@ OUTPUTS = {
     "diagnostics": _DIAGNOSTICS,
 }
 PICTURES = ("segmentation", "confidence", "overlay", "anomaly_map")
-_LEAST_FREE = 64_000_000
 #: How often new topics are looked for.
 _LOOK_S = 0.2
-
-
-def check_recording(path: Path) -> None:
-    """Refuse a place that cannot take a recording, before anything is started. Raises ``ConfigError``."""
-    if path.exists():
-        raise ConfigError(f"--record is {path}, which exists already; remove it or choose another folder.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--record is {path}; the folder {path.parent} does not exist.")
-    if (free := shutil.disk_usage(path.parent).free) < _LEAST_FREE:
-        raise ConfigError(
-            f"--record is {path}; its disk has {free / 1e6:.0f} MB free, at least {_LEAST_FREE / 1e6:.0f} MB are needed."
-        )
 
 
 class OutputRecorder(Node):

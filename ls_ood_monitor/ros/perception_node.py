@@ -36,9 +36,10 @@ from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.camera_watch import alarm_without_frame
 from ..core.health import SANE_AGE_NS, Fault, Finding
 from ..core.types import Alarm, Frame, FrameResult
-from ..errors import BundleError, ConfigError, ImageError, MonitorError
+from ..errors import ConfigError, ImageError, MonitorError
 from ..monitor import OodMonitor
 from ..vision.overlay import draw_overlay, map_picture
+from .bundle_fit import check_fit, strange_cameras
 from .camera_channel import CameraChannel
 from .class_table import publish_class_table
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from .evidence.recorder import EvidenceRecorder
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-#: Digits of a bundle's identity that are enough to name it.
-_SHORTEST_HASH = 12
 _PARAMETERS = (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
 
 
@@ -495,28 +494,6 @@ def _make() -> PerceptionNode:
         node.destroy_node()
         raise
     return node
-
-
-def check_fit(monitor: OodMonitor, settings: PerceptionNodeSettings) -> None:
-    """Refuse a bundle that is not the one asked for, or was not calibrated on these cameras. Raises ``BundleError``."""
-    wanted = settings.bundle_sha256.lower()
-    if wanted and (len(wanted) < _SHORTEST_HASH or not monitor.bundle_id.startswith(wanted)):
-        raise BundleError(
-            f"the bundle is {monitor.bundle_id}, the parameter bundle_sha256 asks for {wanted} (at least "
-            f"{_SHORTEST_HASH} digits); set bundle_path to the right one, or the parameter to what was approved."
-        )
-    strangers = strange_cameras(monitor, settings)
-    if settings.require_calibrated_cameras and strangers:
-        raise BundleError(f"{strangers} (require_calibrated_cameras); calibrate on drives of these cameras.")
-
-
-def strange_cameras(monitor: OodMonitor, settings: PerceptionNodeSettings) -> str:
-    """Which cameras the bundle was not calibrated on, in words; empty when it was on all of them."""
-    missing = [name for name in settings.cameras if name not in monitor.cameras]
-    if not missing:
-        return ""
-    known = ", ".join(monitor.cameras) or "unknown cameras"
-    return f"the bundle was calibrated on {known}, not on {', '.join(missing)}"
 
 
 def _strangest_place(result: FrameResult) -> dict[str, object]:

@@ -20,10 +20,10 @@ from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float64, Header
 
-from ls_ood_monitor.errors import ConfigError, DataError
+from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.offline.bags import bag_info, iter_raw
 from ls_ood_monitor.ros.conversions import ns_to_stamp, stamp_to_ns
-from ls_ood_monitor.ros.output_recorder import OutputRecorder, check_recording
+from ls_ood_monitor.ros.output_recorder import OutputRecorder
 from ls_ood_monitor.ros.processes import wait_until
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -142,12 +142,3 @@ def test_a_full_disk_is_told_and_what_was_written_stays(spin, record, tmp_path):
     with pytest.raises(DataError, match="ended early: File too large"):
         record.end()
     assert (tmp_path / "out").exists()
-
-
-def test_places_that_cannot_take_it_are_refused(tmp_path):
-    """Before anything is started: what exists, and a folder that does not."""
-    with pytest.raises(ConfigError, match="exists already; remove it or choose another folder"):
-        check_recording(tmp_path)
-    with pytest.raises(ConfigError, match="absent does not exist"):
-        check_recording(tmp_path / "absent" / "out")
-    check_recording(tmp_path / "out")
