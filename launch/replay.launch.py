@@ -26,7 +26,7 @@ def generate_launch_description():
         DeclareLaunchArgument(
             "start_delay",
             default_value="2.0",
-            description="seconds from perception's activation to the first message, in which player and node find each other",
+            description="seconds, above 0, from perception's activation to the first message: player and node find each other",
         ),
         DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="open RViz too"),
     ]

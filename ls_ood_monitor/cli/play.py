@@ -76,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             f"{args.bag} has no image topic; it holds {', '.join(e.topic for e in info.topics) or 'nothing'}. "
             "Use --all to publish the rest."
         )
+    if not sum(entry.messages for entry in info.topics if entry.topic in topics):
+        raise ConfigError(f"{args.bag} holds no message on {', '.join(sorted(topics))}; there is nothing to play.")
     asked_domain()
     return _play(args, info, topics)
 

@@ -366,8 +366,9 @@ class PerceptionNode(LifecycleNode):
         frame_id = arrival.message.header.frame_id if arrival is not None else ""
         message = alarm_message(said, facts, self.get_name(), frame_id)
         self._alarms.publish(message)
-        if self._evidence is not None:
-            self._evidence.told(said, message, arrival, result)
+        evidence = self._evidence  # the timer and the worker both tell, and halting takes it away
+        if evidence is not None:
+            evidence.told(said, message, arrival, result)
 
     def _publish_pictures(self, arrival: Arrival, result: FrameResult, alarm: Alarm) -> None:
         channel, header = self._channels[arrival.camera], arrival.message.header

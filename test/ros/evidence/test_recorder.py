@@ -324,3 +324,9 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
     check_evidence(tmp_path)
     with pytest.raises(DataError, match="'/proc' cannot be written"):
         check_evidence(Path("/proc"))
+
+
+def test_the_document_names_every_parameter():
+    """docs/evidence.md explains all of them."""
+    text = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    assert [name for name in EvidenceSettings.__dataclass_fields__ if f"`{name}`" not in text] == []
