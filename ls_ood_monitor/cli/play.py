@@ -240,6 +240,6 @@ def _wait_for_alarms(recorder: OutputRecorder, timeout_s: float) -> None:
     from ..ros.processes import wait_until
 
     try:
-        wait_until(lambda: recorder.hears("ood_alarm"), "a node that publishes ood_alarm", timeout_s)
+        wait_until(recorder.is_ready, "a node that publishes ood_alarm", timeout_s)
     except DataError as error:
         raise DataError(f"nothing to record: {error}") from error

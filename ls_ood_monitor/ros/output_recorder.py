@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -27,6 +28,7 @@ OUTPUTS = {
 PICTURES = ("segmentation", "confidence", "overlay", "anomaly_map")
 #: How often new topics are looked for.
 _LOOK_S = 0.2
+_SETTLE_S = 0.5
 
 
 class OutputRecorder(Node):
@@ -57,12 +59,14 @@ class OutputRecorder(Node):
         self._is_recording = False
         self._failure = ""
         self._heard: set[str] = set()
+        self._found = time.monotonic()
         self.counts: Counter[str] = Counter()
         self._timer = self.create_timer(_LOOK_S, self._look)
 
-    def hears(self, name: str) -> bool:
-        """Whether an output of this name (``ood_alarm``) was found and is connected."""
-        return any(topic.rsplit("/", 1)[-1] == name for topic in self._heard)
+    def is_ready(self) -> bool:
+        """Whether an alarm was found, and the last output long enough ago for both sides of DDS to know of each other."""
+        has_alarm = any(topic.rsplit("/", 1)[-1] == "ood_alarm" for topic in self._heard)
+        return has_alarm and time.monotonic() - self._found > _SETTLE_S
 
     def begin(self) -> None:
         """Record from now on."""
@@ -107,6 +111,7 @@ class OutputRecorder(Node):
 
         self.create_subscription(message_class(kind), topic, receive, profile, raw=True)
         self._heard.add(topic)
+        self._found = time.monotonic()
 
     def _write(self, topic: str, kind: str, data: bytes, offered: QoSProfile) -> None:
         stamp_ns = self._clock_ns()
