@@ -140,7 +140,7 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
 
     # Signals are ours: rclpy's handler would end the context under a recording that is not finished.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = rclpy.create_node("ls_ood_player")
     counts: Counter[str] = Counter()
     turns = 0
@@ -165,6 +165,7 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+        signal.signal(signal.SIGTERM, before)
     recorded = recorder.counts if recorder is not None else Counter()
     write_json(args.json, {"messages": dict(counts), "turns": turns, "recorded": dict(recorded)})
     for title, found in (("", counts), ("recorded ", recorded)):

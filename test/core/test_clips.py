@@ -122,6 +122,18 @@ def test_memory_is_bounded_and_what_a_clip_loses_is_counted():
     assert written(kept, 30.0)[0][1] == list(range(20, 30))
 
 
+def test_what_comes_after_a_clip_is_no_loss_to_it():
+    """The writer has all of it but did not look again: what is pushed out since was never the clip's."""
+    kept = buffer()
+    fill(kept, 0, 11)
+    clip = kept.alarm(10 * SECOND, "front", False)
+    fill(kept, 11, 14)
+    assert [kept.take(13 * SECOND)[1].item for _ in range(6)] == [8, 9, 10, 11, 12, 13]
+    fill(kept, 14, 40, 100_000)
+    assert (clip.lost, kept.lost) == (0, 0)
+    assert kept.take(40 * SECOND) == (clip, None)
+
+
 def test_one_entry_larger_than_the_budget_is_not_kept():
     """It would break the bound alone."""
     kept = buffer()
