@@ -63,9 +63,9 @@ code { overflow-wrap: anywhere }
 """
 # Plotly draws for the width of the window; paper is narrower.
 _PRINT = """
-const redraw = () => document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.Plots.resize(plot));
-addEventListener('beforeprint', () => { document.body.style.width = '700px'; redraw() });
-addEventListener('afterprint', () => { document.body.style.width = ''; redraw() });
+const redraw = size => document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.relayout(plot, size));
+addEventListener('beforeprint', () => { document.body.style.width = '700px'; redraw({width: 690}) });
+addEventListener('afterprint', () => { document.body.style.width = ''; redraw({width: null, autosize: true}) });
 """
 
 
@@ -131,7 +131,7 @@ def write_report(
 def _plot(figure: Any, label: str, first: bool = False) -> str:
     """The first plot brings the script for all."""
     buttons = [["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"], ["toImage"]]
-    options = {"responsive": True, "displaylogo": False, "modeBarButtons": buttons}
+    options = {"responsive": True, "displaylogo": False, "doubleClick": "reset", "modeBarButtons": buttons}
     drawn = figure.to_html(full_html=False, include_plotlyjs=first, config=options, default_width="100%")
     return f"<div class=plot role=group aria-label='{html.escape(label)}'>{drawn}</div>"
 
@@ -241,7 +241,7 @@ def _gallery(worst: Sequence[WorstFrame]) -> str:
     for frame in worst:
         alarm = frame.alarm
         caption = html.escape(
-            f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.3g} over threshold {alarm.threshold:.3g} is "
+            f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.3g} / threshold {alarm.threshold:.3g} = "
             f"{frame.ratio:.2f}, alarm {alarm.state.value}"
         )
         pair = _picture(frame.picture, f"camera picture, {caption}")
@@ -275,14 +275,16 @@ def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, ha
     ]
     few = [frames for _, frames in kinds if len(frames.ratios) and not frames.is_enough]
     if few:
-        counted = " and ".join(f"{frames.unit_count} {frames.unit}" for frames in few)
-        notes.append(f"Here are only {counted}: from fewer than {LEAST_UNITS} no interval is given.")
+        counted = ", ".join(f"{frames.unit} ({frames.unit_count})" for frames in few)
+        notes.append(f"Too few for an interval, which takes at least {LEAST_UNITS}: {counted}.")
     if ranking is None:
         notes.append(
             "Without both clean frames and frames in events there is nothing to rank: no ROC, no precision and recall."
         )
     else:
-        notes.append("Precision depends on how much of this recording lies in events; on the road it is less.")
+        notes.append(
+            "Intervals know only such events as are in this recording; precision depends on how much of it they take up."
+        )
     parts = [_table(rows), f"<p class=note>{' '.join(notes)}</p>"]
     parts.append(_plot(figures.score_histogram(clean, odd, has_events), "Histogram of score over threshold"))
     if ranking is not None:

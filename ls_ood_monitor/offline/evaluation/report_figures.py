@@ -146,10 +146,12 @@ def _scores_of(figure: Any, own: Sequence[JudgedImage], row: int, most: int) -> 
         )
     figure.add_hline(y=1.0, line={"color": _BAD, "dash": "dash", "width": 1}, row=row, col=1)
     finite = ratios[np.isfinite(ratios)]
-    if not len(finite):
-        figure.update_yaxes(range=[0.0, 2.0], row=row, col=1)
-    elif finite.min() > 0.0 and finite.max() > _FAR:
+    if len(finite) and finite.min() > 0.0 and finite.max() > _FAR:
         figure.update_yaxes(type="log", row=row, col=1)
+    else:  # from a usual score to the threshold at least
+        low, high = float(np.min(finite, initial=0.0)), float(np.max(finite, initial=1.1))
+        margin = 0.08 * (high - low)
+        figure.update_yaxes(range=[low - margin, high + margin], row=row, col=1)
 
 
 def input_spans(own: Sequence[JudgedImage], length_s: float) -> list[Span]:
@@ -227,7 +229,7 @@ def score_histogram(clean: FrameScores, odd: FrameScores, has_events: bool) -> A
     )
     both = np.concatenate([clean.ratios, odd.ratios])
     low, high = np.quantile(both, [0.001, 0.999]) if len(both) >= 1000 else (both.min(), both.max())
-    edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
+    edges = _edges(low, high, 0.3)
     names = ("outside events" if has_events else "all frames", "in events")
     for frames, name, colour in zip((clean, odd), names, (_GOOD, _BAD), strict=True):
         if not len(frames.ratios):
@@ -321,8 +323,9 @@ def _square(x: str, y: str) -> Any:
 def latency_histogram(latencies: NDArray[np.float64], percentiles: Mapping[str, float]) -> Any:
     """Frames by the network's time for them, ms, with the percentiles marked."""
     figure = _figure(300, xaxis_title="ms", yaxis_title="frames", showlegend=False)
-    low, high = float(latencies.min()), float(np.quantile(latencies, 0.999))
-    counts, edges = np.histogram(np.minimum(latencies, high), bins=_BINS, range=(low, max(high, low + 1e-3)))
+    high = float(np.quantile(latencies, 0.999))
+    edges = _edges(float(latencies.min()), high, 6.0)
+    counts, _ = np.histogram(np.minimum(latencies, high), edges)
     figure.add_bar(
         x=(edges[:-1] + edges[1:]) / 2.0,
         y=counts,
@@ -344,6 +347,12 @@ def latency_histogram(latencies: NDArray[np.float64], percentiles: Mapping[str, 
             bgcolor=_LABEL,
         )
     return figure
+
+
+def _edges(low: float, high: float, least: float) -> NDArray[np.float64]:
+    """Edges of the bins from low to high, or wider than that: at least ``least`` apart."""
+    margin = max(0.0, least - (high - low)) / 2.0
+    return np.linspace(low - margin, high + margin, _BINS + 1)
 
 
 _LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0.0}
