@@ -30,6 +30,7 @@ from .replay import JudgedImage
 from .worst_frames import WorstFrame
 
 _MOST_ROWS = 30
+_S = "\u00a0s"  # a figure and its unit stay on one line
 _LIMITS = Limits()
 _STYLE = """
 :root { color-scheme: light }
@@ -178,7 +179,7 @@ def _judgement(judgement: Mapping[str, Any]) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} s"
+    return "-" if value is None else f"{value:.2f}{_S}"
 
 
 def _rate(alarms: Mapping[str, Any]) -> str:
@@ -193,8 +194,8 @@ def _events(summary: Mapping[str, Any]) -> str:
         [
             html.escape(one["label"]),
             html.escape(one["camera"]),
-            f"{one['start_s']:g} s",
-            f"{one['end_s']:g} s",
+            f"{one['start_s']:g}{_S}",
+            f"{one['end_s']:g}{_S}",
             _seconds(one["alarm_delay_s"]),
             _seconds(one["stop_delay_s"]),
         ]
@@ -207,7 +208,7 @@ def _stops(decisions: Sequence[ModeSample], duration_s: float) -> str:
     stops = [span for span in figures.command_spans(decisions, duration_s) if span.kind == FallbackMode.STOP]
     if not stops:
         return "<p>It would not have stopped.</p>"
-    rows = [[f"{span.begin_s:.2f} s", f"{span.end_s - span.begin_s:.2f} s", span.text] for span in stops]
+    rows = [[_seconds(span.begin_s), _seconds(span.end_s - span.begin_s), span.text] for span in stops]
     return _list(("at", "for", "first reason"), rows)
 
 
@@ -314,7 +315,7 @@ def _faults(images: Sequence[JudgedImage]) -> str:
     if not counts:
         return "<p>None.</p>"
     rows = [
-        [html.escape(fault), str(count), f"{first[fault].time_s:.2f} s", html.escape(first[fault].alarm.reason)]
+        [html.escape(fault), str(count), _seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
         for fault, count in counts.most_common()
     ]
     return _list(("fault", "images", "first at", "first reason"), rows)
