@@ -34,6 +34,7 @@ _INPUTS = {_JUDGED: ("judged", "#90a4ae"), _NOT_JUDGED: ("not judged", _BAD), _N
 #: Points of all cameras together, stretches of one row, and events that are named in the figure.
 _MOST_POINTS, _MOST_SPANS, _MOST_LABELS = 12_000, 1_500, 24
 _BINS = 60
+_LONGEST_REASON = 180
 #: Scores this far above the threshold would press it to the floor of a linear axis.
 _FAR = 20.0
 
@@ -134,7 +135,7 @@ def _scores_of(figure: Any, own: Sequence[JudgedImage], row: int, most: int) -> 
         figure.add_scatter(
             x=times[marks],
             y=ratios[chosen[marks]],
-            text=[html.escape(own[index].alarm.reason) for index in chosen[marks]],
+            text=[_reason(own[index].alarm.reason) for index in chosen[marks]],
             mode="markers",
             marker={"color": colour, "size": 6, "symbol": symbol},
             name=f"alarm {state.value}",
@@ -152,6 +153,11 @@ def _scores_of(figure: Any, own: Sequence[JudgedImage], row: int, most: int) -> 
         low, high = float(np.min(finite, initial=0.0)), float(np.max(finite, initial=1.1))
         margin = 0.08 * (high - low)
         figure.update_yaxes(range=[low - margin, high + margin], row=row, col=1)
+
+
+def _reason(text: str) -> str:
+    """As HTML, and short enough for a tooltip, of which there are thousands."""
+    return html.escape(text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ...")
 
 
 def input_spans(own: Sequence[JudgedImage], length_s: float) -> list[Span]:
@@ -176,7 +182,7 @@ def input_spans(own: Sequence[JudgedImage], length_s: float) -> list[Span]:
             image.time_s,
             end_s,
             _NOT_JUDGED if fault else _JUDGED,
-            html.escape(image.alarm.reason) if fault else "judged",
+            _reason(image.alarm.reason) if fault else "judged",
         )
         if end_s < next_s:
             add(end_s, next_s, _NO_IMAGE, "no image")
@@ -188,7 +194,7 @@ def command_spans(decisions: Sequence[ModeSample], length_s: float) -> list[Span
     changes = [one for index, one in enumerate(decisions) if index == 0 or decisions[index - 1].mode is not one.mode]
     ends = [*(one.time_s for one in changes[1:]), length_s]
     return [
-        Span(one.time_s, end, int(one.mode), html.escape(one.reason))
+        Span(one.time_s, end, int(one.mode), _reason(one.reason))
         for one, end in zip(changes, ends, strict=True)
         if end > one.time_s
     ]
