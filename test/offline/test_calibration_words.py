@@ -14,9 +14,9 @@ def test_the_embedded_bundle_tells_its_data_and_target():
     text = calibrated_on(calibration)
     assert f"{calibration['frames']} clean frames" in text
     assert f"{len(calibration['drives'])} drives: " in text
-    assert "and 116 more" in text
+    assert f"and {len(calibration['drives']) - 4} more" in text
     assert all(camera in text for camera in calibration["cameras"])
-    assert calibration_target(calibration) == "Target: 0.01 of clean frames; whole drives held out."
+    assert calibration_target(calibration).startswith(f"Target: {calibration['target']['rate']:g} of clean frames; ")
 
 
 @pytest.mark.parametrize(

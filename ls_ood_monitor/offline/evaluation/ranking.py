@@ -13,15 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from ...core.bootstrap import (
-    Interval,
-    clopper_pearson,
-    curve_replicates,
-    percentile_interval,
-    ranking_replicates,
-    resample_counts,
-)
-from ...core.intervals import bootstrap_interval
+from ...core.bootstrap import Interval, curve_replicates, ranking_replicates, resample_counts
+from ...core.intervals import share_of
 from ...core.metrics import aupr, auroc, fpr_at_tpr
 from ..events import Event
 from ..timeline import Limits
@@ -117,8 +110,8 @@ def _scores(frames: list[tuple[float, bool, int]], unit: str) -> FrameScores:
 
 def share_above(frames: FrameScores) -> tuple[float, tuple[float, float] | None]:
     """Share of the frames above the threshold, and its interval where there are units enough. N >= 1."""
-    share = float(frames.above.mean())
-    return share, bootstrap_interval(frames.above, frames.units, draws=_RESAMPLES) if frames.is_enough else None
+    share = share_of(frames.above, frames.units)
+    return share.rate, (share.low, share.high) if frames.is_enough else None
 
 
 def histogram(
@@ -126,20 +119,19 @@ def histogram(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None]:
     """Share of the frames in each bin (K,), and the ends of its interval, (K,) each; None where units are too few.
 
-    What lies beyond the outermost of the K + 1 edges counts in the outermost bin. An empty bin has no interval.
+    What lies beyond the outermost of the K + 1 edges counts in the outermost bin. An empty bin has no interval. N >= 1.
     """
     borders = np.asarray(edges, np.float64)
     bins = len(borders) - 1
     places = np.clip(np.searchsorted(borders, frames.ratios, side="right") - 1, 0, bins - 1)
-    counts = np.zeros((max(1, frames.unit_count), bins))
-    np.add.at(counts, (frames.units, places), 1.0)
-    shares = counts.sum(axis=0) / max(1.0, counts.sum())
+    shares = np.bincount(places, minlength=bins) / len(places)
     if not frames.is_enough:
         return shares, None, None
-    drawn = resample_counts(frames.unit_count, _RESAMPLES, 0)
-    replicates = (drawn @ counts) / (drawn @ counts.sum(axis=1))[:, None]
-    low, high = _band(replicates, frames.unit_count)
-    return shares, np.where(shares > 0.0, low, 0.0), np.where(shares > 0.0, high, 0.0)
+    low, high = np.zeros(bins), np.zeros(bins)
+    for one in np.unique(places):
+        share = share_of(places == one, frames.units)
+        low[one], high[one] = share.low, share.high
+    return shares, low, high
 
 
 def rank(clean: FrameScores, odd: FrameScores) -> Ranking:
@@ -151,7 +143,7 @@ def rank(clean: FrameScores, odd: FrameScores) -> Ranking:
     values = {
         "AUROC": auroc(clean.ratios, odd.ratios),
         "AUPR": aupr(clean.ratios, odd.ratios),
-        "clean frames above the threshold that catches 95 %": fpr_at_tpr(clean.ratios, odd.ratios),
+        "clean frames above the score that catches 95 % of event frames": fpr_at_tpr(clean.ratios, odd.ratios),
     }
     if not (clean.is_enough and odd.is_enough):
         none = np.zeros(0)
@@ -167,25 +159,28 @@ def rank(clean: FrameScores, odd: FrameScores) -> Ranking:
     )
     fewest = min(clean.unit_count, odd.unit_count)
     intervals = {
-        name: percentile_interval(value, replicates.round(12), bounds=_certain(round(value, 12), fewest))
+        name: _interval(value, replicates, fewest)
         for (name, value), replicates in zip(values.items(), ranking_replicates(*drawn), strict=True)
     }
     curves = curve_replicates(*drawn, places=_PLACES)
-    roc = _thinned(false, true, _PLACES, *_band(curves.tpr, odd.unit_count))
+    low, high = _band(curves.tpr, odd.unit_count)
+    low[-1] = 1.0  # below every score nothing is left open
+    roc = _thinned(false, true, _PLACES, low, high)
     pr = _thinned(recall[::-1], precision[::-1], _PLACES, *_band(curves.precision, fewest))
     return Ranking(roc, pr, {name: (value, intervals[name]) for name, value in values.items()})
 
 
-def _certain(value: float, units: int) -> tuple[float, float] | None:
-    """Where no resample differs, what so many units still leave open; as for a share of them."""
-    return clopper_pearson(round(value) * units, units) if value in (0.0, 1.0) else None
+def _interval(value: float, replicates: NDArray[np.float64], units: int) -> Interval:
+    low, high = _band(replicates.round(12)[:, None], units)
+    return Interval(value, float(low[0]), float(high[0]))
 
 
 def _band(replicates: NDArray[np.float64], units: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % percentiles of (B, K) replicates. Where all are 0, or all 1, the exact bound that so many units leave open."""
     low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
     least, most = replicates.min(axis=0), replicates.max(axis=0)
-    low = np.where(least == 1.0, clopper_pearson(units, units)[0], low)
-    return low, np.where(most == 0.0, clopper_pearson(0, units)[1], high)
+    unseen = 0.025 ** (1.0 / units)
+    return np.where(least == 1.0, unseen, low), np.where(most == 0.0, 1.0 - unseen, high)
 
 
 def _thinned(x: ArrayLike, y: ArrayLike, places: ArrayLike, low: ArrayLike, high: ArrayLike) -> Curve:

@@ -71,6 +71,8 @@ def test_perfect_scores_are_no_certainty():
     found = rank(clean, odd)
     floor = 0.025 ** (1 / 6)
     assert found.figures["AUROC"] == (1.0, pytest.approx((1.0, floor, 1.0)))
+    clean_rate = next(interval for name, (_, interval) in found.figures.items() if name.startswith("clean"))
+    assert clean_rate == pytest.approx((0.0, 0.0, 1.0 - floor))
     assert found.figures["AUPR"][1].low == pytest.approx(floor)
     assert found.roc.low[50] == pytest.approx(floor)
     assert found.roc.high[50] == 1.0
