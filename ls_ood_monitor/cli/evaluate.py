@@ -174,7 +174,10 @@ def _evaluate(
         out / "timeline.png", events, score_samples(images), replay.decisions, duration_s, f"{recording.name}, replayed"
     )
     command = f"ls-ood {shlex.join(args.arguments)}"
-    write_report(out / "report.html", summary, images, replay.decisions, events, worst.frames, command)
+    report = out / "report.html"
+    write_report(
+        report, summary, images, replay.decisions, events, worst.frames, command, limits=limits, monitor=monitor
+    )
     if rules:
         write_junit(rules, recording.name, out / "junit.xml")
     for line in _sentences(summary, verdict):
