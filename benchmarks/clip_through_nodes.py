@@ -60,10 +60,11 @@ def write_bag(path: Path, frames: list[np.ndarray], rate_hz: float) -> None:
 
 def run_condition(observer, publishers, bag: Path, rate: float) -> list:
     """Play one bag to the running nodes; the alarms of its frames."""
+    from ls_ood_monitor.ros.bag_clock import BagClock
     from ls_ood_monitor.ros.player import play
 
     before, decisions = len(observer.alarms()), len(observer.decisions())
-    sent = sum(play(iter_raw(bag), publishers, rate=rate, restamp=True).values())
+    sent = sum(play(iter_raw(bag), publishers, clock=BagClock(rate), restamp=True).values())
     with suppress(DataError):  # a frame lost on the way shows in the table
         wait_until(lambda: len(judged(observer.alarms(before))) >= sent, "the last alarm", 2.0)
     return [sent, judged(observer.alarms(before)), observer.decisions(decisions)]

@@ -1,4 +1,4 @@
-"""The monitor on a recording, played by ros2 bag with its own clock.
+"""The monitor on a recording, played by ros2 bag with the recording's clock, once perception is active.
 
 ros2 launch ls_ood_monitor replay.launch.py bag:=/path/to/bag cameras:='[front, left]'
 """
@@ -6,10 +6,11 @@ ros2 launch ls_ood_monitor replay.launch.py bag:=/path/to/bag cameras:='[front, 
 import os
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, TimerAction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, RegisterEventHandler
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
+from launch_ros.event_handlers import OnStateTransition
 
 from launch import LaunchDescription
 
@@ -24,8 +25,8 @@ def generate_launch_description():
         DeclareLaunchArgument("rate", default_value="1.0", description="speed of replay, 1.0 = real time"),
         DeclareLaunchArgument(
             "start_delay",
-            default_value="8.0",
-            description="seconds given to perception to load its network before the bag starts",
+            default_value="2.0",
+            description="seconds, above 0, from perception's activation to the first message: player and node find each other",
         ),
         DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="open RViz too"),
     ]
@@ -44,13 +45,17 @@ def generate_launch_description():
             "bag",
             "play",
             LaunchConfiguration("bag"),
-            "--clock",
+            "--clock",  # the nodes live in it: the age of an image is what it was on the vehicle
             "100",
+            "--delay",
+            LaunchConfiguration("start_delay"),
             "--rate",
             LaunchConfiguration("rate"),
         ],
         output="screen",
     )
-    return LaunchDescription(
-        [*arguments, monitor, rviz, TimerAction(period=LaunchConfiguration("start_delay"), actions=[player])]
-    )
+    # The network takes seconds to load, how many depends on the machine; the first frames must not be played before.
+    # Once: a node that is activated again by hand goes on with the recording that runs.
+    play = RegisterEventHandler(OnStateTransition(goal_state="active", entities=[player], handle_once=True))
+    # The handler stands before the nodes: perception must not be active before somebody listens for it.
+    return LaunchDescription([*arguments, play, monitor, rviz])

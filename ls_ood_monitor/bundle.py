@@ -251,13 +251,22 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
         default, class_names = str(content["detector"]), tuple(content["class_names"])
         if len(class_names) != network.settings.classes:
             raise BundleError(f"{len(class_names)} class names for {network.settings.classes} classes")
-        calibration = content["provenance"].get("calibration", {})
+        provenance = content["provenance"]
+        calibration = provenance.get("calibration", {})
         alarm = from_mapping(AlarmSettings, calibration.get("alarm", {}))
         cameras = tuple(calibration.get("cameras", {}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error
     return OodMonitor(
-        frame_pass, detectors, thresholds, detector or default, class_names, manifest.bundle_id, alarm, cameras
+        frame_pass,
+        detectors,
+        thresholds,
+        detector or default,
+        class_names,
+        manifest.bundle_id,
+        alarm,
+        cameras,
+        provenance,
     )
 
 

@@ -232,7 +232,36 @@ def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class PerceptionNodeSettings(Checked):
+class EvidenceSettings(Checked):
+    """What is kept around an alarm, to be looked at afterwards (core/clips.py, ros/evidence.py)."""
+
+    evidence_dir: str = setting("", "folder that gets a clip of every alarm; it must exist; empty = none is recorded")
+    evidence_before_s: float = setting(5.0, "time before an alarm in its clip", low=0.0, high=300.0, unit="s")
+    evidence_after_s: float = setting(5.0, "time after an alarm in its clip", low=0.0, high=300.0, unit="s")
+    evidence_max_s: float = setting(
+        60.0, "time after its first alarm that further alarms extend a clip to", low=0.0, high=3600.0, unit="s"
+    )
+    evidence_fault_gap_s: float = setting(
+        60.0,
+        "least time between two clips of images that could not be judged, or of silence; more faults get none",
+        low=0.0,
+        high=86400.0,
+        unit="s",
+    )
+    evidence_max_mb: float = setting(
+        2000.0, "disk space of all clips, of which the oldest are removed", low=1.0, high=1e7, unit="MB"
+    )
+    evidence_max_memory_mb: float = setting(
+        500.0,
+        "memory of the images kept for a clip; where it is too small, the time before an alarm is shorter",
+        low=1.0,
+        high=1e5,
+        unit="MB",
+    )
+
+
+@dataclass(frozen=True)
+class PerceptionNodeSettings(EvidenceSettings):
     """What the perception node runs on (ros/perception_node.py)."""
 
     cameras: tuple[str, ...] = setting(("front",), "camera names; each is subscribed as <camera>/image")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -162,6 +163,7 @@ class OodMonitor:
         bundle_id: SHA-256 of the bundle's manifest, hex.
         alarm: what raises and clears an alarm, as the thresholds were calibrated.
         cameras: names of the cameras it was calibrated on; empty where the bundle does not tell.
+        provenance: what it was trained and calibrated on, as its manifest tells; for people and reports.
     """
 
     def __init__(
@@ -174,6 +176,7 @@ class OodMonitor:
         bundle_id: str,
         alarm: AlarmSettings | None = None,
         cameras: Sequence[str] = (),
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         if detector not in detectors:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
@@ -185,6 +188,7 @@ class OodMonitor:
         self.bundle_id = bundle_id
         self.alarm = alarm if alarm is not None else AlarmSettings()
         self.cameras = tuple(cameras)
+        self.provenance = dict(provenance or {})
 
     @property
     def threshold(self) -> float:

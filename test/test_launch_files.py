@@ -171,6 +171,23 @@ def test_monitor_sets_the_profile_for_large_images(recorded, monkeypatch):
     assert max(i for i, n in enumerate(names) if n == "SetEnvironmentVariable") < names.index("LifecycleNode")
 
 
+def test_a_replay_lives_in_the_recordings_time_and_waits_for_perception(recorded):
+    """Both nodes take their time from the player's clock, and it begins once, when perception is active, not by a guess."""
+    entities = recorded("replay.launch.py")
+    (monitor, _rviz) = of_kind(entities, "IncludeLaunchDescription")
+    assert dict(monitor.options["launch_arguments"]) == {"use_sim_time": "true"}
+    assert monitor.args[0].args[0].endswith("monitor.launch.py")
+    (handler,) = (entity.args[0] for entity in of_kind(entities, "RegisterEventHandler"))
+    assert (handler.name, handler.options["goal_state"], handler.options["handle_once"]) == (
+        "OnStateTransition", "active", True,
+    )  # fmt: skip
+    (player,) = handler.options["entities"]
+    command = [word.args[0] if isinstance(word, Recorded) else word for word in player.options["cmd"]]
+    assert command == ["ros2", "bag", "play", "bag", "--clock", "100", "--delay", "start_delay", "--rate", "rate"]
+    names = [entity.name for entity in entities]
+    assert names.index("RegisterEventHandler") < names.index("IncludeLaunchDescription")
+
+
 def test_parameter_file_states_the_defaults():
     """monitor.yaml names every parameter of both nodes, with its default value, and no other."""
     content = yaml.safe_load((ROOT / "config" / "monitor.yaml").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_SHOWN_DRIVES = 4
+from ..offline.calibration_words import calibrated_on, calibration_target
 
 
 def calibration_report(
@@ -23,8 +23,8 @@ def calibration_report(
         provenance: of the bundle; what an older one lacks is left out.
     """
     calibration = provenance.get("calibration", {})
-    yield Text(_data(calibration))
-    if target := _target(calibration):
+    yield Text(calibrated_on(calibration))
+    if target := calibration_target(calibration):
         yield Text(target)
     details: Mapping[str, Any] = calibration.get("detectors", {})
     check: Mapping[str, Any] = provenance.get("check_on_unseen_drives", {})
@@ -52,48 +52,6 @@ def calibration_report(
             by_note.setdefault(note, []).append(name)
     for note, names in by_note.items():
         yield Text(f"note: {', '.join(names)}: {note}")
-
-
-def _data(calibration: Mapping[str, Any]) -> str:
-    """One sentence on the data."""
-    parts = [f"{calibration.get('frames', '?')} clean frames"]
-    if "blocks" in calibration:
-        length = calibration.get("block_s")
-        parts.append(f"{calibration['blocks']} blocks" + (f" of {length:g} s" if length else ""))
-    drives = calibration.get("drives")
-    if isinstance(drives, Mapping):
-        shown = [f"{name} ({count})" for name, count in list(drives.items())[:_SHOWN_DRIVES]]
-        more = f" and {len(drives) - len(shown)} more" if len(drives) > len(shown) else ""
-        parts.append(f"{len(drives)} drive{'s' if len(drives) > 1 else ''}: {', '.join(shown)}{more}")
-    elif drives is not None:
-        parts.append(f"{drives} drives")
-    text = "Calibrated on " + ", ".join(parts) + "."
-    if calibration.get("cameras"):
-        text += f" Cameras: {', '.join(f'{name} ({count})' for name, count in calibration['cameras'].items())}."
-    if calibration.get("hours"):
-        text += f" Video: {calibration['hours']:.3g} h."
-    rates = sorted(set(calibration.get("assumed_rates_hz", {}).values()))
-    if rates:
-        text += f" Pictures without time: {' and '.join(f'{rate:g}' for rate in rates)} Hz assumed."
-    return text
-
-
-def _target(calibration: Mapping[str, Any]) -> str:
-    """One sentence on the target; empty where an older bundle does not say."""
-    target = calibration.get("target")
-    if not target:
-        return ""
-    if "per_hour" in target:
-        frames = calibration["alarm"]["trigger_consecutive_frames"]
-        text = f"Target: {target['per_hour']:g} false alarms an hour ({frames} frames in a row)"
-    else:
-        text = f"Target: {target['rate']:.3g} of clean frames"
-    held = {
-        "block": "blocks of time held out",
-        "drive": "whole drives held out",
-        "worst": "the larger threshold of blocks and drives held out",
-    }[calibration["hold_out"]]
-    return f"{text}; {held}."
 
 
 def _share(share: Mapping[str, Any] | None) -> str:

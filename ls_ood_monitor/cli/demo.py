@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..monitor import OodMonitor
     from ..offline.scenario import Scenario
     from ..ros.observer import MonitorObserver
 
@@ -17,7 +18,8 @@ Renders a short drive of the procedural (synthetic) street with two cameras: cle
 mud on the left camera, clean. Starts supervisor_node and perception_node as processes of their own, plays the
 recording to them through DDS in real time and shows what they say. Needs no GPU, no data set and no ROS installation.
 
-Writes into --out: timeline.png, overlay pictures, summary.json, the recording (bag/) with events.yaml, and the logs.
+Writes into --out: timeline.png, overlay pictures, summary.json, the recording (bag/) with events.yaml, the logs, and
+report.html: the same recording judged again offline, by the checks, network, alarm and supervisor of the nodes.
 Exit 0 only if every event raised its alarm, stop was commanded within 1 s of its start, and never in the clean parts.
 """
 
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     require_rclpy()
     # Loaded here only to refuse what the node would refuse, before a minute of rendering.
-    bundle_id = load_bundle(args.bundle, device=args.device, detector=args.detector).bundle_id
+    monitor = load_bundle(args.bundle, device=args.device, detector=args.detector)
     domain = asked_domain()
     scenario = DEMO_SCENARIO
     args.out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     scores, modes, stops = _play(args, scenario, bag, private_domain() if domain is None else domain)
     verdict = judge(scenario.events, scores, modes, stops, scenario.duration_s)
     domain = {"domain": "procedural fisheye street (synthetic)"}
-    summary = domain | summarise(verdict, scores, modes, scenario.duration_s, bundle_id)
+    summary = domain | summarise(verdict, scores, modes, scenario.duration_s, monitor.bundle_id)
     for path in (args.out / "summary.json", args.json):
         write_json(path, summary)
     draw_timeline(
@@ -94,15 +96,79 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"false stops in {verdict.clean_s:.0f} s of clean driving: {verdict.false_stop_s:.2f} s")
     if verdict.false_alarms:
         console.print(f"[yellow]alarms raised on a camera without an event: {verdict.false_alarms}[/]")
-    console.print(f"Look at {args.out / 'timeline.png'} and {args.out}/overlay_*.png")
+    for failure in verdict.failures:
+        console.print(f"[bold red]FAILED[/]: {failure}")
     if verdict.passed:
         console.print(
             "[bold green]PASSED[/]: every event raised its alarm and stopped the vehicle in time; no false stop."
         )
-        return 0
-    for failure in verdict.failures:
-        console.print(f"[bold red]FAILED[/]: {failure}")
-    return 1
+    report = _write_report(args, monitor, scenario, bag)
+    console.print(f"Look at {args.out / 'timeline.png'} and {args.out}/overlay_*.png,", soft_wrap=True)
+    console.print(f"and open the report in a browser, no network needed: {report}", soft_wrap=True)
+    return 0 if verdict.passed else 1
+
+
+def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scenario, bag: Path) -> Path:
+    """The recording once more, offline, as ``ls-ood evaluate`` judges it; returns the report's path."""
+    import shlex
+
+    from ..offline.evaluation.recording import open_recording
+    from ..offline.evaluation.replay import JudgedImage, Replay
+    from ..offline.evaluation.report import write_report
+    from ..offline.evaluation.summary import summarise_replay
+    from ..offline.evaluation.vehicle import VehicleSettings
+    from ..offline.evaluation.worst_frames import WorstFrames
+    from ..offline.timeline import Limits
+    from .console import progress_bar
+
+    recording = open_recording(bag)
+    replay = Replay(monitor, recording.cameras, VehicleSettings(), recording.begin_ns)
+    worst = WorstFrames()
+    images: list[JudgedImage] = []
+    with progress_bar("Judging it again offline", recording.images) as update:
+        for image in replay.run(recording.read()):
+            worst.add(image)
+            images.append(image.without_pictures())
+            update(len(images))
+    replay.finish(recording.end_ns)
+    limits = Limits()
+    _, summary = summarise_replay(
+        images,
+        replay.decisions,
+        replay.stops,
+        scenario.events,
+        recording.duration_s,
+        monitor.bundle_id,
+        limits,
+    )
+    summary.update(
+        recording="the demo's recording",
+        truth="events",
+        truncated="",
+        detector=monitor.detector,
+        threshold=monitor.threshold,
+        judgement=summary["gate"],
+        gate={"passed": None, "rules": []},
+    )
+    options = [["--bundle", args.bundle], ["--detector", args.detector]]
+    given = [str(word) for option in options if option[1] for word in option]
+    events, again = bag.with_name("events.yaml"), args.out / "evaluation"
+    command = ["ls-ood", "evaluate", str(bag), "--events", str(events), *given, "--out", str(again)]
+    path = args.out / "report.html"
+    write_report(
+        path,
+        summary,
+        images,
+        replay.decisions,
+        scenario.events,
+        worst.frames,
+        shlex.join(command),
+        limits=limits,
+        monitor=monitor,
+        note="The street is procedural: everything here is synthetic. This is the offline evaluation of the recording that "
+        "'ls-ood demo' played to the running nodes; what they said live is in summary.json and timeline.png.",
+    )
+    return path
 
 
 def _seconds(value: float | None) -> str:
@@ -241,7 +307,7 @@ def _table(observer: MonitorObserver, cameras: list[str], scenario: Scenario, of
             table.add_row(camera, truth, "-", "", "not heard", "-")
             continue
         alarm = heard.alarm
-        ratio = alarm.score / alarm.threshold
+        ratio = alarm.ratio
         bar = "█" * max(1, min(20, round(6 * ratio))) if ratio == ratio else ""
         table.add_row(
             camera,

@@ -23,6 +23,7 @@ COMMANDS = {
     "benchmark": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
     "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and a gate for releases",
     "play": "publish a recording to running nodes, through DDS, in real time",
+    "top": "watch the running nodes in a terminal: decision, alarms, scores, rates, delays",
     "bundle": "show what is in a bundle, or verify it",
 }
 

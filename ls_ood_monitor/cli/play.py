@@ -1,9 +1,18 @@
-"""ls-ood play: publish a recording to running nodes, through DDS, in real time."""
+"""ls-ood play: publish a recording to running nodes, through DDS, in real time; and record what they say to it."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from ..ros.bag_clock import BagClock
+    from ..ros.output_recorder import OutputRecorder
 
 DESCRIPTION = """\
 Publishes the messages of a ROS 2 bag as they were recorded, without converting them (of a ROS 1 bag as ROS 2 would have
@@ -13,8 +22,16 @@ recorded them). The nodes must run already:
   supervisor_node --ros-args -p cameras:=[front] -r ood_alarm:=/perception_node/ood_alarm
   ls-ood play drive/bag
 
+With --clock the recording's time goes out on /clock, and nodes started with '-p use_sim_time:=true' live in it: the age
+of an image is then what it was on the vehicle. --record keeps alarms, scores, decisions, stop commands and /diagnostics
+in a bag (mcap), stamped with the recording's time where --clock is given, and not --loop, and with the present otherwise.
+
 ROS_DOMAIN_ID and the other ROS variables are taken from the environment.
 """
+
+#: Verdicts on the last images, and the decisions that follow, still come so long after them.
+_TAIL_S = 2.0
+_LEAST_FREE = 64_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,59 +40,208 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("bag", type=Path, metavar="BAG", help="recording of ROS 2 (sqlite3 or mcap) or ROS 1")
     parser.add_argument("--rate", type=float, default=1.0, help="speed, 2 = twice as fast (default %(default)s)")
+    parser.add_argument("--clock", action="store_true", help="publish the recording's time on /clock")
+    parser.add_argument("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
     parser.add_argument("--restamp", action="store_true", help="write the present time into the headers of images")
     parser.add_argument("--all", action="store_true", help="publish every topic, not only images")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help="record what the nodes publish into this bag, which must not exist"
+    )
+    parser.add_argument(
+        "--record-pictures",
+        nargs="+",
+        default=[],
+        choices=("segmentation", "confidence", "overlay", "anomaly_map"),
+        metavar="NAME",
+        help="record these, too: segmentation, confidence, overlay, anomaly_map",
+    )
     parser.add_argument(
         "--wait", type=float, default=30.0, metavar="S", help="time to wait for subscribers (default %(default)s)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open, wait for subscribers, publish, count."""
-    import os
-
+    """Refuse what cannot work, wait for the nodes, publish, count."""
     from ..errors import ConfigError
-    from ..offline.bags import bag_info, iter_raw
-    from ..ros.processes import asked_domain, require_rclpy, ros_environment
-    from .console import console, progress_bar, write_json
+    from ..offline.bags import bag_info
+    from ..ros.processes import asked_domain, require_rclpy
 
-    if not args.rate > 0.0:
-        raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
+    _check(args)
     info = bag_info(args.bag)
     require_rclpy()
     topics = {entry.topic: entry.type_name for entry in info.topics if args.all or entry.topic in info.cameras}
+    if args.clock:
+        topics.pop("/clock", None)  # ours takes its place
     if not topics:
         raise ConfigError(
             f"{args.bag} has no image topic; it holds {', '.join(e.topic for e in info.topics) or 'nothing'}. "
             "Use --all to publish the rest."
         )
+    if not sum(entry.messages for entry in info.topics if entry.topic in topics):
+        raise ConfigError(f"{args.bag} holds no message on {', '.join(sorted(topics))}; there is nothing to play.")
+    asked_domain()
+    return _play(args, info, topics)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from math import inf
+
+    from ..errors import ConfigError
+
+    if not 0.0 < args.rate < inf:
+        raise ConfigError(f"--rate is {args.rate}; it must be a number larger than 0.")
+    if not 0.0 <= args.wait <= 3600.0:
+        raise ConfigError(f"--wait is {args.wait}; it must lie within [0, 3600] s.")
+    if args.clock and args.restamp:
+        raise ConfigError("--restamp writes the present time and --clock publishes the recording's; choose one.")
+    if args.record_pictures and args.record is None:
+        raise ConfigError("--record-pictures is given, but not --record, which says where to.")
+    if args.record is not None:
+        _check_record(args.record)
+
+
+def _check_record(path: Path) -> None:
+    """Refuse a place that cannot take a recording before anything is started."""
+    import os
+    import shutil
+
+    from ..errors import ConfigError
+
+    if path.exists():
+        raise ConfigError(f"--record is {path}, which exists already; remove it or choose another folder.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--record is {path}; the folder {path.parent} does not exist.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"--record is {path}; the folder {path.parent} cannot be written.")
+    if (free := shutil.disk_usage(path.parent).free) < _LEAST_FREE:
+        raise ConfigError(
+            f"--record is {path}; its disk has {free / 1e6:.0f} MB free, at least {_LEAST_FREE / 1e6:.0f} MB are needed."
+        )
+
+
+def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
+    """With rclpy: make publishers and recorder, wait for the nodes, play."""
+    import os
+    import signal
+    import time
+    from collections import Counter
+
+    from ..ros.processes import asked_domain, ros_environment
+    from .console import console, write_json
+
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for name, value in ros_environment(asked_domain()).items():
         os.environ.setdefault(name, value)
 
     import rclpy
+    from rclpy.signals import SignalHandlerOptions
 
-    from ..ros.player import make_publishers, play, wait_for_subscribers
+    from ..ros.bag_clock import BagClock, check_only_clock, clock_message, clock_publisher
+    from ..ros.player import make_publishers, wait_for_subscribers
 
-    rclpy.init()
+    # Signals are ours: rclpy's handler would end the context under a recording that is not finished.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = rclpy.create_node("ls_ood_player")
+    counts: Counter[str] = Counter()
+    turns = 0
     try:
         publishers = make_publishers(node, topics)
-        wait_for_subscribers(
-            {topic: publishers[topic] for topic in info.cameras if topic in publishers} or publishers, args.wait
-        )
-        with progress_bar("Playing", sum(entry.messages for entry in info.topics if entry.topic in topics)) as update:
-            done = [0]
-
-            def shown(_message: object, offset_s: float) -> None:
-                done[0] += 1
-                update(done[0], f"{offset_s:.1f} of {info.duration_s:.1f} s")
-
-            counts = play(iter_raw(args.bag), publishers, rate=args.rate, restamp=args.restamp, on_message=shown)
+        clock_topic = clock_publisher(node) if args.clock else None
+        clock = BagClock(args.rate, (lambda bag_ns: clock_topic.publish(clock_message(bag_ns))) if args.clock else None)
+        clock_ns = clock.now_ns if args.clock and not args.loop else time.time_ns
+        with _recorder(args, clock_ns, topics) as recorder:
+            wait_for_subscribers(
+                {topic: publishers[topic] for topic in info.cameras if topic in publishers} or publishers, args.wait
+            )
+            if clock_topic is not None:
+                wait_for_subscribers({clock_topic.topic_name: clock_topic}, args.wait)
+                check_only_clock(node)
+            if recorder is not None:
+                _wait_for_alarms(recorder, args.wait)
+                recorder.begin()
+            turns = _turns(args, info, publishers, clock, recorder, counts)
+            if recorder is not None:
+                clock.go_on(_TAIL_S)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
-    write_json(args.json, {"messages": dict(counts)})
-    for topic, count in sorted(counts.items()):
-        console.print(f"{topic}: {count} messages")
+        signal.signal(signal.SIGTERM, before)
+    recorded = recorder.counts if recorder is not None else Counter()
+    write_json(args.json, {"messages": dict(counts), "turns": turns, "recorded": dict(recorded)})
+    for title, found in (("", counts), ("recorded ", recorded)):
+        for topic, count in sorted(found.items()):
+            console.print(f"{title}{topic}: {count} messages")
     return 0
+
+
+def _turns(
+    args: argparse.Namespace,
+    info: Any,
+    publishers: dict[str, Any],
+    clock: BagClock,
+    recorder: OutputRecorder | None,
+    counts: Counter[str],
+) -> int:
+    """Play once, or until Ctrl-C; returns how often it was begun."""
+    from ..offline.bags import iter_raw
+    from ..ros.player import play
+    from .console import progress_bar
+
+    turns = 0
+    total = sum(entry.messages for entry in info.topics if entry.topic in publishers)
+    with progress_bar("Playing", None if args.loop else total) as update:
+
+        def shown(message: Any, offset_s: float) -> None:
+            counts[message.topic] += 1
+            update(sum(counts.values()), f"{offset_s:.1f} of {info.duration_s:.1f} s")
+            if recorder is not None:
+                recorder.check()
+
+        try:
+            while turns == 0 or args.loop:
+                turns += 1
+                play(iter_raw(args.bag), publishers, clock=clock, restamp=args.restamp, on_message=shown)
+        except KeyboardInterrupt:
+            if not args.loop:  # the usual end of a loop, but not of a recording
+                raise
+    return turns
+
+
+@contextmanager
+def _recorder(
+    args: argparse.Namespace, clock_ns: Callable[[], int], topics: Collection[str]
+) -> Iterator[OutputRecorder | None]:
+    """The recorder, spun in a thread; its recording is finished whatever happens."""
+    import threading
+
+    from rclpy.executors import SingleThreadedExecutor
+
+    from ..ros.output_recorder import OutputRecorder
+
+    if args.record is None:
+        yield None
+        return
+    recorder = OutputRecorder(args.record, args.record_pictures, clock_ns, topics)
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+    spinning = threading.Thread(target=executor.spin, daemon=True)
+    spinning.start()
+    try:
+        yield recorder
+    finally:
+        executor.shutdown()
+        spinning.join(5.0)
+        recorder.destroy_node()
+        recorder.close()
+
+
+def _wait_for_alarms(recorder: OutputRecorder, timeout_s: float) -> None:
+    """A recording without the alarm would be of nothing."""
+    from ..errors import DataError
+    from ..ros.processes import wait_until
+
+    try:
+        wait_until(recorder.is_ready, "a node that publishes ood_alarm", timeout_s)
+    except DataError as error:
+        raise DataError(f"nothing to record: {error}") from error

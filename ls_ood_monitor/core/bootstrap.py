@@ -8,7 +8,7 @@ Sources: Efron & Tibshirani 1993 (percentile interval); Field & Welsh 2007 (resa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from .intervals import Interval
 
 _CELLS = 4_000_000  # numbers of one working array: bounds the memory
+_ROUNDING = 1e-9  # frames; a share times a count must not miss the whole number it stands for
 
 
 class RankingReplicates(NamedTuple):
@@ -25,6 +26,18 @@ class RankingReplicates(NamedTuple):
     auroc: NDArray[np.float64]
     aupr: NDArray[np.float64]
     fpr: NDArray[np.float64]
+
+
+class CurveReplicates(NamedTuple):
+    """Heights of ROC and PR curve of each resample at given places, (B, places) each.
+
+    Attributes:
+        tpr: largest share of OoD frames caught without more than the given share of clean ones.
+        precision: share of OoD frames among those caught by the highest threshold that catches the given share of them.
+    """
+
+    tpr: NDArray[np.float64]
+    precision: NDArray[np.float64]
 
 
 def resample_counts(units: int, resamples: int, seed: int | Sequence[int]) -> NDArray[np.int64]:
@@ -81,6 +94,48 @@ def ranking_replicates(
         ood_counts: (B, units of ood); the same array where both come from the same drives, which pairs them.
         tpr: share of OoD frames that must be caught, for the false-positive rate.
     """
+    parts = [
+        _ranking(hit, above, tpr)
+        for hit, above in _frames_above(ind, ind_units, ood, ood_units, ind_counts, ood_counts)
+    ]
+    return RankingReplicates(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def curve_replicates(
+    ind: ArrayLike,
+    ind_units: ArrayLike,
+    ood: ArrayLike,
+    ood_units: ArrayLike,
+    ind_counts: NDArray[np.int64],
+    ood_counts: NDArray[np.int64],
+    places: ArrayLike,
+) -> CurveReplicates:
+    """ROC and PR curve of every resample; arguments as in ``ranking_replicates``.
+
+    ``places`` (G,) are the shares, 0 to 1, of clean frames (ROC) and of OoD frames (PR) at which the heights are wanted.
+    """
+    wanted = np.asarray(places, dtype=np.float64)
+    heights: list[NDArray[np.float64]] = []
+    precisions: list[NDArray[np.float64]] = []
+    for hit, above in _frames_above(ind, ind_units, ood, ood_units, ind_counts, ood_counts):
+        false = above - hit
+        for row_hit, row_false in zip(hit, false, strict=True):
+            below = np.searchsorted(row_false, wanted * row_false[-1] + _ROUNDING, side="right") - 1
+            heights.append(np.where(below >= 0, row_hit[below], 0.0) / row_hit[-1])
+            first = np.searchsorted(row_hit, np.maximum(wanted * row_hit[-1], 1.0) - _ROUNDING)
+            precisions.append(row_hit[first] / (row_hit[first] + row_false[first]))
+    return CurveReplicates(np.array(heights), np.array(precisions))
+
+
+def _frames_above(
+    ind: ArrayLike,
+    ind_units: ArrayLike,
+    ood: ArrayLike,
+    ood_units: ArrayLike,
+    ind_counts: NDArray[np.int64],
+    ood_counts: NDArray[np.int64],
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """OoD frames and all frames at or above each threshold, highest first, (B, thresholds), some resamples at a time."""
     clean, odd = np.asarray(ind, dtype=np.float64), np.asarray(ood, dtype=np.float64)
     if clean.size == 0 or odd.size == 0 or len(ind_counts) != len(ood_counts):
         raise ValueError(
@@ -93,15 +148,12 @@ def ranking_replicates(
     # Column of the counts that weighs each score; OoD units stand behind the clean ones.
     columns = np.concatenate([np.asarray(ind_units), ind_counts.shape[1] + np.asarray(ood_units)])[order]
     is_ood = (order >= clean.size).astype(np.float64)
-    parts = []
     step = max(1, _CELLS // len(scores))
     for start in range(0, len(ind_counts), step):
         rows = slice(start, start + step)
         weights = np.hstack([ind_counts[rows], ood_counts[rows]]).astype(np.float64)[:, columns]
         above = np.cumsum(weights, axis=1)[:, ends]
-        hit = np.cumsum(weights * is_ood, axis=1)[:, ends]
-        parts.append(_ranking(hit, above, tpr))
-    return RankingReplicates(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        yield np.cumsum(weights * is_ood, axis=1)[:, ends], above
 
 
 def _ranking(hit: NDArray[np.float64], above: NDArray[np.float64], tpr: float) -> RankingReplicates:

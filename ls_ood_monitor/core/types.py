@@ -96,6 +96,16 @@ class Alarm:
     source: str = ""
     sent_ns: int = 0
 
+    @property
+    def ratio(self) -> float:
+        """``score_over_threshold`` of its frame."""
+        return score_over_threshold(self.score, self.threshold)
+
+
+def score_over_threshold(score: float, threshold: float) -> float:
+    """The one way scores are drawn: above 1 = OoD. The score alone where the threshold is not above 0, NaN if either is."""
+    return score if threshold <= 0.0 else score / threshold
+
 
 class FallbackMode(enum.IntEnum):
     """What the vehicle is asked to do; the larger, the more cautious. The worst camera wins."""

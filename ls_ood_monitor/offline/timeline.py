@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..core.types import AlarmState, FallbackMode
+from ..core.types import AlarmState, FallbackMode, score_over_threshold
 from .events import Event
 
 _STATE_COLOURS = {AlarmState.CLEAR: "#2e7d32", AlarmState.PENDING: "#f9a825", AlarmState.RAISED: "#c62828"}
@@ -254,7 +254,7 @@ def draw_timeline(
     for axis, camera in zip(rows, cameras, strict=False):
         own = [sample for sample in scores if sample.camera == camera]
         times = [sample.time_s for sample in own]
-        ratio = np.array([sample.score / sample.threshold for sample in own])
+        ratio = np.array([score_over_threshold(sample.score, sample.threshold) for sample in own])
         for event in events:
             if event.camera == camera:
                 axis.axvspan(event.start_s, event.end_s, color="#90a4ae", alpha=0.35, linewidth=0)

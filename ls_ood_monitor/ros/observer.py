@@ -1,11 +1,11 @@
-"""Listens to both nodes and keeps what they said with the time it was heard."""
+"""Listens to both nodes: hears what they say, with the time it was heard; and keeps it, for a demo or a test."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -38,13 +38,17 @@ class HeardAlarm:
 
 @dataclass(frozen=True)
 class HeardDecision:
-    """A decision, when it was heard (monotonic ns), whose alarms the supervisor had heard by then, and its own stamp (ns)."""
+    """A decision, when it was heard (monotonic ns), whose alarms the supervisor had heard by then, and its own stamp (ns).
+
+    ``demands`` is what each camera calls for.
+    """
 
     at_ns: int
     mode: FallbackMode
     reason: str
     cameras_heard: frozenset[str] = frozenset()
     stamp_ns: int = 0
+    demands: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,28 +59,68 @@ class HeardStop:
     stop: bool
 
 
-class MonitorObserver(Node):
-    """Subscribes to alarm, state and stop; lists grow until ``snapshot`` callers are done with them.
+class MonitorListener(Node):
+    """Subscribes to alarm, state and stop, and calls ``heard_alarm``, ``heard_decision`` and ``heard_stop``.
+
+    Args:
+        name: of this node.
+        of_namespace: namespace of the nodes to listen to; empty = none.
+    """
+
+    def __init__(self, name: str, of_namespace: str = "", **options: Any) -> None:
+        super().__init__(name, **options)
+        base = f"/{of_namespace.strip('/')}" if of_namespace.strip("/") else ""
+        self.perception, self.supervisor = f"{base}/perception_node", f"{base}/supervisor_node"
+        deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+        self.create_subscription(DiagnosticArray, f"{self.perception}/ood_alarm", self._on_alarm, deep)
+        self.create_subscription(DiagnosticArray, f"{self.supervisor}/state", self._on_state, deep)
+        self.create_subscription(Bool, f"{self.supervisor}/stop", self._on_stop, deep)
+
+    def heard_alarm(self, heard: HeardAlarm) -> None:
+        """An alarm was heard."""
+
+    def heard_decision(self, heard: HeardDecision) -> None:
+        """A decision was heard."""
+
+    def heard_stop(self, heard: HeardStop) -> None:
+        """A stop command was heard."""
+
+    def _on_alarm(self, message: DiagnosticArray) -> None:
+        at_ns = time.monotonic_ns()
+        values = [values_of(one) for one in message.status] or [{}]
+        for pair in zip(alarms_of(message), values, strict=False):
+            self.heard_alarm(HeardAlarm(at_ns, *pair))
+
+    def _on_state(self, message: DiagnosticArray) -> None:
+        at_ns = time.monotonic_ns()
+        mode, reason = decision_of(message)
+        cameras = {one.hardware_id: values_of(one) for one in message.status[1:]}
+        heard = frozenset(camera for camera, values in cameras.items() if isfinite(number_of(values, "age_s")))
+        demands = {camera: values["mode"] for camera, values in cameras.items() if "mode" in values}
+        self.heard_decision(HeardDecision(at_ns, mode, reason, heard, stamp_to_ns(message.header.stamp), demands))
+
+    def _on_stop(self, message: Bool) -> None:
+        self.heard_stop(HeardStop(time.monotonic_ns(), bool(message.data)))
+
+
+class MonitorObserver(MonitorListener):
+    """Keeps all that is heard; lists grow until ``snapshot`` callers are done with them.
 
     Args:
         overlays: cameras whose overlay pictures are wanted too; only the newest of each is kept.
     """
 
     def __init__(self, overlays: tuple[str, ...] = (), **options: Any) -> None:
-        super().__init__("monitor_observer", **options)
         self._lock = threading.Lock()
         self._alarms: list[HeardAlarm] = []
         self._decisions: list[HeardDecision] = []
         self._stops: list[HeardStop] = []
         self._overlays: dict[str, NDArray[np.uint8]] = {}
-        deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+        super().__init__("monitor_observer", **options)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(DiagnosticArray, "/perception_node/ood_alarm", self._on_alarm, deep)
-        self.create_subscription(DiagnosticArray, "/supervisor_node/state", self._on_state, deep)
-        self.create_subscription(Bool, "/supervisor_node/stop", self._on_stop, deep)
         for camera in overlays:
             self.create_subscription(
-                Image, f"/perception_node/{camera}/overlay", self._overlay_receiver(camera), newest
+                Image, f"{self.perception}/{camera}/overlay", self._overlay_receiver(camera), newest
             )
 
     def alarms(self, since: int = 0) -> list[HeardAlarm]:
@@ -99,22 +143,20 @@ class MonitorObserver(Node):
         with self._lock:
             return self._overlays.get(camera)
 
-    def _on_alarm(self, message: DiagnosticArray) -> None:
-        at_ns = time.monotonic_ns()
-        values = [values_of(one) for one in message.status] or [{}]
+    def heard_alarm(self, heard: HeardAlarm) -> None:
+        """Keep it."""
         with self._lock:
-            self._alarms += [HeardAlarm(at_ns, *pair) for pair in zip(alarms_of(message), values, strict=True)]
+            self._alarms.append(heard)
 
-    def _on_state(self, message: DiagnosticArray) -> None:
-        at_ns = time.monotonic_ns()
-        mode, reason = decision_of(message)
-        heard = frozenset(one.hardware_id for one in message.status[1:] if isfinite(number_of(values_of(one), "age_s")))
+    def heard_decision(self, heard: HeardDecision) -> None:
+        """Keep it."""
         with self._lock:
-            self._decisions.append(HeardDecision(at_ns, mode, reason, heard, stamp_to_ns(message.header.stamp)))
+            self._decisions.append(heard)
 
-    def _on_stop(self, message: Bool) -> None:
+    def heard_stop(self, heard: HeardStop) -> None:
+        """Keep it."""
         with self._lock:
-            self._stops.append(HeardStop(time.monotonic_ns(), bool(message.data)))
+            self._stops.append(heard)
 
     def _overlay_receiver(self, camera: str) -> Any:
         def receive(message: Image) -> None:

@@ -2,8 +2,8 @@
 
 In, per camera: ``<camera>/image`` or ``<camera>/image/compressed``. Out: ``~/ood_alarm`` every frame,
 ``~/<camera>/ood_score``, ``~/<camera>/segmentation``, ``~/<camera>/overlay`` and ``~/<camera>/confidence`` while
-subscribed, ``/diagnostics`` once a second; if asked for, the class names on ``~/class_table``. A frame that cannot be
-judged gives an alarm that is not OK with the reason; so does a camera that is silent.
+subscribed, ``/diagnostics`` once a second; if asked for, the class names on ``~/class_table``, and a clip of every alarm
+on disk. A frame that cannot be judged gives an alarm that is not OK with the reason; so does a camera that is silent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import traceback
 import uuid
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,21 +36,24 @@ from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.camera_watch import alarm_without_frame
 from ..core.health import SANE_AGE_NS, Fault, Finding
 from ..core.types import Alarm, Frame, FrameResult
-from ..errors import BundleError, ConfigError, ImageError, MonitorError
+from ..errors import ConfigError, ImageError, MonitorError
 from ..monitor import OodMonitor
 from ..vision.overlay import draw_overlay, map_picture
+from .bundle_fit import check_fit, strange_cameras
 from .camera_channel import CameraChannel
 from .class_table import publish_class_table
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
+from .evidence.clip_store import check_evidence
 from .heartbeat import heartbeat_publisher
 from .image_conversion import compressed_to_bgr, image_to_bgr
 from .parameters import check_unknown, declare_settings, read_settings
 from .runner import run_node
 from .worker import Arrival, NewestFrameWorker
 
+if TYPE_CHECKING:
+    from .evidence.recorder import EvidenceRecorder
+
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-#: Digits of a bundle's identity that are enough to name it.
-_SHORTEST_HASH = 12
 _PARAMETERS = (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
 
 
@@ -65,6 +69,7 @@ class PerceptionNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._class_table: list[Any] = []
         self._worker: NewestFrameWorker | None = None
+        self._evidence: EvidenceRecorder | None = None
         self._received_before: dict[str, int] = {}
         # Host and process for people; a drawn part, because two containers may share both.
         self._source = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -118,6 +123,8 @@ class PerceptionNode(LifecycleNode):
                 detector=self._settings.detector or None,
             )
             check_fit(monitor, self._settings)
+            if self._settings.evidence_dir:
+                check_evidence(Path(self._settings.evidence_dir))
             alarm = overrides.of(monitor.alarm)
             monitor.warm_up(len(self._settings.cameras))
             channels = {
@@ -166,6 +173,21 @@ class PerceptionNode(LifecycleNode):
         for name, channel in self._channels.items():
             channel.start()
             self._inputs.append(self.create_subscription(kind, self._topic(name), self._receiver(channel), newest))
+        if self._settings.evidence_dir and self._monitor is not None:
+            from .evidence.of_node import record_evidence  # with rosbags, only where it is asked for
+
+            names = [spec.name for settings in _PARAMETERS for spec in fields(settings)]
+            parameters = {name: self.get_parameter(name).value for name in names}
+            self._evidence = record_evidence(
+                self,
+                self._settings,
+                parameters,
+                self._monitor,
+                self._channels,
+                self._alarms.topic_name,
+                self._source,
+                self._worker.dropped,
+            )
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and let the worker finish."""
@@ -216,6 +238,9 @@ class PerceptionNode(LifecycleNode):
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the network did not finish its last batch in time")
         self._worker = None
+        if self._evidence is not None and not self._evidence.close():
+            self.get_logger().error("the disk did not take the last clip in time")
+        self._evidence = None
 
     def _release(self, problem: str) -> None:
         self._halt(problem)
@@ -235,7 +260,7 @@ class PerceptionNode(LifecycleNode):
             arrived_ns = time.monotonic_ns()
             channel.watch.arrivals.arrived(arrived_ns)
             if self._worker is not None:
-                self._worker.submit(Arrival(channel.name, message, arrived_ns))
+                self._worker.submit(Arrival(channel.name, message, arrived_ns, self._now_ns()))
 
         return receive
 
@@ -301,7 +326,8 @@ class PerceptionNode(LifecycleNode):
         if alarm.fault == Fault.LATE.value:
             self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
         others = {f"score.{name}": score for name, score in result.scores.items() if name != result.detector}
-        self._send(channel, alarm, arrival, {"detector": result.detector, **others, **_strangest_place(result)})
+        facts = {"detector": result.detector, **others, **_strangest_place(result)}
+        self._send(channel, alarm, arrival, facts, result)
         channel.score.publish(Float64(data=result.score))
         return alarm
 
@@ -312,7 +338,14 @@ class PerceptionNode(LifecycleNode):
         self._send(channel, alarm, arrival, {})
         self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
 
-    def _send(self, channel: CameraChannel, alarm: Alarm, arrival: Arrival, extra: dict[str, object]) -> None:
+    def _send(
+        self,
+        channel: CameraChannel,
+        alarm: Alarm,
+        arrival: Arrival,
+        extra: dict[str, object],
+        result: FrameResult | None = None,
+    ) -> None:
         channel.last_latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
         channel.last_alarm = alarm
         facts = {**extra, "latency_ms": round(channel.last_latency_ms, 3), "bundle_sha256": self._bundle_id()}
@@ -320,11 +353,22 @@ class PerceptionNode(LifecycleNode):
         channel.has_foreign_clock = alarm.stamp_ns > 0 and age_ns > SANE_AGE_NS
         if 0 <= age_ns <= SANE_AGE_NS:
             facts["age_ms"] = round(age_ns / 1e6, 3)
-        self._tell(alarm, facts, arrival.message.header.frame_id)
+        self._tell(alarm, facts, arrival, result)
 
-    def _tell(self, alarm: Alarm, facts: dict[str, object], frame_id: str = "") -> None:
+    def _tell(
+        self,
+        alarm: Alarm,
+        facts: dict[str, object],
+        arrival: Arrival | None = None,
+        result: FrameResult | None = None,
+    ) -> None:
         said = replace(alarm, source=self._source, sent_ns=time.monotonic_ns())
-        self._alarms.publish(alarm_message(said, facts, self.get_name(), frame_id))
+        frame_id = arrival.message.header.frame_id if arrival is not None else ""
+        message = alarm_message(said, facts, self.get_name(), frame_id)
+        self._alarms.publish(message)
+        evidence = self._evidence  # the timer and the worker both tell, and halting takes it away
+        if evidence is not None:
+            evidence.told(said, message, arrival, result)
 
     def _publish_pictures(self, arrival: Arrival, result: FrameResult, alarm: Alarm) -> None:
         channel, header = self._channels[arrival.camera], arrival.message.header
@@ -436,6 +480,8 @@ class PerceptionNode(LifecycleNode):
                     },
                 )
             )
+        if self._evidence is not None:
+            entries.append(self._evidence.status(node))
         self._diagnostics.publish(
             DiagnosticArray(header=Header(stamp=ns_to_stamp(self.get_clock().now().nanoseconds)), status=entries)
         )
@@ -449,28 +495,6 @@ def _make() -> PerceptionNode:
         node.destroy_node()
         raise
     return node
-
-
-def check_fit(monitor: OodMonitor, settings: PerceptionNodeSettings) -> None:
-    """Refuse a bundle that is not the one asked for, or was not calibrated on these cameras. Raises ``BundleError``."""
-    wanted = settings.bundle_sha256.lower()
-    if wanted and (len(wanted) < _SHORTEST_HASH or not monitor.bundle_id.startswith(wanted)):
-        raise BundleError(
-            f"the bundle is {monitor.bundle_id}, the parameter bundle_sha256 asks for {wanted} (at least "
-            f"{_SHORTEST_HASH} digits); set bundle_path to the right one, or the parameter to what was approved."
-        )
-    strangers = strange_cameras(monitor, settings)
-    if settings.require_calibrated_cameras and strangers:
-        raise BundleError(f"{strangers} (require_calibrated_cameras); calibrate on drives of these cameras.")
-
-
-def strange_cameras(monitor: OodMonitor, settings: PerceptionNodeSettings) -> str:
-    """Which cameras the bundle was not calibrated on, in words; empty when it was on all of them."""
-    missing = [name for name in settings.cameras if name not in monitor.cameras]
-    if not missing:
-        return ""
-    known = ", ".join(monitor.cameras) or "unknown cameras"
-    return f"the bundle was calibrated on {known}, not on {', '.join(missing)}"
 
 
 def _strangest_place(result: FrameResult) -> dict[str, object]:

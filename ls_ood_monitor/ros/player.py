@@ -13,7 +13,10 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
+from .bag_clock import CLOCK_TOPIC, BagClock
+
+_CURE = "check the perception node's cameras and transport, and ROS_DOMAIN_ID"
 
 
 class Recorded(Protocol):
@@ -65,10 +68,8 @@ def wait_for_subscribers(publishers: Mapping[str, Publisher], timeout_s: float) 
     deadline = time.monotonic() + timeout_s
     while missing := [topic for topic, publisher in publishers.items() if publisher.get_subscription_count() == 0]:
         if time.monotonic() > deadline:
-            raise DataError(
-                f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s; check the perception "
-                "node's cameras and transport, and ROS_DOMAIN_ID."
-            )
+            cure = "start the nodes with use_sim_time:=true" if missing == [CLOCK_TOPIC] else _CURE
+            raise DataError(f"nobody subscribed to {', '.join(missing)} within {timeout_s:g} s; {cure}.")
         time.sleep(0.02)
 
 
@@ -76,7 +77,7 @@ def play(
     messages: Iterable[Recorded],
     publishers: Mapping[str, Publisher],
     *,
-    rate: float = 1.0,
+    clock: BagClock | None = None,
     restamp: bool = False,
     on_message: Callable[[Recorded, float], None] | None = None,
 ) -> Counter[str]:
@@ -85,33 +86,29 @@ def play(
     Args:
         messages: in the order of recording; topics without a publisher are left out.
         publishers: from ``make_publishers``.
-        rate: 2.0 = twice as fast.
+        clock: that paces it; None = real time.
         restamp: write the present time into the header of image messages.
         on_message: called after each with the message and its time in the recording, seconds.
 
     Returns:
         Messages published per topic.
     """
-    if not rate > 0.0:
-        raise ConfigError(f"rate is {rate}; it must be larger than 0.")
+    clock = clock if clock is not None else BagClock()
     counts: Counter[str] = Counter()
     first_ns: int | None = None
-    started = time.monotonic()
     for message in messages:
         publisher = publishers.get(message.topic)
         if publisher is None:
             continue
         if first_ns is None:
-            first_ns, started = message.stamp_ns, time.monotonic()
-        offset_s = (message.stamp_ns - first_ns) / 1e9
-        delay = started + offset_s / rate - time.monotonic()
-        if delay > 0:
-            time.sleep(delay)
+            first_ns = message.stamp_ns
+            clock.start(first_ns)
+        clock.wait_until(message.stamp_ns)
         data = _restamped(message.data, time.time_ns()) if restamp and message.type_name in _STAMPED else message.data
         publisher.publish(data)
         counts[message.topic] += 1
         if on_message is not None:
-            on_message(message, offset_s)
+            on_message(message, (message.stamp_ns - first_ns) / 1e9)
     return counts
 
 

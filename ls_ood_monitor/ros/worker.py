@@ -16,11 +16,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Arrival:
-    """A message as it came in: camera, message, monotonic time of arrival in nanoseconds."""
+    """A message as it came in: camera, message, time of arrival in nanoseconds, steady and on the clock of the stamps."""
 
     camera: str
     message: Any
     arrived_ns: int
+    received_ns: int = 0
 
 
 class NewestFrameWorker:

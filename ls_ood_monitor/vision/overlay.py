@@ -11,6 +11,7 @@ from ..core.types import Alarm, AlarmState, FrameResult
 
 _STATE_BGR = {AlarmState.CLEAR: (80, 200, 80), AlarmState.PENDING: (0, 200, 255), AlarmState.RAISED: (60, 60, 255)}
 _STRANGE_BGR, _STRANGE_ALPHA = (40, 40, 255), 0.25
+_HEAT_ALPHA = 0.6
 
 
 def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.uint8]:
@@ -57,15 +58,46 @@ def map_picture(anomaly_map: NDArray[np.float32], threshold: float, width: int, 
     return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR).round(), dtype=np.uint8)
 
 
+def draw_map(result: FrameResult) -> NDArray[np.uint8] | None:
+    """Draw the anomaly map as colours over the grey frame, strange places outlined; None where there is no map.
+
+    Black is usual, orange the threshold, light yellow twice the threshold or above, or unknown.
+
+    Returns:
+        BGR uint8 (H, W, 3) of the frame's size.
+    """
+    if result.anomaly_map is None:
+        return None
+    height, width = result.frame.image.shape[:2]
+    heat = cv2.applyColorMap(map_picture(result.anomaly_map, result.threshold, width, height), cv2.COLORMAP_INFERNO)
+    grey = cv2.cvtColor(cv2.cvtColor(result.frame.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    picture = np.asarray(cv2.addWeighted(heat, _HEAT_ALPHA, grey, 1.0 - _HEAT_ALPHA, 0.0), dtype=np.uint8)
+    _outline_strange_places(picture, result.anomaly_map, result.threshold, (255, 255, 255))
+    return picture
+
+
 def _mark_strange_places(picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float) -> None:
-    height, width = picture.shape[:2]
-    strange = cv2.resize(
-        (~(anomaly_map <= threshold)).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
-    )
+    strange = _strange_places(picture, anomaly_map, threshold)
     if not strange.any():
         return
     tinted = picture.copy()
     tinted[strange > 0] = _STRANGE_BGR
     cv2.addWeighted(tinted, _STRANGE_ALPHA, picture, 1.0 - _STRANGE_ALPHA, 0.0, dst=picture)
+    _outline_strange_places(picture, anomaly_map, threshold, _STRANGE_BGR)
+
+
+def _outline_strange_places(
+    picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float, colour: tuple[int, int, int]
+) -> None:
+    strange = _strange_places(picture, anomaly_map, threshold)
     outline = cv2.findContours(strange, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
-    cv2.drawContours(picture, outline, -1, _STRANGE_BGR, max(1, height // 240))
+    cv2.drawContours(picture, outline, -1, colour, max(1, picture.shape[0] // 240))
+
+
+def _strange_places(
+    picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float
+) -> NDArray[np.uint8]:
+    """1 where a cell is above the threshold, or unknown, (H, W) of the picture."""
+    height, width = picture.shape[:2]
+    cells = (~(anomaly_map <= threshold)).astype(np.uint8)
+    return np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)

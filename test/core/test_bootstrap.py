@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from ls_ood_monitor.core.bootstrap import (
     binned_auroc,
     binned_average_precision,
+    curve_replicates,
     percentile_interval,
     ranking_replicates,
     resample_counts,
@@ -62,6 +63,26 @@ def test_rankings_equal_the_metrics_of_frames_written_out(tpr):
         assert found.auroc[index] == pytest.approx(auroc(clean, odd), abs=1e-12)
         assert found.aupr[index] == pytest.approx(aupr(clean, odd), abs=1e-12)
         assert found.fpr[index] == pytest.approx(fpr_at_tpr(clean, odd, tpr=tpr), abs=1e-12)
+
+
+def test_curves_equal_those_of_frames_written_out():
+    """Each resample's heights are those of scikit-learn's curves on the repeated frames, ties included."""
+    random = np.random.default_rng(6)
+    ind_units, ood_units = np.repeat(np.arange(5), 7), np.repeat(np.arange(6), 5)
+    ind = random.integers(0, 12, 35).astype(float)
+    ood = random.integers(4, 16, 30).astype(float)
+    ind_counts, ood_counts = resample_counts(5, 40, 1), resample_counts(6, 40, 2)
+    places = np.linspace(0.0, 1.0, 21)
+    found = curve_replicates(ind, ind_units, ood, ood_units, ind_counts, ood_counts, places)
+    for index, (clean_row, odd_row) in enumerate(zip(ind_counts, ood_counts, strict=True)):
+        clean, odd = np.repeat(ind, clean_row[ind_units]), np.repeat(ood, odd_row[ood_units])
+        labels, scores = np.repeat([0, 1], [len(clean), len(odd)]), np.concatenate([clean, odd])
+        false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
+        precision, recall, _ = precision_recall_curve(labels, scores)
+        for place, height, exact in zip(places, found.tpr[index], found.precision[index], strict=True):
+            assert height == pytest.approx(true[false <= place + 1e-12].max())
+            least = recall[(recall >= place - 1e-12) & (recall > 0.0)].min()
+            assert exact == pytest.approx(precision[recall == least].max())
 
 
 def test_a_wrong_way_score_stays_wrong():

@@ -6,8 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
@@ -65,3 +68,143 @@ def start(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
     yield run
     for process in processes:
         process.stop()
+
+
+class MadeUpMonitor:
+    """Answers each frame with a score below the threshold, and a map; only the nodes around it are real."""
+
+    def __init__(self) -> None:
+        from ls_ood_monitor.config import AlarmSettings
+        from ls_ood_monitor.core.classes import CLASS_NAMES
+
+        self.bundle_id, self.detector, self.threshold, self.usual = "0" * 64, "larem", 2.0, 1.0
+        self.alarm, self.cameras, self.class_names = AlarmSettings(), ("front",), CLASS_NAMES
+        self.frame_pass = type("FramePass", (), {"device": "cpu"})
+
+    def warm_up(self, cameras: int) -> None:
+        """Nothing to warm up."""
+
+    def process(self, frames):
+        """A mask of zeros and a score of 1."""
+        from ls_ood_monitor.core.types import FrameResult
+
+        mask, cells = np.zeros(frames[0].image.shape[:2], np.uint8), np.zeros((6, 8), np.float32)
+        return [FrameResult(frame, mask, mask, 1.0, 2.0, "larem", {"larem": 1.0}, cells) for frame in frames]
+
+
+@dataclass
+class Running:
+    """What both nodes have, as the ROS graph and the messages tell it.
+
+    Attributes:
+        publishes: node -> topic -> type.
+        subscribes: node -> topics.
+        services: node -> services.
+        diagnosed: hardware ids by status name.
+        offers: topic -> QoS of its publisher.
+        said: topic -> a message that was heard on it, of those about the camera front and the vehicle.
+    """
+
+    publishes: dict[str, dict[str, str]]
+    subscribes: dict[str, set[str]]
+    services: dict[str, set[str]]
+    diagnosed: dict[str, str]
+    offers: dict[str, Any]
+    said: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def running(ros) -> Iterator[Running]:
+    """Start both nodes in this process, with every output that can be had here, and look at them once.
+
+    On a domain of their own: DDS remembers a node that a test has killed, and would tell of that one.
+    """
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Bool, Float64, Header
+
+    from ls_ood_monitor.ros import perception_node
+    from ls_ood_monitor.ros.conversions import alarms_of, image_message, ns_to_stamp
+    from ls_ood_monitor.ros.processes import wait_until
+    from ls_ood_monitor.ros.supervisor_node import SupervisorNode
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=(private_domain() + 50) % 101 + 1)
+    perception = perception_node.PerceptionNode(
+        context=context,
+        parameter_overrides=[Parameter("autostart", value=True), Parameter("class_table", value=True)],
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perception_node, "load_bundle", lambda path, **options: MadeUpMonitor())
+        perception.start()
+    supervisor = SupervisorNode(
+        context=context,
+        parameter_overrides=[Parameter("gate_cmd_vel", value="twist")],
+        cli_args=["--ros-args", "-r", "ood_alarm:=/perception_node/ood_alarm"],
+    )
+    observer, diagnosed, said = Node("observer", context=context), {}, {}
+
+    def keep(topic: str) -> Callable[[Any], None]:
+        def heard(message: Any) -> None:
+            if topic == "/diagnostics":  # of two nodes: their statuses together
+                diagnosed.update({one.name: one.hardware_id for one in message.status})
+                before = said.get(topic, DiagnosticArray())
+                message.status = [*before.status, *message.status][-50:]
+            if topic.endswith("/ood_alarm") and alarms_of(message)[0].is_fault:
+                return  # a loaded machine may judge a picture too late
+            said[topic] = message
+
+        return heard
+
+    pictures = ("segmentation", "overlay", "confidence", "anomaly_map")
+    kinds = {
+        "/diagnostics": DiagnosticArray,
+        "/perception_node/ood_alarm": DiagnosticArray,
+        "/supervisor_node/state": DiagnosticArray,
+        "/supervisor_node/stop": Bool,
+        "/perception_node/front/ood_score": Float64,
+        **{f"/perception_node/front/{name}": Image for name in pictures},
+    }
+    for topic, kind in kinds.items():
+        observer.create_subscription(kind, topic, keep(topic), 10)
+    camera = observer.create_publisher(Image, "/front/image", 10)
+    executor = SingleThreadedExecutor(context=context)
+    nodes = {"perception_node": perception, "supervisor_node": supervisor}
+    for node in (*nodes.values(), observer):
+        executor.add_node(node)
+    try:
+        deadline = time.monotonic() + 30.0
+        picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        while (len(diagnosed) < 5 or len(said) < len(kinds)) and time.monotonic() < deadline:
+            camera.publish(image_message(picture, Header(stamp=ns_to_stamp(time.time_ns())), "bgr8"))
+            picture = np.roll(picture, 1)
+            executor.spin_once(timeout_sec=0.1)
+        wait_until(lambda: set(nodes) <= set(observer.get_node_names()), "both nodes in the graph")
+        publishes = {
+            name: {topic: kinds[0] for topic, kinds in observer.get_publisher_names_and_types_by_node(name, "/")}
+            for name in nodes
+        }
+        yield Running(
+            publishes,
+            {
+                name: {topic for topic, _ in observer.get_subscriber_names_and_types_by_node(name, "/")}
+                for name in nodes
+            },
+            {name: {one for one, _ in observer.get_service_names_and_types_by_node(name, "/")} for name in nodes},
+            diagnosed,
+            {
+                topic: observer.get_publishers_info_by_topic(topic)[0].qos_profile
+                for topics in publishes.values()
+                for topic in topics
+            },
+            said,
+        )
+    finally:
+        executor.shutdown()
+        for node in (*nodes.values(), observer):
+            node.destroy_node()
+        context.try_shutdown()

@@ -4,118 +4,24 @@ from __future__ import annotations
 
 import configparser
 import re
-import time
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 import yaml
 
 pytest.importorskip("rclpy")
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
-from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
-
-from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.classes import CLASS_NAMES
-from ls_ood_monitor.core.types import FrameResult
 from ls_ood_monitor.offline.evaluation.gate import Gate, read_gate
-from ls_ood_monitor.ros import perception_node
 from ls_ood_monitor.ros.class_table import LABEL_TOPIC
-from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp
-from ls_ood_monitor.ros.processes import wait_until
 from ls_ood_monitor.ros.speed_limit_output import SPEED_LIMIT_TOPIC
-from ls_ood_monitor.ros.supervisor_node import SupervisorNode
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "config" / "examples"
 #: Topics of message packages that are not here; their names come from the code that would publish them.
 ELSEWHERE = {LABEL_TOPIC.replace("~", "/perception_node"), f"/{SPEED_LIMIT_TOPIC}"}
-
-
-class MadeUpMonitor:
-    """Answers each frame with a score below the threshold; only the nodes around it are real."""
-
-    bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
-    alarm, cameras = AlarmSettings(), ("front",)
-    frame_pass = type("FramePass", (), {"device": "cpu"})
-    class_names = CLASS_NAMES
-
-    def warm_up(self, cameras: int) -> None:
-        """Nothing to warm up."""
-
-    def process(self, frames):
-        """A mask of zeros and a score of 1."""
-        mask = np.zeros(frames[0].image.shape[:2], np.uint8)
-        return [FrameResult(frame, mask, mask, 1.0, 2.0, "larem", {"larem": 1.0}) for frame in frames]
-
-
-@dataclass
-class Running:
-    """What both nodes have, as the ROS graph and the messages tell it; diagnosed are hardware ids by status name."""
-
-    publishes: dict[str, dict[str, str]]
-    subscribes: dict[str, set[str]]
-    services: dict[str, set[str]]
-    diagnosed: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def running(ros) -> Running:
-    """Start both nodes in this process, with every output that can be had here, and look at them once."""
-    from rclpy.executors import SingleThreadedExecutor
-
-    original = perception_node.load_bundle
-    perception_node.load_bundle = lambda path, **options: MadeUpMonitor()
-    perception = perception_node.PerceptionNode(
-        parameter_overrides=[Parameter("autostart", value=True), Parameter("class_table", value=True)]
-    )
-    perception.start()
-    supervisor = SupervisorNode(
-        parameter_overrides=[Parameter("gate_cmd_vel", value="twist")],
-        cli_args=["--ros-args", "-r", "ood_alarm:=/perception_node/ood_alarm"],
-    )
-    observer, diagnosed = Node("observer"), {}
-    observer.create_subscription(
-        DiagnosticArray,
-        "/diagnostics",
-        lambda message: diagnosed.update({one.name: one.hardware_id for one in message.status}),
-        10,
-    )
-    camera = observer.create_publisher(Image, "/front/image", 10)
-    executor = SingleThreadedExecutor()
-    nodes = {"perception_node": perception, "supervisor_node": supervisor}
-    for node in (*nodes.values(), observer):
-        executor.add_node(node)
-    try:
-        deadline = time.monotonic() + 30.0
-        picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        while len(diagnosed) < 5 and time.monotonic() < deadline:
-            camera.publish(image_message(picture, Header(stamp=ns_to_stamp(time.time_ns())), "bgr8"))
-            executor.spin_once(timeout_sec=0.1)
-        wait_until(lambda: set(nodes) <= set(observer.get_node_names()), "both nodes in the graph")
-        yield Running(
-            {
-                name: {topic: kinds[0] for topic, kinds in observer.get_publisher_names_and_types_by_node(name, "/")}
-                for name in nodes
-            },
-            {
-                name: {topic for topic, _ in observer.get_subscriber_names_and_types_by_node(name, "/")}
-                for name in nodes
-            },
-            {name: {one for one, _ in observer.get_service_names_and_types_by_node(name, "/")} for name in nodes},
-            diagnosed,
-        )
-    finally:
-        perception_node.load_bundle = original
-        executor.shutdown()
-        for node in (*nodes.values(), observer):
-            node.destroy_node()
 
 
 def parameters(name: str, *path: str) -> dict:

@@ -398,11 +398,18 @@ def test_settings_that_cannot_be_used_are_a_sentence(start, parameters, words):
     assert "Traceback" not in process.output()
 
 
-def test_a_missing_bundle_is_told_by_a_living_node(spin, start):
-    """Told to start by itself without a bundle, the node stays and every alarm says why: the vehicle is not left guessing."""
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"bundle_path": "/nowhere"}, "no bundle folder"),
+        ({"evidence_dir": "/nowhere"}, "evidence_dir is '/nowhere', which is not a folder"),
+    ],
+)
+def test_a_missing_folder_is_told_by_a_living_node(spin, start, parameters, words):
+    """Told to start by itself without its bundle or its disk, the node stays and every alarm says why: no guessing."""
     observer = spin(MonitorObserver())
-    process = start("perception_node", cameras=["front"], autostart=True, bundle_path="/nowhere")
-    wait_until(lambda: sum("no bundle folder" in heard.alarm.reason for heard in observer.alarms()) >= 3, "alarms", 60)
+    process = start("perception_node", cameras=["front"], autostart=True, **parameters)
+    wait_until(lambda: sum(words in heard.alarm.reason for heard in observer.alarms()) >= 3, "alarms", 60)
     assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
     assert process.poll() is None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ls_ood_monitor.core.classes import CLASS_COLOURS
 from ls_ood_monitor.core.types import Alarm, AlarmState, Frame, FrameResult
-from ls_ood_monitor.vision.overlay import draw_overlay, map_picture
+from ls_ood_monitor.vision.overlay import draw_map, draw_overlay, map_picture
 
 
 def draw(alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -61,3 +63,18 @@ def test_the_map_picture_has_a_fixed_scale():
     large = map_picture(cells, 2.0, 300, 200)
     assert large.shape == (200, 300)
     assert large[10, 290] == 128
+
+
+def test_the_drawn_map_is_bright_where_it_is_strange():
+    """Over the grey frame a usual place stays dark, one above the threshold is outlined in white; without a map there is none."""
+    image = np.full((120, 160, 3), 40, np.uint8)
+    cells = np.zeros((6, 8), np.float32)
+    cells[3, 6] = 9.0
+    result = FrameResult(Frame(image, 1, "front"), image[..., 0] * 0, image[..., 0], 3.0, 5.0, "spatial", {}, cells)
+    picture = draw_map(result)
+    assert picture.shape == image.shape
+    assert picture[70, 130].max() > 150 > 30 > picture[70, 40].max()
+    assert (picture[60:80, 120:140] == 255).all(axis=2).any()
+    assert not (picture[:, :100] == 255).all(axis=2).any()
+    assert draw_map(replace(result, anomaly_map=None)) is None
+    assert (image == 40).all()

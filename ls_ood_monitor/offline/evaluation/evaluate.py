@@ -200,7 +200,17 @@ def _write(
     draw_timeline(
         folder / TIMELINE, events, score_samples(images), _changes(replay.decisions), duration_s, f"{name}, replayed"
     )
-    write_report(folder / REPORT, summary, images, replay.decisions, events, worst.frames, request.command)
+    write_report(
+        folder / REPORT,
+        summary,
+        images,
+        replay.decisions,
+        events,
+        worst.frames,
+        request.command,
+        limits=request.limits,
+        monitor=monitor,
+    )
     if rules:
         write_junit(rules, name, folder / JUNIT)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

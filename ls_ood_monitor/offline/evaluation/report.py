@@ -1,44 +1,72 @@
 """``report.html``: one file that opens in a browser without a network; plotly's script is in it.
 
-Only standard figures, each over the recording's time or its scores; larger scores = more OoD.
+Verdict first, then the recording over time, the strangest frames, the figures with their intervals, and where it all
+comes from. What cannot be told from a recording is said in a sentence in its place.
 """
 
 from __future__ import annotations
 
 import base64
 import html
+import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ...core.types import AlarmState, FallbackMode
+from ...core.types import FallbackMode
+from ...monitor import OodMonitor
+from ..calibration_words import calibrated_on, calibration_target
 from ..events import Event
-from ..timeline import ModeSample
+from ..timeline import Limits, ModeSample
+from . import report_figures as figures
+from .ranking import LEAST_UNITS, FrameScores, Ranking, rank, share_above, split_frames
 from .replay import JudgedImage
 from .worst_frames import WorstFrame
 
-_STATE_COLOURS = {AlarmState.CLEAR: "#2e7d32", AlarmState.PENDING: "#f9a825", AlarmState.RAISED: "#c62828"}
-_MODE_COLOURS = {FallbackMode.NOMINAL: "#2e7d32", FallbackMode.SLOW: "#f9a825", FallbackMode.STOP: "#c62828"}
-_EVENT_COLOUR, _LINE = "#90a4ae", "#37474f"
+_MOST_ROWS = 30
+_S = "\u00a0s"  # a figure and its unit stay on one line
+_LIMITS = Limits()
 _STYLE = """
+:root { color-scheme: light }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 1240px;
   color: #1b1b1b; background: #fff }
-h1 { font-size: 1.5em; margin: .3em 0 }
-h2 { font-size: 1.15em; margin: 1.6em 0 .4em }
-table { border-collapse: collapse; display: block; overflow-x: auto }
+h1 { font-size: 1.5em; margin: .3em 0; overflow-wrap: anywhere }
+h2 { font-size: 1.15em; margin: 1.8em 0 .4em; break-after: avoid }
+p { max-width: 60em }
+.wide { overflow-x: auto }
+table { border-collapse: collapse }
 td, th { padding: 3px 14px 3px 0; text-align: left; vertical-align: top }
-.good { color: #2e7d32; font-weight: 600 }
-.bad { color: #c62828; font-weight: 600 }
-.plain { color: #555 }
-.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 10px }
-figure { margin: 0 }
-figure img { width: 100% }
-figcaption { font-size: .85em; color: #555 }
+td { overflow-wrap: break-word }
+.good { color: #1b5e20; font-weight: 600 }
+.bad { color: #b71c1c; font-weight: 600 }
+.note, figcaption { color: #454545 }
+.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 560px), 1fr)); gap: 14px }
+.pair { display: flex; gap: 4px }
+.pair img { width: 50%; flex: 1 1 0; min-width: 0 }
+.pair img:only-child { max-width: 50% }
+.halves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 460px), 1fr)) }
+.halves > div { min-width: 0 }
+figure { margin: 0; break-inside: avoid }
+figcaption { font-size: .9em }
 code { overflow-wrap: anywhere }
+@media print {
+  body { font-size: 12px; padding: 0; max-width: none }
+  .modebar { display: none !important }
+  .plot, table { break-inside: avoid }
+  .wide { overflow: visible }
+}
+"""
+# Plotly draws for the width of the window; paper is narrower.
+_PRINT = """
+const redraw = size => document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.relayout(plot, size));
+addEventListener('beforeprint', () => { document.body.style.width = '700px'; redraw({width: 690}) });
+addEventListener('afterprint', () => { document.body.style.width = ''; redraw({width: null, autosize: true}) });
 """
 
 
@@ -50,258 +78,85 @@ def write_report(
     events: Sequence[Event],
     worst: Sequence[WorstFrame],
     command: str,
+    *,
+    limits: Limits = _LIMITS,
+    monitor: OodMonitor | None = None,
+    note: str = "",
 ) -> None:
     """Write the report of one recording.
 
     Args:
         path: of the file.
         summary: as in ``summary.json``.
-        images: all image messages, judged.
+        images: all image messages, judged, in the order of reception.
         decisions: the supervisor's, at least every change.
         events: ground truth.
         worst: the strangest frames.
-        command: that made it.
+        command: that makes it again.
+        limits: by which the summary was made.
+        monitor: that judged, for the bundle's provenance; None leaves it out.
+        note: what a reader must know first, a sentence; empty = nothing.
     """
+    name = html.escape(str(summary["recording"]))
+    clean, odd = split_frames(images, events, limits)
+    ranking = rank(clean, odd) if len(clean.ratios) and len(odd.ratios) else None
+    duration_s = float(summary["duration_s"])
     parts = [
-        f"<h1>{html.escape(str(summary['recording']))}</h1>",
+        f"<h1>Evaluation of {name}</h1>",
+        f"<p>{html.escape(note)}</p>" if note else "",
+        "<noscript><p class=bad>The plots need JavaScript; tables and pictures do without.</p></noscript>",
         _verdict(summary),
-        "<h2>Score, alarm and command over time</h2>",
-        "<p class=plain>Drag to zoom, double click to go back. Score over threshold; above 1 is out of distribution.</p>",
-        _plot(_timeline(images, decisions, events, float(summary["duration_s"])), first=True),
         "<h2>Events</h2>" + _events(summary) if summary["events"] else "",
-        "<h2>Strangest frames</h2>" + _gallery(worst) if worst else "",
-        "<h2>Scores</h2>" + _plot(_histogram(images, events)),
-        *(["<h2>ROC</h2>" + _plot(_roc(images, events))] if summary["ood"]["auroc"] is not None else []),
-        "<h2>The network's time for a frame</h2>" + _plot(_latency(images)),
-        "<h2>Where this comes from</h2>" + _provenance(summary, command),
+        "<h2>When and why it would have stopped</h2>" + _stops(decisions, duration_s),
+        "<h2>Score, input and command over time</h2>",
+        _timeline_words(images),
+        _plot(figures.timeline(images, decisions, events, duration_s), "Timeline of every camera", first=True),
+        "<h2>Strangest frames</h2>" + _gallery(worst),
+        "<h2>How well scores tell events from clean driving</h2>" + _detection(clean, odd, ranking, bool(events)),
+        "<h2>Images that could not be judged</h2>" + _faults(images),
+        "<h2>The network's time for a frame</h2>" + _latency(images),
+        "<h2>Bundle</h2>" + _bundle(summary, monitor),
+        "<h2>Environment</h2>" + _environment(monitor),
+        f"<h2>Make it again</h2><p><code>{html.escape(command)}</code></p>"
+        "<p class=note>The same recording, bundle and settings give the same figures, but for the times of the network.</p>",
+        f"<script>{_PRINT}</script>",
     ]
     page = (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width, "
-        f"initial-scale=1'><title>{html.escape(str(summary['recording']))}</title><link rel=icon href='data:,'><style>{_STYLE}"
+        f"initial-scale=1'><title>Evaluation of {name}</title><link rel=icon href='data:,'><style>{_STYLE}"
         f"</style></head><body>{''.join(parts)}</body></html>\n"
     )
     path.write_text(page, encoding="utf-8")
 
 
-def _plot(figure: Any, first: bool = False) -> str:
+def _plot(figure: Any, label: str, first: bool = False) -> str:
     """The first plot brings the script for all."""
-    options = {"responsive": True, "displaylogo": False}
-    return str(figure.to_html(full_html=False, include_plotlyjs=first, config=options, default_width="100%"))
-
-
-def _figure(height: int, **layout: Any) -> Any:
-    import plotly.graph_objects as go
-
-    return go.Figure(
-        layout={"height": height, "margin": {"l": 55, "r": 15, "t": 25, "b": 45}, "template": "plotly_white", **layout}
-    )
-
-
-def _timeline(
-    images: Sequence[JudgedImage], decisions: Sequence[ModeSample], events: Sequence[Event], duration_s: float
-) -> Any:
-    from plotly.subplots import make_subplots
-
-    cameras = sorted({image.alarm.camera for image in images})
-    rows = len(cameras) + 1
-    figure = make_subplots(
-        rows,
-        1,
-        shared_xaxes=True,
-        vertical_spacing=0.04,
-        row_heights=[*[1.0] * len(cameras), 0.3],
-        subplot_titles=[*cameras, "command"],
-    )
-    for row, camera in enumerate(cameras, 1):
-        own = [image for image in images if image.alarm.camera == camera]
-        times = [round(image.time_s, 4) for image in own]
-        ratios = [_ratio(image) for image in own]
-        figure.add_scatter(
-            x=times,
-            y=ratios,
-            mode="lines",
-            line={"color": _LINE, "width": 1},
-            hoverinfo="skip",
-            showlegend=False,
-            row=row,
-            col=1,
-        )
-        for state, colour in _STATE_COLOURS.items():
-            chosen = [index for index, image in enumerate(own) if image.alarm.state is state]
-            figure.add_scatter(
-                x=[times[index] for index in chosen],
-                y=[ratios[index] for index in chosen],
-                text=[html.escape(own[index].alarm.reason) for index in chosen],
-                mode="markers",
-                marker={"color": colour, "size": 6},
-                name=state.value,
-                legendgroup=state.value,
-                showlegend=row == 1,
-                hovertemplate="%{x:.2f} s, %{y:.2f}<br>%{text}<extra></extra>",
-                row=row,
-                col=1,
-            )
-        faults = [image for image in own if image.alarm.is_fault]
-        if faults:
-            figure.add_scatter(
-                x=[image.time_s for image in faults],
-                y=[0.0] * len(faults),
-                text=[html.escape(image.alarm.reason) for image in faults],
-                mode="markers",
-                marker={"symbol": "x", "color": _STATE_COLOURS[AlarmState.RAISED], "size": 7},
-                name="not judged",
-                legendgroup="not judged",
-                showlegend=row == 1,
-                hovertemplate="%{x:.2f} s<br>%{text}<extra></extra>",
-                row=row,
-                col=1,
-            )
-        figure.add_hline(
-            y=1.0, line={"color": _STATE_COLOURS[AlarmState.RAISED], "dash": "dash", "width": 1}, row=row, col=1
-        )
-        for event in events:
-            if event.camera == camera:
-                figure.add_vrect(
-                    x0=event.start_s,
-                    x1=min(event.end_s, duration_s),
-                    fillcolor=_EVENT_COLOUR,
-                    opacity=0.3,
-                    line_width=0,
-                    annotation_text=html.escape(event.label),
-                    annotation_position="top left",
-                    row=row,
-                    col=1,
-                )
-    for mode, colour in _MODE_COLOURS.items():
-        spans = [span for span in _spans(decisions, duration_s) if span[2].mode is mode]
-        figure.add_bar(
-            x=[end - begin for begin, end, _ in spans],
-            base=[begin for begin, _, _ in spans],
-            y=["command"] * len(spans),
-            text=[html.escape(said.reason) for _, _, said in spans],
-            textposition="none",
-            orientation="h",
-            marker={"color": colour},
-            name=mode.name,
-            hovertemplate="from %{base:.2f} s<br>%{text}<extra>" + mode.name + "</extra>",
-            row=rows,
-            col=1,
-        )
-    figure.update_layout(
-        height=170 * len(cameras) + 150,
-        template="plotly_white",
-        margin={"l": 55, "r": 15, "t": 30, "b": 45},
-        legend={"orientation": "h", "y": -0.12},
-        barmode="overlay",
-        hovermode="closest",
-    )
-    figure.update_yaxes(visible=False, row=rows, col=1)
-    figure.update_xaxes(range=[0.0, duration_s], title_text="time in the recording, s", row=rows, col=1)
-    return figure
-
-
-def _ratio(image: JudgedImage) -> float | None:
-    """For plotly, which takes None for a gap."""
-    return round(image.ratio, 4) if np.isfinite(image.ratio) else None
-
-
-def _spans(decisions: Sequence[ModeSample], duration_s: float) -> list[tuple[float, float, ModeSample]]:
-    """Stretches of one command; its first reason stands for it."""
-    changes = [one for index, one in enumerate(decisions) if index == 0 or decisions[index - 1].mode is not one.mode]
-    ends = [*(one.time_s for one in changes[1:]), duration_s]
-    return [(one.time_s, end, one) for one, end in zip(changes, ends, strict=True) if end > one.time_s]
-
-
-def _split(images: Sequence[JudgedImage], events: Sequence[Event]) -> tuple[list[float], list[float]]:
-    """Scores over threshold of frames outside and inside the events of their camera."""
-    inside: list[float] = []
-    outside: list[float] = []
-    for image in images:
-        ratio = _ratio(image)
-        if ratio is None:
-            continue
-        odd = any(
-            event.camera == image.alarm.camera and event.start_s <= image.time_s < event.end_s for event in events
-        )
-        (inside if odd else outside).append(ratio)
-    return outside, inside
-
-
-def _histogram(images: Sequence[JudgedImage], events: Sequence[Event]) -> Any:
-    outside, inside = _split(images, events)
-    figure = _figure(
-        280,
-        xaxis_title="score / threshold",
-        yaxis_title="frames",
-        barmode="overlay",
-        legend={"orientation": "h", "y": 1.1},
-    )
-    figure.add_histogram(
-        x=outside,
-        name="outside events" if events else "all frames",
-        marker={"color": _STATE_COLOURS[AlarmState.CLEAR]},
-        opacity=0.65,
-        nbinsx=60,
-    )
-    if inside:
-        figure.add_histogram(
-            x=inside, name="in events", marker={"color": _STATE_COLOURS[AlarmState.RAISED]}, opacity=0.65, nbinsx=60
-        )
-    figure.add_vline(x=1.0, line={"color": _LINE, "dash": "dash", "width": 1})
-    return figure
-
-
-def _roc(images: Sequence[JudgedImage], events: Sequence[Event]) -> Any:
-    from sklearn.metrics import roc_curve
-
-    outside, inside = _split(images, events)
-    false, true, _ = roc_curve([0] * len(outside) + [1] * len(inside), outside + inside)
-    figure = _figure(
-        320, xaxis_title="share of frames outside events above a threshold", yaxis_title="share of frames in events"
-    )
-    figure.add_scatter(x=false, y=true, mode="lines", line={"color": _LINE, "shape": "hv"}, showlegend=False)
-    at = [[float(np.mean(np.array(values) > 1.0))] for values in (outside, inside)]
-    figure.add_scatter(
-        x=at[0],
-        y=at[1],
-        mode="markers",
-        marker={"size": 11, "color": _STATE_COLOURS[AlarmState.RAISED]},
-        name="at the calibrated threshold",
-    )
-    figure.update_layout(legend={"orientation": "h", "y": 1.12})
-    return figure
-
-
-def _latency(images: Sequence[JudgedImage]) -> Any:
-    figure = _figure(240, xaxis_title="ms", yaxis_title="frames")
-    figure.add_histogram(
-        x=[round(image.latency_ms, 2) for image in images if np.isfinite(image.latency_ms)],
-        marker={"color": _LINE},
-        nbinsx=60,
-        showlegend=False,
-    )
-    return figure
+    buttons = [["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"], ["toImage"]]
+    options = {"responsive": True, "displaylogo": False, "doubleClick": "reset", "modeBarButtons": buttons}
+    drawn = figure.to_html(full_html=False, include_plotlyjs=first, config=options, default_width="100%")
+    return f"<div class=plot role=group aria-label='{html.escape(label)}'>{drawn}</div>"
 
 
 def _verdict(summary: Mapping[str, Any]) -> str:
     alarms, decision, gate = summary["alarms"], summary["decision"], summary["gate"]
+    has_truth = summary["truth"] == "events"
     rows = []
     if gate["passed"] is not None:
         rows.append(("gate", "<span class=good>PASSED</span>" if gate["passed"] else "<span class=bad>BROKEN</span>"))
     rows += [(rule["name"], _kept(rule)) for rule in gate["rules"]]
-    truth = "events" if summary["truth"] == "events" else "none given: every alarm counts as false"
+    if has_truth and summary.get("judgement"):
+        rows.append(("judgement", _judgement(summary["judgement"])))
     rows += [
         (
             "recording",
             f"{summary['frames']} images of {html.escape(', '.join(summary['cameras']))}, {summary['duration_s']:.1f} s",
         ),
-        ("ground truth", truth),
+        ("ground truth", "events" if has_truth else "none given: every alarm counts as false"),
         ("events detected", f"{alarms['detected']} of {alarms['events']}" if alarms["events"] else "-"),
         ("longest time to STOP", _seconds(decision["time_to_stop_s"])),
         ("longest time to resume", _seconds(decision["time_to_resume_s"])),
-        ("false alarms" if summary["truth"] == "events" else "alarms", _rate(alarms)),
+        ("false alarms" if has_truth else "alarms", _rate(alarms)),
         ("STOP in clean driving", f"{decision['false_stop_s']:.2f} s of {decision['clean_s']:.1f} s"),
-        ("AUROC", "-" if summary["ood"]["auroc"] is None else f"{summary['ood']['auroc']:.3f}"),
         (
             "images not judged",
             html.escape(", ".join(f"{name} {count}" for name, count in summary["faults"].items())) or "none",
@@ -317,8 +172,14 @@ def _kept(rule: Mapping[str, Any]) -> str:
     return f"{word} {html.escape(rule['sentence'])}"
 
 
+def _judgement(judgement: Mapping[str, Any]) -> str:
+    if judgement["passed"]:
+        return "<span class=good>every event raised its alarm and stopped the vehicle in time; no false stop</span>"
+    return "<br>".join(f"<span class=bad>{html.escape(text)}</span>" for text in judgement["failures"])
+
+
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} s"
+    return "-" if value is None else f"{value:.2f}{_S}"
 
 
 def _rate(alarms: Mapping[str, Any]) -> str:
@@ -329,44 +190,215 @@ def _rate(alarms: Mapping[str, Any]) -> str:
 
 
 def _events(summary: Mapping[str, Any]) -> str:
-    head = "<tr><th>event</th><th>camera</th><th>from</th><th>to</th><th>alarm after</th><th>STOP after</th></tr>"
-    rows = "".join(
-        f"<tr><td>{html.escape(one['label'])}</td><td>{html.escape(one['camera'])}</td><td>{one['start_s']:g} s</td>"
-        f"<td>{one['end_s']:g} s</td><td>{_seconds(one['alarm_delay_s'])}</td><td>{_seconds(one['stop_delay_s'])}</td></tr>"
+    rows = [
+        [
+            html.escape(one["label"]),
+            html.escape(one["camera"]),
+            f"{one['start_s']:g}{_S}",
+            f"{one['end_s']:g}{_S}",
+            _seconds(one["alarm_delay_s"]),
+            _seconds(one["stop_delay_s"]),
+        ]
         for one in summary["events"]
+    ]
+    return _list(("event", "camera", "from", "to", "alarm after", "STOP after"), rows)
+
+
+def _stops(decisions: Sequence[ModeSample], duration_s: float) -> str:
+    stops = [span for span in figures.command_spans(decisions, duration_s) if span.kind == FallbackMode.STOP]
+    if not stops:
+        return "<p>It would not have stopped.</p>"
+    rows = [[_seconds(span.begin_s), _seconds(span.end_s - span.begin_s), span.text] for span in stops]
+    return _list(("at", "for", "first reason"), rows)
+
+
+def _timeline_words(images: Sequence[JudgedImage]) -> str:
+    words = (
+        "Drag to zoom, double click to go back, point to read. Above 1, the dashed line, a frame is out of distribution; "
+        "grey stretches are events."
     )
-    return f"<table>{head}{rows}</table>"
+    counts = Counter(image.alarm.camera for image in images)
+    most = figures.most_points(len(counts))
+    if max(counts.values()) > most:
+        words += (
+            f" Drawn are about {most} of up to {max(counts.values())} images a camera: of every slice of time the smallest "
+            "and the largest score and one image of each alarm state. frames.csv has all of them."
+        )
+    if not any(np.isfinite(image.ratio) for image in images):
+        words += " No image could be judged, so there is no score to draw."
+    return f"<p class=note>{words}</p>"
 
 
 def _gallery(worst: Sequence[WorstFrame]) -> str:
-    figures = []
+    if not worst:
+        return "<p>No image could be judged, so none is the strangest.</p>"
+    words = (
+        "Right of each picture, where the detector found it strange: orange is the threshold, light yellow twice it; "
+        "strange places are outlined. A picture may be strange as a whole, as in fog, and have no strange place."
+        if any(frame.map is not None for frame in worst)
+        else "This detector does not say where in a picture it finds something strange."
+    )
+    pictures = []
     for frame in worst:
-        _, data = cv2.imencode(".jpg", frame.picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-        source = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
-        caption = f"{html.escape(frame.camera)} at {frame.time_s:.2f} s: {frame.ratio:.2f} times the threshold"
-        figures.append(f"<figure><img src='{source}' alt='{caption}'><figcaption>{caption}</figcaption></figure>")
-    return f"<div class=frames>{''.join(figures)}</div>"
+        alarm = frame.alarm
+        caption = html.escape(
+            f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.3g} / threshold {alarm.threshold:.3g} = "
+            f"{frame.ratio:.2f}, alarm {alarm.state.value}"
+        )
+        pair = _picture(frame.picture, f"camera picture, {caption}")
+        if frame.map is not None:
+            pair += _picture(frame.map, f"anomaly map, {caption}")
+        pictures.append(f"<figure><div class=pair>{pair}</div><figcaption>{caption}</figcaption></figure>")
+    return f"<p class=note>{words}</p><div class=frames>{''.join(pictures)}</div>"
 
 
-def _provenance(summary: Mapping[str, Any], command: str) -> str:
+def _picture(picture: NDArray[np.uint8], text: str) -> str:
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return f"<img src='data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}' alt='{text}'>"
+
+
+def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, has_events: bool) -> str:
+    if not len(clean.ratios) and not len(odd.ratios):
+        return "<p>No image could be judged, so there are no scores.</p>"
+    kinds = (("clean frames" if has_events else "frames"), clean), ("frames in events", odd)
+    rows = [
+        (f"{name} above the threshold", _with_interval(*share_above(frames), percent=True))
+        for name, frames in kinds
+        if len(frames.ratios)
+    ]
+    if ranking is not None:
+        rows += [
+            (name, _with_interval(value, interval and interval[1:], percent=name.startswith("clean")))
+            for name, (value, interval) in ranking.figures.items()
+        ]
+    notes = [
+        "Frames of a video are alike: 95 % intervals draw whole events, and whole blocks of 10 s of clean driving."
+    ]
+    few = [frames for _, frames in kinds if len(frames.ratios) and not frames.is_enough]
+    if few:
+        counted = ", ".join(f"{frames.unit} ({frames.unit_count})" for frames in few)
+        notes.append(f"Too few for an interval, which takes at least {LEAST_UNITS}: {counted}.")
+    if ranking is None:
+        notes.append(
+            "Without both clean frames and frames in events there is nothing to rank: no ROC, no precision and recall."
+        )
+    else:
+        notes.append(
+            "Intervals know only such events as are in this recording; precision depends on how much of it they take up."
+        )
+    parts = [_table(rows), f"<p class=note>{' '.join(notes)}</p>"]
+    parts.append(_plot(figures.score_histogram(clean, odd, has_events), "Histogram of score over threshold"))
+    if ranking is not None:
+        at = float(clean.above.mean()), float(odd.above.mean())
+        hits, alarms = int(odd.above.sum()), int(odd.above.sum() + clean.above.sum())
+        pair = _plot(figures.roc_figure(ranking, at), "ROC curve")
+        pair += _plot(figures.pr_figure(ranking, (at[1], hits / alarms) if alarms else None), "Precision and recall")
+        parts.append(f"<div class=halves>{pair}</div>")
+    return "".join(parts)
+
+
+def _with_interval(value: float, interval: tuple[float, float] | None, percent: bool) -> str:
+    def shown(one: float) -> str:
+        return f"{100 * one:.1f}\u00a0%" if percent else f"{one:.3f}"
+
+    return shown(value) + (f", 95 % interval {shown(interval[0])} to {shown(interval[1])}" if interval else "")
+
+
+def _faults(images: Sequence[JudgedImage]) -> str:
+    first: dict[str, JudgedImage] = {}
+    counts: Counter[str] = Counter()
+    for image in images:
+        if image.alarm.is_fault:
+            fault = image.alarm.fault or "unknown"
+            first.setdefault(fault, image)
+            counts[fault] += 1
+    if not counts:
+        return "<p>None.</p>"
+    rows = [
+        [html.escape(fault), str(count), _seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
+        for fault, count in counts.most_common()
+    ]
+    return _list(("fault", "images", "first at", "first reason"), rows)
+
+
+def _latency(images: Sequence[JudgedImage]) -> str:
+    times = np.array([image.latency_ms for image in images if np.isfinite(image.latency_ms)])
+    if not len(times):
+        return "<p>The network was never asked.</p>"
+    percentiles = {f"p{level}": float(np.percentile(times, level)) for level in (50, 95, 99)}
+    words = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items())
+    words += (
+        f", longest {times.max():.1f} ms, of {len(times)} frames on this machine. The 0.1 % longest share the last bar."
+    )
+    return f"<p>{words}</p>" + _plot(figures.latency_histogram(times, percentiles), "Histogram of the network's time")
+
+
+def _bundle(summary: Mapping[str, Any], monitor: OodMonitor | None) -> str:
+    rows = [
+        ("identity", f"<code>sha256 {summary['bundle']['sha256']}</code>"),
+        ("detector", f"{html.escape(summary['detector'])}, threshold {summary['threshold']:.4g}"),
+    ]
+    if monitor is not None:
+        calibration = monitor.provenance.get("calibration", {})
+        threshold = monitor.thresholds[monitor.detector]
+        rows += [
+            ("threshold", html.escape(f"{threshold.method}, rank {threshold.rank} of {threshold.n} scores")),
+            ("calibration", html.escape(f"{calibrated_on(calibration)} {calibration_target(calibration)}")),
+            ("alarm rule", html.escape(", ".join(f"{k} {v}" for k, v in vars(monitor.alarm).items()))),
+        ]
+        if threshold.warning:
+            rows.append(("warning", f"<span class=bad>{html.escape(threshold.warning)}</span>"))
+        data = monitor.provenance.get("dataset", {})
+        if isinstance(data, Mapping) and data.get("data"):
+            rows.append(("network trained on", html.escape(str(data["data"]))))
+    return _table(rows)
+
+
+def _environment(monitor: OodMonitor | None) -> str:
+    import plotly
     import torch
 
     from ... import __version__
 
-    return _table(
-        [
-            ("bundle", f"<code>{summary['bundle']['sha256']}</code>"),
-            ("detector", f"{html.escape(summary['detector'])}, threshold {summary['threshold']:.4g}"),
-            ("package", f"ls_ood_monitor {__version__}, Python {platform.python_version()}, torch {torch.__version__}"),
-            ("machine", html.escape(f"{platform.system()} {platform.machine()}")),
-            ("made by", f"<code>{html.escape(command)}</code>"),
-        ]
-    )
+    versions = {
+        "ls_ood_monitor": __version__,
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "OpenCV": cv2.__version__,
+        "plotly": plotly.__version__,
+    }
+    rows = [
+        ("versions", html.escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
+        ("machine", html.escape(f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores")),
+    ]
+    if monitor is not None:
+        device = str(monitor.frame_pass.device)
+        if device.startswith("cuda"):
+            device += f", {torch.cuda.get_device_name(monitor.frame_pass.device)}"
+        rows.append(("network on", html.escape(device)))
+    return _table(rows)
+
+
+def _processor() -> str:
+    """Its model, where Linux tells; nothing that names the machine or its owner."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown processor"
+    models = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
+    return next(models, platform.processor() or "unknown processor")
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
-    return (
-        "<table>"
-        + "".join(f"<tr><th>{html.escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
-        + "</table>"
-    )
+    """Names and values; the values are HTML."""
+    lines = "".join(f"<tr><th scope=row>{html.escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
+    return f"<div class=wide><table>{lines}</table></div>"
+
+
+def _list(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with a heading; the cells are HTML. Of very many rows the first."""
+    titles = "".join(f"<th scope=col>{title}</th>" for title in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows[:_MOST_ROWS])
+    rest = f"<p class=note>The first {_MOST_ROWS} of {len(rows)}.</p>" if len(rows) > _MOST_ROWS else ""
+    return f"<div class=wide><table><tr>{titles}</tr>{lines}</table></div>{rest}"

@@ -8,21 +8,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...vision.overlay import draw_overlay
+from ...core.types import Alarm
+from ...vision.overlay import draw_map
 from .replay import JudgedImage
 
 _WIDTH = 480
-_ALPHA = 0.35
 
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """One frame: where it lies, how strange it is, and how it looks."""
+    """One frame: where it lies, how strange it is, and how it looks.
+
+    Attributes:
+        time_s: reception, seconds from the start of the recording.
+        ratio: score over threshold, above 1 = OoD.
+        alarm: of its camera, after it.
+        picture: BGR uint8 (H, W, 3), as the camera saw it, reduced.
+        map: BGR uint8 (H, W, 3), where the detector found it strange; None where the detector does not tell.
+    """
 
     time_s: float
-    camera: str
     ratio: float
+    alarm: Alarm
     picture: NDArray[np.uint8]
+    map: NDArray[np.uint8] | None
+
+    @property
+    def camera(self) -> str:
+        """Name of its camera."""
+        return self.alarm.camera
 
 
 class WorstFrames:
@@ -47,8 +61,12 @@ class WorstFrames:
         if any(ratio <= frame.ratio for frame in rivals):
             return
         self.frames = [frame for frame in self.frames if not any(frame is rival for rival in rivals)]
-        picture = draw_overlay(result, image.alarm, _ALPHA)
-        height = round(picture.shape[0] * _WIDTH / picture.shape[1])
-        small = np.asarray(cv2.resize(picture, (_WIDTH, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        self.frames.append(WorstFrame(image.time_s, image.alarm.camera, ratio, small))
+        heat = draw_map(result)
+        shown = (_reduced(result.frame.image), None if heat is None else _reduced(heat))
+        self.frames.append(WorstFrame(image.time_s, ratio, image.alarm, *shown))
         self.frames.sort(key=lambda frame: -frame.ratio)
+
+
+def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height = max(1, round(picture.shape[0] * _WIDTH / picture.shape[1]))
+    return np.asarray(cv2.resize(picture, (_WIDTH, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import platform
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,9 +63,9 @@ def test_everything_is_in_the_file(page):
     """Script, pictures and figures; nothing is fetched from anywhere."""
     head = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.findall(r"(?:src|href)=['\"](?!data:)[^'\"]*", head)
-    assert page.count("data:image/jpeg;base64,") == 2
+    assert page.count("data:image/jpeg;base64,") == 2  # two frames, without a map
     assert "Plotly.newPlot" in page
-    assert page.count("plotly-graph-div") == 4
+    assert page.count("plotly-graph-div") == 5
     assert len(page) > 1_000_000
 
 
@@ -73,6 +75,47 @@ def test_the_verdict_stands_at_the_top(page):
     for words in ("BROKEN", "1 (at most 0 accepted)", "1 of 1", "unreadable 1", "ab" * 32, "STOP in clean driving"):
         assert words in text
     assert "not judged" in page
+
+
+def test_a_long_recording_is_drawn_with_few_points(make_report, tell):
+    """Twenty thousand images: a bounded file that says so, and the one extreme among them is drawn."""
+    images = tell(20_000)
+    odd = images[12_345]
+    images[12_345] = replace(odd, alarm=replace(odd.alarm, score=77.0, reason="camera front: the one"))
+    path = make_report(images)
+    page = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < 8_000_000
+    assert "of up to 20000 images a camera" in page
+    assert "camera front: the one" in page
+
+
+def test_intervals_are_given_only_where_there_are_units(make_report, tell):
+    """Two events are too few, and the page says so; five, and five blocks of clean driving, give every figure its interval."""
+    events = tuple(Event("front", start, start + 3.0, "fog") for start in (12.0, 25.0, 37.0, 48.0, 55.0))
+    few = make_report(tell(600, events[:2]), events[:2]).read_text(encoding="utf-8")
+    assert "Too few for an interval, which takes at least 5: events (2)." in few
+    enough = make_report(tell(600, events), events).read_text(encoding="utf-8")
+    assert "Too few" not in enough
+    for name in ("AUROC", "AUPR", "frames in events above the threshold"):
+        assert re.search(rf"<th scope=row>{name}</th><td>[^<]*, 95 % interval ", enough), name
+
+
+def test_a_map_stands_beside_its_picture_and_both_have_words(make_report, tell):
+    """Where the detector tells places there are two pictures a frame, with camera, time, score and alarm."""
+    page = make_report(tell(30)).read_text(encoding="utf-8")
+    alts = re.findall(r"alt='([^']*)'", page)
+    assert len(alts) == 2 * page.count("<figcaption>")
+    assert re.fullmatch(r"camera picture, front at \d\.\d\d s: score .* / threshold 2 = 0\.\d\d, alarm CLEAR", alts[0])
+    assert alts[1].startswith("anomaly map, front at")
+
+
+def test_where_it_comes_from(make_report, tell):
+    """Versions and machine, and nothing that names the machine or its owner."""
+    page = make_report(tell(30)).read_text(encoding="utf-8")
+    text = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    for words in ("ls_ood_monitor", "torch", platform.machine(), "ls-ood evaluate drive --out x"):
+        assert words in text
+    assert platform.node() not in text
 
 
 def test_names_of_a_recording_cannot_bring_scripts(page):

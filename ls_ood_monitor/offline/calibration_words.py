@@ -1,0 +1,50 @@
+"""What a bundle's manifest says of its calibration, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SHOWN_DRIVES = 4
+
+
+def calibrated_on(calibration: Mapping[str, Any]) -> str:
+    """What data a bundle was calibrated on; what an older one does not say is left out."""
+    parts = [f"{calibration.get('frames', '?')} clean frames"]
+    if "blocks" in calibration:
+        length = calibration.get("block_s")
+        parts.append(f"{calibration['blocks']} blocks" + (f" of {length:g} s" if length else ""))
+    drives = calibration.get("drives")
+    if isinstance(drives, Mapping):
+        shown = [f"{name} ({count})" for name, count in list(drives.items())[:_SHOWN_DRIVES]]
+        more = f" and {len(drives) - len(shown)} more" if len(drives) > len(shown) else ""
+        parts.append(f"{len(drives)} drive{'s' if len(drives) > 1 else ''}: {', '.join(shown)}{more}")
+    elif drives is not None:
+        parts.append(f"{drives} drives")
+    text = "Calibrated on " + ", ".join(parts) + "."
+    if calibration.get("cameras"):
+        text += f" Cameras: {', '.join(f'{name} ({count})' for name, count in calibration['cameras'].items())}."
+    if calibration.get("hours"):
+        text += f" Video: {calibration['hours']:.3g} h."
+    rates = sorted(set(calibration.get("assumed_rates_hz", {}).values()))
+    if rates:
+        text += f" Pictures without time: {' and '.join(f'{rate:g}' for rate in rates)} Hz assumed."
+    return text
+
+
+def calibration_target(calibration: Mapping[str, Any]) -> str:
+    """What false alarms its thresholds were set for; empty where an older bundle does not say."""
+    target = calibration.get("target")
+    if not target:
+        return ""
+    if "per_hour" in target:
+        frames = calibration["alarm"]["trigger_consecutive_frames"]
+        text = f"Target: {target['per_hour']:g} false alarms an hour ({frames} frames in a row)"
+    else:
+        text = f"Target: {target['rate']:.3g} of clean frames"
+    held = {
+        "block": "blocks of time held out",
+        "drive": "whole drives held out",
+        "worst": "the larger threshold of blocks and drives held out",
+    }[calibration["hold_out"]]
+    return f"{text}; {held}."

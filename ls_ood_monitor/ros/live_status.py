@@ -1,0 +1,189 @@
+"""What both nodes say now, and how long ago they said it: bounded memory, for a display that runs for days."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite, nan
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from ..core.types import Alarm, FallbackMode
+from .conversions import number_of, values_of
+from .observer import HeardAlarm, HeardDecision, HeardStop, MonitorListener
+
+#: The trend: so many stretches of so many seconds.
+TREND_SLICES, TREND_SLICE_S = 15, 2.0
+_RATE_WINDOW_S = 5.0
+_MOST_SAMPLES = 4000
+_MOST_CAMERAS = 100
+#: Farther from now, a stamp is of another clock (a recording, a driver's own) and says nothing about delay.
+_SANE_DELAY_S = 60.0
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """One camera, now.
+
+    Attributes:
+        camera: name.
+        alarm: the last one heard; None if none was.
+        heard_s: seconds since then; NaN if none was.
+        demand: what the supervisor says it calls for; empty if it does not name the camera.
+        alarm_rate_hz: alarms heard a second over the last five; NaN where there were fewer than two.
+        delay_ms: stamp of the picture to reception of its alarm here; NaN where the stamp is of another clock.
+        latency_ms: arrival of the picture at perception to publication of its alarm; NaN if unknown.
+        image_rate_hz: images arriving at perception a second; NaN if perception does not say.
+        dropped: images that perception had no time for, since it was activated; NaN if it does not say.
+        trend: largest score over threshold of each stretch of time, oldest first; NaN where no image could be judged,
+            None where nothing was heard.
+    """
+
+    camera: str
+    alarm: Alarm | None
+    heard_s: float
+    demand: str
+    alarm_rate_hz: float
+    delay_ms: float
+    latency_ms: float
+    image_rate_hz: float
+    dropped: float
+    trend: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """Everything, now.
+
+    Attributes:
+        mode: the last decision heard; None if none was.
+        reason: of it.
+        decision_s: seconds since then; NaN if none was.
+        stop: the last stop command heard; None if none was.
+        perception: what the perception node says of itself; empty if it has said nothing.
+        perception_ok: it says that it works.
+        perception_s: seconds since then; NaN if it has said nothing.
+        facts: bundle, detector and device that it names.
+        cameras: by name.
+    """
+
+    mode: FallbackMode | None
+    reason: str
+    decision_s: float
+    stop: bool | None
+    perception: str
+    perception_ok: bool
+    perception_s: float
+    facts: Mapping[str, str]
+    cameras: tuple[CameraView, ...]
+
+
+@dataclass
+class _Camera:
+    last: HeardAlarm | None = None
+    delay_ms: float = nan
+    samples: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_MOST_SAMPLES))
+
+
+class LiveStatus(MonitorListener):
+    """Listens to both nodes and to ``/diagnostics``, and remembers half a minute.
+
+    Args:
+        of_namespace: namespace of the nodes to listen to; empty = none.
+    """
+
+    def __init__(self, of_namespace: str = "", **options: Any) -> None:
+        self._lock = threading.Lock()
+        self._cameras: dict[str, _Camera] = {}
+        self._decision: HeardDecision | None = None
+        self._stop: HeardStop | None = None
+        self._monitor: tuple[int, DiagnosticStatus] | None = None
+        self._inputs: dict[str, Mapping[str, str]] = {}
+        super().__init__("monitor_top", of_namespace, **options)
+        reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
+
+    def heard_alarm(self, heard: HeardAlarm) -> None:
+        """Keep the last one of each camera, and its score over threshold."""
+        delay_s = (time.time_ns() - heard.alarm.stamp_ns) / 1e9
+        with self._lock:
+            if heard.alarm.camera not in self._cameras and len(self._cameras) >= _MOST_CAMERAS:
+                return
+            camera = self._cameras.setdefault(heard.alarm.camera, _Camera())
+            camera.last = heard
+            camera.delay_ms = delay_s * 1e3 if 0.0 <= delay_s < _SANE_DELAY_S else nan
+            camera.samples.append((heard.at_ns, heard.alarm.ratio))
+
+    def heard_decision(self, heard: HeardDecision) -> None:
+        """Keep the last one."""
+        with self._lock:
+            self._decision = heard
+
+    def heard_stop(self, heard: HeardStop) -> None:
+        """Keep the last one."""
+        with self._lock:
+            self._stop = heard
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        at_ns = time.monotonic_ns()
+        with self._lock:
+            for one in message.status:
+                if one.name == "perception_node: monitor":
+                    self._monitor = (at_ns, one)
+                elif one.name == f"perception_node: {one.hardware_id}" and len(self._inputs) < _MOST_CAMERAS:
+                    self._inputs[one.hardware_id] = values_of(one)
+
+    def view(self) -> LiveView:
+        """What is known at this moment."""
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            decision, monitor = self._decision, self._monitor
+            names = sorted({*self._cameras, *self._inputs, *(decision.demands if decision else ())})
+            cameras = tuple(self._view_of(name, now_ns) for name in names)
+            facts = values_of(monitor[1]) if monitor else {}
+            return LiveView(
+                decision.mode if decision else None,
+                decision.reason if decision else "",
+                (now_ns - decision.at_ns) / 1e9 if decision else nan,
+                self._stop.stop if self._stop else None,
+                monitor[1].message if monitor else "",
+                monitor is not None and monitor[1].level != DiagnosticStatus.ERROR,
+                (now_ns - monitor[0]) / 1e9 if monitor else nan,
+                {name: facts[name] for name in ("bundle_sha256", "detector", "device") if facts.get(name)},
+                cameras,
+            )
+
+    def _view_of(self, name: str, now_ns: int) -> CameraView:
+        camera = self._cameras.get(name, _Camera())
+        inputs = self._inputs.get(name, {})
+        recent = [at_ns for at_ns, _ in camera.samples if now_ns - at_ns < _RATE_WINDOW_S * 1e9]
+        last = camera.last
+        return CameraView(
+            name,
+            last.alarm if last else None,
+            (now_ns - last.at_ns) / 1e9 if last else nan,
+            self._decision.demands.get(name, "") if self._decision else "",
+            (len(recent) - 1) * 1e9 / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else nan,
+            camera.delay_ms,
+            last.latency_ms if last else nan,
+            number_of(inputs, "rate_hz"),
+            number_of(inputs, "dropped"),
+            _trend(camera.samples, now_ns),
+        )
+
+
+def _trend(samples: deque[tuple[int, float]], now_ns: int) -> tuple[float | None, ...]:
+    slices: list[float | None] = [None] * TREND_SLICES
+    for at_ns, ratio in samples:
+        place = TREND_SLICES - 1 - int((now_ns - at_ns) / (TREND_SLICE_S * 1e9))
+        if place < 0:
+            continue
+        before = slices[place]
+        if before is None or not isfinite(before) or ratio > before:
+            slices[place] = ratio
+    return tuple(slices)

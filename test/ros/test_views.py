@@ -1,0 +1,183 @@
+"""The layouts for RViz, Foxglove, PlotJuggler and rqt name only what the running nodes say, in a way the panels can take."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy")
+
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
+
+CONFIG = Path(__file__).parents[2] / "config"
+#: What each display or panel takes; the names are those of the programs' own displays and panels.
+RVIZ_DISPLAYS = {"rviz_default_plugins/Image": "sensor_msgs/msg/Image"}
+FOXGLOVE_PANELS = {"Image", "Plot", "StateTransitions", "DiagnosticSummary", "DiagnosticStatusPanel"}
+#: rqt_robot_monitor, PlotJuggler and the Foxglove bridge subscribe with these, or with less where less is offered.
+USUAL = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+
+
+def type_of(running, topic: str) -> str:
+    """Type of a topic that one of the nodes publishes."""
+    kinds = {kinds[topic] for kinds in running.publishes.values() if topic in kinds}
+    assert len(kinds) == 1, f"{topic} is published by no node"
+    return kinds.pop()
+
+
+def assert_heard(running, topic: str, wanted: QoSProfile) -> None:
+    """The publisher of a topic offers what a subscription asks for."""
+    compatibility, reason = qos_check_compatible(running.offers[topic], wanted)
+    assert compatibility is not QoSCompatibility.ERROR, f"{topic}: {reason}"
+
+
+def test_rviz_shows_the_pictures(running):
+    """Every display is one of RViz's own, on a topic of its type, with a QoS that the publisher offers."""
+    content = yaml.safe_load((CONFIG / "monitor.rviz").read_text(encoding="utf-8"))
+    displays = content["Visualization Manager"]["Displays"]
+    assert {display["Topic"]["Value"].rsplit("/", 1)[1] for display in displays} >= {"overlay", "anomaly_map"}
+    for display in displays:
+        topic = display["Topic"]
+        assert type_of(running, topic["Value"]) == RVIZ_DISPLAYS[display["Class"]]
+        wanted = QoSProfile(
+            depth=topic["Depth"],
+            history={"Keep Last": HistoryPolicy.KEEP_LAST}[topic["History Policy"]],
+            reliability={
+                "Reliable": ReliabilityPolicy.RELIABLE, "Best Effort": ReliabilityPolicy.BEST_EFFORT
+            }[topic["Reliability Policy"]],
+            durability={
+                "Volatile": DurabilityPolicy.VOLATILE, "Transient Local": DurabilityPolicy.TRANSIENT_LOCAL
+            }[topic["Durability Policy"]],
+        )  # fmt: skip
+        assert_heard(running, topic["Value"], wanted)
+        assert display["Enabled"] == display["Value"]
+    classes = [entry["Class"] for entry in content["Panels"]]
+    assert set(classes) <= {"rviz_common/Displays", "rviz_common/Time"}
+
+
+@pytest.fixture
+def foxglove() -> dict[str, Any]:
+    """The layout as Foxglove exports and imports one."""
+    return json.loads((CONFIG / "foxglove_layout.json").read_text(encoding="utf-8"))
+
+
+def leaves(node: Any) -> list[str]:
+    """Panels of a layout's tree."""
+    if isinstance(node, str):
+        return [node]
+    assert node["direction"] in ("row", "column")
+    assert 0 < node["splitPercentage"] < 100
+    return leaves(node["first"]) + leaves(node["second"])
+
+
+def test_foxglove_places_each_panel_once(foxglove):
+    """The tree and the configuration name the same panels, of kinds that Foxglove has."""
+    placed = leaves(foxglove["layout"])
+    assert sorted(placed) == sorted(foxglove["configById"])
+    assert {name.split("!")[0] for name in placed} == FOXGLOVE_PANELS
+    assert {"globalVariables", "userNodes", "playbackConfig"} <= set(foxglove)
+
+
+def values_at(running, path: str) -> list[Any]:
+    """What a Foxglove message path finds in the messages that the nodes sent."""
+    topic, rest = re.fullmatch(r"(/[\w/]+)((?:\..+)?)", path).groups()
+    type_of(running, topic)
+    assert_heard(running, topic, USUAL)
+    found = [running.said[topic]]
+    while rest:
+        field, name, start, end, key, wanted = re.match(
+            r'(\.(\w+)|\[(\d*)(:?)\]|\{(\w+)==(?:"([^"]*)")\})', rest
+        ).groups()
+        rest = rest[len(field) :]
+        if name:
+            found = [getattr(one, name) for one in found]
+        elif key:
+            found = [one for one in found if getattr(one, key) == wanted]
+        elif end:
+            found = [item for one in found for item in one]
+        else:
+            found = [one[int(start)] for one in found]
+    return found
+
+
+def test_foxglove_paths_find_values(foxglove, running):
+    """Images, numbers to plot, states with a name, and statuses to select, each in what the nodes really send."""
+    for name, config in foxglove["configById"].items():
+        kind = name.split("!")[0]
+        if kind == "Image":
+            topic = config["imageMode"]["imageTopic"]
+            assert type_of(running, topic) == "sensor_msgs/msg/Image"
+            assert running.said[topic].encoding in ("bgr8", "mono8")
+            assert_heard(running, topic, USUAL)
+        elif kind == "Plot":
+            for path in config["paths"]:
+                (value,) = values_at(running, path["value"])
+                assert float(value) in (1.0, 2.0)
+        elif kind == "StateTransitions":
+            for path in config["paths"]:
+                (value,) = values_at(running, path["value"])
+                assert value in ("CLEAR", "PENDING", "", "NOMINAL", "SLOW", "STOP", True, False), path
+        else:
+            assert type_of(running, config["topicToRender"]) == "diagnostic_msgs/msg/DiagnosticArray"
+            if kind == "DiagnosticStatusPanel":
+                assert running.diagnosed[config["selectedName"]] == config["selectedHardwareId"]
+
+
+def series(running, topic: str) -> set[str]:
+    """Names that PlotJuggler gives to what it finds in a topic's message, and whose value it can plot."""
+    message = running.said[topic]
+    if hasattr(message, "data"):
+        return {f"{topic}/data"}
+    return {
+        f"{topic}/{one.hardware_id}/{one.name}/{pair.key}"
+        for one in message.status
+        for pair in one.values
+        if re.fullmatch(r"-?[\d.]+(e-?\d+)?|nan", pair.value)
+    }
+
+
+def test_plotjuggler_curves_are_series_of_the_topics_it_subscribes(running):
+    """Every curve is a number within a topic that the layout selects, and every topic selected has a curve."""
+    root = ElementTree.parse(CONFIG / "plotjuggler_layout.xml").getroot()
+    plugin = next(one for one in root.iter("plugin") if one.get("ID") == "ROS2 Topic Subscriber")
+    selected = plugin.find("selected_topics")
+    topics = [one.get("name") for one in selected]
+    assert selected.get("value").split(";") == topics
+    assert root.find("previouslyLoaded_Streamer").get("name") == plugin.get("ID")
+    curves = [one.get("name") for one in root.iter("curve")]
+    assert len(curves) == len(set(curves)) == 6
+    known = {topic: series(running, topic) for topic in topics}
+    for topic in topics:
+        type_of(running, topic)
+        assert_heard(running, topic, USUAL)
+        assert known[topic] & set(curves), topic
+    assert set(curves) <= set().union(*known.values())
+    for splitter in root.iter("DockSplitter"):
+        assert int(splitter.get("count")) == len(splitter) == len(splitter.get("sizes").split(";"))
+
+
+def test_rqt_robot_monitor_groups_every_status(running):
+    """rqt_robot_monitor shows what the aggregator makes of the statuses: with our example each has a group and none is empty."""
+    content = yaml.safe_load((CONFIG / "examples" / "diagnostic_aggregator.yaml").read_text(encoding="utf-8"))
+    analyzers = content["analyzers"]["ros__parameters"]
+    groups = {one["path"]: one["startswith"] for one in analyzers.values() if isinstance(one, dict)}
+    caught = {
+        path: [name for name in running.diagnosed if name.startswith(tuple(prefixes))]
+        for path, prefixes in groups.items()
+    }
+    assert sorted(name for names in caught.values() for name in names) == sorted(running.diagnosed)
+    assert all(caught.values())
+    assert type_of(running, "/diagnostics") == "diagnostic_msgs/msg/DiagnosticArray"
+    assert_heard(running, "/diagnostics", USUAL)
