@@ -1,4 +1,4 @@
-"""Recordings: as verdicts alone, for the report, and real ones, with requests to judge them and what counts as the same result."""
+"""Recordings: as verdicts alone, for the report; and real ones, requests to judge them, and what counts as the same result."""
 
 from __future__ import annotations
 
