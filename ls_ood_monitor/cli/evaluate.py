@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,8 @@ def _jobs(args: argparse.Namespace) -> int:
 
     if args.scheduler and args.jobs != "1":
         raise ConfigError("--jobs and --scheduler exclude each other: a cluster has the workers that it has.")
+    if args.scheduler and not re.fullmatch(r"(\w+://)?\S+:\d+", args.scheduler):
+        raise ConfigError(f"--scheduler is {args.scheduler}; give HOST:PORT, for example tcp://10.0.0.7:8786.")
     if args.jobs in ("auto", "0"):
         return cores()
     if not (args.jobs.isascii() and args.jobs.isdigit()):

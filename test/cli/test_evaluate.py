@@ -138,8 +138,8 @@ def test_the_folder_in_which_one_stands_is_a_recording(evaluate, bag, monkeypatc
     assert json.loads((out / "summary.json").read_text())["recording"] == "drive"
 
 
-def test_a_cluster_that_is_not_there_is_a_sentence(evaluate, bag, monkeypatch):
-    """Nobody at the address, or Dask not installed: which extra to install, exit 2."""
+def test_without_dask_a_cluster_is_a_sentence(evaluate, bag, monkeypatch):
+    """Dask is not installed: which extra to install, exit 2."""
     monkeypatch.setitem(sys.modules, "distributed", None)
     done, _ = evaluate(bag, "--scheduler", "tcp://127.0.0.1:9")
     assert done.returncode == 2
@@ -183,6 +183,7 @@ def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage)
         (("BAG", "--jobs", "some"), "--jobs is some"),
         (("BAG", "--jobs", "-2"), "--jobs is -2"),
         (("BAG", "--jobs", "auto", "--scheduler", "tcp://127.0.0.1:9"), "exclude each other"),
+        (("BAG", "--scheduler", "tcp://10.0.0.7"), "--scheduler is tcp://10.0.0.7; give HOST:PORT"),
     ],
 )
 def test_bad_input_is_a_sentence(evaluate, bag, arguments, words):
