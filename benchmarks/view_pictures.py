@@ -1,7 +1,7 @@
 """Pictures of a report for the documentation, by a headless Chromium.
 
     ls-ood demo --out demo_out
-    python benchmarks/view_pictures.py demo_out/report.html --out docs/img
+    python benchmarks/view_pictures.py demo_out/evaluation/report.html --out docs/img
 
 Writes report_timeline.jpg (verdict and timeline) and report_frames.jpg (strangest frames and figures).
 """

@@ -19,7 +19,7 @@ mud on the left camera, clean. Starts supervisor_node and perception_node as pro
 recording to them through DDS in real time and shows what they say. Needs no GPU, no data set and no ROS installation.
 
 Writes into --out: timeline.png, overlay pictures, summary.json, the recording (bag/) with events.yaml, the logs, and
-report.html: the same recording judged again offline, by the checks, network, alarm and supervisor of the nodes.
+evaluation/report.html: the same recording judged again offline, by the checks, network, alarm and supervisor of the nodes.
 Exit 0 only if every event raised its alarm, stop was commanded within 1 s of its start, and never in the clean parts.
 """
 
@@ -110,65 +110,44 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scenario, bag: Path) -> Path:
     """The recording once more, offline, as ``ls-ood evaluate`` judges it; returns the report's path."""
+    import os
     import shlex
 
+    from ..errors import DataError
+    from ..offline.evaluation.evaluate import REPORT, evaluate
     from ..offline.evaluation.recording import open_recording
-    from ..offline.evaluation.replay import JudgedImage, Replay
-    from ..offline.evaluation.report import write_report
-    from ..offline.evaluation.summary import summarise_replay
+    from ..offline.evaluation.request import Request
     from ..offline.evaluation.vehicle import VehicleSettings
-    from ..offline.evaluation.worst_frames import WorstFrames
     from ..offline.timeline import Limits
     from .console import progress_bar
 
-    recording = open_recording(bag)
-    replay = Replay(monitor, recording.cameras, VehicleSettings(), recording.begin_ns)
-    worst = WorstFrames()
-    images: list[JudgedImage] = []
-    with progress_bar("Judging it again offline", recording.images) as update:
-        for image in replay.run(recording.read()):
-            worst.add(image)
-            images.append(image.without_pictures())
-            update(len(images))
-    replay.finish(recording.end_ns)
-    limits = Limits()
-    _, summary = summarise_replay(
-        images,
-        replay.decisions,
-        replay.stops,
-        scenario.events,
-        recording.duration_s,
-        monitor.bundle_id,
-        limits,
-    )
-    summary.update(
-        recording="the demo's recording",
-        truth="events",
-        truncated="",
-        detector=monitor.detector,
-        threshold=monitor.threshold,
-        judgement=summary["gate"],
-        gate={"passed": None, "rules": []},
-    )
+    out = args.out / "evaluation"
+    out.mkdir(exist_ok=True)
     options = [["--bundle", args.bundle], ["--detector", args.detector]]
     given = [str(word) for option in options if option[1] for word in option]
-    events, again = bag.with_name("events.yaml"), args.out / "evaluation"
-    command = ["ls-ood", "evaluate", str(bag), "--events", str(events), *given, "--out", str(again)]
-    path = args.out / "report.html"
-    write_report(
-        path,
-        summary,
-        images,
-        replay.decisions,
-        scenario.events,
-        worst.frames,
-        shlex.join(command),
-        limits=limits,
-        monitor=monitor,
+    command = ["ls-ood", "evaluate", str(bag), "--events", str(bag.with_name("events.yaml")), *given, "--out", str(out)]
+    recording = open_recording(bag)
+    request = Request(
+        recording=recording,
+        events=tuple(scenario.events),
+        bundle=args.bundle and args.bundle.absolute(),
+        bundle_id=monitor.bundle_id,
+        detector=args.detector,
+        device=args.device,
+        vehicle=VehicleSettings(),
+        gate=None,
+        limits=Limits(),
+        out=out.absolute(),
+        command=shlex.join(command),
+        run="demo",
         note="The street is procedural: everything here is synthetic. This is the offline evaluation of the recording that "
         "'ls-ood demo' played to the running nodes; what they said live is in summary.json and timeline.png.",
     )
-    return path
+    with progress_bar("Judging it again offline", recording.images) as update:
+        result = evaluate(request, update, os.cpu_count() or 1)
+    if result.summary is None:
+        raise DataError(f"the demo's recording cannot be evaluated: {result.error}")
+    return out / REPORT
 
 
 def _seconds(value: float | None) -> str:

@@ -36,9 +36,9 @@ def test_the_demo_ends_with_the_report_of_its_recording(tmp_path, tiny_bundle, m
             writer.write("front", image, 1_700_000_000 * 10**9 + index * 200_000_000)
     scenario = Scenario(cameras=("front",), duration_s=6.0, events=(Event("front", 2.0, 4.0, "fog"),))
     monitor = load_bundle(tiny_bundle, device="cpu")
-    args = SimpleNamespace(out=tmp_path, bundle=tiny_bundle, detector=None)
+    args = SimpleNamespace(out=tmp_path, bundle=tiny_bundle, detector=None, device="cpu")
     path = _write_report(args, monitor, scenario, tmp_path / "bag")
-    assert path == tmp_path / "report.html"
+    assert path == tmp_path / "evaluation" / "report.html"
     text = re.sub(r"<script.*?</script>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert "everything here is synthetic" in text
     assert "offline evaluation of the recording" in text

@@ -210,6 +210,7 @@ def _write(
         request.command,
         limits=request.limits,
         monitor=monitor,
+        note=request.note,
     )
     if rules:
         write_junit(rules, name, folder / JUNIT)

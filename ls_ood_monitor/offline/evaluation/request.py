@@ -35,6 +35,7 @@ class Request:
         run: names the command; what it left unfinished goes on when a recording is tried again.
         resume: what an earlier command finished is not done again, and what it left unfinished goes on.
         version: of the package that asks.
+        note: to stand at the head of the report.
     """
 
     recording: Recording
@@ -51,6 +52,7 @@ class Request:
     run: str
     resume: bool = False
     version: str = __version__
+    note: str = ""
 
     @property
     def digest(self) -> str:
