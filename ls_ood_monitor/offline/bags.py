@@ -1,4 +1,4 @@
-"""Bags without ROS: frames in, frames out. ROS 2 (sqlite3, mcap) and ROS 1. The only module that imports ``rosbags``.
+"""Bags without ROS: frames in, frames out. ROS 2 (sqlite3, mcap) and ROS 1. Nothing else offline imports ``rosbags``.
 
 Two clocks meet in a bag. ``Frame.stamp_ns`` is the camera's (the message header); the bag's own is the time at
 which a message was received, and it is what ``start_s`` and ``end_s`` count from, and what a replay is paced by.
@@ -40,6 +40,8 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 #: Last part of a topic with class ids (mono8) of the camera before it.
 LABELS = "labels"
+#: Last part of topics with pictures that no camera took: class ids, and the outputs of the perception node.
+_NO_CAMERA = (LABELS, "segmentation", "confidence", "overlay", "anomaly_map")
 #: Suffixes of storage files that are a bag of their own.
 SUFFIXES = (".mcap", ".db3", ".bag")
 _SALVAGE = {".mcap": salvage_mcap, ".db3": salvage_sqlite}
@@ -275,8 +277,8 @@ def _is_image(type_name: str) -> bool:
 
 
 def _is_camera(topic: str, type_name: str) -> bool:
-    """Whether a topic is taken for a camera unless told otherwise; class ids are no picture."""
-    return _is_image(type_name) and not topic.endswith(f"/{LABELS}")
+    """Whether a topic is taken for a camera unless told otherwise: class ids, and what perception draws, are not."""
+    return _is_image(type_name) and topic.rsplit("/", 1)[-1] not in _NO_CAMERA
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,16 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ls_ood_monitor.errors import ConfigError, DataError, ImageError
-from ls_ood_monitor.offline.bags import FrameBagWriter, bag_info, camera_of, iter_arrivals, iter_frames, iter_raw
+from ls_ood_monitor.offline.bags import (
+    IMAGE,
+    FrameBagWriter,
+    _image_message,
+    bag_info,
+    camera_of,
+    iter_arrivals,
+    iter_frames,
+    iter_raw,
+)
 
 START = 1_700_000_000_000_000_000
 PICTURES = np.random.default_rng(0).integers(0, 256, (10, 24, 32, 3), dtype=np.uint8)
@@ -44,6 +53,20 @@ def test_a_part_of_a_bag(bag):
     frames = list(iter_frames(bag, {"/front/image": "nose"}, start_s=0.2, end_s=0.5))
     assert {frame.camera for frame in frames} == {"nose"}
     assert [(frame.stamp_ns - START) // 100_000_000 for frame in frames] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("topic", ["overlay", "segmentation", "confidence", "anomaly_map"])
+def test_what_perception_draws_is_no_camera(tmp_path, topic):
+    """A recording of all topics of a running vehicle has the cameras that took pictures, and the others only by name."""
+    with FrameBagWriter(tmp_path / "bag") as writer:
+        writer.write("front", PICTURES[0], START)
+        writer._append(
+            f"/perception_node/front/{topic}", IMAGE, _image_message("front", PICTURES[1], "bgr8", START), START
+        )
+    assert bag_info(tmp_path / "bag").cameras == {"/front/image": "front"}
+    assert [frame.camera for frame in iter_frames(tmp_path / "bag")] == ["front"]
+    named = {f"/perception_node/front/{topic}": "drawn"}
+    assert [frame.camera for frame in iter_frames(tmp_path / "bag", named)] == ["drawn"]
 
 
 def test_info_and_raw_messages(bag):
