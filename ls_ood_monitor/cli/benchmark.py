@@ -189,7 +189,12 @@ def run(args: argparse.Namespace) -> int:
         "unit": protocol.unit,
         "data": protocol.facts,
         "calibration": measured.calibration,
-        "bootstrap": {"resamples": args.resamples, "seed": args.seed, "confidence": 0.95, "resampled": protocol.unit},
+        "bootstrap": {
+            "resamples": args.resamples,
+            "seed": args.seed,
+            "confidence": 0.95,
+            "of": "means, differences, rankings and pixels",
+        },
         "notes": list(protocol.notes),
         "cost": cost,
         **figures,
@@ -273,7 +278,7 @@ def _command(args: argparse.Namespace) -> str:
 
     words = ["ls-ood", "benchmark"]
     for name, value in vars(args).items():
-        if name in ("command", "json", "out") or value is None or value == []:
+        if name in ("command", "arguments", "json", "out") or value is None or value == []:
             continue
         option = f"--{name.replace('_', '-')}"
         if name == "topic":

@@ -160,7 +160,15 @@ def run(args: argparse.Namespace) -> int:
     content = verify_bundle(base).content
     before = content["provenance"].get("calibration", {})
     settings = _settings(args, before if args.update else {})
-    names = tuple(args.detectors.split(",")) if args.detectors else tuple(content["thresholds"])
+    given = [part.strip() for part in args.detectors.split(",")] if args.detectors else content["thresholds"]
+    names = tuple(dict.fromkeys(given))
+    for name in names:
+        if detector_spec(name).supervised:
+            raise ConfigError(
+                f"detector {name} learns from OoD frames, too; it cannot be calibrated on clean data alone."
+            )
+    if settings.hold_out == "drive" and len(drives) < 2 and not args.update:
+        raise ConfigError("there is one drive; at least 2 are needed to hold one out. Add a drive, or hold out blocks.")
     features = features_of(names)
     detector = args.detector or str(content["detector"])
     if detector not in names:

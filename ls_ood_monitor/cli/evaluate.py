@@ -26,7 +26,7 @@ clock, and faster than real time where the machine allows. The same recording gi
 A recording is a ROS 2 bag (folder, .mcap, .db3) or a ROS 1 bag (.bag) with raw or compressed images, a video, or a folder
 of pictures. Of a damaged ROS 2 bag what can be read is judged. Events are a list of {camera, start_s, end_s, label},
 seconds from its start; of several recordings each has its own file beside it, NAME.events.yaml, or events.yaml within its
-folder. Without events every alarm counts as false.
+folder, or beside a folder named bag, where ls-ood synth lays it. Without events every alarm counts as false.
 
 Writes into --out, a folder a recording if there are several: report.html (one file, opens without a network),
 summary.json, frames.csv, timeline.png, and junit.xml. A recording that cannot be judged does not keep the others from it;
@@ -78,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge every recording, each into its folder, and tell the verdict."""
+    from rich.markup import escape
+
     from ..errors import ConfigError, DataError
     from ..offline.evaluation.gate import read_gate
     from ..offline.evaluation.recording import open_recording
@@ -94,6 +96,12 @@ def run(args: argparse.Namespace) -> int:
     gate = read_gate(args.gate) if args.gate else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     topics = parse_topics(args.topic)
+    for path in args.recordings:
+        inside = path.is_dir() and path.resolve() in (args.out.resolve(), *args.out.resolve().parents)
+        if inside:
+            raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
+    if args.rate is not None and not 0.0 < args.rate < float("inf"):
+        raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
     names = [os.path.basename(os.path.abspath(path)) for path in args.recordings]
     if len(set(names)) < len(names):
         raise ConfigError("two recordings have the same name, and would write the same folder; evaluate them apart.")
@@ -124,10 +132,12 @@ def run(args: argparse.Namespace) -> int:
     write_json(args.json, summaries if len(args.recordings) > 1 else next(iter(summaries.values()), {}))
     broken = [name for name, summary in summaries.items() if summary["gate"]["passed"] is False]
     if gate is not None and summaries:
-        console.print(
-            f"[bold red]GATE BROKEN[/] by {', '.join(broken)}" if broken else "[bold green]GATE PASSED[/]",
-            soft_wrap=True,
-        )
+        if broken:
+            console.print(f"[bold red]GATE BROKEN[/] by {escape(', '.join(broken))}", soft_wrap=True)
+        elif failed:
+            console.print("[bold red]GATE NOT DECIDED[/]: not every recording could be judged", soft_wrap=True)
+        else:
+            console.print("[bold green]GATE PASSED[/]")
     if failed:
         _tell_failures(failed, results.values(), len(args.recordings))
         return 2
@@ -158,6 +168,8 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
     places = [given] if given else [recording.path.with_name(f"{recording.name}.events.yaml")]
     if not given and recording.path.is_dir():
         places.append(recording.path / "events.yaml")
+        if recording.path.name == "bag":  # as ls-ood synth lays them
+            places.append(recording.path.with_name("events.yaml"))
     for place in places:
         if given or place.is_file():
             # Events may lie in the part that is lost.
@@ -242,10 +254,12 @@ def _tell_failures(failed: dict[str, str], results: Any, count: int) -> None:
 
 
 def _sentences(summary: dict[str, Any]) -> list[str]:
-    """What a person wants to know first."""
+    """What a person wants to know first; names that the user gave are no markup."""
+    from rich.markup import escape
+
     alarms, decision = summary["alarms"], summary["decision"]
     lines = [
-        f"[bold]{summary['recording']}[/]: {summary['frames']} images of {', '.join(summary['cameras'])}, "
+        f"[bold]{escape(summary['recording'])}[/]: {summary['frames']} images of {escape(', '.join(summary['cameras']))}, "
         f"{summary['duration_s']:.1f} s, bundle {summary['bundle']['sha256'][:12]}, detector {summary['detector']}"
     ]
     for event in summary["events"]:
@@ -253,7 +267,8 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
             "never" if event[name] is None else f"after {event[name]:.2f} s"
             for name in ("alarm_delay_s", "stop_delay_s")
         )
-        lines.append(f"  {event['label']} on {event['camera']} at {event['start_s']:g} s: alarm {alarm}, STOP {stop}")
+        what = escape(f"{event['label']} on {event['camera']}")
+        lines.append(f"  {what} at {event['start_s']:g} s: alarm {alarm}, STOP {stop}")
     rate = alarms["false_per_hour"]
     if rate is not None:
         lines.append(
@@ -266,5 +281,5 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
         lines.append(f"  {summary['fault_count']} images could not be judged: {counted}")
     for rule in summary["gate"]["rules"]:
         word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
-        lines.append(f"  {word} {rule['name']}: {rule['sentence']}")
+        lines.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")
     return lines

@@ -111,7 +111,7 @@ def share_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95)
     holds the true share in 89 to 99 % of cases; percentiles of resampled units hold it in 83 to 96 %, fewest at few hits.
 
     Where no frame is hit, or every one, nothing varies, and a unit counts as one frame: U units without a hit leave room
-    for a share of 1 - (a/2)^(1/U).
+    for a share of 1 - (a/2)^(1/U). One hit shortens the interval: it is the first sign of how alike frames are, and a weak one.
 
     Args:
         hits: (U,) frames of each unit that are hit.

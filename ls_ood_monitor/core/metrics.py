@@ -23,7 +23,7 @@ def auroc(ind: ArrayLike, ood: ArrayLike) -> float:
 def aupr(ind: ArrayLike, ood: ArrayLike) -> float:
     """Area under the precision-recall curve by trapezoids, as the reference computes it."""
     precision, recall, _ = precision_recall_curve(*_labelled(ind, ood))
-    return float(auc(recall, precision))
+    return min(1.0, float(auc(recall, precision)))  # the trapezoids' sum may round above
 
 
 def fpr_at_tpr(ind: ArrayLike, ood: ArrayLike, *, tpr: float = 0.95) -> float:

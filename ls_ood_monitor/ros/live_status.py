@@ -135,6 +135,8 @@ class LiveStatus(MonitorListener):
             for one in message.status:
                 if one.name == "perception_node: monitor":
                     self._monitor = (at_ns, one)
+                elif one.name == "perception_node: evidence":
+                    continue  # the recorder of clips, no camera
                 elif one.name == f"perception_node: {one.hardware_id}" and len(self._inputs) < _MOST_CAMERAS:
                     self._inputs[one.hardware_id] = values_of(one)
 

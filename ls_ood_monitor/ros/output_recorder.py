@@ -119,7 +119,10 @@ class OutputRecorder(Node):
             return
         try:
             self._bag.write(topic, kind, stamp_ns, bytes(data), offered)
-        except OSError as error:
-            self._failure = f"recording {self._bag.path} ended early: {error.strerror or error}."
+        except (
+            Exception
+        ) as error:  # whatever it is must not end the thread that listens, and pass for a whole recording
+            reason = getattr(error, "strerror", None) or error or repr(error)
+            self._failure = f"recording {self._bag.path} ended early: {reason}."
             return
         self.counts[topic] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ls_ood_monitor import features
-from ls_ood_monitor.cli.main import main
+from ls_ood_monitor.cli.main import main, make_parser
 from ls_ood_monitor.core import detectors
 from ls_ood_monitor.core.detectors import DetectorSpec
 from ls_ood_monitor.offline.benchmark import pictures, protocols
@@ -137,6 +138,14 @@ def test_maps_are_judged_where_a_detector_has_one(out):
     assert 0.05 < large["disturbed_share"] < 0.5
     assert large["pixel_auroc"]["low"] <= large["pixel_auroc"]["value"] <= large["pixel_auroc"]["high"]
     assert large["found_rate"]["value"] <= large["alarm_rate"]["value"]
+
+
+def test_the_stored_command_repeats_the_run(out):
+    """It is a call that the parser takes, with the options that were given and nothing of this machine's folders."""
+    command = json.loads((out / "results.json").read_text())["command"]
+    options = make_parser("benchmark").parse_args(shlex.split(command)[1:])
+    assert (options.drives, options.calibration_drives, options.severities) == (3, 4, "1,5")
+    assert str(out) not in command
 
 
 def test_tables_and_plots_are_written(out):

@@ -187,6 +187,7 @@ def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path)
         (["monday", "monday"], "two drives are named"),
         (["monday", "--hold-out", "drive", "--target-rate", "0.1"], "one drive"),
         (["monday", "--block", "-1"], "the block length is -1"),
+        (["monday", "--detectors", "multitap, kde_two_class"], "kde_two_class learns from OoD frames"),
         (["monday", "--block", "nan"], "the block length is nan"),
         (["monday", "--target-per-hour", "-1"], "the target is -1"),
         (["monday", "--plot", "nowhere/x.png"], "--plot is nowhere/x.png"),

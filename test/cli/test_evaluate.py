@@ -105,6 +105,27 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     assert summary["truth"].startswith("none")
 
 
+def test_results_do_not_go_into_the_recording(evaluate, tmp_path, make_pictures):
+    """They would be pictures of the next evaluation."""
+    cv2.imwrite(str(tmp_path / "0.png"), make_pictures(1)[0])
+    done, _ = evaluate(tmp_path)
+    assert done.returncode == 2
+    assert "within the recording" in done.stderr
+
+
+def test_names_are_no_markup_and_a_failure_decides_no_gate(evaluate, bag, tmp_path):
+    """A label in brackets is told as it is; a gate of which a recording is missing is not passed. Events may lie beside bag/."""
+    shutil.copytree(bag, tmp_path / "bag")
+    (tmp_path / "scrap.mcap").write_bytes(b"scrap")
+    write_events((Event("front", 3.0, 4.5, "[/]fog"),), tmp_path / "events.yaml")
+    (tmp_path / "gate.yaml").write_text("max_faults: 0\n")
+    done, _ = evaluate(tmp_path / "bag", tmp_path / "scrap.mcap", "--gate", tmp_path / "gate.yaml")
+    assert done.returncode == 2
+    assert "[/]fog on front" in done.stdout
+    assert "GATE NOT DECIDED" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_one_broken_recording_does_not_lose_the_others(evaluate, bag, tmp_path):
     """It is named, exit 2; the others are judged, and their results written."""
     (tmp_path / "scrap.mcap").write_bytes(b"scrap")
@@ -181,6 +202,7 @@ def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage)
         (("BAG", "--stop-within", "-1"), "--stop-within is -1.0"),
         (("BAG", "--detector", "oracle"), "detector is 'oracle'"),
         (("BAG", "--jobs", "some"), "--jobs is some"),
+        (("BAG", "--rate", "nan"), "--rate is nan"),
         (("BAG", "--jobs", "-2"), "--jobs is -2"),
         (("BAG", "--jobs", "auto", "--scheduler", "tcp://127.0.0.1:9"), "exclude each other"),
         (("BAG", "--scheduler", "tcp://10.0.0.7"), "--scheduler is tcp://10.0.0.7; give HOST:PORT"),

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rich.console import Console
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -50,6 +51,14 @@ class PictureSource:
         coarse = self._random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
         picture = np.kron(coarse, np.ones((8, 8, 1), np.uint8))
         self._publisher.publish(image_message(picture, Header(stamp=ns_to_stamp(time.time_ns())), "bgr8"))
+
+
+def test_the_recorder_of_clips_is_no_camera(spin):
+    """Its status stands beside those of the cameras."""
+    status = spin(LiveStatus())
+    entries = [DiagnosticStatus(name=f"perception_node: {name}", hardware_id=name) for name in ("front", "evidence")]
+    status._on_diagnostics(DiagnosticArray(status=entries))
+    assert [camera.camera for camera in status.view().cameras] == ["front"]
 
 
 def test_before_the_nodes_are_there_it_waits_and_says_so(tmp_path):

@@ -46,7 +46,8 @@ class Protocol:
         control: clean pictures that neither has seen, shown in every condition.
         conditions: clean first.
         recorded: real OoD sets, as they are.
-        unit: what is held out and resampled.
+        unit: what the test is counted and resampled by.
+        held_out: what the calibration holds out: ``drive``, ``block`` or ``sequence``.
         facts: what exactly was used, for the results; must be JSON.
         notes: what the figures do not show, in sentences.
     """
@@ -58,6 +59,7 @@ class Protocol:
     conditions: tuple[Condition, ...]
     recorded: tuple[PictureSet, ...]
     unit: str
+    held_out: str
     facts: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -99,6 +101,7 @@ def street_protocol(
         conditions=make_conditions(kinds, severities),
         recorded=(),
         unit="drive",
+        held_out="drive",
         facts={
             "calibration_drives": [calibration.start, calibration.stop],
             "test_drives": [test.start, test.stop],
@@ -161,7 +164,7 @@ def recordings_protocol(
     ]
     if not by_drive:
         notes.append(
-            f"{len(control)} test drives are too few to resample: intervals come from blocks of {block_s:g} s "
+            f"{len(control)} test drives are too few to be the units: intervals come from blocks of {block_s:g} s "
             "and do not cover the spread from drive to drive."
         )
     return Protocol(
@@ -172,6 +175,7 @@ def recordings_protocol(
         conditions=make_conditions(kinds, severities),
         recorded=tuple(setting.pictures(_name(path), setting.drives([path]), blocks=True) for path in ood),
         unit="drive" if by_drive else f"block of {block_s:g} s",
+        held_out="block",
         facts={
             "clean": [str(path) for path in clean],
             "test": [str(path) for path in test],
@@ -262,6 +266,7 @@ def larex_protocol(
         conditions=make_conditions(kinds, severities),
         recorded=tuple(recorded),
         unit="sequence",
+        held_out="sequence",
         facts={
             "woodscape": {part: len(names) for part, names in split.parts.items()},
             "split_seed": split.seed,

@@ -62,7 +62,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"Domain: {results['domain']}. {results['frames']} clean test frames of {results['units']['control']} units "
         f"({unit}), calibrated on {results['calibration']['frames']} frames of {results['calibration']['units']}. "
         f"Target: {100 * results['target_rate']:g} % false alarms a frame. OoD is the positive class. In brackets: "
-        f"95 % intervals, {results['bootstrap']['resamples']} resamples of whole units. "
+        "95 % intervals by whole units; of single shares by Korn and Graubard, of means, differences, rankings and pixels "
+        f"by {results['bootstrap']['resamples']} resamples. "
         f"Bundle {results['bundle']['sha256'][:12]}.",
         "",
         "## Detectors",

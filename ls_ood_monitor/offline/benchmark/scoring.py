@@ -129,7 +129,7 @@ def measure(
     """
     with studio.opened():
         fitted, facts = _calibrate(
-            protocol.calibration, names, frame_pass, studio, target_rate, ood_kind, folds, progress
+            protocol.calibration, protocol.held_out, names, frame_pass, studio, target_rate, ood_kind, folds, progress
         )
         nonfinite = dict.fromkeys(names, 0)
         sample: list[NDArray[np.uint8]] = []
@@ -174,6 +174,7 @@ def _features(images: NDArray[np.uint8], frame_pass: FramePass) -> FrameFeatures
 
 def _calibrate(
     source: PictureSet,
+    held_out_unit: str,
     names: Sequence[str],
     frame_pass: FramePass,
     studio: Studio,
@@ -203,7 +204,12 @@ def _calibrate(
             )
     groups = _groups(units, folds)
     together = -(-len(set(units)) // len(np.unique(groups)))
-    provenance: dict[str, Any] = {"blocks": len(set(units)), "unit": "unit", "together": together, "allow_small": True}
+    provenance: dict[str, Any] = {
+        "blocks": len(set(units)),
+        "unit": held_out_unit,
+        "together": together,
+        "allow_small": True,
+    }
     head = frame_pass.head
     fitted = {}
     for number, name in enumerate(names, start=1):

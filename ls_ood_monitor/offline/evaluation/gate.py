@@ -73,11 +73,21 @@ def read_gate(path: Path) -> Gate:
         raise ConfigError(
             f"{path} must hold limits, name: value; known: {', '.join(spec.name for spec in fields(Gate))}."
         )
-    return from_mapping(Gate, {str(name): value for name, value in content.items()})
+    gate = from_mapping(Gate, {str(name): value for name, value in content.items()})
+    limits = {spec.name: getattr(gate, spec.name) for spec in fields(gate)}
+    if all(value == _NONE for value in limits.values()):
+        raise ConfigError(f"{path} checks nothing: every limit is -1; give one, or leave --gate out.")
+    for name, value in limits.items():
+        if _NONE < value < 0.0:
+            raise ConfigError(f"{path}: {name} is {value}; a limit is 0 or more, or -1 for none.")
+    return gate
 
 
 def check_gate(gate: Gate, summary: Mapping[str, Any]) -> list[Rule]:
-    """Hold every limit that is given against the summary; a figure that is missing breaks its rule."""
+    """Hold every limit that is given against the summary; a figure that is missing breaks its rule.
+
+    So does an event after which it never came to what the limit times: the longest of the others is no answer to it.
+    """
     rules = []
     for spec in fields(gate):
         limit = getattr(gate, spec.name)
@@ -86,6 +96,10 @@ def check_gate(gate: Gate, summary: Mapping[str, Any]) -> list[Rule]:
         is_upper = spec.name.startswith("max_")
         what, unit = spec.metadata["description"], spec.metadata["unit"]
         accepted = f"{'at most' if is_upper else 'at least'} {limit:g} {unit}".rstrip() + " accepted"
+        if never := _never(summary, spec.name):
+            of = len(summary["events"])
+            rules.append(Rule(spec.name, False, f"{what}: never after {never} of {of} events ({accepted})"))
+            continue
         value = _figure(summary, _FIGURES[spec.name])
         if value is None:
             rules.append(Rule(spec.name, False, f"{what}: not measured in this recording ({accepted})"))
@@ -93,6 +107,14 @@ def check_gate(gate: Gate, summary: Mapping[str, Any]) -> list[Rule]:
         passed = value <= limit if is_upper else value >= limit
         rules.append(Rule(spec.name, passed, f"{what}: {value:.4g} {unit}".rstrip() + f" ({accepted})"))
     return rules
+
+
+def _never(summary: Mapping[str, Any], limit: str) -> int:
+    """After how many events that did not happen which the limit times."""
+    if limit == "max_time_to_resume_s":
+        return int(_figure(summary, "decision.not_resumed") or 0)
+    delay = {"max_alarm_delay_s": "alarm_delay_s", "max_time_to_stop_s": "stop_delay_s"}.get(limit)
+    return sum(event[delay] is None for event in summary.get("events", ())) if delay else 0
 
 
 def _figure(summary: Mapping[str, Any], path: str) -> float | None:

@@ -37,6 +37,19 @@ def test_limits_are_held_against_their_figures(limits, broken):
     assert len(rules) == len(limits)
 
 
+def test_what_never_happened_breaks_its_limit():
+    """The longest delay of the events that were caught is no answer to one that never was."""
+    hit, miss = {"alarm_delay_s": 0.4, "stop_delay_s": 0.6}, {"alarm_delay_s": 0.4, "stop_delay_s": None}
+    summary = {**SUMMARY, "events": [hit, miss], "decision": {**SUMMARY["decision"], "not_resumed": 2}}
+    rules = check_gate(Gate(max_alarm_delay_s=1.0, max_time_to_stop_s=1.0, max_time_to_resume_s=9.0), summary)
+    assert {rule.name: rule.passed for rule in rules} == {
+        "max_alarm_delay_s": True,
+        "max_time_to_stop_s": False,
+        "max_time_to_resume_s": False,
+    }
+    assert "never after 1 of 2 events (at most 1 s accepted)" in rules[1].sentence
+
+
 def test_the_sentence_tells_both_numbers():
     """What was measured and what is accepted; or that nothing was measured."""
     rules = check_gate(Gate(max_time_to_stop_s=0.5, max_time_to_resume_s=5.0), SUMMARY)
@@ -60,6 +73,8 @@ def test_junit_names_every_rule(tmp_path):
         ("max_time_to_stop: 1.0", "has no setting max_time_to_stop"),
         ("max_time_to_stop_s: soon", "it must be a number"),
         ("max_time_to_stop_s: -2", "must lie within"),
+        ("max_time_to_stop_s: -0.5", "0 or more"),
+        ("max_faults: -1", "checks nothing"),
         ("[]", "must hold limits"),
         ("{", "cannot be read as YAML"),
     ],
