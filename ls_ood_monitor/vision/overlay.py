@@ -36,7 +36,7 @@ def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.
     picture[known] = blended[known]
     if result.anomaly_map is not None:
         _mark_strange_places(picture, result.anomaly_map, result.threshold)
-    text = f"{alarm.camera}  {alarm.state.value}  {result.score:.1f} / {result.threshold:.1f}"
+    text = f"{alarm.camera}  {alarm.state.value}  {result.score:.3g} / {result.threshold:.3g}"
     scale = max(0.4, picture.shape[0] / 800.0)
     cv2.rectangle(picture, (0, 0), (picture.shape[1], int(34 * scale)), (0, 0, 0), -1)
     cv2.putText(

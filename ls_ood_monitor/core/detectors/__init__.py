@@ -40,7 +40,7 @@ def _on_output(feature: str, source: str) -> DetectorSpec:
 
 DETECTORS: dict[str, DetectorSpec] = {
     "spatial": _on_rows(
-        SpatialDetector, "cells", "this project: the whole frame and its strangest places, on early and middle stages"
+        SpatialDetector, "cells", "this project: whole frame, blocks and cells, on early and middle stages"
     ),
     "larem": _on_rows(
         MahalanobisDetector,

@@ -29,7 +29,7 @@ from .gaussian import covariance_estimate
 Values = NDArray[np.float64]
 
 _FOLDS = 8  # contiguous, because neighbouring frames are nearly equal; few would make unseen frames look too far away
-_MAX_FRAMES = 2000  # of a video, evenly spread; more would only repeat themselves
+_MAX_FRAMES = 2000  # of a video, from all of it; more would only repeat themselves
 _MAX_PLACES = 5000  # for the covariance
 _TINY = 1e-12
 
@@ -72,7 +72,8 @@ class SpatialDetector(ArrayDetector):
     def cell_scores(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Where it is strange, (N, 48): the larger term of a cell and of the block around it.
 
-        On the scale of ``score``, which is never below it; larger = more OoD; a cell that is not finite is NaN.
+        On the scale of ``score``, which is never below it; larger = more OoD; where a cell is not finite it and the
+        block around it are NaN.
         """
         arrays = self._fitted()
         data = np.asarray(rows, dtype=np.float64)
@@ -83,7 +84,9 @@ class SpatialDetector(ArrayDetector):
 
     def _learn(self, data: Values) -> dict[str, Values]:
         if len(data) > _MAX_FRAMES:
-            data = data[np.linspace(0, len(data) - 1, _MAX_FRAMES).round().astype(int)]
+            # Drawn, not every n-th: with cameras in turn a step may see each of them in one part of the drive alone.
+            drawn = np.random.default_rng(0).choice(len(data), _MAX_FRAMES, replace=False)
+            data = data[np.sort(drawn)]
         folds = np.arange(len(data)) * min(_FOLDS, len(data)) // len(data)
         unseen = np.empty((len(data), len(_SCALES)))
         for fold in np.unique(folds):

@@ -38,7 +38,7 @@ class MapFigures:
 
 @dataclass(frozen=True)
 class MapJudge:
-    """Threshold on a picture's largest cell, and the bins of cell scores.
+    """The frame's threshold, by which its map is judged, and the bins of cell scores.
 
     Attributes:
         threshold: the frame's, by which the vehicle tints its overlay: a cell above it is out of distribution.

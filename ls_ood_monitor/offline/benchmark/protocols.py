@@ -25,7 +25,7 @@ from ..datasets import (
 from ..drives import Drive, distinct, open_drives
 from ..street import CAMERAS
 from ..street_data import CALIBRATION_DRIVES, TEST_DRIVES, spread_shots
-from .conditions import Condition, make_conditions
+from .conditions import BENIGN_CHANGES, Condition, make_conditions
 from .pictures import Picture, PictureSet
 
 ALL_KINDS: tuple[str, ...] = tuple(kind for kind in ANOMALIES if kind != "identity")
@@ -173,7 +173,10 @@ def recordings_protocol(
         calibration=setting.pictures("clean drives", calibration, blocks=True),
         control=setting.pictures("unseen drives", control, blocks=not by_drive),
         conditions=make_conditions(kinds, severities),
-        recorded=tuple(setting.pictures(_name(path), setting.drives([path]), blocks=True) for path in ood),
+        recorded=tuple(
+            setting.pictures(name, setting.drives([path]), blocks=True)
+            for name, path in zip(_names(ood), ood, strict=True)
+        ),
         unit="drive" if by_drive else f"block of {block_s:g} s",
         held_out="block",
         facts={
@@ -288,5 +291,14 @@ def _set(name: str, folder: PictureFolder, limit: int | None) -> PictureSet:
     return PictureSet(name, len(samples), lambda: (Picture(sample.sequence, sample.image) for sample in samples))
 
 
-def _name(path: Path) -> str:
-    return path.resolve().name
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Of recorded sets: the last part of each path, or the last two where one part is not enough to tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    names = [part[-1] for part in parts]
+    if len(set(names)) < len(names):
+        names = ["/".join(part[-2:]) for part in parts]
+    taken = {"control", "clean", *BENIGN_CHANGES}
+    for name in names:
+        if names.count(name) > 1 or name in taken:
+            raise ConfigError(f"--ood {name} has a name that another set or condition has; rename its folder.")
+    return names

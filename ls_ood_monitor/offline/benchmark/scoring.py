@@ -54,7 +54,7 @@ class Fitted:
     Attributes:
         detector: fitted to all calibration pictures.
         threshold: on its scores, from held-out calibration pictures.
-        maps: the same for its anomaly map; None where it offers none.
+        maps: bins of its anomaly map; None where it offers none.
     """
 
     detector: Detector

@@ -119,8 +119,17 @@ def test_a_strange_stretch_of_the_clean_data_does_not_blind_it():
     assert (SpatialDetector().fit(rows).score(far) > threshold).all()
 
 
+def test_of_cameras_in_turn_every_part_of_the_drive_is_drawn():
+    """4000 frames of two cameras: a step through them would take each camera from one half of the drive alone."""
+    rows = clean(4000, seed=15)
+    half, camera = np.arange(4000) // 2000, np.arange(4000) % 2
+    rows[:, :, 0] += np.where(half == camera, 0.0, 6.0)[:, None]
+    mean = SpatialDetector().fit(rows).state()["cell_mean"]
+    np.testing.assert_allclose(mean[:, 0], rows[:, :, 0].mean(axis=0), atol=0.5)
+
+
 def test_a_long_video_is_thinned_evenly():
-    """More frames than are needed are drawn evenly from all of the video, so that its end counts, too."""
+    """More frames than are needed are drawn from all of the video, so that its end counts, too."""
     rows = clean(5000, seed=7)
     rows[2500:, :, 0] += 4.0
     mean = SpatialDetector().fit(rows).state()["cell_mean"]

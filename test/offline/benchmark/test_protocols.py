@@ -91,6 +91,15 @@ def test_a_folder_of_drives_is_its_drives(tmp_path):
     assert units_of(protocol.calibration) == [f"{clip}/0"] * 5 + [f"{clip}/1"] * 5 + [f"{clip}/2"] * 2
 
 
+def test_recorded_sets_of_one_folder_name_are_told_apart(tmp_path):
+    """As ls-ood synth lays them, X/bag and Y/bag; a name of a condition is refused."""
+    clean, test, one, two = (folder(tmp_path / name, 3) for name in ("a", "b", "x/bag", "y/bag"))
+    protocol = recordings_protocol([clean], [test], [one, two])
+    assert [pictures.name for pictures in protocol.recorded] == ["x/bag", "y/bag"]
+    with pytest.raises(ConfigError, match="--ood control has a name"):
+        recordings_protocol([clean], [test], [folder(tmp_path / "control", 3)])
+
+
 def test_a_recording_has_one_use(tmp_path):
     """Calibrating and testing on one drive, or naming none, is refused."""
     drive = folder(tmp_path / "a", 2)
