@@ -233,7 +233,7 @@ def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class EvidenceSettings(Checked):
-    """What is kept around an alarm, to be looked at afterwards (core/clips.py, ros/evidence.py)."""
+    """What is kept around an alarm, to be looked at afterwards (core/clips.py, ros/evidence/)."""
 
     evidence_dir: str = setting("", "folder that gets a clip of every alarm; it must exist; empty = none is recorded")
     evidence_before_s: float = setting(5.0, "time before an alarm in its clip", low=0.0, high=300.0, unit="s")

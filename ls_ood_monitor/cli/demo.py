@@ -110,11 +110,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scenario, bag: Path) -> Path:
     """The recording once more, offline, as ``ls-ood evaluate`` judges it; returns the report's path."""
-    import os
     import shlex
 
     from ..errors import DataError
     from ..offline.evaluation.evaluate import REPORT, evaluate
+    from ..offline.evaluation.processes import cores
     from ..offline.evaluation.recording import open_recording
     from ..offline.evaluation.request import Request
     from ..offline.evaluation.vehicle import VehicleSettings
@@ -144,7 +144,7 @@ def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scena
         "'ls-ood demo' played to the running nodes; what they said live is in summary.json and timeline.png.",
     )
     with progress_bar("Judging it again offline", recording.images) as update:
-        result = evaluate(request, update, os.cpu_count() or 1)
+        result = evaluate(request, update, cores())
     if result.summary is None:
         raise DataError(f"the demo's recording cannot be evaluated: {result.error}")
     return out / REPORT

@@ -108,7 +108,7 @@ def share_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95)
 
     Frames of one unit are alike, so they count for fewer: as many independent ones as would vary as much as the units do,
     and the exact binomial interval is taken of that number. In simulation (15 to 120 units, true shares of 1 to 30 %) it
-    holds the true share in 89 to 99 % of cases; percentiles of resampled units hold it in 83 to 96 %, fewest at few hits.
+    holds the true share in 89 % of cases or more; percentiles of resampled units hold it in 83 % or more, fewest at few hits.
 
     Where no frame is hit, or every one, nothing varies, and a unit counts as one frame: U units without a hit leave room
     for a share of 1 - (a/2)^(1/U). One hit shortens the interval: it is the first sign of how alike frames are, and a weak one.

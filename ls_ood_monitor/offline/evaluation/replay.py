@@ -45,9 +45,8 @@ class JudgedImage:
 
     @property
     def ratio(self) -> float:
-        """Score over threshold, above 1 = OoD; the score alone where the threshold is not above 0, NaN where not judged."""
-        score, threshold = self.alarm.score, self.alarm.threshold
-        return score / threshold if threshold > 0.0 else score
+        """Of its alarm (``score_over_threshold``)."""
+        return self.alarm.ratio
 
 
 def timed(monitor: OodMonitor, frame: Frame) -> tuple[FrameResult, float]:
