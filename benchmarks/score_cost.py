@@ -3,7 +3,7 @@
     python benchmarks/score_cost.py [--repeats 15] [--json FILE]
 
 Everything is timed interleaved in one run on one machine with one thread; medians and their ratios are what counts.
-The KD-tree loop is our own statement of how the reference estimates entropies: one tree a latent (scipy's cKDTree).
+The KD-tree loop is our own statement of how the reference estimates entropies (``peers.py``).
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
-from scipy.special import digamma
 
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, detector_spec
 from ls_ood_monitor.core.entropy import latent_entropies
@@ -25,36 +24,22 @@ from ls_ood_monitor.features import NetworkPass, compute_features
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank
 
+sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
+from interleaved import interleaved
+from peers import kd_tree_entropies
+
 HEIGHT, WIDTH, MASKS = 483, 640, 64
 
 
-def kd_tree_entropies(samples: np.ndarray, k: int = 5, floor: float = 1e-5) -> np.ndarray:
-    """Entropies (C,) of samples (M, C), one KD-tree a channel."""
-    count = len(samples)
-    result = np.empty(samples.shape[1])
-    for channel in range(samples.shape[1]):
-        column = samples[:, channel : channel + 1]
-        distance = cKDTree(column).query(column, k=k + 1, p=np.inf)[0][:, -1]
-        result[channel] = digamma(count) - digamma(k) + np.log(2.0 * np.maximum(distance, floor)).mean()
-    return result
-
-
-def interleaved(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def medians(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median milliseconds of each, taken in turns so that load hits all alike."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(repeats + 1):
-        for name, run in work.items():
-            begin = time.perf_counter()
-            run()
-            if turn:  # the first one warms up
-                times[name].append(1000.0 * (time.perf_counter() - begin))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: statistics.median(values) for name, values in interleaved(work, repeats).items()}
 
 
 def entropy_cost(repeats: int) -> dict[str, float]:
     """32 samples of 2048 latents: the loop, ours, their ratio and largest difference."""
     samples = np.random.default_rng(0).normal(size=(32, 2048))
-    figures = interleaved(
+    figures = medians(
         {"kd_tree_ms": lambda: kd_tree_entropies(samples), "ours_ms": lambda: latent_entropies(samples[None])}, repeats
     )
     difference = np.abs(kd_tree_entropies(samples) - latent_entropies(samples[None])[0]).max()
@@ -89,7 +74,7 @@ def score_cost(backbone: str, repeats: int) -> dict[str, float]:
         # The cost of a score depends on shapes alone: noise around the row serves for clean frames.
         fitted = spec.make(None).fit(row + random.normal(size=(40, *row.shape[1:])) * (np.abs(row).mean() + 1e-6))
         work[f"{name}_ms"] = lambda spec=spec, fitted=fitted: fitted.score(feature(spec.feature))
-    figures = interleaved(work, repeats)
+    figures = medians(work, repeats)
     shares = {f"{name}_share": figures[f"{name}_ms"] / figures["pass_ms"] for name in DEFAULT_DETECTORS}
     return {**figures, **shares}
 
