@@ -12,10 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from builtin_interfaces.msg import Time
-from numpy.typing import NDArray
+from camera_messages import Picture, jpeg_messages, raw_messages, to_and_fro
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -26,12 +24,11 @@ from std_msgs.msg import Header
 from ls_ood_monitor.core.types import FallbackMode
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.offline.street_data import DEMO_DRIVE, Shot, render_shots
-from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp
+from ls_ood_monitor.ros.conversions import ns_to_stamp
 from ls_ood_monitor.ros.observer import MonitorObserver
 from ls_ood_monitor.ros.processes import NodeProcess, remove_orphaned_segments, wait_until
 from ls_ood_monitor.vision.preprocess import PreprocessSpec, resize_image
 
-Picture = NDArray[np.uint8]
 #: Changes a message before it is sent; a list, because a fault may send none, or many.
 Spoil = Callable[[Any, int], list[Any]]
 _FAULTY_PERCEPTION = Path(__file__).with_name("faulty_perception.py")
@@ -74,9 +71,7 @@ class SimulatedClock:
 
 
 class CameraSource:
-    """One camera driver: every other picture forwards, the rest backwards, for ever.
-
-    Each is seen once a round, so that two equal ones never follow each other, not even when the network skips one.
+    """One camera driver: its pictures to and fro, for ever.
 
     Attributes:
         spoil: applied to every message; None = sent as it is.
@@ -99,12 +94,13 @@ class CameraSource:
         self.failure: Exception | None = None
         self._now_ns = now_ns
         self._period_s = 1.0 / rate_hz
-        self._make = _jpegs(pictures) if compressed else _images(pictures)
+        # At the size of the network's input compression shows in the scores; cameras shall be clean until a fault is put in.
+        self._make = jpeg_messages(pictures, quality=100) if compressed else raw_messages(pictures)
         kind, topic = (CompressedImage, f"/{camera}/image/compressed") if compressed else (Image, f"/{camera}/image")
         self.publisher = node.create_publisher(
             kind, topic, QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         )
-        self._order = [*range(0, len(pictures), 2), *range(1, len(pictures), 2)[::-1]]
+        self._order = to_and_fro(len(pictures))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -138,16 +134,6 @@ class CameraSource:
                 number += 1
         except Exception as error:
             self.failure = error
-
-
-def _images(pictures: Sequence[Picture]) -> Callable[[int, Header], Image]:
-    return lambda index, header: image_message(pictures[index], header, "bgr8")
-
-
-def _jpegs(pictures: Sequence[Picture]) -> Callable[[int, Header], CompressedImage]:
-    # At the size of the network's input compression shows in the scores; the cameras shall be clean until a fault is put in.
-    encoded = [cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes() for picture in pictures]
-    return lambda index, header: CompressedImage(header=header, format="jpeg", data=encoded[index])
 
 
 class ScriptNode(NodeProcess):
