@@ -9,7 +9,8 @@ Real processes, as on a vehicle: cameras (``camera_source.py``), perception_node
 fixed rates first, then, for each set of cameras, the highest rate at which at most 5 % of the images are never judged.
 Every case warms up, is measured on clean pictures, then the first camera is spoiled several times for a moment, and each
 stop is timed from the stamp of the first spoiled image: by design it takes as many judged frames as the bundle's alarm
-asks for. Whatever was lost on the way is a loss, not a delay. Pictures are of the procedural (synthetic) street.
+asks for. Whatever was lost on the way is a loss, not a delay. Pictures are of the procedural (synthetic) street. All of it
+takes about 25 minutes; figures count only on a machine that does nothing else.
 
 ``--short`` takes one case of a few seconds, of whose images some are withheld, and looks at no time: every alarm belongs to
 an image, none comes out of order, the losses are counted right. Exit 1 when that is not so, in a long run too.
@@ -93,6 +94,8 @@ START_S = 180.0
 CEILING_HZ = 240.0
 #: perception_node tells its counts once a second, and has told all of a plan in the second message after it.
 _REST_S = 1.2
+#: What does not agree is looked at again for so long.
+_SETTLE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,12 @@ class Vehicle:
             meters.at(said["name"])
         self._rest(time.time_ns())
         images = read_rows(log)
-        found = complaints(images, self._heard, before, dict(self._heard.counts))
+        deadline = time.monotonic() + _SETTLE_S
+        while found := complaints(images, self._heard, before, dict(self._heard.counts)):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)  # a machine may be so slow that its last alarm or count is still on the way
+            self._read_arrivals()
         return Run(images, self._heard, meters.percent("clean"), found)
 
     def _rest(self, since_ns: int) -> None:
@@ -466,6 +474,15 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def without_nan(content: Any) -> Any:
+    """The same with null for what is not known: JSON has no NaN."""
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not isfinite(content) else content
 
 
 def _pair(text: str) -> tuple[str, object]:
@@ -633,7 +650,7 @@ def _run(args: argparse.Namespace) -> int:
             console.print(case_table(report["cases"]))
             if report["highest_rates"]:
                 console.print(rate_table(report["highest_rates"]))
-    write_json(args.json, report)
+    write_json(args.json, without_nan(report))
     for text in wrong:
         console.print(f"[bold red]wrong[/]: {text}", highlight=False)
     if not wrong:

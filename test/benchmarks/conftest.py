@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,17 +15,18 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="session")
 def script() -> Iterator[Callable[[str], ModuleType]]:
-    """Load a script by name, once; it finds its neighbours by the folder that it puts on the path."""
-    before, loaded = list(sys.path), {}
+    """Import a script by name; the folder is on the path only meanwhile."""
+    known = set(sys.modules)
 
     def load(name: str) -> ModuleType:
-        if name not in loaded:
-            spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-            loaded[name] = sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(loaded[name])
-        return loaded[name]
+        path = list(sys.path)
+        sys.path.insert(0, str(BENCHMARKS))
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path[:] = path
 
     yield load
-    sys.path[:] = before
-    for name in loaded:
-        del sys.modules[name]
+    for path in BENCHMARKS.glob("*.py"):
+        if path.stem not in known:
+            sys.modules.pop(path.stem, None)
