@@ -11,7 +11,7 @@
 - *pytorch-ood MCD*: its Monte-Carlo dropout detector (Apache-2.0), with DropBlock at the seam.
 
 Every one of them ends with class ids and confidence at the picture's size and a score, on the CPU. Where there is a
-choice it is the peer's advantage: probabilities are averaged at the decoder's resolution and brought to size once, naive
+choice it is the peer's advantage: several passes are averaged at the decoder's resolution and brought to size once, naive
 MC takes our fast entropies, the reference does not compute the joint entropy that its callers throw away, and only the
 seam is random. A peer whose package is missing (``requirements/bench.txt``) is left out with a sentence.
 """
@@ -132,10 +132,10 @@ def naive_pass(network: DeepLabV3Plus, pictures: Tensor, drop: nn.Module, passes
 
 
 def reference_pass(network: DeepLabV3Plus, pictures: Tensor, drops: nn.ModuleList) -> tuple[Tensor, Tensor]:
-    """Probabilities of one pass, and latents (N, M, C): each of M DropBlocks on its latent, averaged over H, then W."""
+    """Logits (N, classes, H/4, W/4) of one pass, and latents (N, M, C): M DropBlocks on its latent, each averaged over H, W."""
     features = network.encode(pictures)
     latents = torch.stack([drop(features.high).mean(dim=2).mean(dim=2) for drop in drops], dim=1)
-    return network.classify(network.penultimate(features.low, features.high)).softmax(dim=1), latents
+    return network.classify(network.penultimate(features.low, features.high)), latents
 
 
 def contenders(
@@ -170,9 +170,9 @@ def contenders(
         return _finished(probabilities, size, entropies_to_score(entropies))
 
     def reference() -> MonitoredFrame:
-        probabilities, latents = reference_pass(network, pictures, drops)
+        logits, latents = reference_pass(network, pictures, drops)
         samples = latents.to("cpu", torch.float64).numpy()
-        return _finished(probabilities, size, entropies_to_score(np.stack([kd_tree_entropies(one) for one in samples])))
+        return _of_logits(logits, size, entropies_to_score(np.stack([kd_tree_entropies(one) for one in samples])))
 
     found: dict[str, Callable[[], object]] = {
         "naive MC, 16 passes": lambda: naive(16),
@@ -233,7 +233,16 @@ def _by_entropy(probabilities: Tensor, pictures: Tensor) -> MonitoredFrame:
 
 
 def _finished(probabilities: Tensor, size: tuple[int, int], score: np.ndarray) -> MonitoredFrame:
-    confidence, class_ids = upsample(probabilities, size).max(dim=1)
+    return _fetched(upsample(probabilities, size), score)
+
+
+def _of_logits(logits: Tensor, size: tuple[int, int], score: np.ndarray) -> MonitoredFrame:
+    """As ``FramePass.run``: softmax at the picture's size."""
+    return _fetched(upsample(logits, size).softmax(dim=1), score)
+
+
+def _fetched(probabilities: Tensor, score: np.ndarray) -> MonitoredFrame:
+    confidence, class_ids = probabilities.max(dim=1)
     confidence = (confidence.nan_to_num(0.0) * 255.0).round()
     return MonitoredFrame(class_ids.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy(), score)
 
@@ -242,7 +251,8 @@ def _finished(probabilities: Tensor, size: tuple[int, int], score: np.ndarray) -
 def plain_frame(network: DeepLabV3Plus, pictures: Tensor) -> MonitoredFrame:
     """One deterministic pass without any monitor, to the same class ids and confidence; its scores are zeros."""
     features = network.encode(pictures)
-    return _plain(network, features.low, features.high, pictures, np.zeros(len(pictures)))
+    logits = network.classify(network.penultimate(features.low, features.high))
+    return _of_logits(logits, (pictures.shape[2], pictures.shape[3]), np.zeros(len(pictures)))
 
 
 @torch.inference_mode()
@@ -252,15 +262,9 @@ def our_frame(
     """The same with our monitor: one matrix product with the bank's averaging weights (M, h*w), entropies, score."""
     features = network.encode(pictures)
     latents = sample_latents(features.high, averaging).to("cpu", torch.float64).numpy()
-    return _plain(network, features.low, features.high, pictures, entropies_to_score(latent_entropies(latents)))
-
-
-def _plain(network: DeepLabV3Plus, low: Tensor, high: Tensor, pictures: Tensor, score: np.ndarray) -> MonitoredFrame:
-    logits = network.classify(network.penultimate(low, high))
-    # As ``FramePass.run``: softmax at the picture's size, dearer than the peers' way and ours to pay.
-    confidence, class_ids = upsample(logits, (pictures.shape[2], pictures.shape[3])).softmax(dim=1).max(dim=1)
-    confidence = (confidence.nan_to_num(0.0) * 255.0).round()
-    return MonitoredFrame(class_ids.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy(), score)
+    score = entropies_to_score(latent_entropies(latents))
+    logits = network.classify(network.penultimate(features.low, features.high))
+    return _of_logits(logits, (pictures.shape[2], pictures.shape[3]), score)
 
 
 def fitted_score(channels: int) -> EntropiesToScore:

@@ -151,16 +151,14 @@ def test_naive_mc_and_the_reference_score_one_seed_alike(peers, network, picture
 
 @torch.inference_mode()
 def test_one_pass_segments_as_the_plain_pass_does(peers, network, pictures, bank):
-    """A monitor on one pass adds a score: ours changes no pixel, the reference's only brings to size in another order."""
+    """A monitor on one pass, ours and the reference's, adds a score and changes no pixel."""
     plain = peers.plain_frame(network, pictures)
     ours = peers.our_frame(network, pictures, averaging_weights(bank), mean_score)
     np.testing.assert_array_equal(ours.class_ids, plain.class_ids)
     np.testing.assert_array_equal(ours.confidence, plain.confidence)
     reference = peers.contenders(network, pictures, bank, mean_score)["reference (KD-tree loop)"]()
-    features = network.encode(pictures)
-    probabilities = network.classify(network.penultimate(features.low, features.high)).softmax(dim=1)
-    expected = torch.nn.functional.interpolate(probabilities, size=(HEIGHT, WIDTH), mode="bilinear").argmax(dim=1)
-    assert (reference.class_ids == expected.numpy()).mean() > 0.999
+    np.testing.assert_array_equal(reference.class_ids, plain.class_ids)
+    np.testing.assert_array_equal(reference.confidence, plain.confidence)
 
 
 @torch.inference_mode()
