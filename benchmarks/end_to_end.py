@@ -137,7 +137,7 @@ def chosen_cases(patterns: Sequence[str]) -> dict[Setup, list[float]]:
     return chosen
 
 
-class Helper:
+class Companion:
     """A script of this folder as a process that takes lines and says JSON objects; a context manager.
 
     Args:
@@ -153,7 +153,7 @@ class Helper:
         self._environment = dict(environment)
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
 
-    def __enter__(self) -> Helper:
+    def __enter__(self) -> Companion:
         with self.log.open("wb") as errors:
             self._process = subprocess.Popen(
                 self._command,
@@ -273,8 +273,10 @@ class Vehicle:
                 )
             }
             listening = ["--out", str(self._arrivals), "--cameras", *self.cameras]
-            self._helpers = {
-                name: stack.enter_context(Helper(f"{name}.py", arguments, self._environment, self._out / f"{name}.log"))
+            self._companions = {
+                name: stack.enter_context(
+                    Companion(f"{name}.py", arguments, self._environment, self._out / f"{name}.log")
+                )
                 for name, arguments in (("arrival_log", listening), ("camera_source", self._source_arguments))
             }
             self._await("arrival_log", "ready")
@@ -301,10 +303,10 @@ class Vehicle:
         self._read_arrivals()
         self._heard.alarms.clear()
         self._heard.segmentations.clear()  # commands before the plan tell whether the vehicle was free to move
-        self._helpers["camera_source"].ask(
+        self._companions["camera_source"].ask(
             {"rate_hz": rate_hz, "phases": phases, "withhold": withhold, "log": str(log)}
         )
-        meters = Meters({name: one.pid for name, one in {**self._nodes, **self._helpers}.items()})
+        meters = Meters({name: one.pid for name, one in {**self._nodes, **self._companions}.items()})
         patience_s = 30.0 + 2.0 * sum(seconds for _, seconds, _ in phases)
         while (said := self._next("camera_source", patience_s))["event"] == "phase":
             meters.at(said["name"])
@@ -342,17 +344,17 @@ class Vehicle:
         for line in whole.splitlines():
             self._heard.add(read_row(line))
 
-    def _await(self, helper: str, event: str) -> None:
-        while self._next(helper, START_S)["event"] != event:
+    def _await(self, companion: str, event: str) -> None:
+        while self._next(companion, START_S)["event"] != event:
             pass
 
-    def _next(self, helper: str, timeout_s: float) -> dict[str, Any]:
+    def _next(self, companion: str, timeout_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
-        while (said := self._helpers[helper].hear(0.1)) is None:
+        while (said := self._companions[companion].hear(0.1)) is None:
             self._check()
             if time.monotonic() > deadline:
                 raise DataError(
-                    f"{helper} waited {timeout_s:.0f} s in vain; perception_node's last line: "
+                    f"{companion} waited {timeout_s:.0f} s in vain; perception_node's last line: "
                     f"{last_line(self._nodes['perception_node'].log)}"
                 )
         return said
@@ -361,8 +363,8 @@ class Vehicle:
         for name, node in self._nodes.items():
             if node.poll() is not None:
                 raise DataError(f"{name} ended with {node.poll()}: {last_line(node.log)}")
-        for helper in self._helpers.values():
-            helper.check()
+        for companion in self._companions.values():
+            companion.check()
 
 
 class Meters:
