@@ -34,6 +34,9 @@ def generate_launch_description():
     """Arguments in, two nodes out; no logic beyond the lifecycle transitions."""
     config = os.path.join(get_package_share_directory(PACKAGE), "config")
     profile = os.path.join(config, "fastdds_large_images.xml")
+    # Each generation of Fast DDS by its own name for it: Fast DDS 3 reads both, and calls the second reading an error.
+    generation = "RTPS" if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy") else "DDS"
+    fast_dds = f"FAST{generation}_DEFAULT_PROFILES_FILE"
     arguments = [
         DeclareLaunchArgument(
             "params_file",
@@ -68,13 +71,9 @@ def generate_launch_description():
         ),
     ]
     environment = [
-        # Without it best-effort images over 512 KB are lost; Fast DDS 3 reads the first name, Fast DDS 2 the second.
+        # Without the profile best-effort images over 512 KB are lost.
         SetEnvironmentVariable(name, value)
-        for name, value in (
-            ("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-            ("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
-            ("OMP_WAIT_POLICY", "PASSIVE"),
-        )
+        for name, value in ((fast_dds, profile), ("OMP_WAIT_POLICY", "PASSIVE"))
         if name not in os.environ  # an integrator's own stays
     ]
     return LaunchDescription([*arguments, *environment, OpaqueFunction(function=_nodes)])

@@ -1,13 +1,27 @@
 """The monitor on a recording, played by ros2 bag with the recording's clock, once perception is active.
 
-ros2 launch ls_ood_monitor replay.launch.py bag:=/path/to/bag cameras:='[front, left]'
+ros2 launch ls_ood_monitor replay.launch.py bag:=/path/to/bag cameras:='[front, left]' record:=/path/to/answers
 """
 
 import os
+import signal
+from pathlib import Path
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, RegisterEventHandler
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    TimerAction,
+)
 from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit
+from launch.events import matches_action
+from launch.events.process import SignalProcess
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
@@ -15,10 +29,14 @@ from launch_ros.event_handlers import OnStateTransition
 from launch import LaunchDescription
 
 PACKAGE = "ls_ood_monitor"
+# What both nodes say, without pictures: of whatever namespace, under the names that monitor.launch.py gives them.
+OUTPUTS = "/(perception_node/(ood_alarm|[^/]+/ood_score)|supervisor_node/(state|stop)|diagnostics)$"
+# Verdicts on the last images, and the decisions that follow, still come so long after them.
+TAIL_S = 2.0
 
 
 def generate_launch_description():
-    """Monitor with simulated time, the player, and RViz if wanted."""
+    """Monitor with simulated time, the player, a recorder and RViz if wanted."""
     folder = os.path.join(get_package_share_directory(PACKAGE), "launch")
     arguments = [
         DeclareLaunchArgument("bag", description="ROS 2 bag to play (folder)"),
@@ -26,7 +44,23 @@ def generate_launch_description():
         DeclareLaunchArgument(
             "start_delay",
             default_value="2.0",
-            description="seconds, above 0, from perception's activation to the first message: player and node find each other",
+            description="seconds, above 0, from perception's activation to the first message, and before every further turn "
+            "of a loop: player and node find each other",
+        ),
+        DeclareLaunchArgument(
+            "topics",
+            default_value="",
+            description="topics to play, '[/front/image, /tf]'; empty = the images of the configured cameras. Alarms and "
+            "decisions of an earlier run must not be among them: the supervisor would hear two speakers, and stop",
+        ),
+        DeclareLaunchArgument(
+            "record",
+            default_value="",
+            description="folder, which must not exist, for a bag of what the nodes say: alarms, scores, decisions, stop "
+            "commands, diagnostics, stamped with the recording's time; empty = none",
+        ),
+        DeclareLaunchArgument(
+            "loop", default_value="false", choices=["true", "false"], description="begin again at the end, until Ctrl-C"
         ),
         DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="open RViz too"),
     ]
@@ -39,23 +73,83 @@ def generate_launch_description():
         launch_arguments={"use_sim_time": "true"}.items(),
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
+    # The handlers stand before the nodes: perception must not be active before somebody listens for it.
+    return LaunchDescription([*arguments, OpaqueFunction(function=_play), monitor, rviz])
+
+
+def _play(context):
+    """The handlers that start and end player and recorder; what cannot work is refused before a node is started."""
+
+    def given(argument):
+        return LaunchConfiguration(argument, default="").perform(context)
+
+    topics = _topics(given)
+    _check(given("bag"), topics, given("record"))
     player = ExecuteProcess(
         cmd=[
             "ros2",
             "bag",
             "play",
-            LaunchConfiguration("bag"),
+            given("bag"),
             "--clock",  # the nodes live in it: the age of an image is what it was on the vehicle
             "100",
             "--delay",
-            LaunchConfiguration("start_delay"),
+            given("start_delay"),
             "--rate",
-            LaunchConfiguration("rate"),
+            given("rate"),
+            *(["--loop"] if given("loop") == "true" else []),
+            "--topics",
+            *topics,
         ],
         output="screen",
     )
+    entities, ending = [player], []
+    if given("record"):
+        recorder = ExecuteProcess(
+            # --regex: humble has no --topics here.
+            cmd=["ros2", "bag", "record", "--output", given("record"), "--regex", OUTPUTS, "--use-sim-time"],
+            output="screen",
+        )
+        end = EmitEvent(event=SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(recorder)))
+        entities.insert(0, recorder)  # it finds the topics while the player still waits
+        ending.append(
+            RegisterEventHandler(
+                OnProcessExit(target_action=player, on_exit=[TimerAction(period=TAIL_S, actions=[end])])
+            )
+        )
     # The network takes seconds to load, how many depends on the machine; the first frames must not be played before.
     # Once: a node that is activated again by hand goes on with the recording that runs.
-    play = RegisterEventHandler(OnStateTransition(goal_state="active", entities=[player], handle_once=True))
-    # The handler stands before the nodes: perception must not be active before somebody listens for it.
-    return LaunchDescription([*arguments, play, monitor, rviz])
+    begin = RegisterEventHandler(OnStateTransition(goal_state="active", entities=entities, handle_once=True))
+    return [begin, *ending]
+
+
+def _check(bag, topics, record):
+    if not os.path.exists(bag):
+        raise RuntimeError(f"bag is {bag!r}, which does not exist; give the folder of a ROS 2 bag.")
+    metadata = Path(bag) / "metadata.yaml"
+    if metadata.is_file():
+        content = yaml.safe_load(metadata.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+        held = [entry["topic_metadata"]["name"] for entry in content["topics_with_message_count"]]
+        if not set(topics) & set(held):
+            raise RuntimeError(
+                f"bag {bag!r} has no {' and no '.join(topics)}; it holds {', '.join(held) or 'nothing'}. Name the cameras "
+                "by their topics (cameras, transport, namespace), or choose others (topics)."
+            )
+    if record and os.path.exists(record):
+        raise RuntimeError(f"record is {record!r}, which exists already; remove it or choose another folder.")
+    if record and not os.path.isdir(os.path.dirname(os.path.abspath(record))):
+        raise RuntimeError(f"record is {record!r}; the folder that it is to lie in does not exist, make it first.")
+
+
+def _topics(given):
+    """Those asked for, or the images of the cameras that the nodes are started with."""
+    topics = yaml.safe_load(given("topics"))
+    if topics:
+        return [topics] if isinstance(topics, str) else [str(topic) for topic in topics]
+    from ls_ood_monitor.offline.evaluation.vehicle import read_image_topics
+
+    own = os.path.join(get_package_share_directory(PACKAGE), "config", "monitor.yaml")
+    images = read_image_topics(
+        Path(given("params_file") or own), yaml.safe_load(given("cameras")) or (), given("transport")
+    )
+    return ["/".join(["", *filter(None, given("namespace").split("/")), topic]) for topic in images]

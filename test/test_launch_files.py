@@ -6,7 +6,10 @@ really loaded; everywhere, a recorder stands in for both packages to read what t
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
+import signal
 import sys
 import types
 from pathlib import Path
@@ -23,6 +26,7 @@ from ls_ood_monitor.config import (
     SupervisorNodeSettings,
     SupervisorSettings,
 )
+from ls_ood_monitor.errors import MonitorError
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILES = ("monitor.launch.py", "replay.launch.py", "rviz.launch.py")
@@ -46,7 +50,8 @@ class Recorded:
 
     def perform(self, context: dict[str, str]) -> str:
         """What a LaunchConfiguration does: look its argument up."""
-        return context[self.args[0]]
+        default = self.options.get("default")
+        return context[self.args[0]] if default is None else context.get(self.args[0], default)
 
 
 class Recorder(types.ModuleType):
@@ -62,10 +67,17 @@ class Recorder(types.ModuleType):
 
 MODULES = (
     "ament_index_python", "ament_index_python.packages", "launch", "launch.actions", "launch.conditions", "launch.events",
-    "launch.event_handlers", "launch.launch_description_sources", "launch.substitutions", "launch_ros",
+    "launch.events.process", "launch.event_handlers", "launch.launch_description_sources", "launch.substitutions", "launch_ros",
     "launch_ros.actions", "launch_ros.event_handlers", "launch_ros.events", "launch_ros.events.lifecycle",
     "launch_ros.parameter_descriptions", "lifecycle_msgs", "lifecycle_msgs.msg",
 )  # fmt: skip
+
+
+def load_constant(name: str, constant: str):
+    """A constant of a launch file, read without any of what it imports."""
+    tree = ast.parse((ROOT / "launch" / name).read_text(encoding="utf-8"))
+    values = (node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == constant)
+    return ast.literal_eval(next(values))
 
 
 def load(name: str):
@@ -81,15 +93,15 @@ def recorded(monkeypatch):
     """Load a launch file against the recorder; returns its entities, those made once the arguments are known too."""
     for name in MODULES:
         monkeypatch.setitem(sys.modules, name, Recorder(name))
-    sys.modules["ament_index_python.packages"].get_package_share_directory = lambda package: f"/share/{package}"
+    sys.modules["ament_index_python.packages"].get_package_share_directory = lambda package: str(ROOT)
 
-    def run(name: str, **arguments: str) -> list[Recorded]:
+    def run(name: str, bag: str = str(ROOT), **arguments: str) -> list[Recorded]:
         entities: list[Recorded] = []
         for entity in load(name).generate_launch_description().args[0]:
             if entity.name == "OpaqueFunction":
                 declared = of_kind(entities, "DeclareLaunchArgument")
                 context = {one.args[0]: one.options.get("default_value") for one in declared}
-                entities += entity.options["function"]({**context, **arguments})
+                entities += entity.options["function"]({**context, "bag": bag, **arguments})
             else:
                 entities.append(entity)
         return entities
@@ -158,34 +170,142 @@ def test_monitor_is_not_rearmed_after_a_manual_deactivate(recorded):
     ]
 
 
-def test_monitor_sets_the_profile_for_large_images(recorded, monkeypatch):
-    """The shared-memory profile reaches both generations of Fast DDS, before any node starts; an integrator's own stays."""
-    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/own.xml")
-    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+@pytest.mark.parametrize(
+    ("distribution", "name"), [("humble", "FASTRTPS"), ("jazzy", "FASTRTPS"), ("kilted", "FASTDDS"), (None, "FASTDDS")]
+)
+def test_monitor_sets_the_profile_for_large_images(recorded, monkeypatch, distribution, name):
+    """The shared-memory profile reaches each generation of Fast DDS by its own name, before any node starts."""
+    for variable in (
+        "ROS_DISTRO",
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+        "FASTDDS_DEFAULT_PROFILES_FILE",
+        "OMP_WAIT_POLICY",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+    if distribution:
+        monkeypatch.setenv("ROS_DISTRO", distribution)
     entities = recorded("monitor.launch.py")
     variables = {entity.args[0]: entity.args[1] for entity in of_kind(entities, "SetEnvironmentVariable")}
-    assert set(variables) == {"FASTDDS_DEFAULT_PROFILES_FILE", "OMP_WAIT_POLICY"}
-    assert variables["FASTDDS_DEFAULT_PROFILES_FILE"].endswith("config/fastdds_large_images.xml")
+    assert set(variables) == {f"{name}_DEFAULT_PROFILES_FILE", "OMP_WAIT_POLICY"}
+    assert Path(variables[f"{name}_DEFAULT_PROFILES_FILE"]).is_file()
     names = [entity.name for entity in entities]
     assert max(i for i, n in enumerate(names) if n == "SetEnvironmentVariable") < names.index("LifecycleNode")
 
 
-def test_a_replay_lives_in_the_recordings_time_and_waits_for_perception(recorded):
+def test_an_integrators_own_environment_stays(recorded, monkeypatch):
+    """A profile that is set already is not replaced."""
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/own.xml")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert of_kind(recorded("monitor.launch.py"), "SetEnvironmentVariable") == []
+
+
+@pytest.fixture
+def bag(tmp_path) -> Path:
+    """What a replay looks at: a recording's list of topics, those of an earlier run's alarms among them."""
+    names = ("/front/image", "/left/image", "/car/front/image/compressed", "/perception_node/ood_alarm")
+    held = [{"topic_metadata": {"name": name}, "message_count": 1} for name in names]
+    (tmp_path / "metadata.yaml").write_text(
+        yaml.safe_dump({"rosbag2_bagfile_information": {"topics_with_message_count": held}})
+    )
+    return tmp_path
+
+
+def handlers_of(entities: list[Recorded]) -> list[Recorded]:
+    """Event handlers, in order."""
+    return [entity.args[0] for entity in of_kind(entities, "RegisterEventHandler")]
+
+
+def test_a_replay_lives_in_the_recordings_time_and_waits_for_perception(recorded, bag):
     """Both nodes take their time from the player's clock, and it begins once, when perception is active, not by a guess."""
-    entities = recorded("replay.launch.py")
+    entities = recorded("replay.launch.py", bag=str(bag))
     (monitor, _rviz) = of_kind(entities, "IncludeLaunchDescription")
     assert dict(monitor.options["launch_arguments"]) == {"use_sim_time": "true"}
     assert monitor.args[0].args[0].endswith("monitor.launch.py")
-    (handler,) = (entity.args[0] for entity in of_kind(entities, "RegisterEventHandler"))
+    (handler,) = handlers_of(entities)
     assert (handler.name, handler.options["goal_state"], handler.options["handle_once"]) == (
         "OnStateTransition", "active", True,
     )  # fmt: skip
     (player,) = handler.options["entities"]
-    command = [word.args[0] if isinstance(word, Recorded) else word for word in player.options["cmd"]]
-    assert command == ["ros2", "bag", "play", "bag", "--clock", "100", "--delay", "start_delay", "--rate", "rate"]
+    assert player.options["cmd"] == [
+        "ros2", "bag", "play", str(bag), "--clock", "100", "--delay", "2.0", "--rate", "1.0", "--topics", "/front/image",
+    ]  # fmt: skip
     names = [entity.name for entity in entities]
     assert names.index("RegisterEventHandler") < names.index("IncludeLaunchDescription")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "topics"),
+    [
+        ({"cameras": "[front, left]"}, ["/front/image", "/left/image"]),
+        ({"transport": "compressed", "namespace": "/car"}, ["/car/front/image/compressed"]),
+        ({"topics": "[/left/image, /tf]", "cameras": "[front]"}, ["/left/image", "/tf"]),
+        ({"topics": "/left/image"}, ["/left/image"]),
+        ({"params_file": "own.yaml"}, ["/left/image"]),
+    ],
+)
+def test_a_replay_plays_the_images_of_the_cameras_alone(recorded, bag, monkeypatch, arguments, topics):
+    """Recorded alarms must not speak beside the live ones; cameras are those of the arguments, else of the parameter file."""
+    monkeypatch.chdir(bag)
+    Path("own.yaml").write_text("/**/perception_node: {ros__parameters: {cameras: [left], transport: raw}}")
+    (handler,) = handlers_of(recorded("replay.launch.py", bag=str(bag), **arguments))
+    command = handler.options["entities"][0].options["cmd"]
+    assert command[command.index("--topics") + 1 :] == topics
+    assert "--loop" not in command
+
+
+def test_a_replay_begins_again_if_asked(recorded, bag):
+    """The player's own loop, with every topic still chosen."""
+    (handler,) = handlers_of(recorded("replay.launch.py", bag=str(bag), loop="true"))
+    assert handler.options["entities"][0].options["cmd"][-3:] == ["--loop", "--topics", "/front/image"]
+
+
+def test_a_replay_records_until_the_last_verdict(recorded, bag, tmp_path):
+    """The recorder begins before the player, in its time, and is told to end some time after it."""
+    begin, end = handlers_of(recorded("replay.launch.py", bag=str(bag), record=str(tmp_path / "answers")))
+    recorder, player = begin.options["entities"]
+    command = recorder.options["cmd"]
+    assert command[:5] == ["ros2", "bag", "record", "--output", str(tmp_path / "answers")]
+    assert "--use-sim-time" in command
+    assert (end.name, end.options["target_action"]) == ("OnProcessExit", player)
+    (timer,) = end.options["on_exit"]
+    assert timer.options["period"] >= 1.0
+    event = timer.options["actions"][0].options["event"]
+    assert event.options["signal_number"] is signal.SIGINT
+    assert event.options["process_matcher"].args == (recorder,)
+
+
+def test_a_replay_records_what_the_player_command_records():
+    """Outputs of both nodes in any namespace, as 'ls-ood play --record' does, and neither images nor other nodes' topics."""
+    outputs = load_constant("replay.launch.py", "OUTPUTS")
+    pytest.importorskip("rclpy")
+    from ls_ood_monitor.ros.output_recorder import OUTPUTS
+
+    places = {name: "supervisor_node/" if name in ("state", "stop") else "perception_node/" for name in OUTPUTS}
+    places.update(ood_score="perception_node/front/", diagnostics="")
+    for name in OUTPUTS:
+        assert re.search(outputs, f"/{places[name]}{name}")
+        assert re.search(outputs, f"/car/{places[name]}{name}")
+    for topic in ("/front/image", "/perception_node/front/overlay", "/arm/state", "/supervisor_node/stop/x", "/clock"):
+        assert not re.search(outputs, topic)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"bag": "/absent"}, "bag is '/absent', which does not exist"),
+        ({"record": "."}, "record is '.', which exists already"),
+        ({"record": "absent/answers"}, "the folder that it is to lie in does not exist"),
+        ({"cameras": "[rear]"}, "has no /rear/image; it holds /front/image, /left/image"),
+        ({"cameras": "[1st]"}, "camera name '1st' cannot stand in a topic"),
+        ({"params_file": "absent.yaml"}, "absent.yaml cannot be read as YAML"),
+    ],
+)
+def test_a_replay_that_cannot_work_is_refused_before_a_node_starts(recorded, bag, monkeypatch, arguments, sentence):
+    """One sentence, from which launch makes its error."""
+    monkeypatch.chdir(bag)
+    with pytest.raises((RuntimeError, MonitorError), match=re.escape(sentence)):
+        recorded("replay.launch.py", **{"bag": str(bag), **arguments})
 
 
 def test_parameter_file_states_the_defaults():

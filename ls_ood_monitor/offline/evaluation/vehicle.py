@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +61,23 @@ def read_parameters(path: Path) -> VehicleSettings:
         node.image_timeout_s,
         _settings(SupervisorNodeSettings, supervisor).publish_rate_hz,
     )
+
+
+def read_image_topics(path: Path, cameras: Sequence[str] = (), transport: str = "") -> list[str]:
+    """Topics on which perception awaits its images, relative to its namespace.
+
+    Args:
+        path: ROS parameter file.
+        cameras: that are given beside the file, and go before it.
+        transport: likewise.
+
+    Raises:
+        ConfigError: no readable YAML, or a value that the node would refuse.
+    """
+    given = {name: value for name, value in (("cameras", tuple(cameras)), ("transport", transport)) if value}
+    values = {**_of(read_yaml(path, ConfigError), "perception_node"), **given}
+    node = _settings(PerceptionNodeSettings, values)
+    return [f"{camera}/image" + ("" if node.transport == "raw" else "/compressed") for camera in node.cameras]
 
 
 def _of(content: Any, node: str) -> dict[str, Any]:

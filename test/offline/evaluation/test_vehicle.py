@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.offline.evaluation.vehicle import VehicleSettings, read_parameters
+from ls_ood_monitor.offline.evaluation.vehicle import VehicleSettings, read_image_topics, read_parameters
 
 SHIPPED = Path(__file__).parents[3] / "config" / "monitor.yaml"
 
@@ -48,3 +48,14 @@ def test_what_a_node_would_refuse_is_refused(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(ConfigError, match=words):
         read_parameters(path)
+
+
+def test_topics_of_images_are_those_of_cameras_and_transport(tmp_path):
+    """Of the file, where nothing is given beside it; of the node's defaults, where the file is silent."""
+    path = tmp_path / "car.yaml"
+    path.write_text("/**/perception_node: {ros__parameters: {cameras: [front, rear], transport: compressed}}")
+    assert read_image_topics(path) == ["front/image/compressed", "rear/image/compressed"]
+    assert read_image_topics(path, ["left"], "raw") == ["left/image"]
+    assert read_image_topics(SHIPPED) == ["front/image"]
+    with pytest.raises(ConfigError, match="transport is 'jpeg'"):
+        read_image_topics(path, transport="jpeg")
