@@ -55,7 +55,7 @@ def rows_of(frame_pass: FramePass, images: NDArray[np.uint8]) -> Rows:
     """What the scores read: channel means and log standard deviations of early and middle stages, and later features."""
     with torch.inference_mode():
         pictures = preprocess(list(images), frame_pass.preprocess_spec, frame_pass.device)
-        run = NetworkPass(frame_pass.network, pictures, frame_pass._weights)
+        run = NetworkPass(frame_pass.network, frame_pass.network.encode(pictures), frame_pass.averaging)
         stages = run.encoded.stages[:-1]
         squares = torch.cat([pool_cells(stage * stage) for stage in stages], dim=2)
         found = compute_features(run, ("cells", "taps", "latent_means", "entropies")).rows

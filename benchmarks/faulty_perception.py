@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
-from ls_ood_monitor.core.types import Frame, FrameResult
-from ls_ood_monitor.monitor import OodMonitor
+from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.monitor import MonitorPass, OodMonitor
 from ls_ood_monitor.ros.perception_node import main
 
 _control = Path(os.environ["NETWORK_FAULT_FILE"])
 _healthy: dict[str, Any] = {}
-_process = OodMonitor.process
+_begin = OodMonitor.begin
 #: How many times as long a slow network takes.
 _SLOWER = 10
 
 
-def _process_with_faults(self: OodMonitor, frames: Sequence[Frame]) -> list[FrameResult]:
+def _begin_with_faults(self: OodMonitor, frames: Sequence[Frame], **options: Any) -> MonitorPass:
     fault = _control.read_text(encoding="utf-8")
     network = self.frame_pass.network
     if fault == "nan_weights" and not _healthy:
@@ -39,13 +39,14 @@ def _process_with_faults(self: OodMonitor, frames: Sequence[Frame]) -> list[Fram
     if fault == "out_of_memory":
         raise torch.OutOfMemoryError("CUDA out of memory (put in by the fault campaign)")
     started = time.monotonic()
-    results = _process(self, frames)
+    run = _begin(self, frames, **options)
+    _ = run.judgements
     if fault == "slow":
         time.sleep((_SLOWER - 1) * (time.monotonic() - started))
-    return results
+    return run
 
 
-OodMonitor.process = _process_with_faults  # type: ignore[method-assign]
+OodMonitor.begin = _begin_with_faults  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

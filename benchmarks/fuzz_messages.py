@@ -28,6 +28,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.parameter import Parameter
 from rich.console import Console
@@ -82,17 +83,23 @@ class ClearMonitor:
 
     bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
-    frame_pass = SimpleNamespace(device="cpu")
+    frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32"))
+    difference = None
 
     def warm_up(self, batch: int) -> None:
         """Nothing to warm up."""
+
+    def begin(self, frames: list[Frame], *, decode: bool = True) -> SimpleNamespace:
+        """All at once."""
+        results = self.process(frames)
+        return SimpleNamespace(judgements=results, results=lambda: results)
 
     def process(self, frames: list[Frame]) -> list[FrameResult]:
         """Score 1 under a threshold of 2."""
         results = []
         for frame in frames:
             mask = np.zeros(frame.image.shape[:2], np.uint8)
-            results.append(FrameResult(frame, mask, mask, 1.0, 2.0, "larem", {"larem": 1.0}))
+            results.append(FrameResult(frame, 1.0, 2.0, "larem", {"larem": 1.0}, segmentation=mask, confidence=mask))
         return results
 
 

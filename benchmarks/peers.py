@@ -42,12 +42,10 @@ from ls_ood_monitor.core.detectors import detector_spec
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.monitor import choose_device
+from ls_ood_monitor.offline.speed.timing import interleaved
 from ls_ood_monitor.vision.backbones import BACKBONES
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings, upsample
 from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock, sample_latents
-
-sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
-from interleaved import interleaved
 
 EntropiesToScore = Callable[[np.ndarray], np.ndarray]
 #: Samples of the reference's online form.

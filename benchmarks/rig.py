@@ -180,6 +180,8 @@ class Rig:
             "autostart": True,
             "transport": transport,
             "num_threads": 1,
+            # Faults are put into the network's weights in torch; exported graphs have their own.
+            **({"engine": "eager"} if faulty else {}),
             **perception,
         }
         self._supervisor_parameters = {**common, **supervisor}

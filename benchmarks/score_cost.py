@@ -11,22 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from peers import kd_tree_entropies
 
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, detector_spec
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.features import NetworkPass, compute_features
+from ls_ood_monitor.offline.speed.timing import interleaved
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank
-
-sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
-from interleaved import interleaved
-from peers import kd_tree_entropies
 
 HEIGHT, WIDTH, MASKS = 483, 640, 64
 
@@ -54,17 +50,14 @@ def score_cost(backbone: str, repeats: int) -> dict[str, float]:
     pictures = torch.randn(1, 3, HEIGHT, WIDTH)
     rows, columns = network.encode(pictures).high.shape[2:]
     averaging = averaging_weights(draw_mask_bank(MASKS, rows, columns, block_size=8, drop_prob=0.5, seed=0))
-    run = NetworkPass(network, pictures, lambda count: averaging)
-    run.encoded  # noqa: B018  the features below start from a finished encoder
+    encoded = network.encode(pictures)
 
     def plain() -> None:
         features = network.encode(pictures)
         network.decode(features.low, features.high, (HEIGHT, WIDTH))
 
     def feature(name: str) -> np.ndarray:
-        fresh = NetworkPass(network, pictures, lambda count: averaging)
-        fresh.__dict__["encoded"] = run.encoded
-        return compute_features(fresh, [name]).of(name)
+        return compute_features(NetworkPass(network, encoded, averaging), [name]).of(name)
 
     work: dict[str, Callable[[], object]] = {"pass_ms": plain}
     random = np.random.default_rng(0)

@@ -3,6 +3,7 @@
     manifest.json         settings, thresholds with provenance, SHA-256 and size of every other file
     network.safetensors   weights
     monitor.safetensors   mask bank and detector arrays (``<detector>.<array>``)
+    encoder.onnx, decoder.onnx   optional: the network's two graphs for ONNX Runtime, with their weights
     calibration.safetensors   optional: features of the clean frames, to add a drive later; never read on the vehicle
 
 The bundle's identity is the SHA-256 of its manifest, which holds the hashes of the rest.
@@ -27,8 +28,10 @@ from safetensors.torch import save as save_tensors
 
 from . import __version__
 from .config import AlarmSettings, from_mapping
-from .core.detectors import DETECTORS, Detector
+from .core.detectors import DETECTORS, Detector, detector_spec
 from .core.threshold import Threshold
+from .engines import TorchEngine, check_engine, choose_engine
+from .engines.verification import CLASS_TOLERANCE, TOLERANCE, Difference, measure_difference
 from .errors import BundleError, ConfigError, MonitorError
 from .monitor import FramePass, LatentSettings, OodMonitor, choose_device, features_of
 from .vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
@@ -39,6 +42,8 @@ MANIFEST = "manifest.json"
 NETWORK = "network.safetensors"
 MONITOR = "monitor.safetensors"
 CALIBRATION = "calibration.safetensors"
+#: Exported graphs by name; a bundle has both or none.
+GRAPHS = {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
 
 #: The bundle shipped with the package: trained and calibrated on the procedural (synthetic) street.
 EMBEDDED_BUNDLE = Path(__file__).parent / "bundles" / "street"
@@ -79,7 +84,7 @@ def save_bundle(
 
     Args:
         folder: made if missing; files of an older bundle in it are replaced.
-        frame_pass: network, preprocessing and mask bank.
+        frame_pass: network, preprocessing and mask bank; its exported graphs are part of the bundle.
         latents: how the mask bank was drawn.
         detectors: fitted detectors by name.
         thresholds: threshold of each detector.
@@ -106,6 +111,12 @@ def save_bundle(
     arrays["mask_bank"] = frame_pass.mask_bank.cpu().numpy()
     (folder / MONITOR).write_bytes(save_arrays(arrays))
     names = [NETWORK, MONITOR]
+    for graph, name in GRAPHS.items():
+        if graph in frame_pass.graphs:
+            (folder / name).write_bytes(frame_pass.graphs[graph])
+            names.append(name)
+        else:
+            (folder / name).unlink(missing_ok=True)  # of an older bundle
     if calibration is None:
         (folder / CALIBRATION).unlink(missing_ok=True)  # it would belong to an older bundle
     else:
@@ -123,6 +134,10 @@ def save_bundle(
         "provenance": dict(provenance),
         "files": {name: _file_facts((folder / name).read_bytes()) for name in names},
     }
+    return _write_manifest(folder, content)
+
+
+def _write_manifest(folder: Path, content: dict[str, Any]) -> str:
     content["checksum"] = manifest_checksum(content)
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -145,7 +160,8 @@ def verify_bundle(folder: Path | str | None = None) -> Manifest:
     Raises:
         BundleError: missing, truncated, altered, or made by an incompatible version; the sentence names the file.
     """
-    manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE, (NETWORK, MONITOR, CALIBRATION))
+    every = (NETWORK, MONITOR, *GRAPHS.values(), CALIBRATION)
+    manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE, every)
     return manifest
 
 
@@ -168,7 +184,7 @@ def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -
         version, files = content["format_version"], content["files"]
         checksum = content.get("checksum")  # bundles of version 0.1.0 have none
         intact = checksum is None or checksum == manifest_checksum(content)
-        held = (NETWORK, MONITOR, *((CALIBRATION,) if CALIBRATION in files else ()))
+        held = (NETWORK, MONITOR, *(name for name in (*GRAPHS.values(), CALIBRATION) if name in files))
         facts = {name: (int(files[name]["bytes"]), str(files[name]["sha256"])) for name in held}
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(
@@ -215,22 +231,40 @@ def _read(folder: Path, name: str) -> bytes:
         raise BundleError(f"{folder / name} cannot be read: {error.strerror}.") from error
 
 
-def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detector: str | None = None) -> OodMonitor:
+def load_bundle(
+    folder: Path | str | None = None,
+    *,
+    device: str = "auto",
+    detector: str | None = None,
+    engine: str = "auto",
+    precision: str = "fp32",
+) -> OodMonitor:
     """Verify a bundle and build the monitor from it.
+
+    An engine other than eager torch is held against it, on pictures made for that, and refused where it differs.
 
     Args:
         folder: bundle folder; None or empty = the embedded bundle.
         device: auto, cpu, cuda or cuda:<index>.
         detector: use this detector instead of the bundle's default.
+        engine: as in ``engines.ENGINES``; auto = ONNX Runtime on a CPU where it is installed and the bundle has graphs for it.
+        precision: as in ``engines.PRECISIONS``.
 
     Raises:
-        BundleError: see ``verify_bundle``; also weights or arrays that do not fit the settings.
-        ConfigError: unknown device, or a detector the bundle does not hold.
+        BundleError: see ``verify_bundle``; also weights or arrays that do not fit the settings, or an engine whose results
+            differ from those of eager torch by more than is allowed.
+        ConfigError: unknown device or engine, one that cannot be used here, or a detector the bundle does not hold.
     """
     path = Path(folder) if folder else EMBEDDED_BUNDLE
-    manifest, files = _read_verified(path)
-    content = manifest.content
     target = choose_device(device)
+    check_engine(engine, precision, target)
+    with_graphs = engine in ("auto", "onnx") and target.type in ("cpu", "cuda")
+    manifest, files = _read_verified(path, (NETWORK, MONITOR, *(GRAPHS.values() if with_graphs else ())))
+    content = manifest.content
+    graphs = {graph: files[name] for graph, name in GRAPHS.items() if name in files}
+    chosen = choose_engine(engine, target, graphs)
+    if chosen == "onnx" and not graphs:
+        raise ConfigError(f"engine is onnx, but {path} holds no exported graphs; run 'ls-ood bundle export' on it.")
     try:
         network = DeepLabV3Plus(from_mapping(NetworkSettings, content["network"]))
         network.load_state_dict(load_tensors(files[NETWORK]))
@@ -246,6 +280,9 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
             target,
             features_of(thresholds),
             masks=from_mapping(LatentSettings, content["latents"]).masks,
+            engine=chosen,
+            precision=precision,
+            graphs=graphs,
         )
         detectors = {name: DETECTORS[name].from_state(_with_prefix(arrays, name)) for name in thresholds}
         default, class_names = str(content["detector"]), tuple(content["class_names"])
@@ -257,6 +294,7 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
         cameras = tuple(calibration.get("cameras", {}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error
+    is_plain = chosen == "eager" and precision == "fp32" and target.type == "cpu"
     return OodMonitor(
         frame_pass,
         detectors,
@@ -267,7 +305,58 @@ def load_bundle(folder: Path | str | None = None, *, device: str = "auto", detec
         alarm,
         cameras,
         provenance,
+        None if is_plain else _held_against_eager(frame_pass, detectors, thresholds),
     )
+
+
+def _held_against_eager(
+    frame_pass: FramePass, detectors: Mapping[str, Detector], thresholds: Mapping[str, Threshold]
+) -> Difference:
+    """How far the engine is from eager torch. Raises ``BundleError`` where that is too far."""
+    engine = frame_pass.engine
+    reference = TorchEngine(frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, captured=False)
+    difference = measure_difference(
+        engine,
+        reference,
+        frame_pass.preprocess_spec,
+        frame_pass.averaging,
+        lambda rows: {name: fitted.score(rows[detector_spec(name).feature]) for name, fitted in detectors.items()},
+        {name: threshold.value for name, threshold in thresholds.items()},
+    )
+    limit, class_limit = TOLERANCE[engine.precision], CLASS_TOLERANCE[engine.precision]
+    # Fresh masks differ from run to run; what they say of an engine is in the other features.
+    if difference.score > limit or difference.class_ids > class_limit:
+        raise BundleError(
+            f"engine {engine.name} in {engine.precision} does not give what eager torch gives: {difference}; allowed are "
+            f"{limit:g} and {class_limit:g}. Export the bundle again ('ls-ood bundle export'), or use engine eager."
+        )
+    return difference
+
+
+def export_bundle(folder: Path | str) -> str:
+    """Add the exported graphs to a bundle; they are part of its identity, which is returned (SHA-256 of the manifest).
+
+    Raises:
+        BundleError: see ``load_bundle``; also where ONNX Runtime makes something else of the graphs than torch.
+        ConfigError: a package for exporting is missing, or masks or features that cannot be exported.
+    """
+    from .engines.export import export_graphs  # needs packages that no vehicle has
+
+    path = Path(folder)
+    monitor = load_bundle(path, device="cpu", engine="eager")
+    frame_pass = monitor.frame_pass
+    if frame_pass.masks != "fixed":
+        raise ConfigError("fresh masks cannot be exported; calibrate with --masks fixed.")
+    encoder, decoder = export_graphs(
+        frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, frame_pass.averaging
+    )
+    graphs = {"encoder": encoder, "decoder": decoder}
+    content = dict(verify_bundle(path).content)
+    del content["checksum"]
+    for graph, name in GRAPHS.items():
+        (path / name).write_bytes(graphs[graph])
+    content["files"] = {**content["files"], **{name: _file_facts(graphs[graph]) for graph, name in GRAPHS.items()}}
+    return _write_manifest(path, content)
 
 
 def _with_prefix(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:

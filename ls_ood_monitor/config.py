@@ -274,6 +274,28 @@ class PerceptionNodeSettings(EvidenceSettings):
     )
     detector: str = setting("", "detector that raises the alarm; empty = the bundle's default")
     device: str = setting("auto", "auto, cpu, cuda or cuda:<index>")
+    engine: str = setting(
+        "auto",
+        "what runs the network; auto = onnx on a CPU where ONNX Runtime is installed and the bundle has graphs for it, else "
+        "eager. Any but eager is held against it at start, and refused where it differs",
+        choices=("auto", "eager", "compile", "onnx"),
+    )
+    precision: str = setting(
+        "fp32", "of the network on a GPU, checked likewise", choices=("fp32", "tf32", "fp16", "bf16")
+    )
+    max_batch: int = setting(
+        0,
+        "cameras judged together at most; 0 = all on a GPU, one on a CPU, where waiting for the others gains nothing",
+        low=0,
+        high=64,
+    )
+    gpu_memory_mb: float = setting(
+        0.0,
+        "GPU memory that torch may take; a batch that needs more is an inference fault; 0 = no limit",
+        low=0.0,
+        high=1e6,
+        unit="MB",
+    )
     transport: str = setting("raw", "image transport", choices=("raw", "compressed"))
     image_reliability: str = setting(
         "best_effort", "reliability asked of the cameras", choices=("best_effort", "reliable")

@@ -1,6 +1,6 @@
 """What detectors read from one forward pass, by name; only what somebody reads is computed.
 
-``NetworkPass`` holds the tensors of a pass and makes each at its first use, so a frame pays for the encoder, for the
+``NetworkPass`` holds the tensors of a pass behind the encoder and makes each at its first use, so a frame pays for the
 features its detectors ask for, and for the decoder only when somebody wants the segmentation or an output score.
 """
 
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the customary name
 
-from .core.entropy import latent_entropies
 from .core.grid import GRID
 from .errors import ConfigError
 from .vision import uncertainty
 from .vision.deeplabv3p import DeepLabV3Plus, Features
+from .vision.latent_entropy import tensor_entropies
 from .vision.mc_dropout import masked_features, sample_latents
 
 #: Channels of a stage that ``cells`` reads at most. The cost of a covariance grows with their square, and the channels of
@@ -35,24 +35,14 @@ class NetworkPass:
 
     Args:
         network: in eval mode.
-        pictures: normalised float32 (N, 3, H, W) on the network's device.
-        draw_weights: number of pictures -> averaging weights of the masks, (M, h*w) or (N, M, h*w) (``mc_dropout``).
+        encoded: what its encoder made of the pictures; behind the decoder its first and last stage will do.
+        averaging: averaging weights of the masks, (M, h*w), or (N, M, h*w) where each picture has its own (``mc_dropout``).
     """
 
-    def __init__(self, network: DeepLabV3Plus, pictures: Tensor, draw_weights: Callable[[int], Tensor]) -> None:
+    def __init__(self, network: DeepLabV3Plus, encoded: Features, averaging: Tensor) -> None:
         self.network = network
-        self.pictures = pictures
-        self._draw_weights = draw_weights
-
-    @cached_property
-    def encoded(self) -> Features:
-        """Output of the encoder's stages."""
-        return self.network.encode(self.pictures)
-
-    @cached_property
-    def averaging(self) -> Tensor:
-        """Averaging weights of the masks: (M, h*w), or (N, M, h*w) where each picture has its own."""
-        return self._draw_weights(len(self.pictures))
+        self.encoded = encoded
+        self.averaging = averaging
 
     @cached_property
     def latents(self) -> Tensor:
@@ -81,8 +71,8 @@ def pool_cells(plane: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(plane, GRID).flatten(2).transpose(1, 2)
 
 
-def _entropies(run: NetworkPass) -> NDArray[np.float64]:
-    return latent_entropies(run.latents.to("cpu", torch.float64).numpy())
+def _entropies(run: NetworkPass) -> Tensor:
+    return tensor_entropies(run.latents)
 
 
 def _latent_means(run: NetworkPass) -> Tensor:
@@ -102,7 +92,7 @@ def _thinned(stage: Tensor) -> Tensor:
     width = stage.shape[1]
     if width <= CELL_CHANNELS:
         return stage
-    return stage[:, torch.linspace(0, width - 1, CELL_CHANNELS).round().long().to(stage.device)]
+    return stage[:, torch.linspace(0, width - 1, CELL_CHANNELS, device=stage.device).round().long()]
 
 
 def _head_cells(run: NetworkPass) -> Tensor:
@@ -143,7 +133,7 @@ def _mutual_information(run: NetworkPass) -> Tensor:
 #:   resolution, averaged over the pixels (``vision/uncertainty.py``).
 #: - ``mutual_information`` (N, 1): nats, the same of ``MI_SAMPLES`` decoder passes with masks at the seam. The masks
 #:   act on the latent alone, as in the published setting; low-level features stay whole.
-FEATURES: dict[str, Callable[[NetworkPass], Tensor | NDArray[np.float64]]] = {
+FEATURES: dict[str, Callable[[NetworkPass], Tensor]] = {
     "entropies": _entropies,
     "latent_means": _latent_means,
     "taps": _taps,
@@ -156,6 +146,10 @@ FEATURES: dict[str, Callable[[NetworkPass], Tensor | NDArray[np.float64]]] = {
     "predictive_entropy": _output(uncertainty.predictive_entropy),
     "mutual_information": _mutual_information,
 }
+#: Those that the encoder alone gives: scores made of them need not wait for the segmentation.
+BEFORE_DECODER = frozenset({"entropies", "latent_means", "taps", "cells"})
+#: Those that read the masks of the Monte-Carlo samples.
+OF_MASKS = frozenset({"entropies", "mutual_information"})
 
 
 @dataclass(frozen=True)
@@ -176,14 +170,20 @@ class FrameFeatures:
         return FrameFeatures({name: np.concatenate([part.rows[name] for part in parts]) for name in parts[0].rows})
 
 
-def compute_features(run: NetworkPass, names: Iterable[str]) -> FrameFeatures:
-    """The named features of a pass. Raises ``ConfigError`` for an unknown name."""
-    rows = {}
-    for name in names:
+def check_features(names: Iterable[str]) -> tuple[str, ...]:
+    """The names as a tuple. Raises ``ConfigError`` for one that is unknown."""
+    known = tuple(names)
+    for name in known:
         if name not in FEATURES:
             raise ConfigError(f"there is no feature {name!r}; known: {', '.join(FEATURES)}.")
-        values = FEATURES[name](run)
-        rows[name] = np.asarray(
-            values.to("cpu", torch.float64).numpy() if isinstance(values, Tensor) else values, dtype=np.float64
-        )
-    return FrameFeatures(rows)
+    return known
+
+
+def compute_features(run: NetworkPass, names: Iterable[str]) -> FrameFeatures:
+    """The named features of a pass. Raises ``ConfigError`` for an unknown name."""
+    return FrameFeatures({name: as_rows(FEATURES[name](run)) for name in check_features(names)})
+
+
+def as_rows(values: Tensor) -> NDArray[np.float64]:
+    """A feature as detectors take it: float64, on the host."""
+    return np.asarray(values.to("cpu", torch.float64).numpy(), dtype=np.float64)

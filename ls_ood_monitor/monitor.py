@@ -6,8 +6,11 @@ threshold. Tensors become arrays here, in one visible place.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -19,12 +22,14 @@ from .config import AlarmSettings, Checked, setting
 from .core.detectors import DEFAULT_DETECTORS, Detector, Head, MapsCells, detector_spec
 from .core.grid import GRID
 from .core.threshold import Threshold
-from .core.types import Frame, FrameResult
+from .core.types import Frame, FrameResult, Judgement
+from .engines import Engine, EnginePass, Planes, make_engine
+from .engines.verification import Difference
 from .errors import ConfigError
-from .features import FrameFeatures, NetworkPass, compute_features
-from .vision.deeplabv3p import DeepLabV3Plus, upsample
+from .features import BEFORE_DECODER, OF_MASKS, FrameFeatures, check_features
+from .vision.deeplabv3p import DeepLabV3Plus
 from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
-from .vision.preprocess import PreprocessSpec, preprocess
+from .vision.preprocess import PreprocessSpec, resize_image
 
 
 @dataclass(frozen=True)
@@ -41,21 +46,6 @@ class LatentSettings(Checked):
 def features_of(detectors: Iterable[str]) -> tuple[str, ...]:
     """Names of the features that these detectors read, each once. Raises ``ConfigError`` for an unknown detector."""
     return tuple(dict.fromkeys(detector_spec(name).feature for name in detectors))
-
-
-@dataclass(frozen=True)
-class PassOutput:
-    """Output of one forward pass over N frames at the network's own size (height, width).
-
-    Attributes:
-        class_ids: uint8 (N, height, width).
-        confidence: uint8 (N, height, width), softmax maximum times 255.
-        features: detector inputs.
-    """
-
-    class_ids: NDArray[np.uint8]
-    confidence: NDArray[np.uint8]
-    features: FrameFeatures
 
 
 def choose_device(name: str) -> torch.device:
@@ -79,8 +69,23 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def limit_gpu_memory(device: str, limit_mb: float) -> None:
+    """Let torch take at most so much of a GPU's memory; 0 = no limit. Of no effect where the device is a CPU.
+
+    Raises:
+        ConfigError: see ``choose_device``; also a limit beyond the memory that there is.
+    """
+    target = choose_device(device)
+    if limit_mb == 0.0 or target.type == "cpu":
+        return
+    total_mb = torch.cuda.get_device_properties(target).total_memory / 1e6
+    if limit_mb > total_mb:
+        raise ConfigError(f"gpu_memory_mb is {limit_mb:g}, but {target} has {total_mb:.0f} MB; use less, or 0.")
+    torch.cuda.set_per_process_memory_fraction(limit_mb / total_mb, target)
+
+
 class FramePass:
-    """One forward pass: pictures in; segmentation, confidence and detector inputs out.
+    """The network's side of the monitor: pictures in; detector inputs, then segmentation and confidence out.
 
     Args:
         network: trained network; put into eval mode here.
@@ -91,6 +96,12 @@ class FramePass:
         masks: ``fixed`` uses the bank for every frame; ``fresh`` draws as many masks for each frame, with the DropBlock
             that the network was trained with.
         fresh_seed: repeatable drawing of fresh masks; None draws differently in every run.
+        engine: that runs it, as in ``engines.ENGINES``.
+        precision: as in ``engines.PRECISIONS``.
+        graphs: exported graphs, where there are any.
+
+    Raises:
+        ConfigError: an unknown feature, or an engine that cannot run this here.
     """
 
     def __init__(
@@ -103,15 +114,23 @@ class FramePass:
         *,
         masks: str = "fixed",
         fresh_seed: int | None = None,
+        engine: str = "eager",
+        precision: str = "fp32",
+        graphs: Mapping[str, bytes] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.preprocess_spec = preprocess_spec
         self.mask_bank = mask_bank
-        self.features = tuple(features)
+        self.features = check_features(features)
         self.masks = masks
+        self.graphs = dict(graphs or {})
         self._averaging = averaging_weights(mask_bank).to(self.device)
-        self._fresh = _fresh_masks(network, mask_bank, fresh_seed) if masks == "fresh" else None
+        draws = masks == "fresh" and not OF_MASKS.isdisjoint(self.features)
+        self._fresh = _fresh_masks(network, mask_bank, fresh_seed) if draws else None
+        self.engine: Engine = make_engine(
+            engine, self.network, preprocess_spec, self.features, self.device, precision=precision, graphs=graphs
+        )
 
     @property
     def head(self) -> Head:
@@ -119,28 +138,53 @@ class FramePass:
         weight, bias = self.network.head()
         return Head(weight.to("cpu", torch.float64).numpy(), bias.to("cpu", torch.float64).numpy())
 
-    def _start(self, images: Sequence[NDArray[np.uint8]]) -> NetworkPass:
-        pictures = preprocess(images, self.preprocess_spec, self.device)
-        return NetworkPass(self.network, pictures, self._weights)
+    @property
+    def averaging(self) -> torch.Tensor:
+        """(M, h*w) averaging weights of the fixed bank, on the device."""
+        return self._averaging
 
-    def _weights(self, frames: int) -> torch.Tensor:
-        return self._averaging if self._fresh is None else self._fresh.weights(frames).to(self.device)
+    def begin(self, images: Sequence[NDArray[np.uint8]], *, decode: bool = True) -> PendingPass:
+        """Start N >= 1 BGR uint8 pictures (H, W, 3), of any sizes, through the network once.
 
-    @torch.inference_mode()
+        ``decode`` tells that the segmentation will be read, so that a GPU need not wait for the question.
+        """
+        pixels = np.stack([resize_image(image, self.preprocess_spec) for image in images])
+        averaging = self._averaging if self._fresh is None else self._fresh.weights(len(images)).to(self.device)
+        decode = decode or not BEFORE_DECODER.issuperset(self.features)
+        return PendingPass(self.engine.begin(pixels, averaging, decode=decode), self.features)
+
     def features_of(self, images: Sequence[NDArray[np.uint8]]) -> FrameFeatures:
         """Only the features, as calibration needs them: the decoder runs only if one of them needs it."""
-        return compute_features(self._start(images), self.features)
+        return self.begin(images, decode=False).features
 
-    @torch.inference_mode()
-    def run(self, images: Sequence[NDArray[np.uint8]]) -> PassOutput:
-        """Run N >= 1 BGR uint8 pictures (H, W, 3), of any sizes, through the network once."""
-        spec = self.preprocess_spec
-        run = self._start(images)
-        features = compute_features(run, self.features)
-        confidence, class_ids = upsample(run.logits, (spec.height, spec.width)).softmax(dim=1).max(dim=1)
-        # A NaN casts to an arbitrary byte; zero confidence is the honest one.
-        confidence = (confidence.nan_to_num(0.0) * 255.0).round()
-        return PassOutput(class_ids.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy(), features)
+
+class PendingPass:
+    """A pass of N frames whose results are taken one half after the other, before the next pass begins."""
+
+    def __init__(self, run: EnginePass, names: Sequence[str]) -> None:
+        self._run, self._names = run, names
+
+    @cached_property
+    def features(self) -> FrameFeatures:
+        """Detector inputs; waits for the decoder only where one of them needs it."""
+        rows = dict(self._run.rows())
+        if any(name not in rows for name in self._names):
+            rows |= self._planes.rows
+        return FrameFeatures({name: rows[name] for name in self._names})
+
+    @property
+    def class_ids(self) -> NDArray[np.uint8]:
+        """uint8 (N, height, width) at the network's size."""
+        return self._planes.class_ids
+
+    @property
+    def confidence(self) -> NDArray[np.uint8]:
+        """uint8 (N, h, w), softmax maximum times 255, at the size of the decoder's logits."""
+        return self._planes.confidence
+
+    @cached_property
+    def _planes(self) -> Planes:
+        return self._run.planes()
 
 
 def _fresh_masks(network: DeepLabV3Plus, mask_bank: torch.Tensor, seed: int | None) -> FreshMasks:
@@ -164,6 +208,7 @@ class OodMonitor:
         alarm: what raises and clears an alarm, as the thresholds were calibrated.
         cameras: names of the cameras it was calibrated on; empty where the bundle does not tell.
         provenance: what it was trained and calibrated on, as its manifest tells; for people and reports.
+        difference: of its engine from eager torch, as measured at load; None where eager torch itself runs.
     """
 
     def __init__(
@@ -177,6 +222,7 @@ class OodMonitor:
         alarm: AlarmSettings | None = None,
         cameras: Sequence[str] = (),
         provenance: Mapping[str, Any] | None = None,
+        difference: Difference | None = None,
     ) -> None:
         if detector not in detectors:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
@@ -189,6 +235,8 @@ class OodMonitor:
         self.alarm = alarm if alarm is not None else AlarmSettings()
         self.cameras = tuple(cameras)
         self.provenance = dict(provenance or {})
+        self.difference = difference
+        self._one_at_a_time = nullcontext() if frame_pass.engine.reentrant else threading.Lock()
 
     @property
     def threshold(self) -> float:
@@ -201,39 +249,76 @@ class OodMonitor:
         return self.thresholds[self.detector].usual
 
     def warm_up(self, batch: int = 1) -> None:
-        """Run one blank batch so that the first real frame does not pay for lazy set-up."""
+        """Run blank batches of 1 to ``batch`` so that no real frame pays for lazy set-up, compilation or capture."""
         spec = self.frame_pass.preprocess_spec
-        self.frame_pass.run([np.zeros((spec.height, spec.width, 3), np.uint8)] * batch)
+        for count in range(1, batch + 1):
+            run = self.frame_pass.begin([np.zeros((spec.height, spec.width, 3), np.uint8)] * count)
+            _ = run.features, run.class_ids
+
+    def begin(self, frames: Sequence[Frame], *, decode: bool = True) -> MonitorPass:
+        """Start to judge N >= 1 frames as one batch; what it gives must be read before the next one begins.
+
+        Args:
+            frames: of any sizes and cameras.
+            decode: the segmentation will be read; a hint, by which a GPU need not wait for the question.
+        """
+        return MonitorPass(self, frames, self.frame_pass.begin([frame.image for frame in frames], decode=decode))
 
     def process(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Judge the frames of one tick as one batch; results in the same order.
 
-        A frame whose score is not finite is returned as such: the alarm treats NaN as *not OK*.
+        A frame whose score is not finite is returned as such: the alarm treats NaN as *not OK*. May be called from
+        several threads; an engine that allows one run at a time lets them wait for each other.
         """
         if not frames:
             return []
-        output = self.frame_pass.run([frame.image for frame in frames])
+        with self._one_at_a_time:
+            return self.begin(frames).results()
+
+
+class MonitorPass:
+    """Frames on their way through the monitor: first what the alarm needs, then the pictures.
+
+    Attributes:
+        run: the network's side.
+    """
+
+    def __init__(self, monitor: OodMonitor, frames: Sequence[Frame], run: PendingPass) -> None:
+        self._monitor, self._frames, self.run = monitor, frames, run
+
+    @cached_property
+    def judgements(self) -> list[Judgement]:
+        """Of each frame, in their order; waits for no segmentation, unless a detector reads it."""
+        monitor, features = self._monitor, self.run.features
         scores = {
-            name: fitted.score(output.features.of(detector_spec(name).feature))
-            for name, fitted in self.detectors.items()
+            name: fitted.score(features.of(detector_spec(name).feature)) for name, fitted in monitor.detectors.items()
         }
-        chosen = self.detectors[self.detector]
+        chosen = monitor.detectors[monitor.detector]
         maps: NDArray[np.float32] | None = None
         if isinstance(chosen, MapsCells):
-            cells = chosen.cell_scores(output.features.of(detector_spec(self.detector).feature))
-            maps = cells.reshape(len(frames), *GRID).astype(np.float32)
+            cells = chosen.cell_scores(features.of(detector_spec(monitor.detector).feature))
+            maps = cells.reshape(len(self._frames), *GRID).astype(np.float32)
+        return [
+            Judgement(
+                frame,
+                float(scores[monitor.detector][index]),
+                monitor.threshold,
+                monitor.detector,
+                {name: float(values[index]) for name, values in scores.items()},
+                None if maps is None else maps[index],
+            )
+            for index, frame in enumerate(self._frames)
+        ]
+
+    def results(self) -> list[FrameResult]:
+        """Judgements with the segmentation; waits for the decoder."""
         return [
             FrameResult(
-                frame=frame,
-                segmentation=_to_size(output.class_ids[index], frame.image, cv2.INTER_NEAREST),
-                confidence=_to_size(output.confidence[index], frame.image, cv2.INTER_LINEAR),
-                score=float(scores[self.detector][index]),
-                threshold=self.threshold,
-                detector=self.detector,
-                scores={name: float(values[index]) for name, values in scores.items()},
-                anomaly_map=None if maps is None else maps[index],
+                *(getattr(judgement, spec.name) for spec in fields(Judgement)),
+                segmentation=_to_size(self.run.class_ids[index], judgement.frame.image, cv2.INTER_NEAREST),
+                confidence=_to_size(self.run.confidence[index], judgement.frame.image, cv2.INTER_LINEAR),
             )
-            for index, frame in enumerate(frames)
+            for index, judgement in enumerate(self.judgements)
         ]
 
 

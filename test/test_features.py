@@ -19,6 +19,7 @@ from ls_ood_monitor.features import CELL_CHANNELS, FEATURES, MI_SAMPLES, Network
 from ls_ood_monitor.monitor import FramePass, LatentSettings, features_of
 from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+from ls_ood_monitor.vision.preprocess import preprocess
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,8 @@ def by_hand(embedded):
     """Tensors of two pictures, in double where sums are taken."""
     frame_pass = pass_for(embedded, ())
     with torch.inference_mode():
-        run = frame_pass._start(pictures(2))
-        low, high = run.encoded.low, run.encoded.high
+        encoded = embedded.network.encode(preprocess(pictures(2), frame_pass.preprocess_spec))
+        low, high = encoded.low, encoded.high
         head_input = embedded.network.penultimate(low, high)
         return low, high, head_input, embedded.network.classify(head_input)
 
@@ -62,8 +63,8 @@ def test_head_cells_are_means_over_the_grid(embedded, by_hand):
 def test_cells_of_a_wide_encoder_read_some_of_its_channels():
     """ResNet-18's stages of 64, 128 and 256 channels: all, all, and 128 spread over the third."""
     network = DeepLabV3Plus(NetworkSettings("resnet18", classes=3, aspp_channels=16, separable=True)).eval()
-    run = NetworkPass(network, torch.rand(1, 3, 48, 64), lambda _count: torch.zeros(0))
     with torch.inference_mode():
+        run = NetworkPass(network, network.encode(torch.rand(1, 3, 48, 64)), torch.zeros(0))
         cells = compute_features(run, ["cells"]).of("cells")
         last = pool_cells(run.encoded.stages[2]).numpy()
     assert cells.shape == (1, 48, 64 + 128 + CELL_CHANNELS)
@@ -118,19 +119,19 @@ def test_mutual_information_equals_passes_with_dropped_features(embedded, by_han
 
 
 @pytest.mark.parametrize(
-    ("feature", "encoder", "decoder", "draws"),
+    ("feature", "encoder", "decoder"),
     [
-        ("taps", 1, 0, 0),
-        ("latent_means", 1, 0, 0),
-        ("entropies", 1, 0, 1),
-        ("head_cells", 1, 1, 0),
-        ("msp", 1, 1, 0),
-        ("class_latents", 1, 1, 0),
-        ("mutual_information", 1, MI_SAMPLES, 1),
+        ("taps", 1, 0),
+        ("latent_means", 1, 0),
+        ("entropies", 1, 0),
+        ("head_cells", 1, 1),
+        ("msp", 1, 1),
+        ("class_latents", 1, 1),
+        ("mutual_information", 1, MI_SAMPLES),
     ],
 )
-def test_a_feature_costs_only_what_it_needs(embedded, feature, encoder, decoder, draws):
-    """Encoder once; decoder and masks only for features that need them."""
+def test_a_feature_costs_only_what_it_needs(embedded, feature, encoder, decoder):
+    """Encoder once; the decoder only for features that need it."""
     calls = Counter()
 
     class Counting:
@@ -141,13 +142,12 @@ def test_a_feature_costs_only_what_it_needs(embedded, feature, encoder, decoder,
             calls[name] += 1
             return getattr(self.network, name)
 
-    def draw(count):
-        calls["draw"] += 1
-        return embedded._averaging
-
+    network = Counting(embedded.network)
     with torch.inference_mode():
-        compute_features(NetworkPass(Counting(embedded.network), torch.zeros(1, 3, 96, 128), draw), [feature])
-    assert (calls["encode"], calls["penultimate"], calls["draw"]) == (encoder, decoder, draws)
+        compute_features(
+            NetworkPass(network, network.encode(torch.zeros(1, 3, 96, 128)), embedded.averaging), [feature]
+        )
+    assert (calls["encode"], calls["penultimate"]) == (encoder, decoder)
 
 
 def test_fresh_masks_repeat_with_their_seed_alone(embedded):

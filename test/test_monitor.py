@@ -50,7 +50,7 @@ def test_features_equal_the_steps_taken_by_hand(monitor):
     """Entropies are those of DropBlock samples taken mask by mask; means are those of the feature map."""
     frame_pass = monitor.frame_pass
     image = picture(3, 96, 128)  # the network's own size: no resampling
-    features = frame_pass.run([image]).features
+    features = frame_pass.features_of([image])
     spec = frame_pass.preprocess_spec
     normalised = (image[:, :, ::-1] / 255.0 - np.array(spec.mean)) / np.array(spec.std)
     with torch.inference_mode():

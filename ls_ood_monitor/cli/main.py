@@ -24,7 +24,8 @@ COMMANDS = {
     "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and a gate for releases",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "top": "watch the running nodes in a terminal: decision, alarms, scores, rates, delays",
-    "bundle": "show what is in a bundle, or verify it",
+    "bundle": "show what is in a bundle, verify it, or export its network",
+    "bench": "what a monitored frame costs on this machine, by every engine and beside other ways",
 }
 
 

@@ -30,13 +30,11 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class FrameResult:
-    """What the network and the detector say about one frame.
+class Judgement:
+    """What the detector says about one frame; it is there before the segmentation.
 
     Attributes:
         frame: the frame judged.
-        segmentation: class ids, uint8, (H, W) of the frame's own size.
-        confidence: softmax maximum scaled to 0..255, uint8, (H, W) of the frame's own size.
         score: score of the bundle's chosen detector; larger = more OoD.
         threshold: a score above it is OoD.
         detector: name of the chosen detector.
@@ -46,13 +44,24 @@ class FrameResult:
     """
 
     frame: Frame
-    segmentation: NDArray[np.uint8]
-    confidence: NDArray[np.uint8]
     score: float
     threshold: float
     detector: str
     scores: Mapping[str, float] = field(default_factory=dict)
     anomaly_map: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class FrameResult(Judgement):
+    """The same with what the network sees in the frame.
+
+    Attributes:
+        segmentation: class ids, uint8, (H, W) of the frame's own size.
+        confidence: softmax maximum scaled to 0..255, uint8, (H, W) of the frame's own size.
+    """
+
+    segmentation: NDArray[np.uint8] = field(kw_only=True)
+    confidence: NDArray[np.uint8] = field(kw_only=True)
 
 
 class AlarmState(enum.Enum):

@@ -52,6 +52,10 @@ class CameraChannel:
         """Forget the past and begin to wait for images."""
         self.watch.start(time.monotonic_ns())
 
+    def shows_classes(self) -> bool:
+        """Whether somebody subscribes to what the decoder makes."""
+        return any(one.get_subscription_count() for one in (self.segmentation, self.confidence, self.overlay))
+
     def publishers(self) -> list[Any]:
         """All publishers, for clean-up."""
         return [self.segmentation, self.confidence, self.overlay, self.anomaly_map, self.score]

@@ -1,9 +1,9 @@
 """perception_node: camera images in, segmentation and the OoD alarm out. A lifecycle node.
 
-In, per camera: ``<camera>/image`` or ``<camera>/image/compressed``. Out: ``~/ood_alarm`` every frame,
-``~/<camera>/ood_score``, ``~/<camera>/segmentation``, ``~/<camera>/overlay`` and ``~/<camera>/confidence`` while
-subscribed, ``/diagnostics`` once a second; if asked for, the class names on ``~/class_table``, and a clip of every alarm
-on disk. A frame that cannot be judged gives an alarm that is not OK with the reason; so does a camera that is silent.
+In, per camera: ``<camera>/image`` or ``<camera>/image/compressed``. Out: ``~/ood_alarm`` every frame and
+``~/<camera>/ood_score``; ``~/<camera>/segmentation``, ``confidence``, ``overlay`` and ``anomaly_map`` while subscribed;
+``/diagnostics`` once a second; if asked for, the class names on ``~/class_table``, and a clip of every alarm on disk.
+A frame that cannot be judged gives an alarm that is not OK with the reason; so does a camera that is silent.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from ..bundle import load_bundle
 from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.camera_watch import alarm_without_frame
 from ..core.health import SANE_AGE_NS, Fault, Finding
-from ..core.types import Alarm, Frame, FrameResult
+from ..core.types import Alarm, Frame, FrameResult, Judgement
 from ..errors import ConfigError, ImageError, MonitorError
-from ..monitor import OodMonitor
+from ..monitor import OodMonitor, limit_gpu_memory
 from ..vision.overlay import draw_overlay, map_picture
 from .bundle_fit import check_fit, strange_cameras
 from .camera_channel import CameraChannel
@@ -65,6 +65,7 @@ class PerceptionNode(LifecycleNode):
         self._problem = "not configured"
         self._setting_refused = False
         self._monitor: OodMonitor | None = None
+        self._batch = 1
         self._channels: dict[str, CameraChannel] = {}
         self._inputs: list[Any] = []
         self._class_table: list[Any] = []
@@ -117,16 +118,21 @@ class PerceptionNode(LifecycleNode):
                 torch.set_num_threads(self._settings.num_threads)
             # The scores' matrices are small: numpy's threads would only take the cores from torch's, which spin on.
             threadpool_limits(1, user_api="blas")
+            limit_gpu_memory(self._settings.device, self._settings.gpu_memory_mb)
             monitor = load_bundle(
                 self._settings.bundle_path or None,
                 device=self._settings.device,
                 detector=self._settings.detector or None,
+                engine=self._settings.engine,
+                precision=self._settings.precision,
             )
             check_fit(monitor, self._settings)
             if self._settings.evidence_dir:
                 check_evidence(Path(self._settings.evidence_dir))
             alarm = overrides.of(monitor.alarm)
-            monitor.warm_up(len(self._settings.cameras))
+            batch = self._settings.max_batch or (1 if monitor.frame_pass.device.type == "cpu" else sys.maxsize)
+            self._batch = min(batch, len(self._settings.cameras))
+            monitor.warm_up(self._batch)
             channels = {
                 name: CameraChannel(self, name, alarm, monitor.usual, health, self._settings.image_timeout_s)
                 for name in self._settings.cameras
@@ -148,8 +154,10 @@ class PerceptionNode(LifecycleNode):
         self._problem = "not active"
         self.get_logger().info(
             f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
-            f"device {monitor.frame_pass.device}, cameras {', '.join(self._channels)}"
+            f"device {monitor.frame_pass.device}, engine {_engine_of(monitor)}, cameras {', '.join(self._channels)}"
         )
+        if monitor.difference is not None:
+            self.get_logger().info(f"against eager torch {monitor.difference}")
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -289,14 +297,22 @@ class PerceptionNode(LifecycleNode):
                 good.append((arrival, frame))
             else:
                 self._publish_fault(arrival, finding)
-        if not good or self._monitor is None:
+        for first in range(0, len(good), self._batch):
+            self._infer(good[first : first + self._batch])
+
+    def _infer(self, good: Sequence[tuple[Arrival, Frame]]) -> None:
+        """One batch: every alarm leaves before the decoder has run, and before the first picture is drawn."""
+        if self._monitor is None:
             return
         try:
-            results = self._monitor.process([frame for _, frame in good])
-            # Every alarm leaves before the first picture is drawn: nothing may delay a stop.
+            began_ns = time.monotonic_ns()
+            shown = self._is_looked_at([self._channels[arrival.camera] for arrival, _ in good])
+            run = self._monitor.begin([frame for _, frame in good], decode=shown)
+            judgements = run.judgements
+            network_ms = (time.monotonic_ns() - began_ns) / 1e6
             judged = [
-                (arrival, result, self._publish_alarm(arrival, result))
-                for (arrival, _), result in zip(good, results, strict=True)
+                (arrival, self._publish_alarm(arrival, judgement, network_ms))
+                for (arrival, _), judgement in zip(good, judgements, strict=True)
             ]
         except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
             if not self.context.ok():  # told to end while judging; nobody hears us any more
@@ -305,12 +321,25 @@ class PerceptionNode(LifecycleNode):
             for arrival, _ in good:
                 self._publish_fault(arrival, Finding(Fault.INFERENCE, f"inference failed: {error!r}"))
             return
-        for arrival, result, alarm in judged:
+        results: list[FrameResult] | None = None
+        try:
+            results = run.results() if shown else None
+        except Exception:  # the scores were right; what is lost is for people
+            if self.context.ok():
+                self.get_logger().error(traceback.format_exc())
+        for index, (arrival, alarm) in enumerate(judged):
+            result = results[index] if results is not None else None
             try:
-                self._publish_pictures(arrival, result, alarm)
+                if self._evidence is not None:
+                    self._evidence.shown(arrival.camera, result)
+                self._publish_pictures(arrival, judgements[index], result, alarm)
             except Exception:  # pictures are for people; losing one must not end the thread
                 if self.context.ok():
                     self.get_logger().error(traceback.format_exc())
+
+    def _is_looked_at(self, channels: Sequence[CameraChannel]) -> bool:
+        """Whether anybody wants what the decoder makes; nobody pays for it else."""
+        return self._evidence is not None or any(channel.shows_classes() for channel in channels)
 
     def _frame_of(self, arrival: Arrival) -> Frame:
         convert = image_to_bgr if self._settings.transport == "raw" else compressed_to_bgr
@@ -319,14 +348,19 @@ class PerceptionNode(LifecycleNode):
             raise ImageError(f"stamp has {stamp.nanosec} nanoseconds; the driver must keep them below a second")
         return Frame(convert(arrival.message), stamp_to_ns(stamp), arrival.camera)
 
-    def _publish_alarm(self, arrival: Arrival, result: FrameResult) -> Alarm:
+    def _publish_alarm(self, arrival: Arrival, result: Judgement, network_ms: float) -> Alarm:
         channel = self._channels[arrival.camera]
         with channel.lock:
             alarm = channel.watch.judged(result, time.monotonic_ns() - arrival.arrived_ns, self._now_ns())
         if alarm.fault == Fault.LATE.value:
             self.get_logger().warning(alarm.reason, throttle_duration_sec=1.0)
         others = {f"score.{name}": score for name, score in result.scores.items() if name != result.detector}
-        facts = {"detector": result.detector, **others, **_strangest_place(result)}
+        facts = {
+            "detector": result.detector,
+            **others,
+            **_strangest_place(result),
+            "network_ms": round(network_ms, 3),
+        }
         self._send(channel, alarm, arrival, facts, result)
         channel.score.publish(Float64(data=result.score))
         return alarm
@@ -344,7 +378,7 @@ class PerceptionNode(LifecycleNode):
         alarm: Alarm,
         arrival: Arrival,
         extra: dict[str, object],
-        result: FrameResult | None = None,
+        result: Judgement | None = None,
     ) -> None:
         channel.last_latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
         channel.last_alarm = alarm
@@ -360,7 +394,7 @@ class PerceptionNode(LifecycleNode):
         alarm: Alarm,
         facts: dict[str, object],
         arrival: Arrival | None = None,
-        result: FrameResult | None = None,
+        result: Judgement | None = None,
     ) -> None:
         said = replace(alarm, source=self._source, sent_ns=time.monotonic_ns())
         frame_id = arrival.message.header.frame_id if arrival is not None else ""
@@ -370,15 +404,20 @@ class PerceptionNode(LifecycleNode):
         if evidence is not None:
             evidence.told(said, message, arrival, result)
 
-    def _publish_pictures(self, arrival: Arrival, result: FrameResult, alarm: Alarm) -> None:
+    def _publish_pictures(
+        self, arrival: Arrival, judgement: Judgement, result: FrameResult | None, alarm: Alarm
+    ) -> None:
         channel, header = self._channels[arrival.camera], arrival.message.header
-        channel.segmentation.publish(image_message(result.segmentation, header, "mono8"))
+        if judgement.anomaly_map is not None and channel.anomaly_map.get_subscription_count():
+            height, width = judgement.frame.image.shape[:2]
+            picture = map_picture(judgement.anomaly_map, judgement.threshold, width, height)
+            channel.anomaly_map.publish(image_message(picture, header, "mono8"))
+        if result is None:
+            return
+        if channel.segmentation.get_subscription_count():
+            channel.segmentation.publish(image_message(result.segmentation, header, "mono8"))
         if channel.confidence.get_subscription_count():
             channel.confidence.publish(image_message(result.confidence, header, "mono8"))
-        if result.anomaly_map is not None and channel.anomaly_map.get_subscription_count():
-            height, width = result.segmentation.shape
-            picture = map_picture(result.anomaly_map, result.threshold, width, height)
-            channel.anomaly_map.publish(image_message(picture, header, "mono8"))
         if channel.overlay.get_subscription_count():
             picture = draw_overlay(result, alarm, self._settings.overlay_alpha)
             channel.overlay.publish(image_message(picture, header, "bgr8"))
@@ -444,6 +483,7 @@ class PerceptionNode(LifecycleNode):
                     "bundle_sha256": self._bundle_id(),
                     "detector": self._monitor.detector if self._monitor else "",
                     "device": self._monitor.frame_pass.device if self._monitor else "",
+                    "engine": _engine_of(self._monitor) if self._monitor else "",
                 },
             )
         ]
@@ -497,7 +537,12 @@ def _make() -> PerceptionNode:
     return node
 
 
-def _strangest_place(result: FrameResult) -> dict[str, object]:
+def _engine_of(monitor: OodMonitor) -> str:
+    engine = monitor.frame_pass.engine
+    return f"{engine.name} {engine.precision}"
+
+
+def _strangest_place(result: Judgement) -> dict[str, object]:
     """Row, column and score of the largest cell of the anomaly map, for the alarm's values."""
     if result.anomaly_map is None or not np.isfinite(result.anomaly_map).all():
         return {}

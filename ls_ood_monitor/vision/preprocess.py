@@ -65,7 +65,21 @@ def preprocess(
 
 def normalise(pixels: torch.Tensor, spec: PreprocessSpec) -> torch.Tensor:
     """Second half of ``preprocess``: BGR uint8 (N, height, width, 3) to normalised float32 RGB (N, 3, height, width)."""
-    pixels = pixels.flip(-1).permute(0, 3, 1, 2).to(torch.float32).contiguous()
-    mean = torch.tensor(spec.mean, device=pixels.device).view(1, 3, 1, 1) * 255.0
-    std = torch.tensor(spec.std, device=pixels.device).view(1, 3, 1, 1) * 255.0
-    return (pixels - mean) / std
+    return Normalisation(spec).to(pixels.device)(pixels)
+
+
+class Normalisation(torch.nn.Module):
+    """``normalise`` with its constants on the device, for graphs that are captured, compiled or exported."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, spec: PreprocessSpec) -> None:
+        super().__init__()
+        for name, values in (("mean", spec.mean), ("std", spec.std)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1) * 255.0, persistent=False)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """BGR uint8 (N, height, width, 3) -> normalised float32 RGB (N, 3, height, width)."""
+        pixels = pixels.flip(-1).permute(0, 3, 1, 2).to(torch.float32).contiguous()
+        return (pixels - self.mean) / self.std

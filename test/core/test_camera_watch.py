@@ -23,7 +23,7 @@ def frame(stamp_ns: int, size: tuple[int, int] = (48, 64)) -> Frame:
 def result(stamp_ns: int, score: float) -> FrameResult:
     """The network's verdict, threshold 2."""
     mask = np.zeros((48, 64), np.uint8)
-    return FrameResult(frame(stamp_ns), mask, mask, score, 2.0, "spatial")
+    return FrameResult(frame(stamp_ns), score, 2.0, "spatial", segmentation=mask, confidence=mask)
 
 
 @pytest.fixture

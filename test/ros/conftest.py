@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
+
+import torch
 
 from ls_ood_monitor.ros.processes import NodeProcess, private_domain, remove_orphaned_segments, ros_environment
 
@@ -79,17 +82,25 @@ class MadeUpMonitor:
 
         self.bundle_id, self.detector, self.threshold, self.usual = "0" * 64, "larem", 2.0, 1.0
         self.alarm, self.cameras, self.class_names = AlarmSettings(), ("front",), CLASS_NAMES
-        self.frame_pass = type("FramePass", (), {"device": "cpu"})
+        engine = SimpleNamespace(name="made up", precision="fp32")
+        self.frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=engine)
+        self.difference = None
 
     def warm_up(self, cameras: int) -> None:
         """Nothing to warm up."""
+
+    def begin(self, frames, *, decode=True):
+        """All at once."""
+        results = self.process(frames)
+        return SimpleNamespace(judgements=results, results=lambda: results)
 
     def process(self, frames):
         """A mask of zeros and a score of 1."""
         from ls_ood_monitor.core.types import FrameResult
 
         mask, cells = np.zeros(frames[0].image.shape[:2], np.uint8), np.zeros((6, 8), np.float32)
-        return [FrameResult(frame, mask, mask, 1.0, 2.0, "larem", {"larem": 1.0}, cells) for frame in frames]
+        made_up = 1.0, 2.0, "larem", {"larem": 1.0}, cells
+        return [FrameResult(frame, *made_up, segmentation=mask, confidence=mask) for frame in frames]
 
 
 @dataclass

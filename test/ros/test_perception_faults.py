@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("rclpy")
 
@@ -33,16 +35,24 @@ class MadeUpMonitor:
 
     bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras = AlarmSettings(), CAMERAS
-    frame_pass = SimpleNamespace(device="cpu")
+    frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32"))
+    difference = None
     class_names = ("void", "road")
 
     def __init__(self) -> None:
         self.answer = lambda results: results
         self.warm_up = lambda cameras: None
 
+    def begin(self, frames, *, decode=True):
+        results = self.process(frames)
+        return SimpleNamespace(judgements=results, results=lambda: results)
+
     def process(self, frames):
         mask = np.ones(frames[0].image.shape[:2], np.uint8)
-        results = [FrameResult(frame, mask, mask, 1.0, 2.0, "larem", {"larem": 1.0}) for frame in frames]
+        results = [
+            FrameResult(frame, 1.0, 2.0, "larem", {"larem": 1.0}, segmentation=mask, confidence=mask)
+            for frame in frames
+        ]
         return self.answer(results)
 
 
@@ -138,7 +148,7 @@ def test_a_failing_network_is_not_ok_and_the_next_frame_works(ask, monitor, answ
 
 def with_score(result: FrameResult, score) -> FrameResult:
     """The same result with another score."""
-    return FrameResult(result.frame, result.segmentation, result.confidence, score, 2.0, "larem", {})
+    return replace(result, score=score, scores={})
 
 
 def test_cameras_are_judged_apart(ask, monitor):

@@ -16,7 +16,7 @@ def draw(alpha: float) -> tuple[np.ndarray, np.ndarray]:
     image = np.full((200, 300, 3), 100, np.uint8)
     mask = np.zeros((200, 300), np.uint8)
     mask[:, 150:] = 1
-    result = FrameResult(Frame(image, 1, "front"), mask, mask, 3.0, 5.0, "larem")
+    result = FrameResult(Frame(image, 1, "front"), 3.0, 5.0, "larem", segmentation=mask, confidence=mask)
     alarm = Alarm("front", 1, AlarmState.RAISED, 3.0, 5.0, "because")
     return image, draw_overlay(result, alarm, alpha)
 
@@ -47,7 +47,16 @@ def test_strange_places_are_tinted_and_the_rest_is_not():
     image = np.full((120, 160, 3), 100, np.uint8)
     cells = np.zeros((6, 8), np.float32)
     cells[3, 6], cells[5, 0] = 9.0, np.nan
-    result = FrameResult(Frame(image, 1, "front"), image[..., 0] * 0, image[..., 0], 3.0, 5.0, "spatial", {}, cells)
+    result = FrameResult(
+        Frame(image, 1, "front"),
+        3.0,
+        5.0,
+        "spatial",
+        {},
+        cells,
+        segmentation=image[..., 0] * 0,
+        confidence=image[..., 0],
+    )
     picture = draw_overlay(result, Alarm("front", 1, AlarmState.CLEAR, 3.0, 5.0, ""), 0.5)
     for y, x in ((70, 130), (110, 10)):
         blue, _, red = picture[y, x].astype(int)
@@ -70,7 +79,16 @@ def test_the_drawn_map_is_bright_where_it_is_strange():
     image = np.full((120, 160, 3), 40, np.uint8)
     cells = np.zeros((6, 8), np.float32)
     cells[3, 6] = 9.0
-    result = FrameResult(Frame(image, 1, "front"), image[..., 0] * 0, image[..., 0], 3.0, 5.0, "spatial", {}, cells)
+    result = FrameResult(
+        Frame(image, 1, "front"),
+        3.0,
+        5.0,
+        "spatial",
+        {},
+        cells,
+        segmentation=image[..., 0] * 0,
+        confidence=image[..., 0],
+    )
     picture = draw_map(result)
     assert picture.shape == image.shape
     assert picture[70, 130].max() > 150 > 30 > picture[70, 40].max()

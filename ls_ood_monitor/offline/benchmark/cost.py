@@ -33,8 +33,8 @@ def measure_cost(
     score_ms: dict[str, list[float]] = {name: [] for name in detectors}
     for picture in pictures:
         tensor = preprocess([picture], frame_pass.preprocess_spec, device)
-        run = NetworkPass(frame_pass.network, tensor, lambda count: averaging)
         start = _now(device)
+        run = NetworkPass(frame_pass.network, frame_pass.network.encode(tensor), averaging)
         _ = run.logits
         passes.append(_now(device) - start)
         for feature in features:

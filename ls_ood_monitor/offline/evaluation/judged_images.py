@@ -79,11 +79,11 @@ class JudgedImages(Sequence[JudgedImage]):
         if flags & 2:
             result = FrameResult(
                 Frame(_NO_PICTURE, stamp_ns, camera),
-                _NONE,
-                _NONE,
                 self._judged[index],
                 self._limits[index],
                 self._detector,
                 {name: scores[index] for name, scores in self._scores.items()},
+                segmentation=_NONE,
+                confidence=_NONE,
             )
         return JudgedImage(time_s, alarm, FallbackMode(self._modes[index]), result, latency_ms)

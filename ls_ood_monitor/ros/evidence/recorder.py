@@ -8,7 +8,9 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from std_msgs.msg import Float64
 
 from ...config import EvidenceSettings
 from ...core.clips import Clip, ClipBuffer, Entry
-from ...core.types import Alarm, AlarmState, FrameResult
+from ...core.types import Alarm, AlarmState, FrameResult, Judgement
 from ...errors import MonitorError
 from ..conversions import status
 from ..raw_bag import load_types
@@ -67,6 +69,7 @@ class EvidenceRecorder:
         self._store = ClipStore(Path(settings.evidence_dir), round(settings.evidence_max_mb * 1e6), self._removed)
         self._buffer: ClipBuffer[Said | Moment] = ClipBuffer(settings)
         self._states: dict[str, AlarmState] = {}
+        self._raised: dict[str, Moment] = {}  # by camera, until its picture is there
         self._before_ns = round(settings.evidence_before_s * 1e9)
         self._image_ns: int | None = None  # steady, of the last image
         self._last_ns: int | None = None
@@ -80,12 +83,27 @@ class EvidenceRecorder:
         self._thread.start()
 
     def told(
-        self, alarm: Alarm, message: DiagnosticArray, arrival: Arrival | None = None, result: FrameResult | None = None
+        self, alarm: Alarm, message: DiagnosticArray, arrival: Arrival | None = None, judgement: Judgement | None = None
     ) -> None:
-        """An alarm was published, about this image and with this result where there are any. Never raises."""
+        """An alarm was published, about this image and on this judgement where there are any. Never raises.
+
+        Where there is a judgement ``shown`` must follow.
+        """
+        with self._guarded():
+            self._keep(alarm, message, arrival, judgement)
+
+    def shown(self, camera: str, result: FrameResult | None) -> None:
+        """The segmentation behind the last alarm of a camera is there; None = there will be none. Never raises."""
+        with self._guarded():
+            moment = self._raised.pop(camera, None)
+            if moment is not None:
+                self._mark(replace(moment, result=result))
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         try:
             with self._ready:
-                self._keep(alarm, message, arrival, result)
+                yield
                 if self._buffer.waiting:
                     self._ready.notify()
         except Exception:  # a defect here must not pass for a fault of the camera
@@ -126,7 +144,7 @@ class EvidenceRecorder:
     # Keeping, in the threads of the node
 
     def _keep(
-        self, alarm: Alarm, message: DiagnosticArray, arrival: Arrival | None, result: FrameResult | None
+        self, alarm: Alarm, message: DiagnosticArray, arrival: Arrival | None, judgement: Judgement | None
     ) -> None:
         at_ns, now_ns = time.monotonic_ns(), self._clock_ns()
         if self._last_ns is not None and not -_BACK_NS < now_ns - self._last_ns < _AHEAD_NS:
@@ -140,16 +158,23 @@ class EvidenceRecorder:
             self._add(at_ns, Seen(topics.image, topics.image_type, received_ns, arrival.message, alarm.camera, dropped))
             self._image_ns = at_ns
         self._add(at_ns, Said(self._alarm_topic, "diagnostic_msgs/msg/DiagnosticArray", now_ns, message))
-        if result is not None:
-            score = Float64(data=result.score)
+        if judgement is not None:
+            score = Float64(data=judgement.score)
             self._add(at_ns, Said(self._topics[alarm.camera].score, "std_msgs/msg/Float64", now_ns, score))
         before, self._states[alarm.camera] = self._states.get(alarm.camera), alarm.state
         is_raised = alarm.state is AlarmState.RAISED and before is not AlarmState.RAISED
         # Without an image there is nothing to see: a node that was never sent one, a silence longer than a clip.
         if is_raised and self._image_ns is not None and at_ns - self._image_ns <= self._before_ns:
-            image = arrival.message if arrival is not None else None
-            self._add(at_ns, Moment(alarm, now_ns, image, result))
-            self._buffer.alarm(at_ns, alarm.camera, alarm.is_fault)
+            moment = Moment(alarm, now_ns, arrival.message if arrival is not None else None, None)
+            if judgement is None:
+                self._mark(moment)
+            else:  # its picture is still to come
+                self._raised[alarm.camera] = moment
+
+    def _mark(self, moment: Moment) -> None:
+        at_ns = time.monotonic_ns()
+        self._add(at_ns, moment)
+        self._buffer.alarm(at_ns, moment.alarm.camera, moment.alarm.is_fault)
 
     def _add(self, at_ns: int, item: Said | Moment) -> None:
         self._buffer.add(at_ns, item.size, item)

@@ -43,7 +43,7 @@ def story(
             state, mode = (AlarmState.RAISED, FallbackMode.STOP) if odd else (AlarmState.CLEAR, FallbackMode.NOMINAL)
             frame = Frame(np.full((24, 32, 3), index % 256, np.uint8), index + 1, camera)
             alarm = Alarm(camera, index + 1, state, score, 2.0, f"camera {camera}: image {index}")
-            result = FrameResult(frame, MASK, MASK, score, 2.0, "spatial", {}, CELLS)
+            result = FrameResult(frame, score, 2.0, "spatial", {}, CELLS, segmentation=MASK, confidence=MASK)
             images.append(JudgedImage(time_s, alarm, mode, result, 5.0 + index % 7))
     return images
 

@@ -18,7 +18,9 @@ def good(index: int) -> JudgedImage:
     state = tuple(AlarmState)[index % 3]
     alarm = Alarm(camera, 10**18 + index, state, 0.1 * index, 2.0, f"größer than {index}")
     scores = {"larem": 0.1 * index, "multitap": 7.0}
-    result = FrameResult(Frame(PICTURE, 10**18 + index, camera), MASK, MASK, 0.1 * index, 2.0, "larem", scores)
+    result = FrameResult(
+        Frame(PICTURE, 10**18 + index, camera), 0.1 * index, 2.0, "larem", scores, segmentation=MASK, confidence=MASK
+    )
     return JudgedImage(index / 10.0, alarm, FallbackMode(index % 3), result, 5.0 + index)
 
 

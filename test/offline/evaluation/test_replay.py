@@ -27,7 +27,15 @@ class BrightnessMonitor:
 
     def process(self, frames):
         return [
-            FrameResult(frame, MASK, MASK, float(frame.image.mean()), 100.0, "brightness", {"brightness": 1.0})
+            FrameResult(
+                frame,
+                float(frame.image.mean()),
+                100.0,
+                "brightness",
+                {"brightness": 1.0},
+                segmentation=MASK,
+                confidence=MASK,
+            )
             for frame in frames
         ]
 

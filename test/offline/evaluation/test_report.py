@@ -32,7 +32,9 @@ def judged(index: int) -> JudgedImage:
         return JudgedImage(4.0, alarm, FallbackMode.SLOW, None, np.nan)
     frame = Frame(np.full((24, 32, 3), index, np.uint8), index + 1, "front")
     alarm = Alarm("front", index + 1, state, score, 2.0, f"frame {index}")
-    return JudgedImage(index / 10.0, alarm, mode, FrameResult(frame, MASK, MASK, score, 2.0, "larem"), 5.0)
+    return JudgedImage(
+        index / 10.0, alarm, mode, FrameResult(frame, score, 2.0, "larem", segmentation=MASK, confidence=MASK), 5.0
+    )
 
 
 @pytest.fixture

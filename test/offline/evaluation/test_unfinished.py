@@ -29,7 +29,7 @@ class MeanMonitor:
         score = float(frame.image.mean())
         self.judged.append(score)
         self.threads.add(threading.get_ident())
-        return [FrameResult(frame, MASK, MASK, score, 100.0, "mean", {"mean": score})]
+        return [FrameResult(frame, score, 100.0, "mean", {"mean": score}, segmentation=MASK, confidence=MASK)]
 
 
 def arrivals(count=12, unusable=(4,), broken_at=None):

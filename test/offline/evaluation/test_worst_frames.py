@@ -14,7 +14,7 @@ def image(time_s: float, score: float, camera: str = "front") -> JudgedImage:
     """A judged image, threshold 2."""
     picture, mask = np.zeros((24, 32, 3), np.uint8), np.zeros((24, 32), np.uint8)
     alarm = Alarm(camera, 1, AlarmState.CLEAR, score, 2.0, "")
-    result = FrameResult(Frame(picture, 1, camera), mask, mask, score, 2.0, "larem")
+    result = FrameResult(Frame(picture, 1, camera), score, 2.0, "larem", segmentation=mask, confidence=mask)
     return JudgedImage(time_s, alarm, FallbackMode.NOMINAL, result, 1.0)
 
 

@@ -76,9 +76,13 @@ class Vehicle:
         if not fault:
             mask = np.ones(size, np.uint8)
             frame = Frame(picture, stamp_ns, camera)
-            result = FrameResult(frame, mask, mask, score, 1.0, "spatial", {}, np.full((6, 8), score, np.float32))
+            result = FrameResult(
+                frame, score, 1.0, "spatial", {}, np.full((6, 8), score, np.float32), segmentation=mask, confidence=mask
+            )
         arrival = Arrival(camera, image, time.monotonic_ns(), self.clock_ns)
         self.recorder.told(alarm, alarm_message(alarm, {}, "p"), arrival, result)
+        if result is not None:
+            self.recorder.shown(camera, result)
         return stamp_ns
 
     def silence(self, camera: str = "front") -> None:

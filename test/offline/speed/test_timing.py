@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+from ls_ood_monitor.offline.speed.timing import interleaved
 
-def test_pieces_take_turns_and_the_first_turn_is_not_counted(script):
+
+def test_pieces_take_turns_and_the_first_turn_is_not_counted():
     """Every piece runs once more than is reported, one after the other, and the figures are milliseconds."""
     order = []
 
@@ -13,7 +15,7 @@ def test_pieces_take_turns_and_the_first_turn_is_not_counted(script):
         order.append(name)
         time.sleep(seconds)
 
-    times = script("interleaved").interleaved({"a": lambda: piece("a", 0.0), "b": lambda: piece("b", 0.02)}, 3)
+    times = interleaved({"a": lambda: piece("a", 0.0), "b": lambda: piece("b", 0.02)}, 3)
     assert order == ["a", "b"] * 4
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
     assert min(times["b"]) >= 20.0

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in under 8 minutes, from an image that has Python and torch:
+#
+#     benchmarks/accelerator.sh [OUT]          figures and logs into OUT (default: accelerator_out)
+#     QUICK=1 benchmarks/accelerator.sh        a few turns of everything, on a CPU too: does it run?
+#
+# Packages that are missing come from pip; where there is no network, PIP_FIND_LINKS names a folder of wheels. Without rclpy
+# the part over DDS is left out and says so. Every part has its own log; one that fails does not keep the others from it.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+OUT=$(mkdir -p "${1:-accelerator_out}" && cd "${1:-accelerator_out}" && pwd)
+PYTHON=${PYTHON:-python3}
+QUICK=${QUICK:-}
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=PASSIVE
+SECONDS=0
+
+missing() { for name in "$@"; do "$PYTHON" -c "import ${name%%=*}" 2> /dev/null || echo "${name##*=}"; done; }
+packages=$(missing dropblock=dropblock cv2=opencv-python-headless safetensors=safetensors sklearn=scikit-learn \
+  threadpoolctl=threadpoolctl rich=rich yaml=PyYAML psutil=psutil matplotlib=matplotlib)
+ros=$("$PYTHON" -c "import rclpy" 2> /dev/null || grep -h '^ros-' requirements/ros.txt)
+peers=$(missing torch_uncertainty=torch-uncertainty pytorch_ood=pytorch-ood)
+if [ -n "$packages$ros$peers" ]; then
+  site=$(mktemp -d)
+  export PYTHONPATH=$PYTHONPATH:$site
+  # Without their dependencies: torch is there, and must stay as it is.
+  [ -z "$packages$peers" ] || "$PYTHON" -m pip install -q --no-deps --target "$site" $packages $peers einops || echo "note: not all of $packages $peers" >&2
+  if [ -n "$ros" ]; then
+    if [ -n "${PIP_FIND_LINKS:-}" ]; then
+      "$PYTHON" -m pip install -q --no-deps --no-compile --target "$site" "$PIP_FIND_LINKS"/ros_*.whl "$PIP_FIND_LINKS"/lark*.whl
+    else
+      "$PYTHON" -m pip install -q --target "$site" $ros
+    fi || echo "note: no rclpy; the part over DDS is left out" >&2
+  fi
+fi
+
+part() { # name, seconds it may take, command
+  local name=$1 limit=$2 begin=$SECONDS
+  shift 2
+  if timeout "$limit" "$@" > "$OUT/$name.log" 2>&1; then echo "== $name: done in $((SECONDS - begin)) s"; else echo "== $name: FAILED ($?) after $((SECONDS - begin)) s, see $name.log"; fi
+  grep -v '^ *$' "$OUT/$name.log" | tail -n "${LINES_SHOWN:-40}"
+}
+bench() { "$PYTHON" -m ls_ood_monitor.cli.main bench "$@"; }
+device=$("$PYTHON" -c "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')")
+echo "device $device, $("$PYTHON" -c "import torch; print('torch', torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else '')")"
+repeats=$([ -n "$QUICK" ] && echo 2 || echo 30)
+size=$([ -n "$QUICK" ] && echo 160x128 || echo 640x483)
+fast=$([ "$device" = cuda ] && echo eager:bf16 || echo eager)
+all=$([ "$device" = cuda ] && echo eager,eager:tf32,eager:fp16,eager:bf16 || echo eager)
+networks=$([ -n "$QUICK" ] && echo mobilenet_v2 || echo mobilenet_v2,resnet101)
+resnet=$([ -n "$QUICK" ] && echo resnet18 || echo resnet101)
+export -f bench
+export PYTHON
+
+# 1. Right before fast: captured graphs, precisions, compiler against the CPU.
+part tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider -o addopts=--import-mode=importlib -o filterwarnings= test/engines -k "captured or cpu or auto"
+part check 60 bash -c "bench --check --networks $networks --size $size --engines $all --json '$OUT/check.json'"
+# 2. One frame: pass, monitored frame, to the alarm; beside the peers.
+part frames 150 bash -c "bench --networks $networks --size $size --engines $all --repeats $repeats --with benchmarks/peers.py --json '$OUT/frames.json'"
+# 3. Four cameras at once.
+part four 60 bash -c "bench --networks $resnet --size $size --engines $all --cameras 4 --repeats $repeats --json '$OUT/four.json'"
+# 4. Four cameras at 30 Hz over DDS, the highest rate, memory.
+if "$PYTHON" -c "import rclpy" 2> /dev/null; then
+  part bundle 60 bash -c "bench --make-bundle '$OUT/bundle' --networks $resnet --size $size"
+  seconds=$([ -n "$QUICK" ] && echo 2 || echo 10)
+  part over_dds 150 "$PYTHON" benchmarks/end_to_end.py --bundle "$OUT/bundle" --cases '4cam-640x483-raw-30hz' --stops 0 \
+    --seconds "$seconds" --search-seconds 3 $([ -n "$QUICK" ] && echo --no-search) --set engine=eager --set precision="$([ "$device" = cuda ] && echo bf16 || echo fp32)" --logs "$OUT/logs" --json "$OUT/over_dds.json"
+fi
+# 5. How the cost grows, and what a compiler adds (it takes its time for every graph, so one network).
+part growth "$([ "$device" = cuda ] && echo 60 || echo 600)" bash -c "bench --networks $([ -n "$QUICK" ] && echo resnet18 || echo resnet101) --engines $fast --repeats $([ -n "$QUICK" ] && echo 1 || echo 15) --growth '$OUT/growth.png' --json '$OUT/growth.json'"
+[ "$device" = cpu ] || part compiled 120 bash -c "bench --networks resnet101 --engines eager:bf16,compile:bf16 --repeats $repeats --json '$OUT/compiled.json'"
+[ "$device" = cuda ] && nvidia-smi --query-gpu=name,memory.used,memory.total,driver_version --format=csv
+rm -rf "$OUT/bundle"
+echo "all in $SECONDS s"

@@ -1,0 +1,90 @@
+"""Inference engines: the same two graphs of a frame, run in different ways. Chosen by name, checked against eager torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ..errors import ConfigError
+from ..vision.deeplabv3p import DeepLabV3Plus
+from ..vision.preprocess import PreprocessSpec
+from . import onnx_engine
+from .base import Engine, EnginePass, Planes, Rows
+from .graphs import DecoderGraph, EncoderGraph
+from .onnx_engine import OnnxEngine
+from .torch_engine import TorchEngine
+
+__all__ = [
+    "ENGINES",
+    "PRECISIONS",
+    "DecoderGraph",
+    "EncoderGraph",
+    "Engine",
+    "EnginePass",
+    "OnnxEngine",
+    "Planes",
+    "Rows",
+    "TorchEngine",
+    "check_engine",
+    "choose_engine",
+    "make_engine",
+]
+
+ENGINES: tuple[str, ...] = ("auto", "eager", "compile", "onnx")
+PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "fp16", "bf16")
+
+
+def check_engine(name: str, precision: str, device: torch.device) -> None:
+    """Refuse names that are unknown or do not go together.
+
+    Raises:
+        ConfigError: the sentence says what there is.
+    """
+    if name not in ENGINES:
+        raise ConfigError(f"engine is {name!r}; it must be one of {', '.join(ENGINES)}.")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
+    if precision != "fp32" and (device.type != "cuda" or name == "onnx"):
+        raise ConfigError(f"precision is {precision}, which needs a GPU and engine eager or compile; use fp32.")
+
+
+def choose_engine(name: str, device: torch.device, graphs: Mapping[str, bytes]) -> str:
+    """Resolve ``auto``: onnx on a CPU where the bundle holds graphs and ONNX Runtime is installed, else eager."""
+    if name != "auto":
+        return name
+    return "onnx" if device.type == "cpu" and graphs and onnx_engine.is_installed() else "eager"
+
+
+def make_engine(
+    name: str,
+    network: DeepLabV3Plus,
+    spec: PreprocessSpec,
+    features: tuple[str, ...],
+    device: torch.device,
+    *,
+    precision: str = "fp32",
+    graphs: Mapping[str, bytes] | None = None,
+) -> Engine:
+    """Build an engine.
+
+    Args:
+        name: as in ``ENGINES``.
+        network: in eval mode, on the device.
+        spec: size and normalisation.
+        features: names of features to compute.
+        device: where it runs.
+        precision: as in ``PRECISIONS``; other than fp32 on a GPU with a torch engine alone.
+        graphs: ``encoder`` and ``decoder`` as ONNX, where the bundle has them.
+
+    Raises:
+        ConfigError: an unknown engine or precision, one that does not go with the device, graphs that are not there.
+    """
+    check_engine(name, precision, device)
+    graphs = graphs or {}
+    chosen = choose_engine(name, device, graphs)
+    if chosen != "onnx":
+        return TorchEngine(network, spec, features, compiled=chosen == "compile", precision=precision)
+    if not graphs:
+        raise ConfigError("engine is onnx, but the bundle holds no exported graphs; run 'ls-ood bundle export' on it.")
+    return OnnxEngine(graphs["encoder"], graphs["decoder"], device)

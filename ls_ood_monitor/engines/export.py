@@ -1,0 +1,104 @@
+"""The graphs as ONNX files, with their weights, for ONNX Runtime and whatever else reads ONNX.
+
+Needs the packages ``onnx`` and ``onnxscript`` (``requirements/export.txt``); a vehicle needs neither.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..vision.deeplabv3p import DeepLabV3Plus
+from ..vision.preprocess import PreprocessSpec
+from .graphs import DecoderGraph, EncoderGraph
+
+OPSET = 20
+
+
+def export_graphs(
+    network: DeepLabV3Plus, spec: PreprocessSpec, features: tuple[str, ...], averaging: Tensor
+) -> tuple[bytes, bytes]:
+    """Encoder and decoder as ONNX, for any number of pictures.
+
+    Args:
+        network: in eval mode; its device and weights stay as they are.
+        spec: size and normalisation.
+        features: names of features to compute.
+        averaging: averaging weights (M, h*w) of a fixed mask bank; they are an input of the graphs, not part of them.
+
+    Raises:
+        ConfigError: masks for each picture (fresh ones), a feature with no graph, or a missing package.
+    """
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise ConfigError(f"package {package} is not installed; pip install 'ls_ood_monitor[export]' brings it.")
+    if averaging.dim() != 2:
+        raise ConfigError("fresh masks cannot be exported; calibrate with --masks fixed.")
+    if "mutual_information" in features:
+        raise ConfigError(
+            "mutual_information takes several decoder passes and is not exported; leave its detector out."
+        )
+    device = averaging.device
+    # Two pictures: one would be taken for the only number there is.
+    pixels = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8, device=device)
+    encoder = EncoderGraph(network, spec, features).to(device).eval()
+    decoder = DecoderGraph(network, spec, features).to(device).eval()
+    with torch.no_grad():
+        low, high, *_ = encoder(pixels, averaging)
+        return (
+            _exported(
+                encoder, {"pixels": pixels, "averaging": averaging}, ("pixels",), ("low", "high", *encoder.features)
+            ),
+            _exported(
+                decoder,
+                {"low": low, "high": high, "averaging": averaging},
+                ("low", "high"),
+                ("class_ids", "confidence", *decoder.features),
+            ),
+        )
+
+
+def _exported(
+    graph: nn.Module, inputs: dict[str, Tensor], per_picture: tuple[str, ...], outputs: tuple[str, ...]
+) -> bytes:
+    pictures = torch.export.Dim("pictures", min=1, max=64)
+    shapes: dict[str, Any] = {name: {0: pictures} if name in per_picture else None for name in inputs}
+    buffer = io.BytesIO()
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            tuple(inputs.values()),
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            verbose=False,
+        )
+        if program is None:  # the older exporter's answer; the dynamo one always gives a program
+            raise ConfigError("torch gave no ONNX program; use torch 2.11 or newer.")
+        program.save(buffer)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own deprecations, which are no concern of whoever exports a bundle."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

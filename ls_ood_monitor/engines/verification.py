@@ -1,0 +1,94 @@
+"""Does an engine give what eager torch gives? Asked once, when it is loaded, on pictures of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..vision.preprocess import PreprocessSpec
+from .base import Engine
+
+#: Precision -> largest difference of a score that is accepted, as a share of the score or of its threshold, the larger.
+TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "tf32": 1e-2, "fp16": 2e-2, "bf16": 5e-2}
+#: Share of pixels whose class may differ.
+CLASS_TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "tf32": 1e-2, "fp16": 2e-2, "bf16": 5e-2}
+
+Scores = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Largest differences of an engine from eager torch in single precision.
+
+    Attributes:
+        score: of any detector's score, as a share of the score or of its threshold, whichever is larger.
+        detector: whose that is.
+        class_ids: share of pixels with another class.
+    """
+
+    score: float
+    detector: str
+    class_ids: float
+
+    def __str__(self) -> str:
+        return f"scores differ by at most {self.score:.2g} ({self.detector}), classes in {self.class_ids:.2g} of the pixels"
+
+
+def measure_difference(
+    engine: Engine,
+    reference: Engine,
+    spec: PreprocessSpec,
+    averaging: Tensor,
+    score: Callable[[Mapping[str, NDArray[np.float64]]], Scores],
+    thresholds: Mapping[str, float],
+) -> Difference:
+    """Run both on the same pictures.
+
+    Args:
+        engine: to be checked.
+        reference: eager torch.
+        spec: size of the pictures.
+        averaging: averaging weights of the masks.
+        score: features by name -> scores (N,) by detector.
+        thresholds: by detector.
+
+    Returns:
+        The largest differences; infinite where one gives a number and the other none.
+    """
+    pixels = _pictures(spec)
+    found = []
+    for one in (engine, reference):
+        run = one.begin(pixels, averaging)
+        rows = dict(run.rows())
+        planes = run.planes()
+        found.append((score({**rows, **planes.rows}), planes.class_ids))
+    (scores, class_ids), (expected, expected_ids) = found
+    shares = {
+        name: _share(scores[name], expected[name], abs(thresholds[name]) if np.isfinite(thresholds[name]) else 0.0)
+        for name in scores
+    }
+    worst = max(shares, key=lambda name: shares[name])
+    return Difference(shares[worst], worst, float((class_ids != expected_ids).mean()))
+
+
+def _share(values: NDArray[np.float64], expected: NDArray[np.float64], scale: float) -> float:
+    both_broken = ~np.isfinite(values) & ~np.isfinite(expected)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.abs(values - expected) / np.maximum(np.maximum(np.abs(expected), scale), 1e-12)
+    return float(np.where(both_broken, 0.0, np.where(np.isfinite(shares), shares, np.inf)).max())
+
+
+def _pictures(spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """Two seeded pictures, coarse and fine: what a camera sends has structure of every size."""
+    random = np.random.default_rng(0)
+    pictures = []
+    for cell in (32, 4):
+        shape = max(2, spec.height // cell), max(2, spec.width // cell), 3
+        coarse = random.integers(0, 256, shape, dtype=np.uint8)
+        pictures.append(cv2.resize(coarse, (spec.width, spec.height), interpolation=cv2.INTER_CUBIC))
+    return np.stack(pictures)

@@ -1,0 +1,156 @@
+"""One frame by every engine: the deterministic pass, the monitored frame, and the way to the alarm alone.
+
+All of it from the picture of the network's size on the host to results on the host. The *pass* is the segmentation without
+any monitor by the same engine: what the vehicle pays anyway. *To the alarm* ends when the alarm could be published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...core.alarm import AlarmFilter
+from ...core.detectors import DEFAULT_DETECTORS
+from ...core.types import Frame
+from ...errors import MonitorError
+from ...monitor import FramePass, OodMonitor
+from ...vision.deeplabv3p import DeepLabV3Plus
+from ...vision.preprocess import normalise
+from .subject import Subject
+from .timing import Timing, interleaved, ratio
+
+#: What the monitored frame is measured with: one detector of each kind, then all that a bundle has by default.
+MONITORED: dict[str, tuple[str, ...]] = {
+    "larem": ("larem",),
+    "spatial": ("spatial",),
+    "all four": DEFAULT_DETECTORS,
+}
+PASS, ALARM = "pass", "to the alarm"
+#: network, one batch of pictures, mask bank, entropies -> score; gives name -> a whole monitored frame.
+Contenders = Callable[
+    [torch.nn.Module, torch.Tensor, torch.Tensor, Callable[[NDArray[np.float64]], NDArray[np.float64]]],
+    Mapping[str, Callable[[], object]],
+]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine and its precision, written ``eager`` or ``compile:bf16``."""
+
+    engine: str
+    precision: str = "fp32"
+
+    @staticmethod
+    def parse(text: str) -> EngineChoice:
+        """From its written form."""
+        engine, _, precision = text.partition(":")
+        return EngineChoice(engine, precision or "fp32")
+
+    def __str__(self) -> str:
+        return self.engine if self.precision == "fp32" else f"{self.engine}:{self.precision}"
+
+
+def frame_work(
+    subject: Subject,
+    engines: Sequence[EngineChoice],
+    batch: int = 1,
+    monitored: Mapping[str, tuple[str, ...]] = MONITORED,
+) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
+    """Pieces of work by ``"<engine>, <what>"``, and the engines that cannot run here with the reason."""
+    work: dict[str, Callable[[], object]] = {}
+    missing: dict[str, str] = {}
+    for choice in engines:
+        try:
+            plain = subject.frame_pass(choice.engine, choice.precision, ())
+            monitors = {
+                name: subject.monitor(choice.engine, choice.precision, names) for name, names in monitored.items()
+            }
+        except MonitorError as error:
+            missing[str(choice)] = str(error)
+            continue
+        images = [subject.picture] * batch
+        work[f"{choice}, {PASS}"] = _pass(plain, images)
+        for name, monitor in monitors.items():
+            work[f"{choice}, {name}"] = _monitored(monitor, images)
+        first = next(iter(monitors.values()))
+        work[f"{choice}, {ALARM}"] = _to_the_alarm(first, images)
+    return work, missing
+
+
+def plain_torch(subject: Subject) -> Callable[[], object]:
+    """The pass in torch as it comes: no layout, no graph; float32."""
+    network = subject.network
+    pixels = torch.from_numpy(subject.picture[None].copy())
+    copy = DeepLabV3Plus(subject.settings).to(subject.device).eval()
+    copy.load_state_dict(network.state_dict())
+    copy = copy.to(memory_format=torch.contiguous_format)
+
+    @torch.inference_mode()
+    def run() -> object:
+        features = copy.encode(normalise(pixels.to(subject.device), subject.spec))
+        logits = copy.decode(features.low, features.high, (subject.height, subject.width))
+        return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+    return run
+
+
+def peer_work(subject: Subject, contenders: Contenders) -> dict[str, Callable[[], object]]:
+    """Frames of other implementations, on the same network and picture, already normalised and on the device."""
+    pixels = torch.from_numpy(subject.picture[None].copy()).to(subject.device)
+    pictures = normalise(pixels, subject.spec)
+    return dict(contenders(subject.network, pictures, subject.bank, subject.detectors["larem"].score))
+
+
+def measure_frames(
+    work: Mapping[str, Callable[[], object]], repeats: int, base: str, done: Callable[[int], None] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of a table: every piece's time, and its multiple of ``base`` and of its own engine's pass, turn by turn."""
+    times = interleaved(work, repeats, done)
+    rows = []
+    for name in work:
+        own = f"{name.rpartition(', ')[0]}, {PASS}"
+        rows.append(
+            {
+                "name": name,
+                "ms": vars(Timing.of(times[name])),
+                "of_base": vars(ratio(times, name, base)),
+                "of_own_pass": vars(ratio(times, name, own)) if own in times else None,
+            }
+        )
+    return rows
+
+
+def _pass(frame_pass: FramePass, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
+    def run() -> object:
+        begun = frame_pass.begin(images)
+        return begun.class_ids, begun.confidence
+
+    return run
+
+
+def _monitored(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
+    alarm = AlarmFilter(monitor.alarm, "front")
+    frames = [Frame(image, 1, "front") for image in images]
+
+    def run() -> object:
+        begun = monitor.begin(frames)
+        alarms = [alarm.update(1, judgement.score, judgement.threshold) for judgement in begun.judgements]
+        return alarms, begun.run.class_ids, begun.run.confidence
+
+    return run
+
+
+def _to_the_alarm(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
+    alarm = AlarmFilter(monitor.alarm, "front")
+    frames = [Frame(image, 1, "front") for image in images]
+
+    def run() -> object:
+        judgements = monitor.begin(frames, decode=False).judgements
+        return [alarm.update(1, judgement.score, judgement.threshold) for judgement in judgements]
+
+    return run

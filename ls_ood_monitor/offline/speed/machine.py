@@ -1,0 +1,53 @@
+"""What figures were taken on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = (
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "torch-uncertainty",
+    "pytorch-ood",
+    "ros-rclpy",
+    "ros-rmw-fastrtps-cpp",
+)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, load, GPU and versions, for tables and JSON."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # not used, or of a ROS distribution
+            continue
+    has_gpu = torch.cuda.is_available()
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "gpu": torch.cuda.get_device_name() if has_gpu else "",
+        "gpu_memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1) if has_gpu else 0.0,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return platform.processor() or platform.machine()
+    for line in info.read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
