@@ -127,7 +127,7 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     from collections import Counter
 
     from ..ros.processes import asked_domain, ros_environment
-    from .console import console, write_json
+    from .console import console, warn, write_json
 
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for name, value in ros_environment(asked_domain()).items():
@@ -149,7 +149,8 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
         publishers = make_publishers(node, topics)
         clock_topic = clock_publisher(node) if args.clock else None
         clock = BagClock(args.rate, (lambda bag_ns: clock_topic.publish(clock_message(bag_ns))) if args.clock else None)
-        clock_ns = clock.now_ns if args.clock and not args.loop else time.time_ns
+        in_bag_time = args.clock and not args.loop
+        clock_ns = clock.now_ns if in_bag_time else lambda ago_ns: time.time_ns() - ago_ns
         with _recorder(args, clock_ns, topics) as recorder:
             wait_for_subscribers(
                 {topic: publishers[topic] for topic in info.cameras if topic in publishers} or publishers, args.wait
@@ -168,10 +169,18 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
         rclpy.try_shutdown()
         signal.signal(signal.SIGTERM, before)
     recorded = recorder.counts if recorder is not None else Counter()
-    write_json(args.json, {"messages": dict(counts), "turns": turns, "recorded": dict(recorded)})
+    pairs = recorder.pairs() if recorder is not None else {}
+    judged = {topic: {"alarms": alarms, "scores": scores} for topic, (alarms, scores) in pairs.items()}
+    write_json(args.json, {"messages": dict(counts), "turns": turns, "recorded": dict(recorded), "judged": judged})
     for title, found in (("", counts), ("recorded ", recorded)):
         for topic, count in sorted(found.items()):
             console.print(f"{title}{topic}: {count} messages")
+    for topic, (alarms, scores) in pairs.items():
+        if alarms != scores:
+            warn(
+                f"{topic} has {scores} scores in the recording, and {alarms} alarms are about images that were judged; "
+                "what is missing was lost on the way, as on a machine that has too much to do. Play it again, slower."
+            )
     return 0
 
 
@@ -210,7 +219,7 @@ def _turns(
 
 @contextmanager
 def _recorder(
-    args: argparse.Namespace, clock_ns: Callable[[], int], topics: Collection[str]
+    args: argparse.Namespace, clock_ns: Callable[[int], int], topics: Collection[str]
 ) -> Iterator[OutputRecorder | None]:
     """The recorder, spun in a thread; its recording is finished whatever happens."""
     import threading
