@@ -31,7 +31,6 @@ ROS_DOMAIN_ID and the other ROS variables are taken from the environment.
 
 #: Verdicts on the last images, and the decisions that follow, still come so long after them.
 _TAIL_S = 2.0
-_LEAST_FREE = 64_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +102,9 @@ def _check(args: argparse.Namespace) -> None:
 def _check_record(path: Path) -> None:
     """Refuse a place that cannot take a recording before anything is started."""
     import os
-    import shutil
 
     from ..errors import ConfigError
+    from ..ros.disk_space import check_free_space
 
     if path.exists():
         raise ConfigError(f"--record is {path}, which exists already; remove it or choose another folder.")
@@ -113,10 +112,7 @@ def _check_record(path: Path) -> None:
         raise ConfigError(f"--record is {path}; the folder {path.parent} does not exist.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"--record is {path}; the folder {path.parent} cannot be written.")
-    if (free := shutil.disk_usage(path.parent).free) < _LEAST_FREE:
-        raise ConfigError(
-            f"--record is {path}; its disk has {free / 1e6:.0f} MB free, at least {_LEAST_FREE / 1e6:.0f} MB are needed."
-        )
+    check_free_space(f"--record is {path}; its disk", path.parent)
 
 
 def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
