@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Refuse what cannot work, wait for the nodes, publish, count."""
     from ..errors import ConfigError
     from ..offline.bags import bag_info
-    from ..ros.processes import asked_domain, require_rclpy
+    from ..ros.processes import adopt_ros_environment, require_rclpy
 
     _check(args)
     info = bag_info(args.bag)
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if not sum(entry.messages for entry in info.topics if entry.topic in topics):
         raise ConfigError(f"{args.bag} holds no message on {', '.join(sorted(topics))}; there is nothing to play.")
-    asked_domain()
+    adopt_ros_environment()
     return _play(args, info, topics)
 
 
@@ -117,23 +117,16 @@ def _check_record(path: Path) -> None:
 
 def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     """With rclpy: make publishers and recorder, wait for the nodes, play."""
-    import os
     import signal
     import time
     from collections import Counter
-
-    from ..ros.processes import asked_domain, ros_environment
-    from .console import console, warn, write_json
-
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    for name, value in ros_environment(asked_domain()).items():
-        os.environ.setdefault(name, value)
 
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
     from ..ros.bag_clock import BagClock, check_only_clock, clock_message, clock_publisher
     from ..ros.player import make_publishers, wait_for_subscribers
+    from .console import console, warn, write_json
 
     # Signals are ours: rclpy's handler would end the context under a recording that is not finished.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

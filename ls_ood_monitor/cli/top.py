@@ -62,13 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Listen, show, end."""
-    import os
     import re
     import threading
     import time
 
     from ..errors import ConfigError
-    from ..ros.processes import asked_domain, require_rclpy, ros_environment
+    from ..ros.processes import adopt_ros_environment, require_rclpy
     from .console import console, write_json
 
     if args.seconds is not None and not 0.0 < args.seconds <= 1e6:
@@ -76,9 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if not re.fullmatch(r"/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?/?", args.namespace):
         raise ConfigError(f"--namespace is {args.namespace!r}; it must be names joined by '/', for example /car1.")
     require_rclpy()
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    for name, value in ros_environment(asked_domain()).items():
-        os.environ.setdefault(name, value)
+    adopt_ros_environment()
 
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
