@@ -5,7 +5,7 @@
 Plays a drive of the procedural (synthetic) street to both nodes and to rviz_status, listens to the topics that the
 layouts name, and in the middle of an event draws what each layout would show: its panels in their places, its curves, its
 texts. None of the four programs takes part, and each picture says so. Writes view_rviz.jpg, view_foxglove.jpg,
-view_plotjuggler.png and view_robot_monitor.png.
+view_plotjuggler.png and view_robot_monitor.png. Needs visualization_msgs: pip install ros-visualization-msgs.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.offline.bags import iter_raw
 from ls_ood_monitor.offline.events import Event
 from ls_ood_monitor.offline.scenario import Scenario, record_scenario
 from ls_ood_monitor.ros.processes import NodeProcess, private_domain, ros_environment, wait_until
+from ls_ood_monitor.ros.rviz_status import marker_types
 
 CONFIG = Path(__file__).parents[1] / "config"
 #: The second event is under way when the pictures are made.
@@ -43,6 +45,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures, which must exist")
     args = parser.parse_args()
     os.environ.update(ros_environment(private_domain()))  # before rclpy, which reads it once
+    try:
+        marker_types()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         heard = listen(Path(folder))
     from layout_drawing import draw_all
