@@ -1,9 +1,10 @@
-"""RViz with the pictures of the monitor.
+"""RViz with the pictures of the monitor, and a node that tells it the decision and each camera's alarm in words.
 
 ros2 launch ls_ood_monitor rviz.launch.py
 """
 
 import os
+import sys
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument
@@ -15,13 +16,27 @@ from launch import LaunchDescription
 
 
 def generate_launch_description():
-    """One node, one configuration file."""
+    """Two nodes, one configuration file."""
     config = os.path.join(get_package_share_directory("ls_ood_monitor"), "config", "monitor.rviz")
     return LaunchDescription(
         [
             DeclareLaunchArgument("rviz_config", default_value=config, description="RViz configuration to open"),
             DeclareLaunchArgument(
                 "use_sim_time", default_value="false", choices=["true", "false"], description="take time from /clock"
+            ),
+            DeclareLaunchArgument(
+                "namespace", default_value="", description="namespace of the nodes whose decision and alarms are told"
+            ),
+            DeclareLaunchArgument(
+                "frame_id", default_value="base_link", description="frame of the texts: RViz's fixed frame"
+            ),
+            Node(
+                executable=sys.executable,
+                name="rviz_status",
+                namespace=LaunchConfiguration("namespace"),
+                output="screen",
+                arguments=["-m", "ls_ood_monitor.ros.rviz_status"],
+                parameters=[{"frame_id": ParameterValue(LaunchConfiguration("frame_id"), value_type=str)}],
             ),
             Node(
                 package="rviz2",

@@ -20,7 +20,8 @@ LAYERS = {
 }  # fmt: skip
 ROS_PACKAGES = {
     "rclpy", "cv_bridge", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces",
-    "builtin_interfaces", "rosgraph_msgs", "geometry_msgs", "nav2_msgs", "vision_msgs", "launch", "launch_ros",
+    "builtin_interfaces", "rosgraph_msgs", "geometry_msgs", "nav2_msgs", "vision_msgs", "visualization_msgs", "launch",
+    "launch_ros",
 }  # fmt: skip
 
 

@@ -319,17 +319,34 @@ def test_parameter_file_states_the_defaults():
         assert content[node]["ros__parameters"] == defaults
 
 
-def test_rviz_shows_what_the_node_publishes():
-    """Every display is an image display of a topic that perception_node has, with a reliability it offers."""
+def test_rviz_shows_what_the_nodes_publish():
+    """Every picture is one that perception_node has, and the texts are those of the node that is started beside RViz."""
     content = yaml.safe_load((ROOT / "config" / "monitor.rviz").read_text(encoding="utf-8"))
     displays = content["Visualization Manager"]["Displays"]
-    assert displays
+    topics = {kind: [] for kind in ("Image", "MarkerArray")}
     for display in displays:
-        assert display["Class"] == "rviz_default_plugins/Image"
-        node, camera, picture = display["Topic"]["Value"].strip("/").split("/")
+        topics[display["Class"].removeprefix("rviz_default_plugins/")].append(display["Topic"]["Value"])
+        assert display["Topic"]["Reliability Policy"] in ("Reliable", "Best Effort")
+    assert topics["MarkerArray"] == ["/rviz_status/markers"]
+    for topic in topics["Image"]:
+        node, camera, picture = topic.strip("/").split("/")
         assert (node, camera) == ("perception_node", "front")
         assert picture in ("overlay", "segmentation", "confidence", "anomaly_map")
-        assert display["Topic"]["Reliability Policy"] in ("Reliable", "Best Effort")
+
+
+def test_rviz_is_started_with_the_node_that_writes_its_texts(recorded):
+    """It runs as a module of ours, under the name of the topic that RViz reads, in RViz's fixed frame."""
+    entities = recorded("rviz.launch.py")
+    status, rviz = of_kind(entities, "Node")
+    assert rviz.options["package"] == "rviz2"
+    assert status.options["executable"] == sys.executable
+    flag, module = status.options["arguments"]
+    assert flag == "-m"
+    assert importlib.util.find_spec(module) is not None
+    assert status.options["name"] == "rviz_status"
+    frame = next(one for one in of_kind(entities, "DeclareLaunchArgument") if one.args[0] == "frame_id")
+    content = yaml.safe_load((ROOT / "config" / "monitor.rviz").read_text(encoding="utf-8"))
+    assert frame.options["default_value"] == content["Visualization Manager"]["Global Options"]["Fixed Frame"]
 
 
 def test_fast_dds_profile_is_large_enough():

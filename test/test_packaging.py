@@ -27,8 +27,8 @@ def test_package_xml_is_valid():
     assert package.get_build_type() == "ament_python"
 
 
-#: Imported only where a parameter asks for it, and named by the error if it is missing: who uses Nav2 has it.
-ON_REQUEST = {"nav2_msgs"}
+#: Imported only where it is asked for, and named by the error if it is missing: who uses Nav2 or RViz has it.
+ON_REQUEST = {"nav2_msgs", "visualization_msgs"}
 
 
 def test_every_ros_import_is_declared():

@@ -31,7 +31,6 @@ ROS_DOMAIN_ID and the other ROS variables are taken from the environment.
 
 #: Verdicts on the last images, and the decisions that follow, still come so long after them.
 _TAIL_S = 2.0
-_LEAST_FREE = 64_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Refuse what cannot work, wait for the nodes, publish, count."""
     from ..errors import ConfigError
     from ..offline.bags import bag_info
-    from ..ros.processes import asked_domain, require_rclpy
+    from ..ros.processes import adopt_ros_environment, require_rclpy
 
     _check(args)
     info = bag_info(args.bag)
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if not sum(entry.messages for entry in info.topics if entry.topic in topics):
         raise ConfigError(f"{args.bag} holds no message on {', '.join(sorted(topics))}; there is nothing to play.")
-    asked_domain()
+    adopt_ros_environment()
     return _play(args, info, topics)
 
 
@@ -103,9 +102,9 @@ def _check(args: argparse.Namespace) -> None:
 def _check_record(path: Path) -> None:
     """Refuse a place that cannot take a recording before anything is started."""
     import os
-    import shutil
 
     from ..errors import ConfigError
+    from ..ros.disk_space import check_free_space
 
     if path.exists():
         raise ConfigError(f"--record is {path}, which exists already; remove it or choose another folder.")
@@ -113,31 +112,21 @@ def _check_record(path: Path) -> None:
         raise ConfigError(f"--record is {path}; the folder {path.parent} does not exist.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"--record is {path}; the folder {path.parent} cannot be written.")
-    if (free := shutil.disk_usage(path.parent).free) < _LEAST_FREE:
-        raise ConfigError(
-            f"--record is {path}; its disk has {free / 1e6:.0f} MB free, at least {_LEAST_FREE / 1e6:.0f} MB are needed."
-        )
+    check_free_space(f"--record is {path}; its disk", path.parent)
 
 
 def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     """With rclpy: make publishers and recorder, wait for the nodes, play."""
-    import os
     import signal
     import time
     from collections import Counter
-
-    from ..ros.processes import asked_domain, ros_environment
-    from .console import console, write_json
-
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    for name, value in ros_environment(asked_domain()).items():
-        os.environ.setdefault(name, value)
 
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
     from ..ros.bag_clock import BagClock, check_only_clock, clock_message, clock_publisher
     from ..ros.player import make_publishers, wait_for_subscribers
+    from .console import console, warn, write_json
 
     # Signals are ours: rclpy's handler would end the context under a recording that is not finished.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -149,7 +138,8 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
         publishers = make_publishers(node, topics)
         clock_topic = clock_publisher(node) if args.clock else None
         clock = BagClock(args.rate, (lambda bag_ns: clock_topic.publish(clock_message(bag_ns))) if args.clock else None)
-        clock_ns = clock.now_ns if args.clock and not args.loop else time.time_ns
+        in_bag_time = args.clock and not args.loop
+        clock_ns = clock.now_ns if in_bag_time else lambda ago_ns: time.time_ns() - ago_ns
         with _recorder(args, clock_ns, topics) as recorder:
             wait_for_subscribers(
                 {topic: publishers[topic] for topic in info.cameras if topic in publishers} or publishers, args.wait
@@ -168,10 +158,18 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
         rclpy.try_shutdown()
         signal.signal(signal.SIGTERM, before)
     recorded = recorder.counts if recorder is not None else Counter()
-    write_json(args.json, {"messages": dict(counts), "turns": turns, "recorded": dict(recorded)})
+    pairs = recorder.pairs() if recorder is not None else {}
+    judged = {topic: {"alarms": alarms, "scores": scores} for topic, (alarms, scores) in pairs.items()}
+    write_json(args.json, {"messages": dict(counts), "turns": turns, "recorded": dict(recorded), "judged": judged})
     for title, found in (("", counts), ("recorded ", recorded)):
         for topic, count in sorted(found.items()):
             console.print(f"{title}{topic}: {count} messages")
+    for topic, (alarms, scores) in pairs.items():
+        if alarms != scores:
+            warn(
+                f"{topic} has {scores} scores in the recording, and {alarms} alarms are about images that were judged; "
+                "what is missing was lost on the way, as on a machine that has too much to do. Play it again, slower."
+            )
     return 0
 
 
@@ -210,7 +208,7 @@ def _turns(
 
 @contextmanager
 def _recorder(
-    args: argparse.Namespace, clock_ns: Callable[[], int], topics: Collection[str]
+    args: argparse.Namespace, clock_ns: Callable[[int], int], topics: Collection[str]
 ) -> Iterator[OutputRecorder | None]:
     """The recorder, spun in a thread; its recording is finished whatever happens."""
     import threading

@@ -41,8 +41,6 @@ _STYLES = {
 }
 _BAR = 12
 _SPARKS = "▁▂▃▄▅▆▇█"
-#: An alarm comes with every image and ten times a second without one, a decision twenty times, diagnostics once.
-_SILENT_S = {"alarm": 1.0, "decision": 0.5, "diagnostics": 3.0}
 _PATIENCE_S = 10.0
 
 
@@ -62,13 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Listen, show, end."""
-    import os
     import re
     import threading
     import time
 
     from ..errors import ConfigError
-    from ..ros.processes import asked_domain, require_rclpy, ros_environment
+    from ..ros.processes import adopt_ros_environment, require_rclpy
     from .console import console, write_json
 
     if args.seconds is not None and not 0.0 < args.seconds <= 1e6:
@@ -76,9 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if not re.fullmatch(r"/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?/?", args.namespace):
         raise ConfigError(f"--namespace is {args.namespace!r}; it must be names joined by '/', for example /car1.")
     require_rclpy()
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    for name, value in ros_environment(asked_domain()).items():
-        os.environ.setdefault(name, value)
+    adopt_ros_environment()
 
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -119,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_heard(view: LiveView) -> bool:
     """Both nodes speak."""
-    return view.decision_s <= _SILENT_S["decision"] and any(one.heard_s <= _SILENT_S["alarm"] for one in view.cameras)
+    return not view.is_supervisor_silent and not all(one.is_silent for one in view.cameras)
 
 
 def _is_complete(view: LiveView) -> bool:
@@ -156,7 +151,7 @@ def board(view: LiveView) -> Group:
             _number(camera.image_rate_hz, ".1f"),
             _number(camera.dropped, ".0f"),
             _number(camera.delay_ms, ".0f", " ms"),
-            _age(camera.heard_s, _SILENT_S["alarm"]),
+            _age(camera),
         )
     return Group(_decision(view), Text(), table, *_reasons(view), Text(), _perception(view))
 
@@ -166,7 +161,7 @@ def _decision(view: LiveView) -> Text:
 
     if view.mode is None:
         return Text("waiting for supervisor_node ...", "yellow")
-    if view.decision_s > _SILENT_S["decision"]:
+    if view.is_supervisor_silent:
         return Text.assemble(
             (f"supervisor_node is silent for {view.decision_s:.1f} s", "bold red"),
             f"; its last word was {view.mode.name}: {view.reason}",
@@ -180,7 +175,7 @@ def _perception(view: LiveView) -> Text:
 
     if not isfinite(view.perception_s):
         return Text("waiting for perception_node ...", "yellow")
-    if view.perception_s > _SILENT_S["diagnostics"]:
+    if view.is_perception_silent:
         return Text(f"perception_node: silent for {view.perception_s:.1f} s", "bold red")
     text = Text.assemble(("perception_node: ", "dim"), (view.perception, "" if view.perception_ok else "bold red"))
     facts = dict(view.facts)
@@ -196,7 +191,7 @@ def _reasons(view: LiveView) -> Iterator[Text]:
     for camera in view.cameras:
         if camera.alarm is None:
             yield Text(f"camera {camera.camera}: waiting for its first alarm ...", "yellow")
-        elif camera.heard_s > _SILENT_S["alarm"]:
+        elif camera.is_silent:
             yield Text(f"camera {camera.camera}: its alarm is silent for {camera.heard_s:.1f} s", "bold red")
         elif camera.alarm.state.value != "CLEAR":
             yield Text(camera.alarm.reason, _STYLES[camera.alarm.state.value])
@@ -208,9 +203,7 @@ def _alarm(camera: CameraView) -> Text:
     if camera.alarm is None:
         return Text("-", "yellow")
     style = _STYLES[camera.alarm.state.value]
-    return Text(
-        camera.alarm.fault or camera.alarm.state.value, style if camera.heard_s <= _SILENT_S["alarm"] else "dim"
-    )
+    return Text(camera.alarm.fault or camera.alarm.state.value, "dim" if camera.is_silent else style)
 
 
 def _bar(ratio: float) -> Text:
@@ -241,12 +234,12 @@ def _number(value: float, form: str, unit: str = "") -> str:
     return f"{value:{form}}{unit}" if isfinite(value) else "-"
 
 
-def _age(seconds: float, limit_s: float) -> Text:
+def _age(camera: CameraView) -> Text:
     from rich.text import Text
 
-    if not isfinite(seconds):
+    if not isfinite(camera.heard_s):
         return Text("never", "yellow")
-    return Text(f"{seconds:.1f} s", "bold red" if seconds > limit_s else "")
+    return Text(f"{camera.heard_s:.1f} s", "bold red" if camera.is_silent else "")
 
 
 def _plain(view: LiveView) -> dict[str, Any]:

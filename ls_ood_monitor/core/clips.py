@@ -140,6 +140,12 @@ class ClipBuffer(Generic[T]):
         if clip in self._clips:
             self._clips.remove(clip)
 
+    def forget(self) -> None:
+        """Nobody will take any of it: no clip is owed anything, and nothing is held on to."""
+        self._clips.clear()
+        while self._entries:
+            self._drop_oldest()
+
     @property
     def _next(self) -> int:
         return self._first + len(self._entries)

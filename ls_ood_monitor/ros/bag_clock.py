@@ -44,9 +44,9 @@ class BagClock:
         self._begin = (bag_ns, time.monotonic() + (_SETTLE_S if self._publish is not None else 0.0))
         self._tell()
 
-    def now_ns(self) -> int:
-        """Time in the recording; 0 before the start."""
-        return 0 if self._begin is None else self._begin[0] + max(0, self._passed_ns(self._begin[1]))
+    def now_ns(self, ago_ns: int = 0) -> int:
+        """Time in the recording, now or so many real nanoseconds ago; 0 until it is started, and never before its start."""
+        return 0 if self._begin is None else self._begin[0] + max(0, self._passed_ns(self._begin[1], ago_ns))
 
     def wait_until(self, bag_ns: int) -> None:
         """Sleep until that time of the recording. It must have been started."""
@@ -63,8 +63,8 @@ class BagClock:
         """Let so many real seconds pass: what the last message causes is still to come."""
         self.wait_until(self.now_ns() + round(seconds * self._rate * 1e9))
 
-    def _passed_ns(self, started: float) -> int:
-        return round((time.monotonic() - started) * self._rate * 1e9)
+    def _passed_ns(self, started: float, ago_ns: int = 0) -> int:
+        return round((time.monotonic() - ago_ns / 1e9 - started) * self._rate * 1e9)
 
     def _tell_in_time(self) -> None:
         if time.monotonic() - self._told >= _TICK_S:

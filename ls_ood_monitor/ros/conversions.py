@@ -120,6 +120,11 @@ def alarms_of(message: DiagnosticArray) -> list[Alarm]:
     return [_alarm_of(one, stamp_ns) for one in message.status]
 
 
+def judged_cameras(message: DiagnosticArray) -> list[str]:
+    """Cameras of the alarms that the network has a say in: for each of them a score is published, too."""
+    return [one.hardware_id for one in message.status if "detector" in values_of(one)]
+
+
 def _alarm_of(one: DiagnosticStatus, stamp_ns: int) -> Alarm:
     values = values_of(one)
     camera = values.get("camera", "")

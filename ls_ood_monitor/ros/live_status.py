@@ -22,6 +22,8 @@ TREND_SLICES, TREND_SLICE_S = 15, 2.0
 _RATE_WINDOW_S = 5.0
 _MOST_SAMPLES = 4000
 _MOST_CAMERAS = 100
+#: An alarm comes with every image and ten times a second without one, a decision twenty times, diagnostics once.
+_ALARM_SILENT_S, _DECISION_SILENT_S, _DIAGNOSTICS_SILENT_S = 1.0, 0.5, 3.0
 #: Farther from now, a stamp is of another clock (a recording, a driver's own) and says nothing about delay.
 _SANE_DELAY_S = 60.0
 
@@ -55,6 +57,11 @@ class CameraView:
     dropped: float
     trend: tuple[float | None, ...]
 
+    @property
+    def is_silent(self) -> bool:
+        """Its last alarm is too long ago, or there was none."""
+        return not self.heard_s <= _ALARM_SILENT_S
+
 
 @dataclass(frozen=True)
 class LiveView:
@@ -82,6 +89,16 @@ class LiveView:
     facts: Mapping[str, str]
     cameras: tuple[CameraView, ...]
 
+    @property
+    def is_supervisor_silent(self) -> bool:
+        """Its last decision is too long ago, or there was none."""
+        return not self.decision_s <= _DECISION_SILENT_S
+
+    @property
+    def is_perception_silent(self) -> bool:
+        """What it last said of itself is too long ago, or it has said nothing."""
+        return not self.perception_s <= _DIAGNOSTICS_SILENT_S
+
 
 @dataclass
 class _Camera:
@@ -94,17 +111,18 @@ class LiveStatus(MonitorListener):
     """Listens to both nodes and to ``/diagnostics``, and remembers half a minute.
 
     Args:
-        of_namespace: namespace of the nodes to listen to; empty = none.
+        of_namespace: namespace of the nodes to listen to; empty = none, None = this node's own.
+        name: of this node.
     """
 
-    def __init__(self, of_namespace: str = "", **options: Any) -> None:
+    def __init__(self, of_namespace: str | None = "", name: str = "monitor_top", **options: Any) -> None:
         self._lock = threading.Lock()
         self._cameras: dict[str, _Camera] = {}
         self._decision: HeardDecision | None = None
         self._stop: HeardStop | None = None
         self._monitor: tuple[int, DiagnosticStatus] | None = None
         self._inputs: dict[str, Mapping[str, str]] = {}
-        super().__init__("monitor_top", of_namespace, **options)
+        super().__init__(name, of_namespace, **options)
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
 

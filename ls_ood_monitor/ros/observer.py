@@ -64,12 +64,13 @@ class MonitorListener(Node):
 
     Args:
         name: of this node.
-        of_namespace: namespace of the nodes to listen to; empty = none.
+        of_namespace: namespace of the nodes to listen to; empty = none, None = this node's own.
     """
 
-    def __init__(self, name: str, of_namespace: str = "", **options: Any) -> None:
+    def __init__(self, name: str, of_namespace: str | None = "", **options: Any) -> None:
         super().__init__(name, **options)
-        base = f"/{of_namespace.strip('/')}" if of_namespace.strip("/") else ""
+        namespace = (self.get_namespace() if of_namespace is None else of_namespace).strip("/")
+        base = f"/{namespace}" if namespace else ""
         self.perception, self.supervisor = f"{base}/perception_node", f"{base}/supervisor_node"
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(DiagnosticArray, f"{self.perception}/ood_alarm", self._on_alarm, deep)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import Empty
 
 from ..errors import DataError
+from .conversions import judged_cameras
+from .heartbeat import alive_topic
 from .player import message_class
-from .raw_bag import RawBagWriter
+from .raw_bag import RawBagWriter, load_types
 
 _DIAGNOSTICS, _IMAGE = "diagnostic_msgs/msg/DiagnosticArray", "sensor_msgs/msg/Image"
 #: Last part of a topic, and its type; whatever namespace and name the nodes have.
@@ -28,7 +34,12 @@ OUTPUTS = {
 PICTURES = ("segmentation", "confidence", "overlay", "anomaly_map")
 #: How often new topics are looked for.
 _LOOK_S = 0.2
-_SETTLE_S = 0.5
+#: For nodes that send no sign of life.
+_SETTLE_S = 3.0
+#: What waits while this process has no time for it: seconds of everything that four fast cameras say.
+_DEPTH, _IMAGES = 2000, 10
+#: A wait that is longer, or negative, is a clock that was set anew.
+_LONGEST_WAIT_NS = 60_000_000_000
 
 
 class OutputRecorder(Node):
@@ -37,7 +48,7 @@ class OutputRecorder(Node):
     Args:
         path: folder to create.
         pictures: of ``PICTURES``, those wanted.
-        clock_ns: stamps what arrives; what arrives while it is 0 is left out.
+        clock_ns: the time so many real nanoseconds ago, which stamps what arrived then; what it gives 0 is left out.
         leave_out: topics that are no output, whatever they are called.
 
     Raises:
@@ -48,10 +59,11 @@ class OutputRecorder(Node):
         self,
         path: Path,
         pictures: Collection[str],
-        clock_ns: Callable[[], int],
+        clock_ns: Callable[[int], int],
         leave_out: Collection[str] = (),
         **options: Any,
     ) -> None:
+        load_types()  # tenths of a second of Python, which the first messages would have to wait for
         self._bag = RawBagWriter(path)
         super().__init__("ls_ood_recorder", **options)
         self._wanted = {**OUTPUTS, **dict.fromkeys(pictures, _IMAGE)}
@@ -60,13 +72,15 @@ class OutputRecorder(Node):
         self._failure = ""
         self._heard: set[str] = set()
         self._found = time.monotonic()
+        self._probes: dict[str, Any] = {}
+        self._alive: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self._judged: Counter[str] = Counter()
         self._timer = self.create_timer(_LOOK_S, self._look)
 
     def is_ready(self) -> bool:
-        """Whether an alarm was found, and the last output long enough ago for both sides of DDS to know of each other."""
-        has_alarm = any(topic.rsplit("/", 1)[-1] == "ood_alarm" for topic in self._heard)
-        return has_alarm and time.monotonic() - self._found > _SETTLE_S
+        """Whether an alarm was found, and every node that sends one has learnt of all subscriptions so far."""
+        return bool(self._probes) and (self._alive >= set(self._probes) or time.monotonic() - self._found > _SETTLE_S)
 
     def begin(self) -> None:
         """Record from now on."""
@@ -76,6 +90,11 @@ class OutputRecorder(Node):
         """Raise ``DataError`` once something could not be written."""
         if self._failure:
             raise DataError(self._failure)
+
+    def pairs(self) -> dict[str, tuple[int, int]]:
+        """Score topic -> recorded alarms about images that were judged, and scores, of which there is one for each."""
+        scores = {topic: count for topic, count in self.counts.items() if _last(topic) == "ood_score"}
+        return {topic: (self._judged[topic], scores.get(topic, 0)) for topic in sorted({*self._judged, *scores})}
 
     def close(self) -> None:
         """Finish the recording, or remove it if it was never begun; nobody may spin the node any more. Raises ``DataError``."""
@@ -91,10 +110,14 @@ class OutputRecorder(Node):
         self.check()
 
     def _look(self) -> None:
+        known = len(self._heard)
         for topic, types in self.get_topic_names_and_types():
-            kind = self._wanted.get(topic.rsplit("/", 1)[-1])
+            kind = self._wanted.get(_last(topic))
             if kind in types and topic not in self._heard and topic not in self._leave_out:
                 self._listen(topic, kind)
+        if len(self._heard) > known:
+            self._found = time.monotonic()
+            self._probe()
 
     def _listen(self, topic: str, kind: str) -> None:
         offered = [end.qos_profile for end in self.get_publishers_info_by_topic(topic)]
@@ -102,19 +125,35 @@ class OutputRecorder(Node):
             return
         is_reliable = all(one.reliability is ReliabilityPolicy.RELIABLE for one in offered)
         profile = QoSProfile(
-            depth=10 if kind == _IMAGE else 200,
+            depth=_IMAGES if kind == _IMAGE else _DEPTH,
             reliability=ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT,
         )
 
-        def receive(data: bytes) -> None:
-            self._write(topic, kind, data, offered[0])
+        def receive(data: bytes, info: Mapping[str, int]) -> None:
+            self._write(topic, kind, data, time.time_ns() - info["received_timestamp"], offered[0])
 
         self.create_subscription(message_class(kind), topic, receive, profile, raw=True)
         self._heard.add(topic)
-        self._found = time.monotonic()
 
-    def _write(self, topic: str, kind: str, data: bytes, offered: QoSProfile) -> None:
-        stamp_ns = self._clock_ns()
+    def _probe(self) -> None:
+        """Wait for a sign of life anew.
+
+        DDS tells a publishing process of subscriptions in their order: one that sends to the last has learnt of those
+        before. A score that is sent earlier would be lost, and on a busy machine no waiting time is sure to be enough.
+        """
+        alive: set[str] = set()  # a beat that an old probe has still taken goes into the old set
+        self._alive = alive
+        for probe in self._probes.values():
+            self.destroy_subscription(probe)
+
+        def probe_of(alarm: str) -> Any:
+            return self.create_subscription(Empty, alive_topic(alarm), lambda _beat: alive.add(alarm), 1)
+
+        self._probes = {topic: probe_of(topic) for topic in self._heard if _last(topic) == "ood_alarm"}
+
+    def _write(self, topic: str, kind: str, data: bytes, waited_ns: int, offered: QoSProfile) -> None:
+        """Take in a message that waited so long for this thread."""
+        stamp_ns = self._clock_ns(waited_ns if 0 <= waited_ns < _LONGEST_WAIT_NS else 0)
         if not self._is_recording or stamp_ns <= 0 or self._failure:
             return
         try:
@@ -126,3 +165,11 @@ class OutputRecorder(Node):
             self._failure = f"recording {self._bag.path} ended early: {reason}."
             return
         self.counts[topic] += 1
+        if _last(topic) == "ood_alarm":
+            with suppress(Exception):  # whatever it was that cannot be read, it is recorded
+                cameras = judged_cameras(deserialize_message(bytes(data), DiagnosticArray))
+                self._judged.update(f"{topic.rsplit('/', 1)[0]}/{camera}/ood_score" for camera in cameras)
+
+
+def _last(topic: str) -> str:
+    return topic.rsplit("/", 1)[-1]

@@ -62,6 +62,18 @@ def ros_environment(domain_id: int | None = None, base: Mapping[str, str] | None
     return environment
 
 
+def adopt_ros_environment() -> None:
+    """Complete this process's own environment by ``ros_environment``; what its user has set stays.
+
+    To be called before rclpy, which reads it once.
+
+    Raises:
+        ConfigError: ROS_DOMAIN_ID is none.
+    """
+    for name, value in ros_environment(asked_domain()).items():
+        os.environ.setdefault(name, value)
+
+
 def _has_fast_dds_3(environment: Mapping[str, str]) -> bool:
     """Fast DDS 2 reads only the older name of the variable; Fast DDS 3 warns about that one at every start."""
     distro = environment.get("ROS_DISTRO")

@@ -212,3 +212,15 @@ def test_random_streams_against_a_list(seed):
     assert clips
     for clip, items in clips.values():
         assert items == [at for at in times if clip.raised_ns - 2 * SECOND <= at <= clip.end_ns]
+
+
+def test_what_nobody_will_take_is_let_go():
+    """Forgotten: no clip waits, no byte is held, and a later alarm begins anew."""
+    kept = buffer()
+    fill(kept, 0, 11)
+    kept.alarm(10 * SECOND, "front", False)
+    kept.forget()
+    assert (kept.waiting, kept.size) == (0, 0)
+    fill(kept, 20, 30)
+    kept.alarm(29 * SECOND, "front", False)
+    assert written(kept, 40.0)[0][1] == [27, 28, 29]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 import time
@@ -105,7 +106,7 @@ class MadeUpMonitor:
 
 @dataclass
 class Running:
-    """What both nodes have, as the ROS graph and the messages tell it.
+    """What the nodes have, as the ROS graph and the messages tell it.
 
     Attributes:
         publishes: node -> topic -> type.
@@ -126,7 +127,7 @@ class Running:
 
 @pytest.fixture(scope="session")
 def running(ros) -> Iterator[Running]:
-    """Start both nodes in this process, with every output that can be had here, and look at them once.
+    """Start the nodes in this process, with every output that can be had here, and look at them once.
 
     On a domain of their own: DDS remembers a node that a test has killed, and would tell of that one.
     """
@@ -180,11 +181,18 @@ def running(ros) -> Iterator[Running]:
         "/perception_node/front/ood_score": Float64,
         **{f"/perception_node/front/{name}": Image for name in pictures},
     }
+    nodes = {"perception_node": perception, "supervisor_node": supervisor}
+    if importlib.util.find_spec("visualization_msgs") is not None:  # it comes with RViz, or from PyPI
+        from visualization_msgs.msg import MarkerArray
+
+        from ls_ood_monitor.ros.rviz_status import RvizStatus
+
+        nodes["rviz_status"] = RvizStatus(context=context)
+        kinds["/rviz_status/markers"] = MarkerArray
     for topic, kind in kinds.items():
         observer.create_subscription(kind, topic, keep(topic), 10)
     camera = observer.create_publisher(Image, "/front/image", 10)
     executor = SingleThreadedExecutor(context=context)
-    nodes = {"perception_node": perception, "supervisor_node": supervisor}
     for node in (*nodes.values(), observer):
         executor.add_node(node)
     try:
@@ -194,7 +202,7 @@ def running(ros) -> Iterator[Running]:
             camera.publish(image_message(picture, Header(stamp=ns_to_stamp(time.time_ns())), "bgr8"))
             picture = np.roll(picture, 1)
             executor.spin_once(timeout_sec=0.1)
-        wait_until(lambda: set(nodes) <= set(observer.get_node_names()), "both nodes in the graph")
+        wait_until(lambda: set(nodes) <= set(observer.get_node_names()), "all nodes in the graph")
         publishes = {
             name: {topic: kinds[0] for topic, kinds in observer.get_publisher_names_and_types_by_node(name, "/")}
             for name in nodes

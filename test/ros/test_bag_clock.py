@@ -29,6 +29,9 @@ def test_time_passes_at_its_rate_and_is_told_on_the_way():
     assert told[0] == START
     assert told == sorted(told)
     assert 3 <= len(told) <= 40  # 0.1 s before the first message and 0.2 s of playing
+    ago_ns = clock.now_ns() - clock.now_ns(10**8)
+    assert 1.5e8 < ago_ns < 2.1e8
+    assert clock.now_ns(10**12) == START
     before = len(told)
     clock.go_on(0.1)
     assert len(told) > before

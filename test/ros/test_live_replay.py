@@ -60,6 +60,7 @@ class Live:
     code: int
     survivors: list[int | None]
     logs: str
+    judged: dict[str, dict[str, int]]
 
     def messages(self, topic: str, kind: type) -> list:
         """All messages of a topic, in order."""
@@ -108,6 +109,7 @@ def live(ros, tmp_path_factory) -> Live:
         "--loop",
     ]
     command += ["--record", str(answers), "--record-pictures", "overlay", "--wait", "60"]
+    command += ["--json", str(folder / "play.json")]
     remap = ("ood_alarm:=/perception_node/ood_alarm",)
     try:
         with (
@@ -132,7 +134,8 @@ def live(ros, tmp_path_factory) -> Live:
         thread.join(5.0)
         observer.destroy_node()
     logs = printed.decode() + (folder / "p.log").read_text()
-    return Live(bag, answers, evidence, player.returncode, survivors, logs)
+    judged = json.loads((folder / "play.json").read_text())["judged"] if player.returncode == 0 else {}
+    return Live(bag, answers, evidence, player.returncode, survivors, logs, judged)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +176,8 @@ def test_the_player_ends_cleanly_and_the_nodes_live(live):
     assert topics["/perception_node/front/overlay"] > 10
     scores = live.messages("/perception_node/front/ood_score", Float64)
     assert [one.data for one in scores] == [alarm.score for alarm in live.alarms() if not alarm.is_fault]
+    assert live.judged == {"/perception_node/front/ood_score": {"alarms": len(scores), "scores": len(scores)}}
+    assert "lost on the way" not in live.logs
 
 
 def test_scores_and_alarms_equal_those_of_an_evaluation(live, monitor):

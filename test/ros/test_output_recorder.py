@@ -18,11 +18,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
-from std_msgs.msg import Bool, Float64, Header
+from std_msgs.msg import Bool, Empty, Float64, Header
 
+from ls_ood_monitor.core.types import Alarm, AlarmState
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.offline.bags import bag_info, iter_raw
-from ls_ood_monitor.ros.conversions import ns_to_stamp, stamp_to_ns
+from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp, stamp_to_ns
 from ls_ood_monitor.ros.output_recorder import OutputRecorder
 from ls_ood_monitor.ros.processes import wait_until
 
@@ -35,7 +36,7 @@ def record(ros, tmp_path):
     """Start a recorder in a thread of its own; called again it ends and finishes the recording."""
     started = []
 
-    def run(pictures=(), clock_ns=time.time_ns) -> OutputRecorder:
+    def run(pictures=(), clock_ns=lambda ago_ns: time.time_ns() - ago_ns) -> OutputRecorder:
         recorder = OutputRecorder(tmp_path / "out", pictures, clock_ns, {"/player/state"})
         executor = SingleThreadedExecutor()
         executor.add_node(recorder)
@@ -73,7 +74,7 @@ def test_every_output_is_recorded_and_nothing_else(spin, record, tmp_path):
     }
     publishers = {topic: node.create_publisher(kind, topic, qos) for topic, (kind, qos) in topics.items()}
     times = iter(range(10**9, 10**12))
-    recorder = record(("overlay",), lambda: next(times))
+    recorder = record(("overlay",), lambda ago_ns: next(times))
     unwanted = {"/player/state", "/arm/state", "/car/perception_node/front/segmentation"}
     wanted = [topic for topic in topics if topic not in unwanted]
     wait_until(lambda: all(publishers[topic].get_subscription_count() for topic in wanted), "the subscriptions")
@@ -110,6 +111,74 @@ def test_a_topic_that_appears_later_is_recorded(spin, record, tmp_path):
     wait_until(lambda: recorder.counts["/late/stop"] == 1, "the message")
     record.end()
     assert [one.topic for one in iter_raw(tmp_path / "out")] == ["/late/stop"]
+
+
+def test_what_waits_for_a_busy_process_has_the_time_of_its_arrival(spin, record, tmp_path):
+    """Fifty scores come while the recorder is held up for two seconds: none is lost, and each is stamped as it came."""
+    held_up = []
+
+    def clock_ns(ago_ns: int) -> int:
+        arrived_ns = time.time_ns() - ago_ns
+        if not held_up:
+            held_up.append(time.sleep(2.0))
+        return arrived_ns
+
+    recorder = record((), clock_ns)
+    recorder.begin()
+    publisher = spin(Node("score")).create_publisher(Float64, "/p/front/ood_score", RELIABLE)
+    wait_until(publisher.get_subscription_count, "the subscription")
+    begin_ns = time.time_ns()
+    for _ in range(50):
+        publisher.publish(Float64(data=float(time.time_ns() - begin_ns)))
+        time.sleep(0.02)
+    wait_until(lambda: recorder.counts["/p/front/ood_score"] == 50, "all scores")
+    record.end()
+    late_s = [
+        (one.stamp_ns - begin_ns - deserialize_message(one.data, Float64).data) / 1e9
+        for one in iter_raw(tmp_path / "out")
+    ]
+    assert len(late_s) == 50
+    assert max(late_s) < 0.7
+
+
+def test_it_is_ready_once_the_alarms_node_knows_of_every_subscription(spin, record):
+    """A beat of the alarm's sign of life answers for what was found before it; a topic found later asks anew."""
+    node = spin(Node("p"))
+    node.create_publisher(DiagnosticArray, "/p/ood_alarm", RELIABLE)
+    alive = node.create_publisher(Empty, "/p/ood_alarm/alive", RELIABLE)
+    recorder = record()
+    wait_until(alive.get_subscription_count, "the probe")
+    time.sleep(0.5)
+    assert not recorder.is_ready()
+    alive.publish(Empty())
+    wait_until(recorder.is_ready, "the answer", 1.0)
+    score = node.create_publisher(Float64, "/p/front/ood_score", RELIABLE)
+    wait_until(lambda: not recorder.is_ready(), "the question", 5.0)
+
+    def answered() -> bool:
+        alive.publish(Empty())
+        return recorder.is_ready()
+
+    wait_until(answered, "the next answer", 2.0)
+    assert score.get_subscription_count() == 1
+
+
+def test_scores_and_alarms_are_counted_against_each_other(spin, record):
+    """Of two judged images one score was lost; an alarm without the network's say, and one that is no alarm, need none."""
+    recorder = record()
+    recorder.begin()
+    node = spin(Node("p"))
+    alarms = node.create_publisher(DiagnosticArray, "/p/ood_alarm", RELIABLE)
+    scores = {name: node.create_publisher(Float64, f"/p/{name}/ood_score", RELIABLE) for name in ("front", "left")}
+    wait_until(lambda: all(one.get_subscription_count() for one in (alarms, *scores.values())), "the subscriptions")
+    for camera, facts in (("front", {"detector": "spatial"}), ("front", {"detector": "spatial"}), ("front", {})):
+        alarm = Alarm(camera, 1, AlarmState.RAISED, 3.0, 1.0, "strange")
+        alarms.publish(alarm_message(alarm, facts, "p"))
+    alarms.publish(DiagnosticArray())
+    for name in scores:
+        scores[name].publish(Float64(data=3.0))
+    wait_until(lambda: recorder.counts.total() == 6, "all messages")
+    assert recorder.pairs() == {"/p/front/ood_score": (2, 1), "/p/left/ood_score": (0, 1)}
 
 
 def test_a_recording_that_was_never_begun_is_removed(record, tmp_path):

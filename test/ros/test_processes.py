@@ -15,9 +15,10 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ls_ood_monitor.errors import DataError
+from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.ros.processes import (
     NodeProcess,
+    adopt_ros_environment,
     remove_orphaned_segments,
     ros_environment,
     share_file,
@@ -33,6 +34,22 @@ def test_the_environment_is_complete():
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["HOME"] == "/h"
     assert Path(environment["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
+
+
+def test_a_process_adopts_only_what_its_user_has_not_set(monkeypatch):
+    """A chosen discovery range and domain stay; a profile and a local range are added where there is none."""
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "77")
+    adopt_ros_environment()
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert Path(os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    adopt_ros_environment()
+    assert (os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"], os.environ["ROS_DOMAIN_ID"]) == ("SUBNET", "77")
+    monkeypatch.setenv("ROS_DOMAIN_ID", "300")
+    with pytest.raises(ConfigError, match="ROS_DOMAIN_ID is '300'"):
+        adopt_ros_environment()
 
 
 @pytest.mark.parametrize(("distro", "older"), [("humble", True), ("jazzy", True), ("kilted", False)])

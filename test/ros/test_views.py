@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+from math import radians, tan
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,7 +26,10 @@ from rclpy.qos import (
 
 CONFIG = Path(__file__).parents[2] / "config"
 #: What each display or panel takes; the names are those of the programs' own displays and panels.
-RVIZ_DISPLAYS = {"rviz_default_plugins/Image": "sensor_msgs/msg/Image"}
+RVIZ_DISPLAYS = {
+    "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
+    "rviz_default_plugins/MarkerArray": "visualization_msgs/msg/MarkerArray",
+}
 FOXGLOVE_PANELS = {"Image", "Plot", "StateTransitions", "DiagnosticSummary", "DiagnosticStatusPanel"}
 #: rqt_robot_monitor, PlotJuggler and the Foxglove bridge subscribe with these, or with less where less is offered.
 USUAL = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
@@ -43,11 +48,14 @@ def assert_heard(running, topic: str, wanted: QoSProfile) -> None:
     assert compatibility is not QoSCompatibility.ERROR, f"{topic}: {reason}"
 
 
-def test_rviz_shows_the_pictures(running):
+def test_rviz_shows_the_pictures_and_the_texts(running):
     """Every display is one of RViz's own, on a topic of its type, with a QoS that the publisher offers."""
     content = yaml.safe_load((CONFIG / "monitor.rviz").read_text(encoding="utf-8"))
     displays = content["Visualization Manager"]["Displays"]
-    assert {display["Topic"]["Value"].rsplit("/", 1)[1] for display in displays} >= {"overlay", "anomaly_map"}
+    shown = {display["Topic"]["Value"].rsplit("/", 1)[1] for display in displays}
+    assert shown >= {"overlay", "anomaly_map", "markers"}
+    if importlib.util.find_spec("visualization_msgs") is None:  # then no node here can have the texts
+        displays = [display for display in displays if "MarkerArray" not in display["Class"]]
     for display in displays:
         topic = display["Topic"]
         assert type_of(running, topic["Value"]) == RVIZ_DISPLAYS[display["Class"]]
@@ -65,6 +73,21 @@ def test_rviz_shows_the_pictures(running):
         assert display["Enabled"] == display["Value"]
     classes = [entry["Class"] for entry in content["Panels"]]
     assert set(classes) <= {"rviz_common/Displays", "rviz_common/Time"}
+
+
+def test_rviz_sees_the_texts_from_where_it_stands(running):
+    """They are in its fixed frame, so that no transform is needed, and a line of 48 letters fits into the opening view."""
+    if "/rviz_status/markers" not in running.said:
+        pytest.skip("visualization_msgs is not installed")
+    manager = yaml.safe_load((CONFIG / "monitor.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
+    view = manager["Views"]["Current"]
+    markers = running.said["/rviz_status/markers"].markers
+    assert {one.ns for one in markers} == {"decision", "front"}
+    for one in markers:
+        assert one.header.frame_id == manager["Global Options"]["Fixed Frame"]
+        assert abs(one.pose.position.z - view["Focal Point"]["Z"]) < view["Distance"] / 4
+        # A letter is about three quarters as wide as a capital is high; RViz sees 45 degrees from top to bottom.
+        assert one.scale.z * 0.75 * 48 < 2 * view["Distance"] * tan(radians(22.5))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ A clip is complete once ``metadata.yaml`` is there; before, and after a loss of 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -44,7 +45,7 @@ class ClipFolder:
         alpha: opacity of the overlay.
 
     Raises:
-        DataError: the folder cannot be made.
+        DataError, OSError: the folder cannot be made.
     """
 
     def __init__(
@@ -67,8 +68,13 @@ class ClipFolder:
         self._span: dict[str, list[int]] = {}
         self._dropped: dict[str, list[int]] = {}
         self._described = False
-        self._describe("unfinished: the node was ended, or is still writing")
-        write_whole(path / "parameters.yaml", yaml.safe_dump(dict(facts["parameters"]), sort_keys=False))
+        try:
+            self._describe("unfinished: the node was ended, or is still writing")
+            write_whole(path / "parameters.yaml", yaml.safe_dump(dict(facts["parameters"]), sort_keys=False))
+        except OSError:  # without its account nobody would know it for a clip, nor ever remove it
+            self.abort()
+            shutil.rmtree(path, ignore_errors=True)
+            raise
 
     @property
     def bytes(self) -> int:

@@ -6,17 +6,18 @@ import importlib.util
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import DataError
+from ..disk_space import check_free_space
 
 #: In every clip's folder; it tells a clip from what other people keep beside it.
 CLIP_FILE = "clip.json"
 WRITER = "ls_ood_monitor evidence"
-#: A disk is called full while others can still write to it.
-LEAST_FREE = 64_000_000
 
 
 def check_evidence(folder: Path) -> None:
@@ -46,17 +47,17 @@ def _check(folder: Path) -> None:
     _check_exists(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"evidence_dir {str(folder)!r} cannot be written: permission denied.")
-    free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE:
-        raise DataError(
-            f"evidence_dir {str(folder)!r} has {free / 1e6:.0f} MB free, less than the {LEAST_FREE / 1e6:.0f} MB that are "
-            "left to others; make room on its disk."
-        )
+    check_free_space(f"evidence_dir {str(folder)!r}", folder)
 
 
 def bytes_of(folder: Path) -> int:
-    """Size of the files in a folder and below."""
-    return sum(entry.stat().st_size for entry in folder.rglob("*") if entry.is_file() and not entry.is_symlink())
+    """Size of the files in a folder and below; what somebody removes meanwhile has none."""
+    total = 0
+    for entry in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            found = entry.lstat()
+            total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 class ClipStore:
@@ -65,13 +66,14 @@ class ClipStore:
     Args:
         folder: that holds them.
         max_bytes: of all clips together.
-        on_removed: told of every clip that made room for a newer one.
+        log: takes a sentence, and whether it is a warning: on every clip that made room for a newer one, or could not.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, on_removed: Callable[[Path], None]) -> None:
-        self.folder, self._on_removed = folder, on_removed
+    def __init__(self, folder: Path, max_bytes: int, log: Callable[[str, bool], None]) -> None:
+        self.folder, self._log = folder, log
         self._max_bytes = max_bytes
         self._sizes: dict[Path, int] = {}
+        self._kept: dict[Path, str] = {}
 
     @property
     def bytes(self) -> int:
@@ -83,14 +85,29 @@ class ClipStore:
         """Number of clips, as last seen."""
         return len(self._sizes)
 
+    @property
+    def problem(self) -> str:
+        """Which clip could not be removed, and why; empty where each could."""
+        kept = self._kept
+        return next((f"clip {path} cannot be removed ({why}); remove it by hand" for path, why in kept.items()), "")
+
+    @property
+    def why_full(self) -> str:
+        """Why ``make_room`` made none."""
+        if self.problem:
+            return f"evidence_max_mb is used up, and {self.problem}"
+        return "a single clip would need more than evidence_max_mb"
+
     def check(self) -> None:
         """Raises ``DataError`` where no clip could be written, ``OSError``."""
         _check(self.folder)
+        self._kept = {path: why for path, why in self._kept.items() if path.exists()}
 
     def look(self) -> None:
         """See which clips there are. Raises as ``check`` does."""
         self.check()
         self._sizes = {path: bytes_of(path) for path in sorted(self.folder.iterdir()) if _is_clip(path)}
+        self._kept = {}  # whatever kept them may have been cured
 
     def path_for(self, name: str) -> Path:
         """A folder of this name, or one like it, that does not exist yet."""
@@ -100,21 +117,44 @@ class ClipStore:
         return path
 
     def make_room(self, path: Path, size: int) -> bool:
-        """Whether a clip may have so many bytes; the oldest others are removed for it.
+        """Whether a clip may have so many bytes; the oldest others are removed for it, and one that resists is passed over.
 
         Raises:
             DataError, OSError: the disk is full, or gone.
         """
         self._sizes[path] = size
         while self.bytes > self._max_bytes:
-            others = sorted(entry for entry in self._sizes if entry != path)
-            if not others:
-                return False
-            shutil.rmtree(others[0], ignore_errors=True)
-            del self._sizes[others[0]]
-            self._on_removed(others[0])
+            oldest = min((one for one in self._sizes if one != path and one not in self._kept), default=None)
+            if oldest is None:
+                break
+            self._remove(oldest)
         self.check()
-        return True
+        return self.bytes <= self._max_bytes
+
+    def _remove(self, path: Path) -> None:
+        try:
+            remove_clip(path)
+        except OSError as error:
+            if path.exists():
+                self._sizes[path] = bytes_of(path)
+                # A new dict: the node's timer may be reading the old one.
+                self._kept = {**self._kept, path: error.strerror or str(error)}
+                self._log(self.problem, True)
+                return
+        else:
+            self._log(f"clip {path} was removed: the disk space of clips is used up (evidence_max_mb)", False)
+        del self._sizes[path]
+
+
+def remove_clip(path: Path) -> None:
+    """Remove a clip; by what goes last, the rest of one that cannot be removed is still known for a clip. Raises ``OSError``."""
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != CLIP_FILE:
+            entry.unlink()
+    (path / CLIP_FILE).unlink()
+    path.rmdir()
 
 
 def _is_clip(path: Path) -> bool:

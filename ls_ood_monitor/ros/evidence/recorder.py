@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from std_msgs.msg import Float64
 from ...config import EvidenceSettings
 from ...core.clips import Clip, ClipBuffer, Entry
 from ...core.types import Alarm, AlarmState, FrameResult, Judgement
-from ...errors import MonitorError
+from ...errors import DataError, MonitorError
 from ..conversions import status
 from ..raw_bag import load_types
 from ..worker import Arrival
@@ -34,6 +35,9 @@ _BACK_NS, _AHEAD_NS = 100_000_000, 60_000_000_000
 _LOOK_S = 1.0
 _STUCK_S = 2.0
 _LONGEST_REST_S = 0.1
+#: Held by the thread that writes into a folder: the recorder of an earlier activation may still be at its last write, on a
+#: disk that stands still.
+_WRITERS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 class EvidenceRecorder:
@@ -66,7 +70,8 @@ class EvidenceRecorder:
         self._facts, self._topics, self._alpha = facts, topics, alpha
         self._alarm_topic, self._configuration_topic = alarm_topic, configuration_topic
         self._clock_ns, self._dropped, self._log = clock_ns, dropped, log
-        self._store = ClipStore(Path(settings.evidence_dir), round(settings.evidence_max_mb * 1e6), self._removed)
+        self._writer = _WRITERS[Path(settings.evidence_dir).absolute()]  # without asking the disk
+        self._store = ClipStore(Path(settings.evidence_dir), round(settings.evidence_max_mb * 1e6), log)
         self._buffer: ClipBuffer[Said | Moment] = ClipBuffer(settings)
         self._states: dict[str, AlarmState] = {}
         self._raised: dict[str, Moment] = {}  # by camera, until its picture is there
@@ -111,11 +116,10 @@ class EvidenceRecorder:
 
     def status(self, node_name: str) -> DiagnosticStatus:
         """For /diagnostics: WARN while a clip that is due could not be written."""
-        busy_since = self._busy_since
-        stuck_s = time.monotonic() - busy_since if busy_since is not None else 0.0
+        stuck_s = self._stuck_s()
         stuck = f"the disk has been at one write for {stuck_s:.0f} s" if stuck_s > _STUCK_S else ""
-        problem = stuck or self._problem or self._failure
         buffer, store = self._buffer, self._store
+        problem = stuck or self._problem or self._failure or store.problem
         return status(
             DiagnosticStatus.WARN if problem else DiagnosticStatus.OK,
             f"{node_name}: evidence",
@@ -139,7 +143,15 @@ class EvidenceRecorder:
             self._is_closing = True
             self._ready.notify()
         self._thread.join(timeout_s)
+        if self._stuck_s() > _STUCK_S:
+            with self._ready:
+                self._buffer.forget()
         return not self._thread.is_alive()
+
+    def _stuck_s(self) -> float:
+        """Seconds that the thread has been at one write, or waiting for the recorder before to end its own."""
+        busy_since = self._busy_since
+        return time.monotonic() - busy_since if busy_since is not None else 0.0
 
     # Keeping, in the threads of the node
 
@@ -179,13 +191,24 @@ class EvidenceRecorder:
     def _add(self, at_ns: int, item: Said | Moment) -> None:
         self._buffer.add(at_ns, item.size, item)
 
-    def _removed(self, path: Path) -> None:
-        self._log(f"clip {path} was removed: the disk space of clips is used up (evidence_max_mb)", False)
-
     # Writing, in a thread of its own
 
     def _run(self) -> None:
         load_types()  # tenths of a second of Python, which an alarm must not wait for
+        began = time.monotonic()
+        while not self._writer.acquire(timeout=_LONGEST_REST_S):
+            self._busy_since = began
+            if self._is_closing:
+                return
+        try:
+            self._busy_since = None
+            self._serve()
+        finally:
+            if self._open is not None:  # what the disk took too late for it
+                self._open.abort()
+            self._writer.release()
+
+    def _serve(self) -> None:
         while True:
             with self._ready:
                 task = self._buffer.take(time.monotonic_ns())
@@ -223,15 +246,18 @@ class EvidenceRecorder:
                 return
             self._store.look()
             path = self._store.path_for(f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}_{clip.camera}")
+            if not self._store.make_room(path, entry.size):
+                raise DataError(f"there is no room: {self._store.why_full}.")
             self._open = ClipFolder(path, clip, self._facts, self._topics, self._configuration_topic, self._alpha)
         if entry is None:
             self._finish("cut: the clock jumped, or the node was deactivated" if clip.is_cut else "complete")
             return
-        self._open.write(entry)
-        if not self._store.make_room(self._open.path, self._open.bytes):
-            self._finish("cut: a single clip would need more than evidence_max_mb")
-            with self._ready:
-                self._buffer.abandon(clip)
+        if self._store.make_room(self._open.path, self._open.bytes + entry.size):
+            self._open.write(entry)
+            return
+        self._finish(f"cut: {self._store.why_full}")
+        with self._ready:
+            self._buffer.abandon(clip)
 
     def _finish(self, ended: str) -> None:
         folder = self._open

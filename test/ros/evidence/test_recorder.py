@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import shutil
 import threading
@@ -27,7 +29,7 @@ from ls_ood_monitor.offline.bags import bag_info, iter_arrivals, iter_raw
 from ls_ood_monitor.ros.conversions import alarm_message, image_message, ns_to_stamp, values_of
 from ls_ood_monitor.ros.evidence import recorder as recorder_module
 from ls_ood_monitor.ros.evidence.clip_folder import ClipFolder
-from ls_ood_monitor.ros.evidence.clip_store import check_evidence
+from ls_ood_monitor.ros.evidence.clip_store import WRITER, ClipStore, bytes_of, check_evidence
 from ls_ood_monitor.ros.evidence.items import CameraTopics
 from ls_ood_monitor.ros.evidence.recorder import EvidenceRecorder
 from ls_ood_monitor.ros.processes import wait_until
@@ -225,20 +227,93 @@ def test_the_oldest_clips_make_room_and_nothing_else_does(vehicle, tmp_path):
     foreign.mkdir()
     (foreign / "clip.json").write_text('{"writer": "somebody"}')
     car = vehicle(evidence_max_mb=1.0, evidence_after_s=0.0)
-    for number in range(1, 5):
+    drive_clips(car, 4)
+    assert foreign.exists()
+    left = clips(tmp_path)
+    assert 1 <= len(left) < 4
+    assert bytes_of(tmp_path) <= 1_050_000
+    removed = [sentence for sentence, _ in car.log if "was removed" in sentence]
+    assert len(removed) == 4 - len(left)
+
+
+def stubborn(monkeypatch, part: str) -> None:
+    """Files whose path has this part cannot be removed, by root neither."""
+    remove = os.unlink
+
+    def unlink(path, *rest, **options):
+        if part in str(path):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        return remove(path, *rest, **options)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+
+
+def drive_clips(car: Vehicle, count: int) -> None:
+    """So many clips of 0.4 MB, one after the other, each written or failed."""
+    for _ in range(count):
+        done = car.count("written") + car.count("failed")
         for _ in range(4):
             car.judge(AlarmState.CLEAR, size=(128, 160))
         car.judge(AlarmState.RAISED, size=(128, 160))
         car.judge(AlarmState.CLEAR)
-        wait_until(lambda number=number: car.count("written") == number, "a clip")
+        wait_until(lambda done=done: car.count("written") + car.count("failed") > done, "a clip")
         car.clock_ns -= 10**9  # the next clip does not hold this one's images
         time.sleep(0.01)
-    assert foreign.exists()
+
+
+def test_a_clip_that_cannot_be_removed_costs_others_and_never_the_bound(vehicle, tmp_path, monkeypatch):
+    """The oldest resists: newer ones go instead, and /diagnostics names it, until somebody has removed it."""
+    car = vehicle(evidence_max_mb=1.0, evidence_after_s=0.0)
+    drive_clips(car, 1)
+    (oldest,) = clips(tmp_path)
+    with monkeypatch.context() as patch:
+        stubborn(patch, f"{oldest.name}/")
+        drive_clips(car, 3)
     left = clips(tmp_path)
-    assert 1 <= len(left) < 4
-    assert sum(path.stat().st_size for clip in left for path in clip.rglob("*") if path.is_file()) <= 1_100_000
-    removed = [sentence for sentence, _ in car.log if "was removed" in sentence]
-    assert len(removed) == 4 - len(left)
+    assert left[0] == oldest
+    assert bytes_of(tmp_path) <= 1_050_000
+    assert car.count("failed") == 0
+    assert car.status.level == DiagnosticStatus.WARN
+    assert f"clip {oldest} cannot be removed (Operation not permitted); remove it by hand" in car.status.message
+    shutil.rmtree(oldest)
+    wait_until(lambda: car.status.level == DiagnosticStatus.OK, "an end of the warning")
+
+
+def test_clips_that_cannot_be_removed_end_the_recording_of_new_ones(vehicle, tmp_path, monkeypatch):
+    """Where nothing makes room nothing is written, /diagnostics says why, and alarms go on."""
+    car = vehicle(evidence_max_mb=1.0, evidence_after_s=0.0)
+    drive_clips(car, 2)
+    with monkeypatch.context() as patch:
+        stubborn(patch, ".mcap")
+        drive_clips(car, 3)
+        wait_until(lambda: car.count("failed") >= 1, "a failure")
+        assert bytes_of(tmp_path) <= 1_050_000
+        assert car.status.level == DiagnosticStatus.WARN
+        assert "evidence_max_mb is used up, and clip" in car.status.message
+    drive_clips(car, 1)
+    wait_until(lambda: car.status.level == DiagnosticStatus.OK, "an end of the warning")
+    assert bytes_of(tmp_path) <= 1_050_000
+
+
+def test_clips_that_somebody_else_removes_are_no_trouble(tmp_path, monkeypatch):
+    """A clip that is gone, or goes while it is looked at or removed, counts for nothing and is not called removed for room."""
+    said = []
+    store = ClipStore(tmp_path, 1_000_000, lambda sentence, is_warning: said.append(sentence))
+    names = [tmp_path / f"2026112{number}_front" for number in range(3)]
+    for path in names:
+        path.mkdir()
+        (path / "clip.json").write_text(json.dumps({"writer": WRITER}))
+        (path / "a.mcap").write_bytes(bytes(300_000))
+    store.look()
+    assert store.clips == 3
+    shutil.rmtree(names[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda self, **options: (patch.undo(), shutil.rmtree(names[1]), os.unlink(self)))
+        assert store.make_room(tmp_path / "new", 900_000)
+    assert not names[1].exists()
+    assert said == [f"clip {names[2]} was removed: the disk space of clips is used up (evidence_max_mb)"]
+    assert store.bytes == 900_000
+    assert store.problem == ""
 
 
 def test_a_clip_larger_than_the_disk_space_is_cut(vehicle, tmp_path):
@@ -315,6 +390,42 @@ def test_a_disk_that_stands_still_delays_nobody(vehicle, monkeypatch):
     assert car.recorder._buffer.size <= 1_000_000
     assert car.count("lost") > 30
     wait_until(lambda: "at one write for" in car.status.message, "the warning")
+    released.set()
+
+
+def test_a_second_recorder_waits_until_the_first_has_let_go(vehicle, tmp_path, monkeypatch):
+    """Activated anew while the disk stands still: one writes after the other, and the first gives its memory back."""
+    released, write = threading.Event(), ClipFolder.write
+    monkeypatch.setattr(ClipFolder, "write", lambda self, entry: released.wait(30.0) and write(self, entry))
+    monkeypatch.setattr(recorder_module, "_STUCK_S", 0.05)
+    first = vehicle(evidence_after_s=300.0)
+    first.drive()
+    time.sleep(0.2)
+    assert not first.recorder.close(0.1)
+    assert first.recorder._buffer.size == 0
+    second = vehicle()
+    second.drive()
+    wait_until(lambda: "at one write for" in second.status.message, "the warning")
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) == 1  # the first one's
+    released.set()
+    wait_until(lambda: second.count("written") == 1, "the clip")
+    assert first.recorder.close()
+    assert [told(clip)["ended"] for clip in clips(tmp_path)] == ["complete"]
+    third = vehicle()
+    assert second.recorder.close()
+    third.drive()
+    wait_until(lambda: third.count("written") == 1, "the next clip")
+
+
+def test_a_recorder_that_never_had_its_turn_ends(vehicle, monkeypatch):
+    """Deactivated while it waits for the one before, it does not outlive the node."""
+    released = threading.Event()
+    monkeypatch.setattr(ClipFolder, "write", lambda self, entry: released.wait(30.0))
+    first = vehicle()
+    first.drive()
+    second = vehicle()
+    assert second.recorder.close(2.0)
     released.set()
 
 
