@@ -33,6 +33,8 @@ summary.json, frames.csv, timeline.png, and junit.xml. A recording that cannot b
 it is named at the end, exit 2.
 """
 
+_MOST_SILENCES = 4
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -278,7 +280,14 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
         )
     if summary["fault_count"]:
         counted = ", ".join(f"{name} {count}" for name, count in summary["faults"].items())
-        lines.append(f"  {summary['fault_count']} images could not be judged: {counted}")
+        lines.append(f"  {summary['fault_count']} alarms without a verdict: {counted}")
+    silences = summary["silences"]
+    if silences:
+        told = [
+            f"{one['camera']} from {one['start_s']:.1f} to {one['end_s']:.1f} s" for one in silences[:_MOST_SILENCES]
+        ]
+        more = f", and {len(silences) - len(told)} more" if len(silences) > len(told) else ""
+        lines.append(f"  alarm of a silent camera: {escape(', '.join(told))}{more}")
     for rule in summary["gate"]["rules"]:
         word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
         lines.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")

@@ -21,7 +21,7 @@ from ...monitor import OodMonitor
 from ..timeline import ModeSample, draw_timeline
 from .frames_table import write_frames
 from .gate import check_gate, write_junit
-from .judged_images import JudgedImages
+from .judged_images import JudgedImages, in_order
 from .recording import Recording, identity_of
 from .replay import Replay
 from .report import write_report
@@ -177,7 +177,14 @@ def _write(
     truth, name = request.events, request.recording.name
     events = () if truth is None else tuple(event for event in truth if event.start_s < duration_s)
     _, figures = summarise_replay(
-        images, replay.decisions, replay.stops, events, duration_s, monitor.bundle_id, request.limits
+        images,
+        replay.silences,
+        replay.decisions,
+        replay.stops,
+        events,
+        duration_s,
+        monitor.bundle_id,
+        request.limits,
     )
     summary: dict[str, Any] = {
         "recording": name,
@@ -196,14 +203,14 @@ def _write(
     }
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    write_frames(folder / FRAMES, images, sorted(monitor.detectors))
-    draw_timeline(
-        folder / TIMELINE, events, score_samples(images), _changes(replay.decisions), duration_s, f"{name}, replayed"
-    )
+    write_frames(folder / FRAMES, in_order(images, replay.silences), sorted(monitor.detectors))
+    scores = score_samples(in_order(images, replay.silences))
+    draw_timeline(folder / TIMELINE, events, scores, _changes(replay.decisions), duration_s, f"{name}, replayed")
     write_report(
         folder / REPORT,
         summary,
         images,
+        replay.silences,
         replay.decisions,
         events,
         worst.frames,

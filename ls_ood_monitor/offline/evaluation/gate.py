@@ -33,7 +33,7 @@ class Gate(Checked):
     max_false_stop_ratio: float = _limit("share of clean driving spent in STOP")
     min_hold_ratio: float = _limit("share of the events' time spent in STOP")
     min_auroc: float = _limit("area under the ROC curve, frames in events against clean ones")
-    max_faults: float = _limit("images that could not be judged")
+    max_faults: float = _limit("alarms without a verdict: bad images, and silent cameras, ten a second")
 
 
 #: Where each limit's figure stands in the summary.

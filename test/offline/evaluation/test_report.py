@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.offline.evaluation.replay import JudgedImage
+from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage
 from ls_ood_monitor.offline.evaluation.report import write_report
 from ls_ood_monitor.offline.evaluation.summary import summarise_replay
 from ls_ood_monitor.offline.evaluation.worst_frames import WorstFrames
@@ -42,7 +42,7 @@ def page(tmp_path) -> str:
     decisions = [ModeSample(image.time_s, image.mode, image.alarm.reason) for image in images]
     stops = [StopSample(one.time_s, one.mode is FallbackMode.STOP) for one in decisions]
     events = (Event("front", 2.0, 3.0, NASTY),)
-    _, summary = summarise_replay(images, decisions, stops, events, 6.0, "ab" * 32, Limits(resume_s=0.5))
+    _, summary = summarise_replay(images, [], decisions, stops, events, 6.0, "ab" * 32, Limits(resume_s=0.5))
     rules = [{"name": "max_faults", "passed": False, "sentence": "1 (at most 0 accepted)"}]
     summary.update(
         recording=f"drive {NASTY}",
@@ -55,7 +55,9 @@ def page(tmp_path) -> str:
     worst = WorstFrames(count=2)
     for image in images:
         worst.add(image)
-    write_report(tmp_path / "report.html", summary, images, decisions, events, worst.frames, f"ls-ood evaluate {NASTY}")
+    write_report(
+        tmp_path / "report.html", summary, images, [], decisions, events, worst.frames, f"ls-ood evaluate {NASTY}"
+    )
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
