@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +27,8 @@ of pictures. Of a damaged ROS 2 bag what can be read is judged. Events are a lis
 seconds from its start; of several recordings each has its own file beside it, NAME.events.yaml, or events.yaml within its
 folder, or beside a folder named bag, where ls-ood synth lays it. Without events every alarm counts as false.
 
-Writes into --out, a folder a recording if there are several: report.html (one file, opens without a network),
+Writes into --out, a folder a recording if there are several, named like it (of one name, with the folder above in front:
+d1/bag and d2/bag go into d1_bag and d2_bag): report.html (one file, opens without a network),
 summary.json, frames.csv, timeline.png, and junit.xml. A recording that cannot be judged does not keep the others from it;
 it is named at the end, exit 2.
 """
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..errors import ConfigError, DataError
     from ..offline.evaluation.gate import read_gate
-    from ..offline.evaluation.recording import open_recording
+    from ..offline.evaluation.recording import distinct_names, open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
     from .console import console, warn, write_json
     from .topics import parse_topics
@@ -104,14 +104,12 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
     if args.rate is not None and not 0.0 < args.rate < float("inf"):
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
-    names = [os.path.basename(os.path.abspath(path)) for path in args.recordings]
-    if len(set(names)) < len(names):
-        raise ConfigError("two recordings have the same name, and would write the same folder; evaluate them apart.")
+    names = distinct_names(args.recordings)
     opened: list[tuple[Recording, Any]] = []
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
         try:
-            recording = open_recording(path, topics, args.rate)
+            recording = open_recording(path, topics, args.rate, name)
             opened.append((recording, _events_of(recording, args.events)))
         except DataError as error:
             if len(args.recordings) == 1:
@@ -167,7 +165,7 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
 
     from ..offline.events import read_events
 
-    places = [given] if given else [recording.path.with_name(f"{recording.name}.events.yaml")]
+    places = [given] if given else [recording.path.with_name(f"{recording.path.name}.events.yaml")]
     if not given and recording.path.is_dir():
         places.append(recording.path / "events.yaml")
         if recording.path.name == "bag":  # as ls-ood synth lays them

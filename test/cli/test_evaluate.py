@@ -105,6 +105,22 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     assert summary["truth"].startswith("none")
 
 
+def test_recordings_of_one_name_are_told_apart(evaluate, bag, tmp_path):
+    """Two folders named bag, each with its own events, go by the folder above; with --resume they are found again."""
+    for name in ("d1", "d2"):
+        shutil.copytree(bag, tmp_path / name / "bag")
+    write_events((Event("front", 3.0, 4.5, "noise of the second"),), tmp_path / "d2" / "events.yaml")
+    recordings = [tmp_path / name / "bag" for name in ("d1", "d2")]
+    done, out = evaluate(*recordings)
+    assert done.returncode == 0, done.stderr
+    assert {entry.name for entry in out.iterdir()} == {"d1_bag", "d2_bag"}
+    assert json.loads((out / "d1_bag" / "summary.json").read_text())["events"] == []
+    second = json.loads((out / "d2_bag" / "summary.json").read_text())
+    assert (second["recording"], second["events"][0]["label"]) == ("d2_bag", "noise of the second")
+    again, _ = evaluate(*recordings, "--resume")
+    assert again.stderr.count("not done again") == 2
+
+
 def test_results_do_not_go_into_the_recording(evaluate, tmp_path, make_pictures):
     """They would be pictures of the next evaluation."""
     cv2.imwrite(str(tmp_path / "0.png"), make_pictures(1)[0])
@@ -198,7 +214,7 @@ def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage)
         (("BAG", "--topic", "roof"), "give TOPIC=CAMERA"),
         (("BAG", "--events", "nowhere.yaml"), "nowhere.yaml cannot be read"),
         (("BAG", "--gate", "nowhere.yaml"), "nowhere.yaml cannot be read"),
-        (("BAG", "BAG"), "two recordings have the same name"),
+        (("BAG", "BAG"), "is given twice; give it once"),
         (("BAG", "--stop-within", "-1"), "--stop-within is -1.0"),
         (("BAG", "--detector", "oracle"), "detector is 'oracle'"),
         (("BAG", "--jobs", "some"), "--jobs is some"),

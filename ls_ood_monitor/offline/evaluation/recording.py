@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError
+from ...errors import ConfigError, DataError
 from ..bags import ImageArrival, bag_info, iter_arrivals
 from ..drives import Drive, is_bag, open_drives
 
@@ -19,6 +19,7 @@ class Recording:
     """One recording; it can be sent to another process, which must see the same files.
 
     Attributes:
+        name: tells it from those that are evaluated with it (``distinct_names``).
         path: of it, absolute.
         topics: image topic -> camera name of a bag; None for pictures and videos.
         rate_hz: frame rate of pictures or of a video; None = their own.
@@ -30,6 +31,7 @@ class Recording:
         identity: changes when its files do (``identity_of``).
     """
 
+    name: str
     path: Path
     topics: Mapping[str, str] | None
     rate_hz: float | None
@@ -39,11 +41,6 @@ class Recording:
     images: int
     damage: str
     identity: str
-
-    @property
-    def name(self) -> str:
-        """Of its file or folder."""
-        return self.path.name
 
     @property
     def duration_s(self) -> float:
@@ -57,23 +54,55 @@ class Recording:
         return _pictures(self.path, self.rate_hz)
 
 
-def open_recording(path: Path, topics: Mapping[str, str] | None = None, rate_hz: float | None = None) -> Recording:
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Names of recordings that are evaluated together, each its folder of results.
+
+    It is that of the file or folder; those that would have the same one get the folder above in front, and the one above
+    that, until they differ: ``d1/bag`` and ``d2/bag`` are ``d1_bag`` and ``d2_bag``.
+
+    Raises:
+        ConfigError: one recording is given twice, or folders alone do not tell two apart.
+    """
+    parts = [Path(os.path.abspath(path)).parts[1:] or ("root",) for path in paths]
+    if len(set(parts)) < len(parts):
+        twice = next(path for path, own in zip(paths, parts, strict=True) if parts.count(own) > 1)
+        raise ConfigError(f"the recording {twice} is given twice; give it once.")
+    depths = [1] * len(parts)
+    while True:
+        names = ["_".join(own[-depth:]) for own, depth in zip(parts, depths, strict=True)]
+        alike = [place for place, name in enumerate(names) if names.count(name) > 1]
+        if not alike:
+            return names
+        longer = [place for place in alike if depths[place] < len(parts[place])]
+        if not longer:
+            one, other = (paths[place] for place in alike[:2])
+            raise ConfigError(f"{one} and {other} would write the same folder; rename one, or evaluate them apart.")
+        for place in longer:
+            depths[place] += 1
+
+
+def open_recording(
+    path: Path, topics: Mapping[str, str] | None = None, rate_hz: float | None = None, name: str = ""
+) -> Recording:
     """Open a bag, a video, or a folder of pictures.
 
     Args:
         path: of it.
         topics: image topic -> camera name, for a bag; None takes all.
         rate_hz: frame rate of pictures or a video.
+        name: of it; empty = of its file or folder.
 
     Raises:
         DataError: there is no such recording, or none with a camera in it.
     """
+    name = name or os.path.basename(os.path.abspath(path))
     if path.exists() and is_bag(path):
         info = bag_info(path, recover=True)
         cameras = dict(topics) if topics else info.cameras
         # Refuses what it cannot read before anything is started.
         next(iter_arrivals(path, topics, recover=True), None)
         return Recording(
+            name=name,
             path=Path(os.path.abspath(path)),
             topics=cameras,
             rate_hz=None,
@@ -92,6 +121,7 @@ def open_recording(path: Path, topics: Mapping[str, str] | None = None, rate_hz:
     if not stamps:
         raise DataError(f"{path} holds no picture.")
     return Recording(
+        name=name,
         path=Path(os.path.abspath(path)),
         topics=None,
         rate_hz=rate_hz,
