@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,8 @@ folder, or beside a folder named bag, where ls-ood synth lays it. Without events
 
 Writes into --out, a folder a recording if there are several, named like it (of one name, with the folder above in front:
 d1/bag and d2/bag go into d1_bag and d2_bag): report.html (one file, opens without a network),
-summary.json, frames.csv, timeline.png, and junit.xml. A recording that cannot be judged does not keep the others from it;
-it is named at the end, exit 2.
+summary.json, frames.csv, timeline.png, and with --gate junit.xml. A recording that cannot be judged does not keep the
+others from it; it is named at the end, exit 2, and its junit.xml holds the error.
 """
 
 _MOST_SILENCES = 4
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.markup import escape
 
     from ..errors import ConfigError, DataError
+    from ..offline.evaluation.evaluate import JUNIT
     from ..offline.evaluation.gate import read_gate
     from ..offline.evaluation.recording import distinct_names, open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
@@ -105,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
     if args.rate is not None and not 0.0 < args.rate < float("inf"):
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
     names = distinct_names(args.recordings)
+    outs = {name: args.out / name if len(names) > 1 else args.out for name in names}
+    if not args.resume:  # with it, the verdict of what is finished holds
+        for out in outs.values():
+            (out / JUNIT).unlink(missing_ok=True)
     opened: list[tuple[Recording, Any]] = []
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
@@ -112,11 +117,10 @@ def run(args: argparse.Namespace) -> int:
             recording = open_recording(path, topics, args.rate, name)
             opened.append((recording, _events_of(recording, args.events)))
         except DataError as error:
-            if len(args.recordings) == 1:
-                raise
             failed[name] = str(error)
-            warn(f"{error} The other recordings are judged.")
-    requests = _requests(args, opened, gate, vehicle)
+            if len(names) > 1:
+                warn(f"{error} The other recordings are judged.")
+    requests = _requests(args, opened, outs, gate, vehicle)
     results = {result.name: result for result in _shown(args, requests, jobs)}
     summaries: dict[str, Any] = {}
     for request in requests:
@@ -139,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             console.print("[bold green]GATE PASSED[/]")
     if failed:
+        for name, sentence in failed.items():
+            _put_junit(outs[name], name, sentence if gate is not None else "")
         _tell_failures(failed, results.values(), len(args.recordings))
         return 2
     return 1 if broken else 0
@@ -178,13 +184,18 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
 
 
 def _requests(
-    args: argparse.Namespace, opened: Sequence[tuple[Recording, Any]], gate: Any, vehicle: Any
+    args: argparse.Namespace,
+    opened: Sequence[tuple[Recording, Any]],
+    outs: Mapping[str, Path],
+    gate: Any,
+    vehicle: Any,
 ) -> list[Request]:
     """One for each recording; the bundle is verified, and the folders are made."""
     import shlex
     import uuid
 
     from ..bundle import load_bundle
+    from ..offline.evaluation.evaluate import JUNIT, finished
     from ..offline.evaluation.request import Request
     from ..offline.timeline import Limits
 
@@ -192,26 +203,39 @@ def _requests(
     run = uuid.uuid4().hex
     requests = []
     for recording, events in opened:
-        out = args.out / recording.name if len(args.recordings) > 1 else args.out
+        out = outs[recording.name]
         out.mkdir(parents=True, exist_ok=True)
-        requests.append(
-            Request(
-                recording=recording,
-                events=events,
-                bundle=args.bundle and args.bundle.absolute(),
-                bundle_id=monitor.bundle_id,
-                detector=args.detector,
-                device=args.device,
-                vehicle=vehicle,
-                gate=gate,
-                limits=Limits(args.stop_within, args.resume_within),
-                out=out.absolute(),
-                command=f"ls-ood {shlex.join(args.arguments)}",
-                run=run,
-                resume=args.resume,
-            )
+        request = Request(
+            recording=recording,
+            events=events,
+            bundle=args.bundle and args.bundle.absolute(),
+            bundle_id=monitor.bundle_id,
+            detector=args.detector,
+            device=args.device,
+            vehicle=vehicle,
+            gate=gate,
+            limits=Limits(args.stop_within, args.resume_within),
+            out=out.absolute(),
+            command=f"ls-ood {shlex.join(args.arguments)}",
+            run=run,
+            resume=args.resume,
         )
+        if args.resume and not finished(request):
+            (out / JUNIT).unlink(missing_ok=True)
+        requests.append(request)
     return requests
+
+
+def _put_junit(out: Path, name: str, error: str) -> None:
+    """The verdict of a recording that failed, in place of a former one; without a gate there is none."""
+    from ..offline.evaluation.evaluate import JUNIT
+    from ..offline.evaluation.gate import write_junit
+
+    if not error:
+        (out / JUNIT).unlink(missing_ok=True)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_junit([], name, out / JUNIT, error)
 
 
 def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:

@@ -87,7 +87,7 @@ def test_a_gate_decides_the_exit_code(evaluate, bag, tmp_path, limit, code):
     assert done.returncode == code, done.stderr
     assert ("GATE BROKEN" in done.stdout) == bool(code)
     suite = ElementTree.parse(out / "junit.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures")) == ("2", str(code))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", str(code), "0")
     assert json.loads((out / "summary.json").read_text())["gate"]["passed"] == (not code)
 
 
@@ -155,6 +155,41 @@ def test_one_broken_recording_does_not_lose_the_others(evaluate, bag, tmp_path):
     assert sorted(json.loads((tmp_path / "all.json").read_text())) == ["copy_1", "copy_2"]
     for name in ("copy_1", "copy_2"):
         assert json.loads((out / name / "summary.json").read_text())["frames"] == 60
+
+
+@pytest.mark.parametrize("option", ["--json", "--resume"])
+def test_a_former_verdict_does_not_speak_for_a_recording_that_failed(evaluate, bag, tmp_path, option):
+    """With a gate its junit.xml holds the error, alone or beside another; without a gate there is none."""
+    options = [option, tmp_path / "all.json"] if option == "--json" else [option]
+    shutil.copytree(bag, tmp_path / "copy")
+    (tmp_path / "gate.yaml").write_text("min_events_detected: 0\n")
+    gate = ("--gate", tmp_path / "gate.yaml")
+    done, out = evaluate(bag, tmp_path / "copy", *gate)
+    assert done.returncode == 1, done.stderr  # the copy has no events to detect
+    storage = next((tmp_path / "copy").glob("*.db3"))
+    storage.write_bytes(b"scrap")
+    done, _ = evaluate(bag, tmp_path / "copy", *gate, *options)
+    assert done.returncode == 2
+    suites = {name: ElementTree.parse(out / name / "junit.xml").getroot() for name in ("drive", "copy")}
+    assert [suites["drive"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "0"]
+    assert [suites["copy"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "1"]
+    assert "is damaged" in suites["copy"].find("testcase/error").get("message")
+    done, _ = evaluate(bag, tmp_path / "copy", *options)
+    assert done.returncode == 2
+    assert not list(out.glob("*/junit.xml"))
+    done, _ = evaluate(tmp_path / "copy", *gate)
+    assert done.returncode == 2
+    assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
+
+
+def test_a_detector_that_is_refused_leaves_no_former_verdict(evaluate, bag, tmp_path):
+    """Whatever ends the command, a build server must not read the last one's answer."""
+    (tmp_path / "gate.yaml").write_text("max_faults: 0\n")
+    done, out = evaluate(bag, "--gate", tmp_path / "gate.yaml")
+    assert (out / "junit.xml").is_file()
+    done, _ = evaluate(bag, "--gate", tmp_path / "gate.yaml", "--detector", "oracle")
+    assert done.returncode == 2
+    assert not (out / "junit.xml").exists()
 
 
 def test_what_is_finished_is_not_done_again(evaluate, bag):

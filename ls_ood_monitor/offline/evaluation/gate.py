@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -124,14 +124,22 @@ def _figure(summary: Mapping[str, Any], path: str) -> float | None:
     return None if found is None else float(found)
 
 
-def write_junit(rules: list[Rule], name: str, path: Path) -> None:
-    """JUnit XML, one test case a rule, as build servers read it."""
-    suite = ElementTree.Element(
-        "testsuite", name=name, tests=str(len(rules)), failures=str(sum(not rule.passed for rule in rules))
-    )
+def write_junit(rules: Sequence[Rule], name: str, path: Path, error: str = "") -> None:
+    """JUnit XML as build servers read it: one test case a rule; of a recording without a result one with ``error``."""
+    failures, errors = sum(not rule.passed for rule in rules), 1 if error else 0
+    counts = {"tests": len(rules) + errors, "failures": failures, "errors": errors}
+    suite = ElementTree.Element("testsuite", name=name, **{key: str(value) for key, value in counts.items()})
     for rule in rules:
         case = ElementTree.SubElement(suite, "testcase", classname=name, name=rule.name)
         if not rule.passed:
             ElementTree.SubElement(case, "failure", message=rule.sentence)
+    if error:
+        case = ElementTree.SubElement(suite, "testcase", classname=name, name="evaluation")
+        ElementTree.SubElement(case, "error", message=_legal(error))
     ElementTree.indent(suite)
     ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _legal(text: str) -> str:
+    """Without the control characters that XML does not know; an error may quote a damaged file."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -67,6 +67,14 @@ def test_junit_names_every_rule(tmp_path):
     assert "2 (at most 1 accepted)" in failures["max_faults"].get("message")
 
 
+def test_junit_of_a_recording_that_failed_is_an_error(tmp_path):
+    """One test case that is neither passed nor failed; what XML does not know is left out of its sentence."""
+    write_junit([], "drive", tmp_path / "junit.xml", "bag is damaged (\x00\x1b)")
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "0", "1")
+    assert suite.find("testcase/error").get("message") == "bag is damaged (??)"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
