@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Judge every recording, each into its folder, and tell the verdict."""
     from rich.markup import escape
 
+    from ..bundle import load_bundle
     from ..errors import ConfigError, DataError
     from ..offline.evaluation.evaluate import JUNIT
     from ..offline.evaluation.gate import read_gate
@@ -110,6 +111,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.resume:  # with it, the verdict of what is finished holds
         for out in outs.values():
             (out / JUNIT).unlink(missing_ok=True)
+    for path in args.recordings:
+        _require_fitting_options(args, path)
+    # What is wrong for all is told before the recordings are opened, which may take long.
+    bundle_id = load_bundle(
+        args.bundle, device="cpu" if args.scheduler else args.device, detector=args.detector
+    ).bundle_id
     opened: list[tuple[Recording, Any]] = []
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
@@ -120,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             failed[name] = str(error)
             if len(names) > 1:
                 warn(f"{error} The other recordings are judged.")
-    requests = _requests(args, opened, outs, gate, vehicle)
+    requests = _requests(args, opened, outs, bundle_id, gate, vehicle)
     results = {result.name: result for result in _shown(args, requests, jobs)}
     summaries: dict[str, Any] = {}
     for request in requests:
@@ -165,6 +172,22 @@ def _jobs(args: argparse.Namespace) -> int:
     return int(args.jobs)
 
 
+def _require_fitting_options(args: argparse.Namespace, path: Path) -> None:
+    """Refuse what would be ignored."""
+    from ..errors import ConfigError
+    from ..offline.drives import is_bag
+
+    if not path.exists():  # opening it says so
+        return
+    if is_bag(path):
+        if args.rate is not None:
+            raise ConfigError(
+                f"--rate is for pictures and videos, but {path} is a bag, which has times of its own; leave it out."
+            )
+    elif args.topic:
+        raise ConfigError(f"--topic is for bags, but {path} is none; leave it out.")
+
+
 def _events_of(recording: Recording, given: Path | None) -> Any:
     """Ground truth of a recording; None where there is none."""
     from math import inf
@@ -178,8 +201,9 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
             places.append(recording.path.with_name("events.yaml"))
     for place in places:
         if given or place.is_file():
-            # Events may lie in the part that is lost.
-            return read_events(place, recording.cameras, inf if recording.damage else recording.duration_s)
+            # Events may lie in the part that is lost; a video need not tell its length.
+            length_s = inf if recording.damage or not recording.images else recording.duration_s
+            return read_events(place, recording.cameras, length_s)
     return None
 
 
@@ -187,19 +211,18 @@ def _requests(
     args: argparse.Namespace,
     opened: Sequence[tuple[Recording, Any]],
     outs: Mapping[str, Path],
+    bundle_id: str,
     gate: Any,
     vehicle: Any,
 ) -> list[Request]:
-    """One for each recording; the bundle is verified, and the folders are made."""
+    """One for each recording; the folders are made."""
     import shlex
     import uuid
 
-    from ..bundle import load_bundle
     from ..offline.evaluation.evaluate import JUNIT, finished
     from ..offline.evaluation.request import Request
     from ..offline.timeline import Limits
 
-    monitor = load_bundle(args.bundle, device="cpu" if args.scheduler else args.device, detector=args.detector)
     run = uuid.uuid4().hex
     requests = []
     for recording, events in opened:
@@ -209,7 +232,7 @@ def _requests(
             recording=recording,
             events=events,
             bundle=args.bundle and args.bundle.absolute(),
-            bundle_id=monitor.bundle_id,
+            bundle_id=bundle_id,
             detector=args.detector,
             device=args.device,
             vehicle=vehicle,

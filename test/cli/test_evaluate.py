@@ -105,6 +105,30 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     assert summary["truth"].startswith("none")
 
 
+def test_pictures_and_videos_are_judged_as_they_are(evaluate, make_pictures, tmp_path):
+    """At their rate; a picture that cannot be read is a fault, and the others are judged; events count as in a bag."""
+    pictures = tmp_path / "stills"
+    pictures.mkdir()
+    for index, picture in enumerate(make_pictures(20, seed=9)):
+        cv2.imwrite(str(pictures / f"{index:03d}.png"), picture)
+    (pictures / "007.png").write_bytes(b"scrap")
+    video = cv2.VideoWriter(str(tmp_path / "drive.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (128, 96))
+    for picture in make_pictures(20, seed=9):
+        video.write(cv2.resize(picture, (128, 96)))
+    video.release()
+    write_events((Event("front", 0.5, 1.5, "noise"),), tmp_path / "drive.avi.events.yaml")
+    done, out = evaluate(pictures, tmp_path / "drive.avi", "--rate", "20")
+    assert done.returncode == 0, done.stderr
+    stills, film = (json.loads((out / name / "summary.json").read_text()) for name in ("stills", "drive.avi"))
+    assert (stills["frames"], stills["faults"], stills["truncated"]) == (20, {"unreadable": 1}, "")
+    assert stills["duration_s"] == film["duration_s"] == pytest.approx(19 / 20.0)
+    assert (film["frames"], film["faults"], len(film["events"])) == (20, {}, 1)
+    write_events((Event("front", 30.0, 31.0, "late"),), tmp_path / "drive.avi.events.yaml")
+    done, _ = evaluate(tmp_path / "drive.avi")
+    assert done.returncode == 2
+    assert "within the 1.9 s of the recording" in done.stderr
+
+
 def test_recordings_of_one_name_are_told_apart(evaluate, bag, tmp_path):
     """Two folders named bag, each with its own events, go by the folder above; with --resume they are found again."""
     for name in ("d1", "d2"):
@@ -254,6 +278,9 @@ def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage)
         (("BAG", "--detector", "oracle"), "detector is 'oracle'"),
         (("BAG", "--jobs", "some"), "--jobs is some"),
         (("BAG", "--rate", "nan"), "--rate is nan"),
+        (("BAG", "--rate", "30"), "is a bag, which has times of its own; leave it out"),
+        ((".", "--topic", "/front/image=front"), "--topic is for bags, but . is none"),
+        (("scrap.mcap", "--detector", "oracle"), "detector is 'oracle'"),
         (("BAG", "--jobs", "-2"), "--jobs is -2"),
         (("BAG", "--jobs", "auto", "--scheduler", "tcp://127.0.0.1:9"), "exclude each other"),
         (("BAG", "--scheduler", "tcp://10.0.0.7"), "--scheduler is tcp://10.0.0.7; give HOST:PORT"),

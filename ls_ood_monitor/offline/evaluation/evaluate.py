@@ -148,9 +148,12 @@ def _judge_all(
 
 def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> tuple[str, float]:
     """What of the recording is not judged, in a sentence, and where it ends, seconds from its start."""
-    lost = recording.images - len(images)
+    is_bag = (
+        recording.topics is not None
+    )  # what a video says of its length is a guess, and it ends with its last picture
+    lost = recording.images - len(images) if is_bag else 0
     # The silence of a part that is lost is not the cameras'.
-    end_s = images[-1].time_s if broken_off or lost > 0 else recording.duration_s
+    end_s = recording.duration_s if is_bag and not broken_off and lost <= 0 else images[-1].time_s
     parts = [part for part in (recording.damage, broken_off) if part]
     if lost > 0:
         parts.append(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ...errors import ConfigError, DataError
 from ..bags import ImageArrival, bag_info, iter_arrivals
-from ..drives import Drive, is_bag, open_drives
+from ..datasets import PictureFolder, open_pictures, picture_stamps
+from ..drives import ASSUMED_RATE_HZ, is_bag, open_drives, picture_camera, video_length_s
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Recording:
         cameras: names, in the order of the alphabet.
         begin_ns: its first moment.
         end_ns: its last one.
-        images: how many image messages it should hold.
+        images: how many image messages it should hold; of a video what it says of itself, 0 = nothing.
         damage: what is wrong with it, in a sentence; empty where nothing was found when it was opened.
         identity: changes when its files do (``identity_of``).
     """
@@ -48,10 +49,13 @@ class Recording:
         return (self.end_ns - self.begin_ns) / 1e9
 
     def read(self) -> Iterator[ImageArrival]:
-        """Start an iteration over its images; of a damaged bag over those that can be read."""
+        """Start an iteration over its images; of a damaged bag over those that can be read.
+
+        A picture that cannot be read is a message that cannot: the others are judged.
+        """
         if self.topics is not None:
             return iter_arrivals(self.path, self.topics, recover=True)
-        return _pictures(self.path, self.rate_hz)
+        return _pictures(self.path, self.rate_hz) if self.path.is_dir() else _video(self.path, self.rate_hz)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
@@ -113,22 +117,25 @@ def open_recording(
             damage=info.damage,
             identity=identity_of(path),
         )
-    seen: set[str] = set()
-    stamps: list[int] = []
-    for frame in _drive(path, rate_hz).read():  # gone through once to learn cameras and times
-        seen.add(frame.camera)
-        stamps.append(frame.stamp_ns)
-    if not stamps:
-        raise DataError(f"{path} holds no picture.")
+    if path.is_dir():
+        folder, stamps = _folder(path, rate_hz)
+        cameras = tuple(sorted({picture_camera(sample) for sample in folder.samples}))
+        begin_ns, end_ns, images = stamps[0], stamps[-1], len(stamps)
+    else:
+        first = next(_video(path, rate_hz), None)  # refuses what it cannot read before anything is started
+        if first is None:
+            raise DataError(f"{path} holds no picture.")
+        images, length_s = video_length_s(path, rate_hz)
+        cameras, begin_ns, end_ns = (first.camera,), first.stamp_ns, first.stamp_ns + round(length_s * 1e9)
     return Recording(
         name=name,
         path=Path(os.path.abspath(path)),
         topics=None,
         rate_hz=rate_hz,
-        cameras=tuple(sorted(seen)),
-        begin_ns=min(stamps),
-        end_ns=max(stamps),
-        images=len(stamps),
+        cameras=cameras,
+        begin_ns=begin_ns,
+        end_ns=end_ns,
+        images=images,
         damage="",
         identity=identity_of(path),
     )
@@ -146,15 +153,30 @@ def identity_of(path: Path) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _drive(path: Path, rate_hz: float | None) -> Drive:
-    drives = open_drives([path], rate_hz=rate_hz)
-    if len(drives) > 1:
-        names = ", ".join(drive.name for drive in drives[:4])
-        raise DataError(f"{path} holds {len(drives)} drives ({names}, ...); give one of their folders.")
-    return drives[0]
+def _folder(path: Path, rate_hz: float | None) -> tuple[PictureFolder, list[int]]:
+    """Pictures of one drive, and their stamps in ns."""
+    folder = open_pictures(path)
+    sequences = list(dict.fromkeys(folder.sequences.values()))
+    if len(sequences) > 1:
+        names = ", ".join(sequences[:4])
+        raise DataError(f"{path} holds {len(sequences)} drives ({names}, ...); give one of their folders.")
+    return folder, picture_stamps(folder, ASSUMED_RATE_HZ if rate_hz is None else rate_hz)
 
 
 def _pictures(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
     """Pictures are received when they were taken."""
-    for frame in _drive(path, rate_hz).read():
+    folder, stamps = _folder(path, rate_hz)
+    for index, stamp_ns in enumerate(stamps):
+        camera = picture_camera(folder.samples[index])
+        try:
+            image, error = folder.image(index), ""
+        except DataError as reason:
+            image, error = None, str(reason)
+        yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", image, error)
+
+
+def _video(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
+    """Likewise."""
+    (drive,) = open_drives([path], rate_hz=rate_hz)
+    for frame in drive.read():
         yield ImageArrival(frame.camera, path.name, frame.stamp_ns, frame.stamp_ns, "", frame.image)
