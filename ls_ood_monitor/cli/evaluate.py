@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from ..bundle import load_bundle
     from ..errors import ConfigError, DataError
     from ..offline.evaluation.evaluate import JUNIT
-    from ..offline.evaluation.gate import read_gate
+    from ..offline.evaluation.gate import read_gate, require_known_names
     from ..offline.evaluation.recording import distinct_names, open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
     from .console import console, warn, write_json
@@ -127,6 +127,12 @@ def run(args: argparse.Namespace) -> int:
             failed[name] = str(error)
             if len(names) > 1:
                 warn(f"{error} The other recordings are judged.")
+    if gate is not None and not failed:  # a failed one may hold what the others do not
+        require_known_names(
+            gate,
+            {event.label for _, events in opened for event in events or ()},
+            {camera for recording, _ in opened for camera in recording.cameras},
+        )
     requests = _requests(args, opened, outs, bundle_id, gate, vehicle)
     results = {result.name: result for result in _shown(args, requests, jobs)}
     summaries: dict[str, Any] = {}

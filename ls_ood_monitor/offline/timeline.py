@@ -150,22 +150,23 @@ def judge(
         tuple(outcomes),
         false_stop,
         sum(end - start for start, end in clean),
-        _false_alarms(events, scores, limits),
+        sum(false_alarms(events, scores, limits).values()),
         tuple(failures),
     )
 
 
-def _false_alarms(events: Sequence[Event], scores: Sequence[ScoreSample], limits: Limits) -> int:
-    """Count the moments at which a camera's alarm rises without an event of that camera."""
-    count = 0
-    for camera in {sample.camera for sample in scores}:
+def false_alarms(events: Sequence[Event], scores: Sequence[ScoreSample], limits: Limits) -> dict[str, int]:
+    """Count the moments at which a camera's alarm rises without an event of that camera; by camera."""
+    counts: dict[str, int] = {}
+    for camera in sorted({sample.camera for sample in scores}):
         spans = [(event.start_s, event.end_s + limits.resume_s) for event in events if event.camera == camera]
-        before = AlarmState.RAISED  # as a camera that has shown nothing is reported: that is no false alarm
+        count, before = 0, AlarmState.RAISED  # as a camera that has shown nothing is reported: that is no false alarm
         for sample in (sample for sample in scores if sample.camera == camera):
             rises = sample.state is AlarmState.RAISED and before is not AlarmState.RAISED
             count += rises and not any(start <= sample.time_s <= end for start, end in spans)
             before = sample.state
-    return count
+        counts[camera] = count
+    return counts
 
 
 def clean_parts(events: Sequence[Event], duration_s: float, resume_s: float) -> list[tuple[float, float]]:

@@ -206,6 +206,29 @@ def test_a_former_verdict_does_not_speak_for_a_recording_that_failed(evaluate, b
     assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
 
 
+def test_a_gate_by_label_and_camera(evaluate, bag, tmp_path):
+    """Each rule is a test case; a label that no event has is refused before anything is judged."""
+    gate = tmp_path / "gate.yaml"
+    gate.write_text(
+        "labels: {noise: {min_events_detected: 1.0}}\ncameras: {front: {max_false_alarms: 0, max_faults: 0}}\n"
+    )
+    done, out = evaluate(bag, "--gate", gate)
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = [case.get("name") for case in ElementTree.parse(out / "junit.xml").getroot()]
+    assert cases == [
+        "labels.noise.min_events_detected",
+        "cameras.front.max_false_alarms",
+        "cameras.front.max_faults",
+    ]
+    gate.write_text("labels: {noisy: {min_events_detected: 1.0}}\n")
+    done, _ = evaluate(bag, "--gate", gate)
+    assert done.returncode == 2
+    assert (
+        "the gate limits labels.noisy, but no event is labelled so in the recordings, which have noise" in done.stderr
+    )
+    assert not (out / "junit.xml").exists()
+
+
 def test_a_detector_that_is_refused_leaves_no_former_verdict(evaluate, bag, tmp_path):
     """Whatever ends the command, a build server must not read the last one's answer."""
     (tmp_path / "gate.yaml").write_text("max_faults: 0\n")

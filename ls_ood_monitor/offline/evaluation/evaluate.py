@@ -222,7 +222,7 @@ def _write(
         monitor=monitor,
         note=request.note,
     )
-    if rules:
+    if request.gate is not None:
         write_junit(rules, name, folder / JUNIT)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _move(folder, request.out, (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,18 @@ from ...core.intervals import event_rate
 from ...core.metrics import aupr, auroc, fpr_at_tpr
 from ...core.types import FallbackMode
 from ..events import Event
-from ..timeline import Limits, ModeSample, ScoreSample, StopSample, Verdict, clean_parts, judge, stop_spans, summarise
+from ..timeline import (
+    Limits,
+    ModeSample,
+    ScoreSample,
+    StopSample,
+    Verdict,
+    clean_parts,
+    false_alarms,
+    judge,
+    stop_spans,
+    summarise,
+)
 from .judged_images import JudgedImage, in_order
 from .silence import silences_of
 
@@ -52,17 +64,21 @@ def summarise_replay(
     summary = summarise(verdict, scores, decisions, duration_s, bundle_id)
     clean_h = sum(end - start for start, end in clean_parts(events, duration_s, limits.resume_s)) / 3600.0
     rate = event_rate(verdict.false_alarms, clean_h).to_dict() if clean_h > 0.0 else None
-    faults: dict[str, int] = {}
-    for one in in_order(images, silences):
-        if one.alarm.is_fault:
-            faults[one.alarm.fault or "unknown"] = faults.get(one.alarm.fault or "unknown", 0) + 1
+    faulty = [one.alarm for one in in_order(images, silences) if one.alarm.is_fault]
+    faults = Counter(alarm.fault or "unknown" for alarm in faulty)
+    of_camera = Counter(alarm.camera for alarm in faulty)
+    images_of = Counter(one.alarm.camera for one in images)
     spans = stop_spans(stops, duration_s)
     held = sum(_overlap(span, (event.start_s, event.end_s)) for span in spans for event in _merged(events))
     covered = sum(event.end_s - event.start_s for event in _merged(events))
     resumes = [_resume_s(event, decisions) for event in events]
     summary.update(
         frames=len(images),
-        faults=faults,
+        faults=dict(faults),
+        by_camera={
+            camera: {"images": images_of[camera], "false_alarms": false, "faults": of_camera[camera]}
+            for camera, false in false_alarms(events, scores, limits).items()
+        },
         silences=[
             {"camera": one.camera, "start_s": one.start_s, "end_s": one.end_s, "alarms": one.alarms}
             for one in silences_of(silences)
