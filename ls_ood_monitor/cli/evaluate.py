@@ -33,7 +33,7 @@ summary.json, frames.csv, timeline.png, and with --gate junit.xml. A recording t
 others from it; it is named at the end, exit 2, and its junit.xml holds the error.
 """
 
-_MOST_SILENCES = 4
+_MOST_TOLD = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError, DataError
     from ..offline.evaluation.evaluate import JUNIT
     from ..offline.evaluation.gate import read_gate, require_known_names
-    from ..offline.evaluation.recording import distinct_names, open_recording
+    from ..offline.evaluation.recording import distinct_names, is_result, open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
     from .console import console, warn, write_json
     from .topics import parse_topics
@@ -102,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     topics = parse_topics(args.topic)
     for path in args.recordings:
         inside = path.is_dir() and path.resolve() in (args.out.resolve(), *args.out.resolve().parents)
+        if inside and path.resolve() == args.out.resolve() and is_result(path):
+            raise ConfigError(f"{path} is where --out writes, and holds former results, no recording; leave it out.")
         if inside:
             raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
     if args.rate is not None and not 0.0 < args.rate < float("inf"):
@@ -113,6 +115,10 @@ def run(args: argparse.Namespace) -> int:
             (out / JUNIT).unlink(missing_ok=True)
     for path in args.recordings:
         _require_fitting_options(args, path)
+    if args.scheduler:
+        from ..offline.evaluation.cluster import require_cluster
+
+        require_cluster(args.scheduler)
     # What is wrong for all is told before the recordings are opened, which may take long.
     bundle_id = load_bundle(
         args.bundle, device="cpu" if args.scheduler else args.device, detector=args.detector
@@ -334,11 +340,17 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
         lines.append(f"  {summary['fault_count']} alarms without a verdict: {counted}")
     silences = summary["silences"]
     if silences:
-        told = [
-            f"{one['camera']} from {one['start_s']:.1f} to {one['end_s']:.1f} s" for one in silences[:_MOST_SILENCES]
-        ]
+        told = [f"{one['camera']} from {one['start_s']:.1f} to {one['end_s']:.1f} s" for one in silences[:_MOST_TOLD]]
         more = f", and {len(silences) - len(told)} more" if len(silences) > len(told) else ""
         lines.append(f"  alarm of a silent camera: {escape(', '.join(told))}{more}")
+    if summary["truth"] == "events":
+        failures = summary["judgement"]["failures"]
+        lines.append(
+            f"  judgement by the events: {escape(' '.join(failures[:_MOST_TOLD]))}"
+            + (f" And {len(failures) - _MOST_TOLD} more." if len(failures) > _MOST_TOLD else "")
+            if failures
+            else "  judgement by the events: each raised its alarm and stopped the vehicle in time; no false stop."
+        )
     for rule in summary["gate"]["rules"]:
         word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
         lines.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")

@@ -153,6 +153,37 @@ def test_results_do_not_go_into_the_recording(evaluate, tmp_path, make_pictures)
     assert "within the recording" in done.stderr
 
 
+def test_a_folder_that_is_no_recording_names_what_to_give(evaluate, bag, tmp_path):
+    """A folder around bags names them; results of an earlier evaluation are no pictures, not even where --out writes again."""
+    shutil.copytree(bag, tmp_path / "d1" / "bag")
+    cv2.imwrite(str(tmp_path / "d1" / "note.png"), np.zeros((8, 8, 3), np.uint8))
+    done, out = evaluate(tmp_path / "d1")
+    assert done.returncode == 2
+    assert f"give {tmp_path / 'd1' / 'bag'}." in done.stderr
+    assert not out.exists()
+    done, out = evaluate(bag)
+    assert "judgement by the events: each raised its alarm" in done.stdout
+    shutil.copytree(out, tmp_path / "week" / "drive")
+    for folder in (tmp_path / "week", tmp_path / "week" / "drive"):
+        done, _ = evaluate(bag, folder)
+        assert done.returncode == 2
+        assert f"{folder} holds the results of an evaluation, and is no recording" in done.stderr
+    done, _ = evaluate(bag, out)
+    assert done.returncode == 2
+    assert f"{out} is where --out writes, and holds former results, no recording; leave it out" in done.stderr
+
+
+def test_what_perception_draws_is_named_as_no_camera(evaluate, tmp_path, make_pictures):
+    """The sentence says why its images are none, and how to take one all the same."""
+    with FrameBagWriter(tmp_path / "drawn") as writer:
+        for index, picture in enumerate(make_pictures(3)):
+            writer.write_labels("front", picture[:, :, 0], START + index * 10**8)
+    done, _ = evaluate(tmp_path / "drawn")
+    assert done.returncode == 2
+    assert "has no camera topic: by their names, its images on /front/labels are class ids" in done.stderr
+    assert "give --topic /front/labels=front" in done.stderr
+
+
 def test_names_are_no_markup_and_a_failure_decides_no_gate(evaluate, bag, tmp_path):
     """A label in brackets is told as it is; a gate of which a recording is missing is not passed. Events may lie beside bag/."""
     shutil.copytree(bag, tmp_path / "bag")
@@ -260,8 +291,9 @@ def test_the_folder_in_which_one_stands_is_a_recording(evaluate, bag, monkeypatc
 def test_without_dask_a_cluster_is_a_sentence(evaluate, bag, monkeypatch):
     """Dask is not installed: which extra to install, exit 2."""
     monkeypatch.setitem(sys.modules, "distributed", None)
-    done, _ = evaluate(bag, "--scheduler", "tcp://127.0.0.1:9")
+    done, out = evaluate(bag, "--scheduler", "tcp://127.0.0.1:9")
     assert done.returncode == 2
+    assert not out.exists()  # it is tried before anything is written
     assert "pip install 'ls_ood_monitor[cluster]'" in done.stderr
 
 

@@ -100,6 +100,7 @@ def open_recording(
         DataError: there is no such recording, or none with a camera in it.
     """
     name = name or os.path.basename(os.path.abspath(path))
+    _refuse_folder_of_others(path)
     if path.exists() and is_bag(path):
         info = bag_info(path, recover=True)
         cameras = dict(topics) if topics else info.cameras
@@ -151,6 +152,30 @@ def identity_of(path: Path) -> str:
         (str(file.relative_to(path)), found.st_size, found.st_mtime_ns) for file in files for found in [file.stat()]
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def is_result(path: Path) -> bool:
+    """Whether a folder is what an evaluation of one or of several recordings wrote."""
+    return path.is_dir() and any(
+        (folder / "frames.csv").is_file() and (folder / "summary.json").is_file() for folder in (path, *_folders(path))
+    )
+
+
+def _refuse_folder_of_others(path: Path) -> None:
+    """A folder around a bag, or of results, may hold pictures, but is no camera's."""
+    if not path.is_dir() or is_bag(path):
+        return
+    if is_result(path):
+        raise DataError(f"{path} holds the results of an evaluation, and is no recording; give the recording itself.")
+    bags = [entry for entry in sorted(path.iterdir()) if entry.suffix == ".bag" and entry.is_file()]
+    bags += [entry for entry in _folders(path) if is_bag(entry)]
+    if bags:
+        more = f", or another of its {len(bags)} bags" if len(bags) > 1 else ""
+        raise DataError(f"{path} is a folder with a bag in it, and is none itself; give {bags[0]}{more}.")
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and os.access(entry, os.R_OK | os.X_OK))
 
 
 def _folder(path: Path, rate_hz: float | None) -> tuple[PictureFolder, list[int]]:

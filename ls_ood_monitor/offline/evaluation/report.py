@@ -150,7 +150,7 @@ def _verdict(summary: Mapping[str, Any]) -> str:
         rows.append(("gate", "<span class=good>PASSED</span>" if gate["passed"] else "<span class=bad>BROKEN</span>"))
     rows += [(rule["name"], _kept(rule)) for rule in gate["rules"]]
     if has_truth and summary.get("judgement"):
-        rows.append(("judgement", _judgement(summary["judgement"])))
+        rows.append(("judgement by the events", _judgement(summary["judgement"])))
     rows += [
         (
             "recording",
