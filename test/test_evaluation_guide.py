@@ -43,7 +43,8 @@ def test_the_commands_run_and_the_gate_is_kept(tmp_path):
 def test_every_figure_of_the_guide_is_in_the_summary():
     """Names in the table stand in the code that writes the summary."""
     code = "".join(
-        (ROOT / "ls_ood_monitor" / "offline" / name).read_text() for name in ("timeline.py", "evaluation/summary.py")
+        (ROOT / "ls_ood_monitor" / "offline" / name).read_text()
+        for name in ("timeline.py", "evaluation/summary.py", "evaluation/evaluate.py")
     )
     table = TEXT.split("| figure in `summary.json`")[1].split("## 4.")[0]
     names = {
