@@ -204,7 +204,7 @@ def input_spans(own: Sequence[JudgedImage], silent: Sequence[Silence], length_s:
     first_s = times[0] if times else length_s
     if first_s > patience_s or alarms(0.0, first_s):
         add_gap(0.0, first_s)
-    for image, next_s in zip(own, [*times[1:], length_s], strict=True):
+    for image, next_s in zip(own, [*times, length_s][1:], strict=True):
         quiet = alarms(image.time_s, next_s)
         end_s = next_s if next_s - image.time_s <= patience_s and not quiet else image.time_s + usual_s
         end_s = min(end_s, quiet[0].start_s) if quiet else end_s

@@ -124,3 +124,31 @@ def test_names_of_a_recording_cannot_bring_scripts(page):
     """What comes from files and messages is text, in the page and in the figures."""
     assert NASTY not in page
     assert html.escape(NASTY) in page
+
+
+def test_a_camera_that_is_never_heard_has_its_row(make_report, tell):
+    """It has no score to draw; its silence is a stretch of the input, and stands among the faults with its reason."""
+    alarms = [
+        JudgedImage(
+            1.1 + n / 10.0,
+            Alarm(
+                "roof",
+                0,
+                AlarmState.RAISED,
+                np.nan,
+                np.nan,
+                f"camera roof: no image for {1.1 + n / 10.0:.1f} s",
+                True,
+                "stale",
+            ),
+            FallbackMode.STOP,
+            None,
+            np.nan,
+        )
+        for n in range(20)
+    ]
+    page = make_report(tell(30), silences=alarms).read_text(encoding="utf-8")
+    assert "roof: score" in page
+    assert "silent: alarm RAISED" in page
+    assert "<td>stale</td><td>20</td>" in page
+    assert "<td>camera roof: no image for 3.0 s</td>" in page
