@@ -21,7 +21,7 @@ TEXT = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 def test_the_commands_run_and_the_gate_is_kept(tmp_path):
     """The fog is found and stopped for within the limits, and the example of the truth is what synth writes."""
-    shutil.copy(ROOT / "config" / "examples" / "gate.yaml", tmp_path)
+    shutil.copytree(ROOT / "config", tmp_path / "config")  # all that the commands take from a clone
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL):
         done = subprocess.run(
@@ -43,7 +43,8 @@ def test_the_commands_run_and_the_gate_is_kept(tmp_path):
 def test_every_figure_of_the_guide_is_in_the_summary():
     """Names in the table stand in the code that writes the summary."""
     code = "".join(
-        (ROOT / "ls_ood_monitor" / "offline" / name).read_text() for name in ("timeline.py", "evaluation/summary.py")
+        (ROOT / "ls_ood_monitor" / "offline" / name).read_text()
+        for name in ("timeline.py", "evaluation/summary.py", "evaluation/evaluate.py")
     )
     table = TEXT.split("| figure in `summary.json`")[1].split("## 4.")[0]
     names = {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +27,13 @@ of pictures. Of a damaged ROS 2 bag what can be read is judged. Events are a lis
 seconds from its start; of several recordings each has its own file beside it, NAME.events.yaml, or events.yaml within its
 folder, or beside a folder named bag, where ls-ood synth lays it. Without events every alarm counts as false.
 
-Writes into --out, a folder a recording if there are several: report.html (one file, opens without a network),
-summary.json, frames.csv, timeline.png, and junit.xml. A recording that cannot be judged does not keep the others from it;
-it is named at the end, exit 2.
+Writes into --out, a folder a recording if there are several, named like it (of one name, with the folder above in front:
+d1/bag and d2/bag go into d1_bag and d2_bag): report.html (one file, opens without a network),
+summary.json, frames.csv, timeline.png, and with --gate junit.xml. A recording that cannot be judged does not keep the
+others from it; it is named at the end, exit 2, and its junit.xml holds the error.
 """
+
+_MOST_TOLD = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +82,11 @@ def run(args: argparse.Namespace) -> int:
     """Judge every recording, each into its folder, and tell the verdict."""
     from rich.markup import escape
 
+    from ..bundle import load_bundle
     from ..errors import ConfigError, DataError
-    from ..offline.evaluation.gate import read_gate
-    from ..offline.evaluation.recording import open_recording
+    from ..offline.evaluation.evaluate import JUNIT
+    from ..offline.evaluation.gate import read_gate, require_known_names
+    from ..offline.evaluation.recording import distinct_names, is_result, open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
     from .console import console, warn, write_json
     from .topics import parse_topics
@@ -98,25 +102,44 @@ def run(args: argparse.Namespace) -> int:
     topics = parse_topics(args.topic)
     for path in args.recordings:
         inside = path.is_dir() and path.resolve() in (args.out.resolve(), *args.out.resolve().parents)
+        if inside and path.resolve() == args.out.resolve() and is_result(path):
+            raise ConfigError(f"{path} is where --out writes, and holds former results, no recording; leave it out.")
         if inside:
             raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
     if args.rate is not None and not 0.0 < args.rate < float("inf"):
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
-    names = [os.path.basename(os.path.abspath(path)) for path in args.recordings]
-    if len(set(names)) < len(names):
-        raise ConfigError("two recordings have the same name, and would write the same folder; evaluate them apart.")
+    names = distinct_names(args.recordings)
+    outs = {name: args.out / name if len(names) > 1 else args.out for name in names}
+    if not args.resume:  # with it, the verdict of what is finished holds
+        for out in outs.values():
+            (out / JUNIT).unlink(missing_ok=True)
+    for path in args.recordings:
+        _require_fitting_options(args, path)
+    if args.scheduler:
+        from ..offline.evaluation.cluster import require_cluster
+
+        require_cluster(args.scheduler)
+    # What is wrong for all is told before the recordings are opened, which may take long.
+    bundle_id = load_bundle(
+        args.bundle, device="cpu" if args.scheduler else args.device, detector=args.detector
+    ).bundle_id
     opened: list[tuple[Recording, Any]] = []
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
         try:
-            recording = open_recording(path, topics, args.rate)
+            recording = open_recording(path, topics, args.rate, name)
             opened.append((recording, _events_of(recording, args.events)))
         except DataError as error:
-            if len(args.recordings) == 1:
-                raise
             failed[name] = str(error)
-            warn(f"{error} The other recordings are judged.")
-    requests = _requests(args, opened, gate, vehicle)
+            if len(names) > 1:
+                warn(f"{error} The other recordings are judged.")
+    if gate is not None and not failed:  # a failed one may hold what the others do not
+        require_known_names(
+            gate,
+            {event.label for _, events in opened for event in events or ()},
+            {camera for recording, _ in opened for camera in recording.cameras},
+        )
+    requests = _requests(args, opened, outs, bundle_id, gate, vehicle)
     results = {result.name: result for result in _shown(args, requests, jobs)}
     summaries: dict[str, Any] = {}
     for request in requests:
@@ -139,6 +162,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             console.print("[bold green]GATE PASSED[/]")
     if failed:
+        for name, sentence in failed.items():
+            _put_junit(outs[name], name, sentence if gate is not None else "")
         _tell_failures(failed, results.values(), len(args.recordings))
         return 2
     return 1 if broken else 0
@@ -159,59 +184,93 @@ def _jobs(args: argparse.Namespace) -> int:
     return int(args.jobs)
 
 
+def _require_fitting_options(args: argparse.Namespace, path: Path) -> None:
+    """Refuse what would be ignored."""
+    from ..errors import ConfigError
+    from ..offline.drives import is_bag
+
+    if not path.exists():  # opening it says so
+        return
+    if is_bag(path):
+        if args.rate is not None:
+            raise ConfigError(
+                f"--rate is for pictures and videos, but {path} is a bag, which has times of its own; leave it out."
+            )
+    elif args.topic:
+        raise ConfigError(f"--topic is for bags, but {path} is none; leave it out.")
+
+
 def _events_of(recording: Recording, given: Path | None) -> Any:
     """Ground truth of a recording; None where there is none."""
     from math import inf
 
     from ..offline.events import read_events
 
-    places = [given] if given else [recording.path.with_name(f"{recording.name}.events.yaml")]
+    places = [given] if given else [recording.path.with_name(f"{recording.path.name}.events.yaml")]
     if not given and recording.path.is_dir():
         places.append(recording.path / "events.yaml")
         if recording.path.name == "bag":  # as ls-ood synth lays them
             places.append(recording.path.with_name("events.yaml"))
     for place in places:
         if given or place.is_file():
-            # Events may lie in the part that is lost.
-            return read_events(place, recording.cameras, inf if recording.damage else recording.duration_s)
+            # Events may lie in the part that is lost; a video need not tell its length.
+            length_s = inf if recording.damage or not recording.images else recording.duration_s
+            return read_events(place, recording.cameras, length_s)
     return None
 
 
 def _requests(
-    args: argparse.Namespace, opened: Sequence[tuple[Recording, Any]], gate: Any, vehicle: Any
+    args: argparse.Namespace,
+    opened: Sequence[tuple[Recording, Any]],
+    outs: Mapping[str, Path],
+    bundle_id: str,
+    gate: Any,
+    vehicle: Any,
 ) -> list[Request]:
-    """One for each recording; the bundle is verified, and the folders are made."""
+    """One for each recording; the folders are made."""
     import shlex
     import uuid
 
-    from ..bundle import load_bundle
+    from ..offline.evaluation.evaluate import JUNIT, finished
     from ..offline.evaluation.request import Request
     from ..offline.timeline import Limits
 
-    monitor = load_bundle(args.bundle, device="cpu" if args.scheduler else args.device, detector=args.detector)
     run = uuid.uuid4().hex
     requests = []
     for recording, events in opened:
-        out = args.out / recording.name if len(args.recordings) > 1 else args.out
+        out = outs[recording.name]
         out.mkdir(parents=True, exist_ok=True)
-        requests.append(
-            Request(
-                recording=recording,
-                events=events,
-                bundle=args.bundle and args.bundle.absolute(),
-                bundle_id=monitor.bundle_id,
-                detector=args.detector,
-                device=args.device,
-                vehicle=vehicle,
-                gate=gate,
-                limits=Limits(args.stop_within, args.resume_within),
-                out=out.absolute(),
-                command=f"ls-ood {shlex.join(args.arguments)}",
-                run=run,
-                resume=args.resume,
-            )
+        request = Request(
+            recording=recording,
+            events=events,
+            bundle=args.bundle and args.bundle.absolute(),
+            bundle_id=bundle_id,
+            detector=args.detector,
+            device=args.device,
+            vehicle=vehicle,
+            gate=gate,
+            limits=Limits(args.stop_within, args.resume_within),
+            out=out.absolute(),
+            command=f"ls-ood {shlex.join(args.arguments)}",
+            run=run,
+            resume=args.resume,
         )
+        if args.resume and not finished(request):
+            (out / JUNIT).unlink(missing_ok=True)
+        requests.append(request)
     return requests
+
+
+def _put_junit(out: Path, name: str, error: str) -> None:
+    """The verdict of a recording that failed, in place of a former one; without a gate there is none."""
+    from ..offline.evaluation.evaluate import JUNIT
+    from ..offline.evaluation.gate import write_junit
+
+    if not error:
+        (out / JUNIT).unlink(missing_ok=True)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_junit([], name, out / JUNIT, error)
 
 
 def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
@@ -278,7 +337,20 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
         )
     if summary["fault_count"]:
         counted = ", ".join(f"{name} {count}" for name, count in summary["faults"].items())
-        lines.append(f"  {summary['fault_count']} images could not be judged: {counted}")
+        lines.append(f"  {summary['fault_count']} alarms without a verdict: {counted}")
+    silences = summary["silences"]
+    if silences:
+        told = [f"{one['camera']} from {one['start_s']:.1f} to {one['end_s']:.1f} s" for one in silences[:_MOST_TOLD]]
+        more = f", and {len(silences) - len(told)} more" if len(silences) > len(told) else ""
+        lines.append(f"  alarm of a silent camera: {escape(', '.join(told))}{more}")
+    if summary["truth"] == "events":
+        failures = summary["judgement"]["failures"]
+        lines.append(
+            f"  judgement by the events: {escape(' '.join(failures[:_MOST_TOLD]))}"
+            + (f" And {len(failures) - _MOST_TOLD} more." if len(failures) > _MOST_TOLD else "")
+            if failures
+            else "  judgement by the events: each raised its alarm and stopped the vehicle in time; no false stop."
+        )
     for rule in summary["gate"]["rules"]:
         word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
         lines.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")

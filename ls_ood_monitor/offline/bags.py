@@ -512,13 +512,20 @@ def _choose_topics(bag: Path, types: Mapping[str, str], topics: Mapping[str, str
     if topics is None:
         if not images:
             listing = ", ".join(sorted(types)) or "nothing"
+            drawn = sorted(name for name, kind in types.items() if _is_image(kind))
+            if drawn:
+                raise DataError(
+                    f"Bag {bag} has no camera topic: by their names, its images on {', '.join(drawn)} are class ids or drawn "
+                    f"by perception. If one is a camera's all the same, give --topic {drawn[0]}={camera_of(drawn[0])}."
+                )
             raise DataError(
                 f"Bag {bag} has no camera topic (sensor_msgs Image or CompressedImage); it holds {listing}."
             )
         topics = {name: camera_of(name) for name in images}
     for name in topics:
         if name not in types:
-            raise DataError(f"Bag {bag} has no topic {name}; its image topics are {', '.join(images) or 'none'}.")
+            known = images or sorted(topic for topic, kind in types.items() if _is_image(kind))
+            raise DataError(f"Bag {bag} has no topic {name}; its image topics are {', '.join(known) or 'none'}.")
         if not _is_image(types[name]):
             raise DataError(f"Topic {name} of bag {bag} is {types[name]}; an Image or CompressedImage is needed.")
     by_camera: dict[str, str] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..core.types import Frame
 from ..errors import ConfigError, DataError
 from . import street_data
 from .bags import SUFFIXES, iter_frames
-from .datasets import PictureFolder, open_dataset, open_pictures
+from .datasets import PictureFolder, Sample, open_dataset, open_pictures
 from .datasets import iter_frames as iter_pictures
 from .datasets.woodscape import CAMERA_CODES
 from .street import CAMERAS
@@ -173,20 +174,33 @@ def _cut(drive: Drive, start_s: float | None, end_s: float | None) -> Drive:
 
 
 def _picture_frames(folder: PictureFolder, rate_hz: float) -> Iterator[Frame]:
-    cameras = {code: camera for camera, code in CAMERA_CODES.items()}
     for sample, frame in zip(folder.samples, iter_pictures(folder, rate_hz=rate_hz), strict=True):
-        code = sample.image.stem.rpartition("_")[2]
-        yield Frame(frame.image, frame.stamp_ns, cameras.get(code, frame.camera))
+        yield Frame(frame.image, frame.stamp_ns, picture_camera(sample))
+
+
+def picture_camera(sample: Sample) -> str:
+    """Camera of a picture, by WoodScape's file names; ``front`` for others."""
+    cameras = {code: camera for camera, code in CAMERA_CODES.items()}
+    return cameras.get(sample.image.stem.rpartition("_")[2], "front")
+
+
+def video_length_s(path: Path, rate_hz: float | None = None) -> tuple[int, float]:
+    """Frames, and seconds to the last one, by what the file says of itself: 0 and 0.0 where it does not.
+
+    It may be wrong by some frames; only reading tells.
+
+    Raises:
+        DataError: no video that OpenCV can read, or one without a frame rate.
+    """
+    with _opened_video(path, rate_hz) as (video, rate):
+        count = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    if not (np.isfinite(count) and 1.0 <= count < 1e9):
+        return 0, 0.0
+    return int(count), (int(count) - 1) / rate
 
 
 def _video_frames(path: Path, rate_hz: float | None) -> Iterator[Frame]:
-    video = cv2.VideoCapture(str(path))
-    try:
-        if not video.isOpened():
-            raise DataError(f"OpenCV cannot read the video {path}; convert it, or extract its pictures into a folder.")
-        rate = video.get(cv2.CAP_PROP_FPS) if rate_hz is None else rate_hz
-        if not (np.isfinite(rate) and rate > 0.0):
-            raise DataError(f"the video {path} does not say its frame rate; give it with --rate.")
+    with _opened_video(path, rate_hz) as (video, rate):
         index = 0
         while True:
             whole, image = video.read()
@@ -194,6 +208,19 @@ def _video_frames(path: Path, rate_hz: float | None) -> Iterator[Frame]:
                 return
             yield Frame(np.asarray(image, dtype=np.uint8), _START_NS + round(index * 1e9 / rate), "front")
             index += 1
+
+
+@contextmanager
+def _opened_video(path: Path, rate_hz: float | None) -> Iterator[tuple[cv2.VideoCapture, float]]:
+    """The video, and its frame rate in Hz."""
+    video = cv2.VideoCapture(str(path))
+    try:
+        if not video.isOpened():
+            raise DataError(f"OpenCV cannot read the video {path}; convert it, or extract its pictures into a folder.")
+        rate = video.get(cv2.CAP_PROP_FPS) if rate_hz is None else rate_hz
+        if not (np.isfinite(rate) and rate > 0.0):
+            raise DataError(f"the video {path} does not say its frame rate; give it with --rate.")
+        yield video, rate
     finally:
         video.release()
 

@@ -150,22 +150,23 @@ def judge(
         tuple(outcomes),
         false_stop,
         sum(end - start for start, end in clean),
-        _false_alarms(events, scores, limits),
+        sum(false_alarms(events, scores, limits).values()),
         tuple(failures),
     )
 
 
-def _false_alarms(events: Sequence[Event], scores: Sequence[ScoreSample], limits: Limits) -> int:
-    """Count the moments at which a camera's alarm rises without an event of that camera."""
-    count = 0
-    for camera in {sample.camera for sample in scores}:
+def false_alarms(events: Sequence[Event], scores: Sequence[ScoreSample], limits: Limits) -> dict[str, int]:
+    """Count the moments at which a camera's alarm rises without an event of that camera; by camera."""
+    counts: dict[str, int] = {}
+    for camera in sorted({sample.camera for sample in scores}):
         spans = [(event.start_s, event.end_s + limits.resume_s) for event in events if event.camera == camera]
-        before = AlarmState.RAISED  # as a camera that has shown nothing is reported: that is no false alarm
+        count, before = 0, AlarmState.RAISED  # as a camera that has shown nothing is reported: that is no false alarm
         for sample in (sample for sample in scores if sample.camera == camera):
             rises = sample.state is AlarmState.RAISED and before is not AlarmState.RAISED
             count += rises and not any(start <= sample.time_s <= end for start, end in spans)
             before = sample.state
-    return count
+        counts[camera] = count
+    return counts
 
 
 def clean_parts(events: Sequence[Event], duration_s: float, resume_s: float) -> list[tuple[float, float]]:
@@ -242,6 +243,7 @@ def draw_timeline(
     """Draw score over threshold per camera, with events, alarm states and the commanded mode, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -268,10 +270,20 @@ def draw_timeline(
                     fontsize=10,
                 )
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
-        axis.scatter(times, ratio, s=16, zorder=3, color=[_STATE_COLOURS[sample.state] for sample in own])
+        colours = [_STATE_COLOURS[sample.state] for sample in own]
+        axis.scatter(times, ratio, s=16, zorder=3, color=colours)
+        known = np.isfinite(ratio)
+        lost = np.flatnonzero(~known)
+        axis.scatter(
+            [times[index] for index in lost],
+            np.full(len(lost), 0.86),  # below the threshold, which lies near the top where all is well
+            transform=axis.get_xaxis_transform(),
+            marker="|",
+            color=[colours[index] for index in lost],
+        )
         axis.axhline(1.0, color="#c62828", linestyle="--", linewidth=1.0)
         # Distances span decades; logarithms of them, as of the detector spatial, may be negative.
-        if len(ratio) and ratio.min() > 0.0:
+        if known.any() and ratio[known].min() > 0.0:
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
@@ -290,7 +302,9 @@ def draw_timeline(
         for (state, colour), mode in zip(_STATE_COLOURS.items(), FallbackMode, strict=True)
     ]
     handles.append(Patch(color="#90a4ae", alpha=0.35, label="event (ground truth)"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    if not all(np.isfinite(sample.score) for sample in scores):
+        handles.append(Line2D([], [], color="#37474f", marker="|", linestyle="", label="not judged, or silent"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=100)
 

@@ -87,7 +87,7 @@ def test_a_gate_decides_the_exit_code(evaluate, bag, tmp_path, limit, code):
     assert done.returncode == code, done.stderr
     assert ("GATE BROKEN" in done.stdout) == bool(code)
     suite = ElementTree.parse(out / "junit.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures")) == ("2", str(code))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", str(code), "0")
     assert json.loads((out / "summary.json").read_text())["gate"]["passed"] == (not code)
 
 
@@ -105,12 +105,83 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     assert summary["truth"].startswith("none")
 
 
+def test_pictures_and_videos_are_judged_as_they_are(evaluate, make_pictures, tmp_path):
+    """At their rate; a picture that cannot be read is a fault, and the others are judged; events count as in a bag."""
+    pictures = tmp_path / "stills"
+    pictures.mkdir()
+    for index, picture in enumerate(make_pictures(20, seed=9)):
+        cv2.imwrite(str(pictures / f"{index:03d}.png"), picture)
+    (pictures / "007.png").write_bytes(b"scrap")
+    video = cv2.VideoWriter(str(tmp_path / "drive.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (128, 96))
+    for picture in make_pictures(20, seed=9):
+        video.write(cv2.resize(picture, (128, 96)))
+    video.release()
+    write_events((Event("front", 0.5, 1.5, "noise"),), tmp_path / "drive.avi.events.yaml")
+    done, out = evaluate(pictures, tmp_path / "drive.avi", "--rate", "20")
+    assert done.returncode == 0, done.stderr
+    stills, film = (json.loads((out / name / "summary.json").read_text()) for name in ("stills", "drive.avi"))
+    assert (stills["frames"], stills["faults"], stills["truncated"]) == (20, {"unreadable": 1}, "")
+    assert stills["duration_s"] == film["duration_s"] == pytest.approx(19 / 20.0)
+    assert (film["frames"], film["faults"], len(film["events"])) == (20, {}, 1)
+    write_events((Event("front", 30.0, 31.0, "late"),), tmp_path / "drive.avi.events.yaml")
+    done, _ = evaluate(tmp_path / "drive.avi")
+    assert done.returncode == 2
+    assert "within the 1.9 s of the recording" in done.stderr
+
+
+def test_recordings_of_one_name_are_told_apart(evaluate, bag, tmp_path):
+    """Two folders named bag, each with its own events, go by the folder above; with --resume they are found again."""
+    for name in ("d1", "d2"):
+        shutil.copytree(bag, tmp_path / name / "bag")
+    write_events((Event("front", 3.0, 4.5, "noise of the second"),), tmp_path / "d2" / "events.yaml")
+    recordings = [tmp_path / name / "bag" for name in ("d1", "d2")]
+    done, out = evaluate(*recordings)
+    assert done.returncode == 0, done.stderr
+    assert {entry.name for entry in out.iterdir()} == {"d1_bag", "d2_bag"}
+    assert json.loads((out / "d1_bag" / "summary.json").read_text())["events"] == []
+    second = json.loads((out / "d2_bag" / "summary.json").read_text())
+    assert (second["recording"], second["events"][0]["label"]) == ("d2_bag", "noise of the second")
+    again, _ = evaluate(*recordings, "--resume")
+    assert again.stderr.count("not done again") == 2
+
+
 def test_results_do_not_go_into_the_recording(evaluate, tmp_path, make_pictures):
     """They would be pictures of the next evaluation."""
     cv2.imwrite(str(tmp_path / "0.png"), make_pictures(1)[0])
     done, _ = evaluate(tmp_path)
     assert done.returncode == 2
     assert "within the recording" in done.stderr
+
+
+def test_a_folder_that_is_no_recording_names_what_to_give(evaluate, bag, tmp_path):
+    """A folder around bags names them; results of an earlier evaluation are no pictures, not even where --out writes again."""
+    shutil.copytree(bag, tmp_path / "d1" / "bag")
+    cv2.imwrite(str(tmp_path / "d1" / "note.png"), np.zeros((8, 8, 3), np.uint8))
+    done, out = evaluate(tmp_path / "d1")
+    assert done.returncode == 2
+    assert f"give {tmp_path / 'd1' / 'bag'}." in done.stderr
+    assert not out.exists()
+    done, out = evaluate(bag)
+    assert "judgement by the events: each raised its alarm" in done.stdout
+    shutil.copytree(out, tmp_path / "week" / "drive")
+    for folder in (tmp_path / "week", tmp_path / "week" / "drive"):
+        done, _ = evaluate(bag, folder)
+        assert done.returncode == 2
+        assert f"{folder} holds the results of an evaluation, and is no recording" in done.stderr
+    done, _ = evaluate(bag, out)
+    assert done.returncode == 2
+    assert f"{out} is where --out writes, and holds former results, no recording; leave it out" in done.stderr
+
+
+def test_what_perception_draws_is_named_as_no_camera(evaluate, tmp_path, make_pictures):
+    """The sentence says why its images are none, and how to take one all the same."""
+    with FrameBagWriter(tmp_path / "drawn") as writer:
+        for index, picture in enumerate(make_pictures(3)):
+            writer.write_labels("front", picture[:, :, 0], START + index * 10**8)
+    done, _ = evaluate(tmp_path / "drawn")
+    assert done.returncode == 2
+    assert "has no camera topic: by their names, its images on /front/labels are class ids" in done.stderr
+    assert "give --topic /front/labels=front" in done.stderr
 
 
 def test_names_are_no_markup_and_a_failure_decides_no_gate(evaluate, bag, tmp_path):
@@ -141,6 +212,64 @@ def test_one_broken_recording_does_not_lose_the_others(evaluate, bag, tmp_path):
         assert json.loads((out / name / "summary.json").read_text())["frames"] == 60
 
 
+@pytest.mark.parametrize("option", ["--json", "--resume"])
+def test_a_former_verdict_does_not_speak_for_a_recording_that_failed(evaluate, bag, tmp_path, option):
+    """With a gate its junit.xml holds the error, alone or beside another; without a gate there is none."""
+    options = [option, tmp_path / "all.json"] if option == "--json" else [option]
+    shutil.copytree(bag, tmp_path / "copy")
+    (tmp_path / "gate.yaml").write_text("min_events_detected: 0\n")
+    gate = ("--gate", tmp_path / "gate.yaml")
+    done, out = evaluate(bag, tmp_path / "copy", *gate)
+    assert done.returncode == 1, done.stderr  # the copy has no events to detect
+    storage = next((tmp_path / "copy").glob("*.db3"))
+    storage.write_bytes(b"scrap")
+    done, _ = evaluate(bag, tmp_path / "copy", *gate, *options)
+    assert done.returncode == 2
+    suites = {name: ElementTree.parse(out / name / "junit.xml").getroot() for name in ("drive", "copy")}
+    assert [suites["drive"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "0"]
+    assert [suites["copy"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "1"]
+    assert "is damaged" in suites["copy"].find("testcase/error").get("message")
+    done, _ = evaluate(bag, tmp_path / "copy", *options)
+    assert done.returncode == 2
+    assert not list(out.glob("*/junit.xml"))
+    done, _ = evaluate(tmp_path / "copy", *gate)
+    assert done.returncode == 2
+    assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
+
+
+def test_a_gate_by_label_and_camera(evaluate, bag, tmp_path):
+    """Each rule is a test case; a label that no event has is refused before anything is judged."""
+    gate = tmp_path / "gate.yaml"
+    gate.write_text(
+        "labels: {noise: {min_events_detected: 1.0}}\ncameras: {front: {max_false_alarms: 0, max_faults: 0}}\n"
+    )
+    done, out = evaluate(bag, "--gate", gate)
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = [case.get("name") for case in ElementTree.parse(out / "junit.xml").getroot()]
+    assert cases == [
+        "labels.noise.min_events_detected",
+        "cameras.front.max_false_alarms",
+        "cameras.front.max_faults",
+    ]
+    gate.write_text("labels: {noisy: {min_events_detected: 1.0}}\n")
+    done, _ = evaluate(bag, "--gate", gate)
+    assert done.returncode == 2
+    assert (
+        "the gate limits labels.noisy, but no event is labelled so in the recordings, which have noise" in done.stderr
+    )
+    assert not (out / "junit.xml").exists()
+
+
+def test_a_detector_that_is_refused_leaves_no_former_verdict(evaluate, bag, tmp_path):
+    """Whatever ends the command, a build server must not read the last one's answer."""
+    (tmp_path / "gate.yaml").write_text("max_faults: 0\n")
+    done, out = evaluate(bag, "--gate", tmp_path / "gate.yaml")
+    assert (out / "junit.xml").is_file()
+    done, _ = evaluate(bag, "--gate", tmp_path / "gate.yaml", "--detector", "oracle")
+    assert done.returncode == 2
+    assert not (out / "junit.xml").exists()
+
+
 def test_what_is_finished_is_not_done_again(evaluate, bag):
     """With --resume a second command says so, and tells the same verdict."""
     first, out = evaluate(bag)
@@ -162,8 +291,9 @@ def test_the_folder_in_which_one_stands_is_a_recording(evaluate, bag, monkeypatc
 def test_without_dask_a_cluster_is_a_sentence(evaluate, bag, monkeypatch):
     """Dask is not installed: which extra to install, exit 2."""
     monkeypatch.setitem(sys.modules, "distributed", None)
-    done, _ = evaluate(bag, "--scheduler", "tcp://127.0.0.1:9")
+    done, out = evaluate(bag, "--scheduler", "tcp://127.0.0.1:9")
     assert done.returncode == 2
+    assert not out.exists()  # it is tried before anything is written
     assert "pip install 'ls_ood_monitor[cluster]'" in done.stderr
 
 
@@ -198,11 +328,14 @@ def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage)
         (("BAG", "--topic", "roof"), "give TOPIC=CAMERA"),
         (("BAG", "--events", "nowhere.yaml"), "nowhere.yaml cannot be read"),
         (("BAG", "--gate", "nowhere.yaml"), "nowhere.yaml cannot be read"),
-        (("BAG", "BAG"), "two recordings have the same name"),
+        (("BAG", "BAG"), "is given twice; give it once"),
         (("BAG", "--stop-within", "-1"), "--stop-within is -1.0"),
         (("BAG", "--detector", "oracle"), "detector is 'oracle'"),
         (("BAG", "--jobs", "some"), "--jobs is some"),
         (("BAG", "--rate", "nan"), "--rate is nan"),
+        (("BAG", "--rate", "30"), "is a bag, which has times of its own; leave it out"),
+        ((".", "--topic", "/front/image=front"), "--topic is for bags, but . is none"),
+        (("scrap.mcap", "--detector", "oracle"), "detector is 'oracle'"),
         (("BAG", "--jobs", "-2"), "--jobs is -2"),
         (("BAG", "--jobs", "auto", "--scheduler", "tcp://127.0.0.1:9"), "exclude each other"),
         (("BAG", "--scheduler", "tcp://10.0.0.7"), "--scheduler is tcp://10.0.0.7; give HOST:PORT"),

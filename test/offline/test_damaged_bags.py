@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import cv2
@@ -178,6 +179,28 @@ def test_a_hole_is_passed(bag):
     if path.suffix == ".db3":  # an mcap file of one chunk ends at its hole
         assert numbers[35:] == list(range(65, COUNT))
     assert len(arrivals) < recording.images == COUNT
+
+
+def test_a_hole_of_thousands_of_rows_is_passed(tmp_path):
+    """Zeros over 3000 of 6000 messages of a sqlite3 bag: those before and behind are read, in a time that the file bounds."""
+    with FrameBagWriter(tmp_path / "bag") as writer:
+        for index in range(6000):
+            writer.write("front", PICTURES[index % COUNT], stamp_of(index))
+    path = storage_of(tmp_path / "bag")
+    data = bytearray(path.read_bytes())
+    begin, size = len(data) // 4, len(data) // 2
+    data[begin : begin + size] = bytes(size)
+    path.write_bytes(data)
+    started = time.monotonic()
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    recording = open_recording(tmp_path / "bag")
+    numbers = [number_of(arrival) for arrival in recording.read()]
+    assert time.monotonic() - started < 10.0
+    assert numbers == sorted(set(numbers))
+    assert numbers[:1300] == list(range(1300))
+    assert numbers[-1300:] == list(range(4700, 6000))
+    assert len(numbers) < 3300
+    assert "is cut off or damaged" in recording.damage
 
 
 def split_bag(folder: Path) -> Path:

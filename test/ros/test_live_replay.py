@@ -32,8 +32,9 @@ from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.config import HealthSettings, SupervisorSettings
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.offline.bags import bag_info, iter_arrivals, iter_raw
+from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage
 from ls_ood_monitor.offline.evaluation.recording import open_recording
-from ls_ood_monitor.offline.evaluation.replay import JudgedImage, Replay
+from ls_ood_monitor.offline.evaluation.replay import Replay
 from ls_ood_monitor.offline.evaluation.vehicle import VehicleSettings, read_parameters
 from ls_ood_monitor.offline.events import Event
 from ls_ood_monitor.offline.scenario import Scenario, record_scenario

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import ConfigError
 from .cityscapes import open_cityscapes
 from .labelled import IGNORE_LABEL, ClassTable, LabelledFolder, PictureFolder, Sample
-from .pictures import iter_frames, open_pictures
+from .pictures import iter_frames, open_pictures, picture_stamps
 from .split import Split, read_split, split_by_sequence, split_of, write_split
 from .woodscape import open_woodscape, open_woodscape_soiling
 from .woodscape_writer import write_woodscape
@@ -48,6 +48,7 @@ __all__ = [
     "open_pictures",
     "open_woodscape",
     "open_woodscape_soiling",
+    "picture_stamps",
     "read_split",
     "split_by_sequence",
     "split_of",

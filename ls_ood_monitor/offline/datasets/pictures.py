@@ -45,14 +45,22 @@ def iter_frames(folder: PictureFolder, camera: str = "front", rate_hz: float = 1
         ConfigError: rate outside 0.001 to 1000 Hz.
         DataError: a picture cannot be read.
     """
+    return _frames(folder, camera, picture_stamps(folder, rate_hz))
+
+
+def picture_stamps(folder: PictureFolder, rate_hz: float = 10.0) -> list[int]:
+    """Stamp in ns of each picture, as ``iter_frames`` gives them. Raises ``ConfigError`` as it does; reads no picture."""
     if not 0.001 <= rate_hz <= 1000.0:
         raise ConfigError(f"rate is {rate_hz} Hz; it must lie within [0.001, 1000].")
-    return _frames(folder, camera, round(1e9 / rate_hz))
-
-
-def _frames(folder: PictureFolder, camera: str, period_ns: int) -> Iterator[Frame]:
-    stamp_ns, before = 0, None
-    for index, sample in enumerate(folder.samples):
-        stamp_ns += period_ns if sample.sequence == before else _HOUR_NS
+    period_ns = round(1e9 / rate_hz)
+    stamps: list[int] = []
+    before = None
+    for sample in folder.samples:
+        stamps.append((stamps[-1] if stamps else 0) + (period_ns if sample.sequence == before else _HOUR_NS))
         before = sample.sequence
+    return stamps
+
+
+def _frames(folder: PictureFolder, camera: str, stamps: list[int]) -> Iterator[Frame]:
+    for index, stamp_ns in enumerate(stamps):
         yield Frame(folder.image(index), stamp_ns, camera)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import ConfigError
@@ -22,19 +23,11 @@ _SHOW_EVERY_S = 0.5
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def evaluate_on_cluster(requests: Sequence[Request], address: str, shown: Shown) -> Iterator[Result]:
-    """Results in the order in which they are ready.
-
-    Args:
-        requests: one a recording.
-        address: of the Dask scheduler, for example ``tcp://10.0.0.7:8786``.
-        shown: told of progress.
-
-    Raises:
-        ConfigError: Dask is not installed, nobody answers at the address, or there is no worker.
-    """
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """A client of a scheduler that has workers."""
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError as error:
         raise ConfigError("--scheduler needs Dask; install it: pip install 'ls_ood_monitor[cluster]'.") from error
     try:
@@ -48,6 +41,29 @@ def evaluate_on_cluster(requests: Sequence[Request], address: str, shown: Shown)
             raise ConfigError(
                 f"the Dask scheduler at {address} has no worker; start some with 'dask worker {address}'."
             )
+        yield client
+
+
+def require_cluster(address: str) -> None:
+    """Try the scheduler, before anything is written for it. Raises ``ConfigError`` as ``evaluate_on_cluster`` does."""
+    with _connected(address):
+        pass
+
+
+def evaluate_on_cluster(requests: Sequence[Request], address: str, shown: Shown) -> Iterator[Result]:
+    """Results in the order in which they are ready.
+
+    Args:
+        requests: one a recording.
+        address: of the Dask scheduler, for example ``tcp://10.0.0.7:8786``.
+        shown: told of progress.
+
+    Raises:
+        ConfigError: Dask is not installed, nobody answers at the address, or there is no worker.
+    """
+    with _connected(address) as client:
+        from distributed import as_completed
+
         topic = f"ls-ood-{requests[0].run}"
         client.subscribe_topic(topic, lambda event: shown(*event[1]))
         futures = {client.submit(_evaluate, request, topic, pure=False): request for request in requests}

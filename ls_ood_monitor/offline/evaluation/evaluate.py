@@ -21,7 +21,7 @@ from ...monitor import OodMonitor
 from ..timeline import ModeSample, draw_timeline
 from .frames_table import write_frames
 from .gate import check_gate, write_junit
-from .judged_images import JudgedImages
+from .judged_images import JudgedImages, in_order
 from .recording import Recording, identity_of
 from .replay import Replay
 from .report import write_report
@@ -148,9 +148,12 @@ def _judge_all(
 
 def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> tuple[str, float]:
     """What of the recording is not judged, in a sentence, and where it ends, seconds from its start."""
-    lost = recording.images - len(images)
+    is_bag = (
+        recording.topics is not None
+    )  # what a video says of its length is a guess, and it ends with its last picture
+    lost = recording.images - len(images) if is_bag else 0
     # The silence of a part that is lost is not the cameras'.
-    end_s = images[-1].time_s if broken_off or lost > 0 else recording.duration_s
+    end_s = recording.duration_s if is_bag and not broken_off and lost <= 0 else images[-1].time_s
     parts = [part for part in (recording.damage, broken_off) if part]
     if lost > 0:
         parts.append(
@@ -177,7 +180,14 @@ def _write(
     truth, name = request.events, request.recording.name
     events = () if truth is None else tuple(event for event in truth if event.start_s < duration_s)
     _, figures = summarise_replay(
-        images, replay.decisions, replay.stops, events, duration_s, monitor.bundle_id, request.limits
+        images,
+        replay.silences,
+        replay.decisions,
+        replay.stops,
+        events,
+        duration_s,
+        monitor.bundle_id,
+        request.limits,
     )
     summary: dict[str, Any] = {
         "recording": name,
@@ -196,14 +206,14 @@ def _write(
     }
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    write_frames(folder / FRAMES, images, sorted(monitor.detectors))
-    draw_timeline(
-        folder / TIMELINE, events, score_samples(images), _changes(replay.decisions), duration_s, f"{name}, replayed"
-    )
+    write_frames(folder / FRAMES, in_order(images, replay.silences), sorted(monitor.detectors))
+    scores = score_samples(in_order(images, replay.silences))
+    draw_timeline(folder / TIMELINE, events, scores, _changes(replay.decisions), duration_s, f"{name}, replayed")
     write_report(
         folder / REPORT,
         summary,
         images,
+        replay.silences,
         replay.decisions,
         events,
         worst.frames,
@@ -212,7 +222,7 @@ def _write(
         monitor=monitor,
         note=request.note,
     )
-    if rules:
+    if request.gate is not None:
         write_junit(rules, name, folder / JUNIT)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _move(folder, request.out, (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY))

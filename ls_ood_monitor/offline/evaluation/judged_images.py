@@ -1,19 +1,44 @@
-"""The judged images of a whole recording in columns: some hundred bytes an image, where an object takes thousands."""
+"""What the images of a whole recording came to, in columns: some hundred bytes an image, where an object takes thousands."""
 
 from __future__ import annotations
 
+import heapq
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from .replay import JudgedImage
 
 _STATES = tuple(AlarmState)
 _NONE = np.zeros((0, 0), np.uint8)
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class JudgedImage:
+    """What one image message came to; or, of a silent camera, the lack of one.
+
+    Attributes:
+        time_s: reception, seconds from the start of the recording.
+        alarm: of its camera, after it.
+        mode: the supervisor's decision, after it.
+        result: the network's; None where the image could not be judged, or there was none.
+        latency_ms: the network's time for it on this machine; NaN where it was not asked.
+    """
+
+    time_s: float
+    alarm: Alarm
+    mode: FallbackMode
+    result: FrameResult | None
+    latency_ms: float
+
+    @property
+    def ratio(self) -> float:
+        """Of its alarm (``score_over_threshold``)."""
+        return self.alarm.ratio
 
 
 class JudgedImages(Sequence[JudgedImage]):
@@ -87,3 +112,8 @@ class JudgedImages(Sequence[JudgedImage]):
                 confidence=_NONE,
             )
         return JudgedImage(time_s, alarm, FallbackMode(self._modes[index]), result, latency_ms)
+
+
+def in_order(images: Sequence[JudgedImage], silences: Sequence[JudgedImage]) -> Iterator[JudgedImage]:
+    """All alarms in the order in which they were raised; of one moment, a silence is told before an image."""
+    return heapq.merge(silences, images, key=lambda one: one.time_s)

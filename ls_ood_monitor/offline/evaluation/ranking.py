@@ -18,7 +18,7 @@ from ...core.intervals import share_of
 from ...core.metrics import aupr, auroc, fpr_at_tpr
 from ..events import Event
 from ..timeline import Limits
-from .replay import JudgedImage
+from .judged_images import JudgedImage
 from .thinning import thin_curve
 
 BLOCK_S = 10.0

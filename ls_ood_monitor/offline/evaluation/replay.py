@@ -10,43 +10,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from ...core.camera_watch import CameraWatch, alarm_without_frame
 from ...core.health import Fault, Finding
 from ...core.supervision import Supervisor
-from ...core.types import Alarm, Decision, FallbackMode, Frame, FrameResult
+from ...core.types import Decision, FallbackMode, Frame, FrameResult
 from ...monitor import OodMonitor
 from ..bags import ImageArrival
 from ..timeline import ModeSample, StopSample
+from .judged_images import JudgedImage, JudgedImages
+from .silence import SILENCE_TICK_NS
 from .vehicle import VehicleSettings
-
-_SILENCE_TICK_NS = 100_000_000
-
-
-@dataclass(frozen=True)
-class JudgedImage:
-    """What one image message came to.
-
-    Attributes:
-        time_s: reception, seconds from the start of the recording.
-        alarm: of its camera, after it.
-        mode: the supervisor's decision, after it.
-        result: the network's; None where the image could not be judged.
-        latency_ms: the network's time for it on this machine; NaN where it was not asked.
-    """
-
-    time_s: float
-    alarm: Alarm
-    mode: FallbackMode
-    result: FrameResult | None
-    latency_ms: float
-
-    @property
-    def ratio(self) -> float:
-        """Of its alarm (``score_over_threshold``)."""
-        return self.alarm.ratio
 
 
 def timed(monitor: OodMonitor, frame: Frame) -> tuple[FrameResult, float]:
@@ -67,6 +42,7 @@ class Replay:
         network: judges a frame, result and time in ms; None = the monitor, and measure it.
 
     Attributes:
+        silences: alarms of silent cameras, which no image brings: ten a second while the silence lasts.
         decisions: every tick's, and every change's.
         stops: the stop command of the same moments.
     """
@@ -90,9 +66,10 @@ class Replay:
             watch.start(begin_ns)
         self._supervisor = Supervisor(settings.supervisor, tuple(cameras))
         self._period_ns = round(1e9 / settings.publish_rate_hz)
-        self._next_tick_ns, self._next_silence_ns = begin_ns, begin_ns + _SILENCE_TICK_NS
+        self._next_tick_ns, self._next_silence_ns = begin_ns, begin_ns + SILENCE_TICK_NS
         self._topics: dict[str, str] = {}
         self._mode: FallbackMode | None = None
+        self.silences = JudgedImages(monitor.detector, ())
         self.decisions: list[ModeSample] = []
         self.stops: list[StopSample] = []
 
@@ -136,7 +113,7 @@ class Replay:
         while min(self._next_tick_ns, self._next_silence_ns) <= until_ns:
             if self._next_silence_ns <= self._next_tick_ns:
                 self._look_for_silence(self._next_silence_ns)
-                self._next_silence_ns += _SILENCE_TICK_NS
+                self._next_silence_ns += SILENCE_TICK_NS
             else:
                 self._keep(self._supervisor.decide(self._next_tick_ns), self._next_tick_ns)
                 self._next_tick_ns += self._period_ns
@@ -145,8 +122,10 @@ class Replay:
         for camera, watch in self._watches.items():
             finding = watch.silence(now_ns, self._topics.get(camera, f"{camera}/image"))
             if finding is not None:
-                self._supervisor.observe(alarm_without_frame(camera, finding), now_ns)
-                self._decide(now_ns)
+                alarm = alarm_without_frame(camera, finding)
+                self._supervisor.observe(alarm, now_ns)
+                mode = self._decide(now_ns).mode
+                self.silences.append(JudgedImage((now_ns - self._begin_ns) / 1e9, alarm, mode, None, float("nan")))
 
     def _decide(self, now_ns: int) -> Decision:
         """As in the node: a new stop does not wait for the next tick."""

@@ -25,8 +25,9 @@ from ..calibration_words import calibrated_on, calibration_target
 from ..events import Event
 from ..timeline import Limits, ModeSample
 from . import report_figures as figures
+from .judged_images import JudgedImage, in_order
 from .ranking import LEAST_UNITS, FrameScores, Ranking, rank, share_above, split_frames
-from .replay import JudgedImage
+from .silence import silences_of
 from .worst_frames import WorstFrame
 
 _MOST_ROWS = 30
@@ -74,6 +75,7 @@ def write_report(
     path: Path,
     summary: Mapping[str, Any],
     images: Sequence[JudgedImage],
+    silences: Sequence[JudgedImage],
     decisions: Sequence[ModeSample],
     events: Sequence[Event],
     worst: Sequence[WorstFrame],
@@ -89,6 +91,7 @@ def write_report(
         path: of the file.
         summary: as in ``summary.json``.
         images: all image messages, judged, in the order of reception.
+        silences: alarms of silent cameras, in the order of time.
         decisions: the supervisor's, at least every change.
         events: ground truth.
         worst: the strangest frames.
@@ -110,10 +113,12 @@ def write_report(
         "<h2>When and why it would have stopped</h2>" + _stops(decisions, duration_s),
         "<h2>Score, input and command over time</h2>",
         _timeline_words(images),
-        _plot(figures.timeline(images, decisions, events, duration_s), "Timeline of every camera", first=True),
+        _plot(
+            figures.timeline(images, silences, decisions, events, duration_s), "Timeline of every camera", first=True
+        ),
         "<h2>Strangest frames</h2>" + _gallery(worst),
         "<h2>How well scores tell events from clean driving</h2>" + _detection(clean, odd, ranking, bool(events)),
-        "<h2>Images that could not be judged</h2>" + _faults(images),
+        "<h2>Faults: images that could not be judged, and silent cameras</h2>" + _faults(images, silences),
         "<h2>The network's time for a frame</h2>" + _latency(images),
         "<h2>Bundle</h2>" + _bundle(summary, monitor),
         "<h2>Environment</h2>" + _environment(monitor),
@@ -145,7 +150,7 @@ def _verdict(summary: Mapping[str, Any]) -> str:
         rows.append(("gate", "<span class=good>PASSED</span>" if gate["passed"] else "<span class=bad>BROKEN</span>"))
     rows += [(rule["name"], _kept(rule)) for rule in gate["rules"]]
     if has_truth and summary.get("judgement"):
-        rows.append(("judgement", _judgement(summary["judgement"])))
+        rows.append(("judgement by the events", _judgement(summary["judgement"])))
     rows += [
         (
             "recording",
@@ -158,7 +163,7 @@ def _verdict(summary: Mapping[str, Any]) -> str:
         ("false alarms" if has_truth else "alarms", _rate(alarms)),
         ("STOP in clean driving", f"{decision['false_stop_s']:.2f} s of {decision['clean_s']:.1f} s"),
         (
-            "images not judged",
+            "alarms without a verdict",
             html.escape(", ".join(f"{name} {count}" for name, count in summary["faults"].items())) or "none",
         ),
     ]
@@ -304,13 +309,13 @@ def _with_interval(value: float, interval: tuple[float, float] | None, percent: 
     return shown(value) + (f", 95 % interval {shown(interval[0])} to {shown(interval[1])}" if interval else "")
 
 
-def _faults(images: Sequence[JudgedImage]) -> str:
+def _faults(images: Sequence[JudgedImage], silences: Sequence[JudgedImage]) -> str:
     first: dict[str, JudgedImage] = {}
     counts: Counter[str] = Counter()
-    for image in images:
-        if image.alarm.is_fault:
-            fault = image.alarm.fault or "unknown"
-            first.setdefault(fault, image)
+    for one in in_order(images, silences):
+        if one.alarm.is_fault:
+            fault = one.alarm.fault or "unknown"
+            first.setdefault(fault, one)
             counts[fault] += 1
     if not counts:
         return "<p>None.</p>"
@@ -318,7 +323,15 @@ def _faults(images: Sequence[JudgedImage]) -> str:
         [html.escape(fault), str(count), _seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
         for fault, count in counts.most_common()
     ]
-    return _list(("fault", "images", "first at", "first reason"), rows)
+    table = _list(("fault", "alarms", "first at", "first reason"), rows)
+    silent = [
+        [html.escape(one.camera), _seconds(one.start_s), _seconds(one.end_s), html.escape(one.reason)]
+        for one in silences_of(silences)
+    ]
+    if silent:
+        table += "<p class=note>A silent camera raises its alarm ten times a second:</p>"
+        table += _list(("silent camera", "alarm from", "to", "last reason"), silent)
+    return table
 
 
 def _latency(images: Sequence[JudgedImage]) -> str:

@@ -6,6 +6,7 @@ However long the recording, a figure holds a bounded number of points (``thinnin
 from __future__ import annotations
 
 import html
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from ...core.types import AlarmState, FallbackMode
 from ..events import Event
 from ..timeline import ModeSample
+from .judged_images import JudgedImage
 from .ranking import Curve, FrameScores, Ranking, histogram
-from .replay import JudgedImage
+from .silence import SILENCE_TICK_NS, Silence, silences_of
 from .thinning import Span, keep_extremes, merge_spans
 
 _GOOD, _UNSURE, _BAD, _LINE, _SILENT = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa"
+_QUIET = "#ce93d8"
 _EVENT, _LABEL = "rgba(96, 125, 139, 0.25)", "rgba(255, 255, 255, 0.7)"
 #: Shapes as well as colours: not everybody tells green from red.
 _STATES = {
@@ -28,8 +31,13 @@ _STATES = {
     AlarmState.RAISED: (_BAD, "square"),
 }
 _MODES = {FallbackMode.NOMINAL: _GOOD, FallbackMode.SLOW: _UNSURE, FallbackMode.STOP: _BAD}
-_JUDGED, _NOT_JUDGED, _NO_IMAGE = 0, 1, 2
-_INPUTS = {_JUDGED: ("judged", "#90a4ae"), _NOT_JUDGED: ("not judged", _BAD), _NO_IMAGE: ("no image", _SILENT)}
+_JUDGED, _NO_IMAGE, _NOT_JUDGED, _ALARMED = range(4)
+_INPUTS = {
+    _JUDGED: ("judged", "#90a4ae"),
+    _NO_IMAGE: ("no image", _QUIET),
+    _NOT_JUDGED: ("not judged", _BAD),
+    _ALARMED: ("silent: alarm RAISED", _SILENT),
+}
 
 #: Points of all cameras together, stretches of one row, and events that are named in the figure.
 _MOST_POINTS, _MOST_SPANS, _MOST_LABELS = 12_000, 1_500, 24
@@ -45,12 +53,17 @@ def most_points(cameras: int) -> int:
 
 
 def timeline(
-    images: Sequence[JudgedImage], decisions: Sequence[ModeSample], events: Sequence[Event], duration_s: float
+    images: Sequence[JudgedImage],
+    silences: Sequence[JudgedImage],
+    decisions: Sequence[ModeSample],
+    events: Sequence[Event],
+    duration_s: float,
 ) -> Any:
     """A row a camera with score, threshold, alarm and events; what came in; what was commanded."""
     from plotly.subplots import make_subplots
 
-    cameras = sorted({image.alarm.camera for image in images})
+    cameras = sorted({one.alarm.camera for part in (images, silences) for one in part})
+    silent = silences_of(silences)
     rows, length_s = len(cameras) + 2, max(duration_s, 0.1)
     heights = [*[170.0] * len(cameras), 26.0 * len(cameras) + 14.0, 34.0]
     figure = make_subplots(
@@ -93,7 +106,8 @@ def timeline(
                     showarrow=False,
                     bgcolor=_LABEL,
                 )
-        spans = merge_spans(input_spans(own, length_s), _MOST_SPANS)
+        quiet = [one for one in silent if one.camera == camera]
+        spans = merge_spans(input_spans(own, quiet, length_s), _MOST_SPANS)
         for kind, (name, colour) in _INPUTS.items():
             _bars(figure, [span for span in spans if span.kind == kind], camera, name, colour, rows - 1, listed)
     spans = merge_spans(command_spans(decisions, length_s), _MOST_SPANS)
@@ -160,8 +174,8 @@ def _reason(text: str) -> str:
     return html.escape(text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ...")
 
 
-def input_spans(own: Sequence[JudgedImage], length_s: float) -> list[Span]:
-    """What one camera's input was over time: judged, not judged with the first reason, or no image at all."""
+def input_spans(own: Sequence[JudgedImage], silent: Sequence[Silence], length_s: float) -> list[Span]:
+    """What one camera's input was over time: judged, not judged with the first reason, no image, or an alarm for that."""
     times = [image.time_s for image in own]
     usual_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s
     patience_s = max(3.0 * usual_s, 0.5)
@@ -173,10 +187,27 @@ def input_spans(own: Sequence[JudgedImage], length_s: float) -> list[Span]:
         else:
             spans.append(Span(begin_s, end_s, kind, text))
 
-    if times[0] > patience_s:
-        add(0.0, times[0], _NO_IMAGE, "no image")
-    for image, next_s in zip(own, [*times[1:], length_s], strict=True):
-        end_s = next_s if next_s - image.time_s <= patience_s else image.time_s + usual_s
+    starts = [one.start_s for one in silent]
+
+    def alarms(begin_s: float, end_s: float) -> Sequence[Silence]:
+        return silent[bisect_left(starts, begin_s) : bisect_left(starts, end_s)]
+
+    def add_gap(begin_s: float, end_s: float) -> None:
+        """A stretch without images, and in it the alarms that it raised."""
+        for one in alarms(begin_s, end_s):
+            add(begin_s, one.start_s, _NO_IMAGE, "no image")
+            begin_s = min(one.end_s + SILENCE_TICK_NS / 1e9, end_s)
+            add(one.start_s, begin_s, _ALARMED, _reason(one.reason))
+        if begin_s < end_s:
+            add(begin_s, end_s, _NO_IMAGE, "no image")
+
+    first_s = times[0] if times else length_s
+    if first_s > patience_s or alarms(0.0, first_s):
+        add_gap(0.0, first_s)
+    for image, next_s in zip(own, [*times, length_s][1:], strict=True):
+        quiet = alarms(image.time_s, next_s)
+        end_s = next_s if next_s - image.time_s <= patience_s and not quiet else image.time_s + usual_s
+        end_s = min(end_s, quiet[0].start_s) if quiet else end_s
         fault = image.alarm.is_fault
         add(
             image.time_s,
@@ -185,7 +216,7 @@ def input_spans(own: Sequence[JudgedImage], length_s: float) -> list[Span]:
             _reason(image.alarm.reason) if fault else "judged",
         )
         if end_s < next_s:
-            add(end_s, next_s, _NO_IMAGE, "no image")
+            add_gap(end_s, next_s)
     return spans
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,27 +12,40 @@ from ...core.intervals import event_rate
 from ...core.metrics import aupr, auroc, fpr_at_tpr
 from ...core.types import FallbackMode
 from ..events import Event
-from ..timeline import Limits, ModeSample, ScoreSample, StopSample, Verdict, clean_parts, judge, stop_spans, summarise
-from .replay import JudgedImage
+from ..timeline import (
+    Limits,
+    ModeSample,
+    ScoreSample,
+    StopSample,
+    Verdict,
+    clean_parts,
+    false_alarms,
+    judge,
+    stop_spans,
+    summarise,
+)
+from .judged_images import JudgedImage, in_order
+from .silence import silences_of
 
 
-def score_samples(images: Sequence[JudgedImage]) -> list[ScoreSample]:
+def score_samples(alarms: Iterable[JudgedImage]) -> list[ScoreSample]:
     """The alarms of a replay, for the judgement that a live recording gets too."""
     return [
         ScoreSample(
-            image.time_s,
-            image.alarm.camera,
-            image.alarm.state,
-            image.alarm.score,
-            image.alarm.threshold,
-            image.latency_ms,
+            one.time_s,
+            one.alarm.camera,
+            one.alarm.state,
+            one.alarm.score,
+            one.alarm.threshold,
+            one.latency_ms,
         )
-        for image in images
+        for one in alarms
     ]
 
 
 def summarise_replay(
     images: Sequence[JudgedImage],
+    silences: Sequence[JudgedImage],
     decisions: Sequence[ModeSample],
     stops: Sequence[StopSample],
     events: Sequence[Event],
@@ -42,23 +56,33 @@ def summarise_replay(
     """The judgement by ``events``, and ``summary.json``: times in seconds, larger scores = more OoD.
 
     False alarms are counted against driving time outside every event, all cameras together, with the exact Poisson
-    interval. A clean frame is one outside the events of its own camera and not within ``limits.resume_s`` after one.
+    interval. An alarm of a silent camera is one like any other, and a fault; ranking is of images alone. A clean frame is
+    one outside the events of its own camera and not within ``limits.resume_s`` after one.
     """
-    scores = score_samples(images)
+    scores = score_samples(in_order(images, silences))
     verdict = judge(events, scores, decisions, stops, duration_s, limits)
     summary = summarise(verdict, scores, decisions, duration_s, bundle_id)
     clean_h = sum(end - start for start, end in clean_parts(events, duration_s, limits.resume_s)) / 3600.0
     rate = event_rate(verdict.false_alarms, clean_h).to_dict() if clean_h > 0.0 else None
-    faults: dict[str, int] = {}
-    for image in images:
-        if image.alarm.is_fault:
-            faults[image.alarm.fault or "unknown"] = faults.get(image.alarm.fault or "unknown", 0) + 1
+    faulty = [one.alarm for one in in_order(images, silences) if one.alarm.is_fault]
+    faults = Counter(alarm.fault or "unknown" for alarm in faulty)
+    of_camera = Counter(alarm.camera for alarm in faulty)
+    images_of = Counter(one.alarm.camera for one in images)
     spans = stop_spans(stops, duration_s)
     held = sum(_overlap(span, (event.start_s, event.end_s)) for span in spans for event in _merged(events))
     covered = sum(event.end_s - event.start_s for event in _merged(events))
     resumes = [_resume_s(event, decisions) for event in events]
     summary.update(
-        faults=faults,
+        frames=len(images),
+        faults=dict(faults),
+        by_camera={
+            camera: {"images": images_of[camera], "false_alarms": false, "faults": of_camera[camera]}
+            for camera, false in false_alarms(events, scores, limits).items()
+        },
+        silences=[
+            {"camera": one.camera, "start_s": one.start_s, "end_s": one.end_s, "alarms": one.alarms}
+            for one in silences_of(silences)
+        ],
         ood=_detection(images, events, limits),
     )
     summary["fault_count"] = sum(faults.values())

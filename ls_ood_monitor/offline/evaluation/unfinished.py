@@ -79,7 +79,10 @@ class RememberedNetwork:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._stack.close()
-            raise DataError(f"another evaluation is writing into {path.parent.parent}; wait for it.") from error
+            raise DataError(
+                f"another evaluation is writing into {path.parent.parent}; wait for it, or end it. A worker of a cluster that "
+                "lost its scheduler works on until it is done or ended; then the same command with --resume goes on."
+            ) from error
         except OSError:
             pass  # a file system without locks
         first = _parsed(self._file.readline())

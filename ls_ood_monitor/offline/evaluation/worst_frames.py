@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.types import Alarm
 from ...vision.overlay import draw_map
-from .replay import JudgedImage
+from .judged_images import JudgedImage
 
 _WIDTH = 480
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import sys
 import zlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
@@ -101,7 +102,8 @@ def _walk(file: BinaryIO, found: _Found) -> Iterator[tuple[int, int, int]]:
         file.seek(position)
         code, size = unpack("<BQ", file.read(_HEAD))
         whole = position + _HEAD + size <= end
-        later = next((start for start in known if start > position), None)
+        behind = bisect_right(known, position)
+        later = known[behind] if behind < len(known) else None
         if not _is_opcode(code) or (not whole and later is not None):
             found.holes += 1
             if later is None:

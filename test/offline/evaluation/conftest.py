@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.offline.evaluation.replay import JudgedImage
+from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage, in_order
 from ls_ood_monitor.offline.evaluation.report import write_report
 from ls_ood_monitor.offline.evaluation.summary import summarise_replay
 from ls_ood_monitor.offline.evaluation.worst_frames import WorstFrames
@@ -52,11 +52,17 @@ def story(
 def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write the report of a list of images and their events; returns its path."""
 
-    def make(images: list[JudgedImage], events: tuple[Event, ...] = (), name: str = "drive", **changes) -> Path:
-        decisions = [ModeSample(image.time_s, image.mode, image.alarm.reason) for image in images]
+    def make(
+        images: list[JudgedImage],
+        events: tuple[Event, ...] = (),
+        name: str = "drive",
+        silences: Sequence[JudgedImage] = (),
+        **changes,
+    ) -> Path:
+        decisions = [ModeSample(one.time_s, one.mode, one.alarm.reason) for one in in_order(images, silences)]
         stops = [StopSample(one.time_s, one.mode is FallbackMode.STOP) for one in decisions]
         duration_s = images[-1].time_s
-        _, summary = summarise_replay(images, decisions, stops, events, duration_s, "ab" * 32, Limits())
+        _, summary = summarise_replay(images, silences, decisions, stops, events, duration_s, "ab" * 32, Limits())
         judgement = summary.pop("gate")
         summary.update(
             recording=name,
@@ -72,7 +78,9 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         for image in images:
             worst.add(image)
         path = tmp_path_factory.mktemp("report") / "report.html"
-        write_report(path, summary, images, decisions, events, worst.frames, f"ls-ood evaluate {name} --out x")
+        write_report(
+            path, summary, images, silences, decisions, events, worst.frames, f"ls-ood evaluate {name} --out x"
+        )
         return path
 
     return make
@@ -86,16 +94,23 @@ def tell() -> Callable[..., list[JudgedImage]]:
 
 @pytest.fixture(scope="session")
 def write_drive(make_pictures) -> Callable[..., Path]:
-    """Write a bag of one camera at 10 Hz: pictures that the tiny bundle knows, noise for its second third."""
+    """Write a bag of one camera at 10 Hz: pictures that the tiny bundle knows, noise for its second third.
+
+    ``beside`` is a second camera and the numbers of its images, which the bundle knows, too.
+    """
     from ls_ood_monitor.offline.bags import FrameBagWriter
 
-    def write(path: Path, count: int = 45, seed: int = 5, storage: str = "mcap") -> Path:
+    def write(
+        path: Path, count: int = 45, seed: int = 5, storage: str = "mcap", beside: tuple[str, range] | None = None
+    ) -> Path:
         random = np.random.default_rng(seed)
         with FrameBagWriter(path, storage) as writer:
             for index, picture in enumerate(make_pictures(count, seed=seed)):
                 noise = random.integers(0, 256, picture.shape, dtype=np.uint8)
                 image = noise if count // 3 <= index < 2 * count // 3 else picture
                 writer.write("front", image, START + index * 10**8)
+                if beside is not None and index in beside[1]:
+                    writer.write(beside[0], picture, START + index * 10**8)
         return path
 
     return write

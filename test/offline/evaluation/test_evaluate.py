@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -18,6 +19,7 @@ import torch
 from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.offline.evaluation.evaluate import evaluate
 from ls_ood_monitor.offline.evaluation.recording import open_recording
+from ls_ood_monitor.offline.events import Event
 
 
 @pytest.fixture
@@ -178,3 +180,34 @@ def test_of_a_recording_without_its_end_the_rest_is_judged(request_for, write_dr
     assert lost in summary["truncated"]
     assert f"ends at {float(rows[-1]['time_s']):.1f} s" in summary["truncated"]
     assert result.notes == (f"{summary['truncated']} The rest is judged.",)
+
+
+@pytest.mark.parametrize("truth", [None, (Event("left", 1.4, 4.4, "cable pulled"),)])
+def test_a_camera_that_stops_is_told_of_in_every_file(request_for, write_drive, figures, tmp_path, truth):
+    """Its alarm is in the table ten times a second from a second after its last image on; without the event it is false."""
+    bag = write_drive(tmp_path / "bag", beside=("left", range(15)))
+    summary = evaluate(request_for(bag, tmp_path / "out", events=truth)).summary
+    rows, _ = figures(tmp_path / "out")
+    silent = [row for row in rows if row["fault"] == "stale"]
+    assert len(rows) == 45 + 15 + len(silent)
+    assert [float(row["time_s"]) for row in silent] == pytest.approx([2.5 + 0.1 * n for n in range(20)])
+    assert {(row["camera"], row["stamp_ns"], row["alarm"], row["score"]) for row in silent} == {
+        ("left", "0", "RAISED", "nan")
+    }
+    assert rows == sorted(rows, key=lambda row: float(row["time_s"]))
+    assert (summary["frames"], summary["faults"]["stale"]) == (60, 20)
+    assert (summary["silences"][0]["camera"], len(summary["silences"])) == ("left", 1)
+    rises = 0
+    for camera in ("front", "left"):
+        states = [row["alarm"] for row in rows if row["camera"] == camera]
+        rises += sum(pair[0] != "RAISED" == pair[1] for pair in pairwise(states))
+    assert rises == 2  # noise in front, silence on the left
+    if truth is None:
+        assert summary["alarms"]["false"] == 2
+        assert summary["alarms"]["false_per_hour"]["events"] == 2
+    else:
+        assert (summary["alarms"]["detected"], summary["alarms"]["false"]) == (1, 1)
+        assert summary["events"][0]["alarm_delay_s"] == pytest.approx(1.1, abs=0.01)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "silent: alarm RAISED" in page
+    assert "no image for 3.0 s (limit 1.00 s) on /left/image" in page

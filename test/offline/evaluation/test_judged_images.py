@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.offline.evaluation.judged_images import JudgedImages
-from ls_ood_monitor.offline.evaluation.replay import JudgedImage
+from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage, JudgedImages
 
 PICTURE, MASK = np.ones((24, 32, 3), np.uint8), np.ones((24, 32), np.uint8)
 

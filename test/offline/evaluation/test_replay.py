@@ -128,7 +128,14 @@ def test_the_figures_of_a_story():
     events = (Event("front", 2.0, 4.0, "glare"), Event("left", 8.0, 9.0, "glare"))
     replay, images = replayed(arrivals, 12.0, ("front", "left"))
     verdict, summary = summarise_replay(
-        images, replay.decisions, replay.stops, events, 12.0, "0" * 64, Limits(stop_s=1.0, resume_s=1.0)
+        images,
+        replay.silences,
+        replay.decisions,
+        replay.stops,
+        events,
+        12.0,
+        "0" * 64,
+        Limits(stop_s=1.0, resume_s=1.0),
     )
     assert summary["frames"] == 240
     assert summary["alarms"]["detected"] == 2
@@ -153,8 +160,63 @@ def test_the_figures_of_a_story():
 def test_without_events_nothing_is_claimed_about_detection():
     """No ranking, no share detected; alarms are still counted against the whole time."""
     replay, images = replayed([arrival(n) for n in range(30)], 3.0)
-    _, summary = summarise_replay(images, replay.decisions, replay.stops, (), 3.0, "0" * 64, Limits(resume_s=0.0))
+    _, summary = summarise_replay(
+        images, replay.silences, replay.decisions, replay.stops, (), 3.0, "0" * 64, Limits(resume_s=0.0)
+    )
     assert summary["ood"]["auroc"] is None
     assert summary["alarms"]["detected_share"] is None
     assert summary["alarms"]["false_per_hour"]["hours"] == pytest.approx(3.0 / 3600.0)
     assert summary["decision"]["hold_ratio"] is None
+
+
+def stopping(first: int, last: int, **event) -> tuple[Replay, list, dict]:
+    """Two cameras for 8 s; the left one sends nothing from image ``first`` to ``last``. With the figures."""
+    arrivals = [
+        arrival(n, camera)
+        for n in range(80)
+        for camera in ("front", "left")
+        if camera == "front" or not first <= n <= last
+    ]
+    replay, images = replayed(arrivals, 8.0, ("front", "left"))
+    events = (Event("left", **event),) if event else ()
+    _, summary = summarise_replay(
+        images, replay.silences, replay.decisions, replay.stops, events, 8.0, "0" * 64, Limits(resume_s=1.0)
+    )
+    return replay, images, summary
+
+
+def test_a_silence_outside_of_events_is_a_false_alarm_and_a_fault():
+    """Missing from 3.0 to 4.9 s: silent for more than a second at 4.0 s, told ten times, one alarm, images are what they are."""
+    replay, images, summary = stopping(30, 49)
+    silent = list(replay.silences)
+    assert [one.time_s for one in silent] == pytest.approx([4.0 + 0.1 * n for n in range(11)])
+    assert {(one.alarm.camera, one.alarm.state, one.alarm.fault) for one in silent} == {
+        ("left", AlarmState.RAISED, "stale")
+    }
+    assert all(one.alarm.stamp_ns == 0 and one.result is None and one.mode is FallbackMode.STOP for one in silent)
+    assert summary["frames"] == len(images) == 140
+    assert summary["faults"] == {"stale": 11}
+    assert summary["silences"] == [
+        {"camera": "left", "start_s": pytest.approx(4.0), "end_s": pytest.approx(5.0), "alarms": 11}
+    ]
+    assert summary["alarms"]["false"] == 1  # not once more when its first images have not cleared it yet
+    assert summary["alarms"]["false_per_hour"]["events"] == 1
+    assert summary["ood"]["clean_frames"] == 140
+
+
+def test_a_silence_within_an_event_of_its_camera_is_its_detection():
+    """Its delay is from the event's start to the first alarm; no false alarm is left."""
+    _, _, summary = stopping(30, 49, start_s=3.0, end_s=5.0, label="cable pulled")
+    assert (summary["alarms"]["detected"], summary["alarms"]["false"]) == (1, 0)
+    assert summary["alarms"]["delay_s"]["max"] == pytest.approx(1.0, abs=0.1)
+    assert summary["events"][0]["alarm_delay_s"] == summary["alarms"]["delay_s"]["max"]
+    assert summary["faults"] == {"stale": 11}
+    assert summary["ood"]["auroc"] is None  # no image in the event is left to rank
+
+
+def test_a_camera_that_is_never_heard_is_silent_from_the_start_and_no_false_alarm():
+    """As on the vehicle it is said from a second on, until the end; it never was clear, so nothing has risen."""
+    _, _, summary = stopping(0, 79)
+    assert [(one["camera"], one["alarms"]) for one in summary["silences"]] == [("left", 70)]
+    assert summary["cameras"] == ["front", "left"]
+    assert summary["alarms"]["false"] == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.offline.evaluation.replay import JudgedImage
+from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage
 from ls_ood_monitor.offline.evaluation.report import write_report
 from ls_ood_monitor.offline.evaluation.summary import summarise_replay
 from ls_ood_monitor.offline.evaluation.worst_frames import WorstFrames
@@ -44,7 +44,7 @@ def page(tmp_path) -> str:
     decisions = [ModeSample(image.time_s, image.mode, image.alarm.reason) for image in images]
     stops = [StopSample(one.time_s, one.mode is FallbackMode.STOP) for one in decisions]
     events = (Event("front", 2.0, 3.0, NASTY),)
-    _, summary = summarise_replay(images, decisions, stops, events, 6.0, "ab" * 32, Limits(resume_s=0.5))
+    _, summary = summarise_replay(images, [], decisions, stops, events, 6.0, "ab" * 32, Limits(resume_s=0.5))
     rules = [{"name": "max_faults", "passed": False, "sentence": "1 (at most 0 accepted)"}]
     summary.update(
         recording=f"drive {NASTY}",
@@ -57,7 +57,9 @@ def page(tmp_path) -> str:
     worst = WorstFrames(count=2)
     for image in images:
         worst.add(image)
-    write_report(tmp_path / "report.html", summary, images, decisions, events, worst.frames, f"ls-ood evaluate {NASTY}")
+    write_report(
+        tmp_path / "report.html", summary, images, [], decisions, events, worst.frames, f"ls-ood evaluate {NASTY}"
+    )
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -124,3 +126,31 @@ def test_names_of_a_recording_cannot_bring_scripts(page):
     """What comes from files and messages is text, in the page and in the figures."""
     assert NASTY not in page
     assert html.escape(NASTY) in page
+
+
+def test_a_camera_that_is_never_heard_has_its_row(make_report, tell):
+    """It has no score to draw; its silence is a stretch of the input, and stands among the faults with its reason."""
+    alarms = [
+        JudgedImage(
+            1.1 + n / 10.0,
+            Alarm(
+                "roof",
+                0,
+                AlarmState.RAISED,
+                np.nan,
+                np.nan,
+                f"camera roof: no image for {1.1 + n / 10.0:.1f} s",
+                True,
+                "stale",
+            ),
+            FallbackMode.STOP,
+            None,
+            np.nan,
+        )
+        for n in range(20)
+    ]
+    page = make_report(tell(30), silences=alarms).read_text(encoding="utf-8")
+    assert "roof: score" in page
+    assert "silent: alarm RAISED" in page
+    assert "<td>stale</td><td>20</td>" in page
+    assert "<td>camera roof: no image for 3.0 s</td>" in page

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.offline.evaluation.replay import JudgedImage
+from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage
 from ls_ood_monitor.offline.evaluation.worst_frames import WorstFrames
 
 
