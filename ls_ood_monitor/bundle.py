@@ -30,7 +30,7 @@ from . import __version__
 from .config import AlarmSettings, from_mapping
 from .core.detectors import DETECTORS, Detector, detector_spec
 from .core.threshold import Threshold
-from .engines import TorchEngine, check_engine, choose_engine
+from .engines import TorchEngine, check_engine, choose_engine, onnx_engine
 from .engines.verification import CLASS_TOLERANCE, TOLERANCE, Difference, measure_difference
 from .errors import BundleError, ConfigError, MonitorError
 from .monitor import FramePass, LatentSettings, OodMonitor, choose_device, features_of
@@ -238,6 +238,7 @@ def load_bundle(
     detector: str | None = None,
     engine: str = "auto",
     precision: str = "fp32",
+    threads: int = 0,
 ) -> OodMonitor:
     """Verify a bundle and build the monitor from it.
 
@@ -249,6 +250,7 @@ def load_bundle(
         detector: use this detector instead of the bundle's default.
         engine: as in ``engines.ENGINES``; auto = ONNX Runtime on a CPU where it is installed and the bundle has graphs for it.
         precision: as in ``engines.PRECISIONS``.
+        threads: CPU threads of ONNX Runtime; 0 = as many as torch uses. Torch's own are set by ``torch.set_num_threads``.
 
     Raises:
         BundleError: see ``verify_bundle``; also weights or arrays that do not fit the settings, or an engine whose results
@@ -283,6 +285,7 @@ def load_bundle(
             engine=chosen,
             precision=precision,
             graphs=graphs,
+            threads=threads,
         )
         detectors = {name: DETECTORS[name].from_state(_with_prefix(arrays, name)) for name in thresholds}
         default, class_names = str(content["detector"]), tuple(content["class_names"])
@@ -351,6 +354,17 @@ def export_bundle(folder: Path | str) -> str:
         frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, frame_pass.averaging
     )
     graphs = {"encoder": encoder, "decoder": decoder}
+    if onnx_engine.is_installed():  # else it is held against torch where it is first loaded
+        exported = FramePass(
+            frame_pass.network,
+            frame_pass.preprocess_spec,
+            frame_pass.mask_bank,
+            "cpu",
+            frame_pass.features,
+            engine="onnx",
+            graphs=graphs,
+        )
+        _held_against_eager(exported, monitor.detectors, monitor.thresholds)
     content = dict(verify_bundle(path).content)
     del content["checksum"]
     for graph, name in GRAPHS.items():

@@ -99,6 +99,7 @@ class FramePass:
         engine: that runs it, as in ``engines.ENGINES``.
         precision: as in ``engines.PRECISIONS``.
         graphs: exported graphs, where there are any.
+        threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
 
     Raises:
         ConfigError: an unknown feature, or an engine that cannot run this here.
@@ -117,6 +118,7 @@ class FramePass:
         engine: str = "eager",
         precision: str = "fp32",
         graphs: Mapping[str, bytes] | None = None,
+        threads: int = 0,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
@@ -129,7 +131,14 @@ class FramePass:
         draws = masks == "fresh" and not OF_MASKS.isdisjoint(self.features)
         self._fresh = _fresh_masks(network, mask_bank, fresh_seed) if draws else None
         self.engine: Engine = make_engine(
-            engine, self.network, preprocess_spec, self.features, self.device, precision=precision, graphs=graphs
+            engine,
+            self.network,
+            preprocess_spec,
+            self.features,
+            self.device,
+            precision=precision,
+            graphs=graphs,
+            threads=threads,
         )
 
     @property

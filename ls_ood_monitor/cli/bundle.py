@@ -11,30 +11,41 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Shows or verifies a bundle: network, detectors, thresholds and where they come from. --json has all of it."
+        "Shows or verifies a bundle: network, detectors, thresholds and where they come from; --json has all of it. Or "
+        "exports its network as ONNX into it, for engine onnx, by which a CPU runs it two to three times as fast. "
+        "Exported graphs are held against the network before they are kept, and give the bundle a new identity."
     )
     parser.add_argument(
         "action",
-        choices=("show", "verify"),
-        help="show the content; or check every file's SHA-256 and that this version can use them",
+        choices=("show", "verify", "export"),
+        help="show the content; check every file's SHA-256 and that this version can use them; or add the ONNX graphs",
     )
     parser.add_argument("bundle", nargs="?", type=Path, metavar="DIR", help="bundle folder (default: the embedded one)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for; a damaged bundle is an error sentence and exit 2."""
-    from ..bundle import load_bundle, verify_bundle
+    from ..bundle import export_bundle, load_bundle, verify_bundle
+    from ..errors import ConfigError
     from .console import console, write_json
 
+    if args.action == "export":
+        if args.bundle is None:
+            raise ConfigError("export changes a bundle; name its folder.")
+        with console.status("Exporting (10 s to a minute)"):
+            export_bundle(args.bundle)
     manifest = verify_bundle(args.bundle)
-    if args.action == "verify":
-        load_bundle(args.bundle, device="cpu")  # whole files may still not fit this version
+    difference = None
+    if args.action != "show":
+        difference = load_bundle(args.bundle, device="cpu").difference  # whole files may still not fit this version
     content = {"sha256": manifest.bundle_id, **manifest.content}
     write_json(args.json, content)
     if args.action == "show":
         _show(content)
     else:
         console.print(f"OK: bundle {manifest.bundle_id}")
+        if difference is not None:
+            console.print(f"ONNX Runtime against torch: {difference}", highlight=False, soft_wrap=True)
     return 0
 
 

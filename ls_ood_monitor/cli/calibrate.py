@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .engine_options import add_engine_arguments
+
 DESCRIPTION = """\
 Fits the OoD detectors of a bundle to clean data and sets their thresholds at a target of false alarms. The network
 itself is not changed.
@@ -132,6 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-table", action="store_true", help="leave out calibration.safetensors: no drive can be added later"
     )
     result.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
+    add_engine_arguments(result)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.calibration_plot import draw_calibration
     from ..offline.calibration_table import unpack_table
     from .bundle_report import calibration_report
-    from .console import PICTURES, console, progress_bar, require_file_place, write_json
+    from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
 
     base = args.update or args.bundle
     if base is not None and args.out.resolve() == base.resolve():
@@ -187,9 +190,23 @@ def run(args: argparse.Namespace) -> int:
                 )
         rows = FrameFeatures({name: stored.features.rows[name] for name in features})
         earlier = FeatureTable(rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz)
-    monitor = load_bundle(base, device=args.device)
+    monitor = load_bundle(base, device=args.device, engine=args.engine, precision=args.precision)
     own = monitor.frame_pass
-    frame_pass = FramePass(own.network, own.preprocess_spec, own.mask_bank, own.device, features, masks=own.masks)
+    # Exported graphs compute the features that they were exported for.
+    same = features == own.features
+    if not same and own.graphs:
+        warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
+    frame_pass = FramePass(
+        own.network,
+        own.preprocess_spec,
+        own.mask_bank,
+        own.device,
+        features,
+        masks=own.masks,
+        engine=own.engine.name if same or own.engine.name != "onnx" else "eager",
+        precision=own.engine.precision,
+        graphs=own.graphs if same else None,
+    )
     result = write_calibrated_bundle(
         args.out,
         frame_pass,
@@ -207,6 +224,7 @@ def run(args: argparse.Namespace) -> int:
             "start_s": args.start,
             "end_s": args.end,
             "from_bundle": monitor.bundle_id,
+            "engine": f"{frame_pass.engine.name} {frame_pass.engine.precision}",
             "added_to_earlier": [drive.name for drive in drives] if args.update else [],
         },
         with_table=not args.no_table,

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .engine_options import add_engine_arguments
+
 if TYPE_CHECKING:
     from ..offline.evaluation.recording import Recording
     from ..offline.evaluation.request import Request, Result
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to judge by (default: the embedded one)")
     parser.add_argument("--detector", help="detector that raises the alarm (default: the bundle's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
+    add_engine_arguments(parser)
     parser.add_argument("--events", type=Path, metavar="FILE", help="ground truth of a single recording")
     parser.add_argument("--gate", type=Path, metavar="FILE", help="YAML of limits, for example max_time_to_stop_s: 1.0")
     parser.add_argument(
@@ -120,9 +123,7 @@ def run(args: argparse.Namespace) -> int:
 
         require_cluster(args.scheduler)
     # What is wrong for all is told before the recordings are opened, which may take long.
-    bundle_id = load_bundle(
-        args.bundle, device="cpu" if args.scheduler else args.device, detector=args.detector
-    ).bundle_id
+    bundle_id = load_bundle(args.bundle, detector=args.detector, **_network_options(args)).bundle_id
     opened: list[tuple[Recording, Any]] = []
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
@@ -167,6 +168,13 @@ def run(args: argparse.Namespace) -> int:
         _tell_failures(failed, results.values(), len(args.recordings))
         return 2
     return 1 if broken else 0
+
+
+def _network_options(args: argparse.Namespace) -> dict[str, str]:
+    """How the network runs here; a cluster's workers, which run it elsewhere, have their own devices."""
+    if args.scheduler:
+        return {"device": "cpu"}
+    return {"device": args.device, "engine": args.engine, "precision": args.precision}
 
 
 def _jobs(args: argparse.Namespace) -> int:
@@ -247,6 +255,8 @@ def _requests(
             bundle_id=bundle_id,
             detector=args.detector,
             device=args.device,
+            engine=args.engine,
+            precision=args.precision,
             vehicle=vehicle,
             gate=gate,
             limits=Limits(args.stop_within, args.resume_within),

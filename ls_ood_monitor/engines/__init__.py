@@ -65,6 +65,7 @@ def make_engine(
     *,
     precision: str = "fp32",
     graphs: Mapping[str, bytes] | None = None,
+    threads: int = 0,
 ) -> Engine:
     """Build an engine.
 
@@ -76,6 +77,7 @@ def make_engine(
         device: where it runs.
         precision: as in ``PRECISIONS``; other than fp32 on a GPU with a torch engine alone.
         graphs: ``encoder`` and ``decoder`` as ONNX, where the bundle has them.
+        threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
 
     Raises:
         ConfigError: an unknown engine or precision, one that does not go with the device, graphs that are not there.
@@ -87,4 +89,4 @@ def make_engine(
         return TorchEngine(network, spec, features, compiled=chosen == "compile", precision=precision)
     if not graphs:
         raise ConfigError("engine is onnx, but the bundle holds no exported graphs; run 'ls-ood bundle export' on it.")
-    return OnnxEngine(graphs["encoder"], graphs["decoder"], device)
+    return OnnxEngine(graphs["encoder"], graphs["decoder"], device, threads)

@@ -87,7 +87,20 @@ def _exported(
         if program is None:  # the older exporter's answer; the dynamo one always gives a program
             raise ConfigError("torch gave no ONNX program; use torch 2.11 or newer.")
         program.save(buffer)
-    return buffer.getvalue()
+    return _bare(buffer.getvalue())
+
+
+def _bare(content: bytes) -> bytes:
+    """Without the stack traces and file names of the machine that exported it, which no run reads."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.graph.metadata_props[:], model.metadata_props[:], model.graph.value_info[:]
+    serialised: bytes = model.SerializeToString()
+    return serialised
 
 
 @contextmanager

@@ -74,9 +74,11 @@ def finished(request: Request) -> Result | None:
 
 
 @lru_cache(maxsize=1)
-def _monitor_of(bundle: Path | None, bundle_id: str, device: str, detector: str | None) -> OodMonitor:
-    """The bundle, loaded once a process."""
-    monitor = load_bundle(bundle, device=device, detector=detector)
+def _monitor_of(
+    bundle: Path | None, bundle_id: str, device: str, detector: str | None, engine: str, precision: str
+) -> OodMonitor:
+    """The bundle, loaded once a process. Its network gets one thread: there is a picture for each."""
+    monitor = load_bundle(bundle, device=device, detector=detector, engine=engine, precision=precision, threads=1)
     if monitor.bundle_id != bundle_id:
         raise BundleError(
             f"the bundle {bundle or 'of the package'} on {platform.node()} is {monitor.bundle_id[:12]}, but "
@@ -103,12 +105,14 @@ def _require_same_files(request: Request) -> None:
 def _evaluate(request: Request, progress: Progress, threads: int) -> Result:
     _require_same_files(request)
     recording = request.recording
-    monitor = _monitor_of(request.bundle, request.bundle_id, request.device, request.detector)
+    monitor = _monitor_of(
+        request.bundle, request.bundle_id, request.device, request.detector, request.engine, request.precision
+    )
     unfinished = request.out / UNFINISHED
     unfinished.mkdir(exist_ok=True)
     device = monitor.frame_pass.device.type
     at_once = min(threads, _AT_ONCE) if device == "cpu" else 1
-    scores, key = unfinished / "network.jsonl", f"{request.digest} {device}"
+    scores, key = unfinished / "network.jsonl", f"{request.digest} {device} {monitor.frame_pass.engine.name}"
     with RememberedNetwork(monitor, scores, key, request.run, request.resume, at_once) as network:
         replay = Replay(monitor, recording.cameras, request.vehicle, recording.begin_ns, network.judge)
         images, worst = JudgedImages(monitor.detector, sorted(monitor.detectors)), WorstFrames()

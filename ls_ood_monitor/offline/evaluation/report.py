@@ -389,7 +389,8 @@ def _environment(monitor: OodMonitor | None) -> str:
         device = str(monitor.frame_pass.device)
         if device.startswith("cuda"):
             device += f", {torch.cuda.get_device_name(monitor.frame_pass.device)}"
-        rows.append(("network on", html.escape(device)))
+        engine = monitor.frame_pass.engine
+        rows.append(("network on", html.escape(f"{device}, engine {engine.name} {engine.precision}")))
     return _table(rows)
 
 

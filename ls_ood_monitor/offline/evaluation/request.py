@@ -36,6 +36,8 @@ class Request:
         out: folder to write, an absolute path; it exists.
         command: that was typed, for the report.
         run: names the command; what it left unfinished goes on when a recording is tried again.
+        engine: as in ``engines.ENGINES``.
+        precision: as in ``engines.PRECISIONS``.
         resume: what an earlier command finished is not done again, and what it left unfinished goes on.
         version: of the package that asks.
         note: to stand at the head of the report.
@@ -53,6 +55,8 @@ class Request:
     out: Path
     command: str
     run: str
+    engine: str = "auto"
+    precision: str = "fp32"
     resume: bool = False
     version: str = __version__
     note: str = ""
@@ -63,7 +67,7 @@ class Request:
         facts = {
             "recording": [self.recording.name, self.recording.identity, self.recording.topics, self.recording.rate_hz],
             "events": None if self.events is None else [asdict(event) for event in self.events],
-            "bundle": [self.bundle_id, self.detector, self.device],
+            "bundle": [self.bundle_id, self.detector, self.device, self.engine, self.precision],
             "vehicle": asdict(self.vehicle),
             "gate": None if self.gate is None else asdict(self.gate),
             "limits": asdict(self.limits),
