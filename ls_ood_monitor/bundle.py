@@ -30,8 +30,16 @@ from . import __version__
 from .config import AlarmSettings, from_mapping
 from .core.detectors import DETECTORS, Detector, detector_spec
 from .core.threshold import Threshold
+from .core.types import Frame
 from .engines import TorchEngine, check_engine, choose_engine, onnx_engine
-from .engines.verification import CLASS_TOLERANCE, TOLERANCE, Difference, measure_difference
+from .engines.verification import (
+    CLASS_TOLERANCE,
+    TOLERANCE,
+    Difference,
+    check_pictures,
+    is_accepted,
+    measure_difference,
+)
 from .errors import BundleError, ConfigError, MonitorError
 from .monitor import FramePass, LatentSettings, OodMonitor, choose_device, features_of
 from .vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
@@ -297,8 +305,7 @@ def load_bundle(
         cameras = tuple(calibration.get("cameras", {}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error
-    is_plain = chosen == "eager" and precision == "fp32" and target.type == "cpu"
-    return OodMonitor(
+    monitor = OodMonitor(
         frame_pass,
         detectors,
         thresholds,
@@ -308,30 +315,36 @@ def load_bundle(
         alarm,
         cameras,
         provenance,
-        None if is_plain else _held_against_eager(frame_pass, detectors, thresholds),
     )
+    if chosen != "eager" or target.type != "cpu":
+        monitor.difference = accepted_difference(monitor)
+    return monitor
 
 
-def _held_against_eager(
-    frame_pass: FramePass, detectors: Mapping[str, Detector], thresholds: Mapping[str, Threshold]
-) -> Difference:
-    """How far the engine is from eager torch. Raises ``BundleError`` where that is too far."""
-    engine = frame_pass.engine
+def difference_from_eager(monitor: OodMonitor) -> Difference:
+    """How far a monitor is from eager torch in single precision that captures nothing and scores on the host."""
+    frame_pass = monitor.frame_pass
+    pictures = check_pictures(frame_pass.preprocess_spec)
+    run = monitor.begin([Frame(picture, 1, "") for picture in pictures])
+    scores = {name: np.array([one.scores[name] for one in run.judgements]) for name in monitor.detectors}
     reference = TorchEngine(frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, captured=False)
-    difference = measure_difference(
-        engine,
-        reference,
-        frame_pass.preprocess_spec,
-        frame_pass.averaging,
-        lambda rows: {name: fitted.score(rows[detector_spec(name).feature]) for name, fitted in detectors.items()},
-        {name: threshold.value for name, threshold in thresholds.items()},
-    )
-    limit, class_limit = TOLERANCE[engine.precision], CLASS_TOLERANCE[engine.precision]
-    # Fresh masks differ from run to run; what they say of an engine is in the other features.
-    if difference.score > limit or difference.class_ids > class_limit:
+    eager = reference.begin(pictures, frame_pass.averaging)
+    planes = eager.planes()
+    rows = {**eager.rows(), **planes.rows}
+    expected = {name: one.score(rows[detector_spec(name).feature]) for name, one in monitor.detectors.items()}
+    thresholds = {name: monitor.thresholds[name].value for name in monitor.detectors}
+    return measure_difference(scores, run.run.class_ids, expected, planes.class_ids, thresholds)
+
+
+def accepted_difference(monitor: OodMonitor) -> Difference:
+    """The same, where it is small enough for the engine's precision. Raises ``BundleError`` where it is not."""
+    engine = monitor.frame_pass.engine
+    difference = difference_from_eager(monitor)
+    if not is_accepted(difference, engine.precision):
         raise BundleError(
             f"engine {engine.name} in {engine.precision} does not give what eager torch gives: {difference}; allowed are "
-            f"{limit:g} and {class_limit:g}. Export the bundle again ('ls-ood bundle export'), or use engine eager."
+            f"{TOLERANCE[engine.precision]:g} and {CLASS_TOLERANCE[engine.precision]:g}. Export the bundle again "
+            "('ls-ood bundle export'), or use engine eager and precision fp32."
         )
     return difference
 
@@ -364,7 +377,16 @@ def export_bundle(folder: Path | str) -> str:
             engine="onnx",
             graphs=graphs,
         )
-        _held_against_eager(exported, monitor.detectors, monitor.thresholds)
+        accepted_difference(
+            OodMonitor(
+                exported,
+                monitor.detectors,
+                monitor.thresholds,
+                monitor.detector,
+                monitor.class_names,
+                monitor.bundle_id,
+            )
+        )
     content = dict(verify_bundle(path).content)
     del content["checksum"]
     for graph, name in GRAPHS.items():

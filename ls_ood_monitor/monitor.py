@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from .config import AlarmSettings, Checked, setting
-from .core.detectors import DEFAULT_DETECTORS, Detector, Head, MapsCells, detector_spec
+from .core.detectors import DEFAULT_DETECTORS, ArrayDetector, Detector, Head, MapsCells, Portable, detector_spec
 from .core.grid import GRID
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult, Judgement
-from .engines import Engine, EnginePass, Planes, make_engine
+from .engines import CELLS, SCORE, Engine, EnginePass, Planes, Rows, make_engine
 from .engines.verification import Difference
 from .errors import ConfigError
 from .features import BEFORE_DECODER, OF_MASKS, FrameFeatures, check_features
@@ -100,6 +100,7 @@ class FramePass:
         precision: as in ``engines.PRECISIONS``.
         graphs: exported graphs, where there are any.
         threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
+        scores: detectors that the engine scores beside the features.
 
     Raises:
         ConfigError: an unknown feature, or an engine that cannot run this here.
@@ -119,6 +120,7 @@ class FramePass:
         precision: str = "fp32",
         graphs: Mapping[str, bytes] | None = None,
         threads: int = 0,
+        scores: Mapping[str, Portable] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
@@ -139,6 +141,34 @@ class FramePass:
             precision=precision,
             graphs=graphs,
             threads=threads,
+            scores=scores,
+        )
+
+    def scoring(self, detectors: Mapping[str, Detector]) -> FramePass:
+        """The same pass for these detectors alone: on a GPU it scores the portable ones, and hands out no features of theirs.
+
+        Else the features would travel to the host, where a wide latent's covariance takes milliseconds.
+        """
+        if self.device.type != "cuda":
+            return self
+        ported = {
+            name: detector
+            for name, detector in detectors.items()
+            if isinstance(detector, ArrayDetector)
+            and detector.portable
+            and detector_spec(name).feature in BEFORE_DECODER
+        }
+        return FramePass(
+            self.network,
+            self.preprocess_spec,
+            self.mask_bank,
+            self.device,
+            features_of(name for name in detectors if name not in ported),
+            masks=self.masks,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            graphs=self.graphs,
+            scores=ported,
         )
 
     @property
@@ -176,10 +206,16 @@ class PendingPass:
     @cached_property
     def features(self) -> FrameFeatures:
         """Detector inputs; waits for the decoder only where one of them needs it."""
-        rows = dict(self._run.rows())
+        rows = dict(self._rows)
         if any(name not in rows for name in self._names):
             rows |= self._planes.rows
         return FrameFeatures({name: rows[name] for name in self._names})
+
+    def scored(self, detector: str) -> tuple[NDArray[np.float64], NDArray[np.float64] | None] | None:
+        """Scores (N,) and cells (N, 48) of a detector that the engine has scored; None where it has not."""
+        rows = self._rows
+        score = rows.get(f"{SCORE}{detector}")
+        return None if score is None else (score, rows.get(f"{CELLS}{detector}"))
 
     @property
     def class_ids(self) -> NDArray[np.uint8]:
@@ -190,6 +226,10 @@ class PendingPass:
     def confidence(self) -> NDArray[np.uint8]:
         """uint8 (N, h, w), softmax maximum times 255, at the size of the decoder's logits."""
         return self._planes.confidence
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return self._run.rows()
 
     @cached_property
     def _planes(self) -> Planes:
@@ -231,11 +271,11 @@ class OodMonitor:
         alarm: AlarmSettings | None = None,
         cameras: Sequence[str] = (),
         provenance: Mapping[str, Any] | None = None,
-        difference: Difference | None = None,
     ) -> None:
         if detector not in detectors:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
         self.frame_pass = frame_pass
+        self._scoring = frame_pass.scoring(detectors)
         self.detectors = dict(detectors)
         self.thresholds = dict(thresholds)
         self.detector = detector
@@ -244,7 +284,7 @@ class OodMonitor:
         self.alarm = alarm if alarm is not None else AlarmSettings()
         self.cameras = tuple(cameras)
         self.provenance = dict(provenance or {})
-        self.difference = difference
+        self.difference: Difference | None = None
         self._one_at_a_time = nullcontext() if frame_pass.engine.reentrant else threading.Lock()
 
     @property
@@ -261,7 +301,7 @@ class OodMonitor:
         """Run blank batches of 1 to ``batch`` so that no real frame pays for lazy set-up, compilation or capture."""
         spec = self.frame_pass.preprocess_spec
         for count in range(1, batch + 1):
-            run = self.frame_pass.begin([np.zeros((spec.height, spec.width, 3), np.uint8)] * count)
+            run = self._scoring.begin([np.zeros((spec.height, spec.width, 3), np.uint8)] * count)
             _ = run.features, run.class_ids
 
     def begin(self, frames: Sequence[Frame], *, decode: bool = True) -> MonitorPass:
@@ -271,7 +311,7 @@ class OodMonitor:
             frames: of any sizes and cameras.
             decode: the segmentation will be read; a hint, by which a GPU need not wait for the question.
         """
-        return MonitorPass(self, frames, self.frame_pass.begin([frame.image for frame in frames], decode=decode))
+        return MonitorPass(self, frames, self._scoring.begin([frame.image for frame in frames], decode=decode))
 
     def process(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Judge the frames of one tick as one batch; results in the same order.
@@ -298,15 +338,10 @@ class MonitorPass:
     @cached_property
     def judgements(self) -> list[Judgement]:
         """Of each frame, in their order; waits for no segmentation, unless a detector reads it."""
-        monitor, features = self._monitor, self.run.features
-        scores = {
-            name: fitted.score(features.of(detector_spec(name).feature)) for name, fitted in monitor.detectors.items()
-        }
-        chosen = monitor.detectors[monitor.detector]
-        maps: NDArray[np.float32] | None = None
-        if isinstance(chosen, MapsCells):
-            cells = chosen.cell_scores(features.of(detector_spec(monitor.detector).feature))
-            maps = cells.reshape(len(self._frames), *GRID).astype(np.float32)
+        monitor = self._monitor
+        scores = {name: self._scores(name, fitted) for name, fitted in monitor.detectors.items()}
+        cells = self._cells(monitor.detectors[monitor.detector])
+        maps = None if cells is None else cells.reshape(len(self._frames), *GRID).astype(np.float32)
         return [
             Judgement(
                 frame,
@@ -318,6 +353,21 @@ class MonitorPass:
             )
             for index, frame in enumerate(self._frames)
         ]
+
+    def _scores(self, name: str, fitted: Detector) -> NDArray[np.float64]:
+        scored = self.run.scored(name)
+        if scored is not None:
+            # As on the host: a row that is not finite has no score.
+            return np.where(np.isfinite(scored[0]), scored[0], np.nan)
+        return fitted.score(self.run.features.of(detector_spec(name).feature))
+
+    def _cells(self, chosen: Detector) -> NDArray[np.float64] | None:
+        if not isinstance(chosen, MapsCells):
+            return None
+        scored = self.run.scored(self._monitor.detector)
+        if scored is not None:
+            return scored[1]
+        return chosen.cell_scores(self.run.features.of(detector_spec(self._monitor.detector).feature))
 
     def results(self) -> list[FrameResult]:
         """Judgements with the segmentation; waits for the decoder."""

@@ -16,7 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: The higher, the more it may import. Siblings of one number do not see each other.
 LAYERS = {
-    "errors": 0, "config": 1, "core": 2, "vision": 2, "features": 3, "monitor": 4, "bundle": 5, "offline": 6, "ros": 6, "cli": 7,
+    "errors": 0, "config": 1, "core": 2, "vision": 2, "features": 3, "engines": 4, "monitor": 5, "bundle": 6, "offline": 7,
+    "ros": 7, "cli": 8,
 }  # fmt: skip
 ROS_PACKAGES = {
     "rclpy", "cv_bridge", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces",

@@ -210,33 +210,22 @@ def _table(title: str, base: str, rows: Sequence[Mapping[str, Any]]) -> Any:
 
 def _check(name: str, subject: Subject, engines: Sequence[Any]) -> list[dict[str, Any]]:
     """Every engine's scores and classes against eager torch in single precision."""
-    from ..core.detectors import DEFAULT_DETECTORS, detector_spec
-    from ..engines import TorchEngine
-    from ..engines.verification import CLASS_TOLERANCE, TOLERANCE, measure_difference
+    from ..bundle import difference_from_eager
+    from ..core.detectors import DEFAULT_DETECTORS
+    from ..engines.verification import is_accepted
     from ..errors import MonitorError
-    from ..monitor import features_of
     from .console import console, warn
 
-    features = features_of(DEFAULT_DETECTORS)
-    reference = TorchEngine(subject.network, subject.spec, features, captured=False)
     rows = []
     for choice in engines:
         try:
-            frame_pass = subject.frame_pass(choice.engine, choice.precision, features)
+            monitor = subject.monitor(choice.engine, choice.precision, DEFAULT_DETECTORS)
         except MonitorError as error:
             warn(f"{choice} is left out: {error}")
             continue
-        found = measure_difference(
-            frame_pass.engine,
-            reference,
-            subject.spec,
-            frame_pass.averaging,
-            lambda rows: {key: one.score(rows[detector_spec(key).feature]) for key, one in subject.detectors.items()},
-            dict.fromkeys(subject.detectors, 1.0),
-        )
-        agrees = found.score <= TOLERANCE[choice.precision] and found.class_ids <= CLASS_TOLERANCE[choice.precision]
+        found = difference_from_eager(monitor)
         console.print(f"{name}, {choice}: {found}", soft_wrap=True, highlight=False)
-        rows.append({"engine": str(choice), "agrees": agrees, **vars(found)})
+        rows.append({"engine": str(choice), "agrees": is_accepted(found, choice.precision), **vars(found)})
     return rows
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
+
+from array_api_compat import array_namespace
 
 #: Rows and columns of cells: about square ones on a 4:3 picture.
 GRID = (6, 8)
@@ -11,14 +12,21 @@ GRID = (6, 8)
 BLOCK = (2, 2)
 
 
-def blocks_of(cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each block of cells (N, 48, E), row by row from the top left -> (N, 12, E)."""
-    rows, columns = GRID[0] // BLOCK[0], GRID[1] // BLOCK[1]
-    split = cells.reshape(len(cells), rows, BLOCK[0], columns, BLOCK[1], -1)
-    return np.asarray(split.mean(axis=(2, 4)).reshape(len(cells), rows * columns, -1), dtype=np.float64)
+_ROWS, _COLUMNS = GRID[0] // BLOCK[0], GRID[1] // BLOCK[1]
 
 
-def cells_of(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each cell takes from its block, (N, 12) -> (N, 48)."""
-    plane = blocks.reshape(len(blocks), GRID[0] // BLOCK[0], GRID[1] // BLOCK[1])
-    return np.asarray(plane.repeat(BLOCK[0], axis=1).repeat(BLOCK[1], axis=2).reshape(len(blocks), -1))
+def blocks_of(cells: Any) -> Any:
+    """Mean of each block of cells (N, 48, E), row by row from the top left -> (N, 12, E); of any array library."""
+    xp = array_namespace(cells)
+    count, _, width = cells.shape
+    split = xp.reshape(cells, (count, _ROWS, BLOCK[0], _COLUMNS, BLOCK[1], width))
+    return xp.reshape(xp.mean(split, axis=(2, 4)), (count, _ROWS * _COLUMNS, width))
+
+
+def cells_of(blocks: Any) -> Any:
+    """What each cell takes from its block, (N, 12) -> (N, 48); of any array library."""
+    xp = array_namespace(blocks)
+    count = blocks.shape[0]
+    plane = xp.reshape(blocks, (count, _ROWS, 1, _COLUMNS, 1))
+    spread = xp.broadcast_to(plane, (count, _ROWS, BLOCK[0], _COLUMNS, BLOCK[1]))
+    return xp.reshape(spread, (count, GRID[0] * GRID[1]))

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 
 import torch
 
+from ..core.detectors import Portable
 from ..errors import ConfigError
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec
 from . import onnx_engine
 from .base import Engine, EnginePass, Planes, Rows
-from .graphs import DecoderGraph, EncoderGraph
+from .graphs import CELLS, SCORE, DecoderGraph, EncoderGraph
 from .onnx_engine import OnnxEngine
 from .torch_engine import TorchEngine
 
 __all__ = [
+    "CELLS",
+    "SCORE",
     "ENGINES",
     "PRECISIONS",
     "DecoderGraph",
@@ -66,6 +69,7 @@ def make_engine(
     precision: str = "fp32",
     graphs: Mapping[str, bytes] | None = None,
     threads: int = 0,
+    scores: Mapping[str, Portable] | None = None,
 ) -> Engine:
     """Build an engine.
 
@@ -78,6 +82,7 @@ def make_engine(
         precision: as in ``PRECISIONS``; other than fp32 on a GPU with a torch engine alone.
         graphs: ``encoder`` and ``decoder`` as ONNX, where the bundle has them.
         threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
+        scores: detectors to score on the device, beside the features; of a torch engine.
 
     Raises:
         ConfigError: an unknown engine or precision, one that does not go with the device, graphs that are not there.
@@ -86,7 +91,7 @@ def make_engine(
     graphs = graphs or {}
     chosen = choose_engine(name, device, graphs)
     if chosen != "onnx":
-        return TorchEngine(network, spec, features, compiled=chosen == "compile", precision=precision)
+        return TorchEngine(network, spec, features, compiled=chosen == "compile", precision=precision, scores=scores)
     if not graphs:
         raise ConfigError("engine is onnx, but the bundle holds no exported graphs; run 'ls-ood bundle export' on it.")
     return OnnxEngine(graphs["encoder"], graphs["decoder"], device, threads)

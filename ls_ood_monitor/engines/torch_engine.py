@@ -5,6 +5,7 @@ A GPU works ahead: encoder, features and decoder are queued at once, and while t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..core.detectors import Portable
 from ..features import as_rows
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec
@@ -34,6 +36,7 @@ class TorchEngine:
         features: names of features to compute.
         compiled: by TorchInductor (takes tens of seconds a batch size; on a CPU it needs a C++ compiler).
         precision: ``fp32`` as written (no TF32), ``tf32``, ``fp16`` or ``bf16``; on a CPU ``fp32`` alone.
+        scores: detectors to score on the device (``graphs.ScoreGraph``).
         captured: on a GPU, as CUDA graphs, which take the launching of kernels off the host.
     """
 
@@ -46,6 +49,7 @@ class TorchEngine:
         compiled: bool = False,
         precision: str = "fp32",
         captured: bool = True,
+        scores: Mapping[str, Portable] | None = None,
     ) -> None:
         self.name = "compile" if compiled else "eager"
         self.precision = precision
@@ -53,7 +57,7 @@ class TorchEngine:
         if self._device.type == "cpu" or precision != "fp32":
             # Channels last: nearly twice as fast on a CPU, and what tensor cores take; float32 on a GPU gains nothing.
             network = network.to(memory_format=torch.channels_last)
-        self._encoder_graph = EncoderGraph(network, spec, features).to(self._device).eval()
+        self._encoder_graph = EncoderGraph(network, spec, features, scores).to(self._device).eval()
         self._decoder_graph = DecoderGraph(network, spec, features).to(self._device).eval()
         self._encoder: Any = torch.compile(self._encoder_graph, dynamic=False) if compiled else self._encoder_graph
         self._decoder: Any = torch.compile(self._decoder_graph, dynamic=False) if compiled else self._decoder_graph

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..vision.preprocess import PreprocessSpec
-from .base import Engine
 
 #: Precision -> largest difference of a score that is accepted, as a share of the score or of its threshold, the larger.
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "tf32": 1e-2, "fp16": 2e-2, "bf16": 5e-2}
@@ -40,51 +38,31 @@ class Difference:
 
 
 def measure_difference(
-    engine: Engine,
-    reference: Engine,
-    spec: PreprocessSpec,
-    averaging: Tensor,
-    score: Callable[[Mapping[str, NDArray[np.float64]]], Scores],
+    scores: Scores,
+    class_ids: NDArray[np.uint8],
+    expected_scores: Scores,
+    expected_ids: NDArray[np.uint8],
     thresholds: Mapping[str, float],
 ) -> Difference:
-    """Run both on the same pictures.
+    """How far scores (N,) by detector, and class ids, are from the expected ones.
 
-    Args:
-        engine: to be checked.
-        reference: eager torch.
-        spec: size of the pictures.
-        averaging: averaging weights of the masks.
-        score: features by name -> scores (N,) by detector.
-        thresholds: by detector.
-
-    Returns:
-        The largest differences; infinite where one gives a number and the other none.
+    Infinite where one gives a number and the other none; nothing where neither does.
     """
-    pixels = _pictures(spec)
-    found = []
-    for one in (engine, reference):
-        run = one.begin(pixels, averaging)
-        rows = dict(run.rows())
-        planes = run.planes()
-        found.append((score({**rows, **planes.rows}), planes.class_ids))
-    (scores, class_ids), (expected, expected_ids) = found
     shares = {
-        name: _share(scores[name], expected[name], abs(thresholds[name]) if np.isfinite(thresholds[name]) else 0.0)
-        for name in scores
+        name: _share(values, expected_scores[name], abs(thresholds[name]) if np.isfinite(thresholds[name]) else 0.0)
+        for name, values in scores.items()
     }
     worst = max(shares, key=lambda name: shares[name])
     return Difference(shares[worst], worst, float((class_ids != expected_ids).mean()))
 
 
-def _share(values: NDArray[np.float64], expected: NDArray[np.float64], scale: float) -> float:
-    both_broken = ~np.isfinite(values) & ~np.isfinite(expected)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.abs(values - expected) / np.maximum(np.maximum(np.abs(expected), scale), 1e-12)
-    return float(np.where(both_broken, 0.0, np.where(np.isfinite(shares), shares, np.inf)).max())
+def is_accepted(difference: Difference, precision: str) -> bool:
+    """Whether an engine of that precision may run."""
+    return difference.score <= TOLERANCE[precision] and difference.class_ids <= CLASS_TOLERANCE[precision]
 
 
-def _pictures(spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """Two seeded pictures, coarse and fine: what a camera sends has structure of every size."""
+def check_pictures(spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """Two seeded pictures (2, height, width, 3), coarse and fine: what a camera sends has structure of every size."""
     random = np.random.default_rng(0)
     pictures = []
     for cell in (32, 4):
@@ -92,3 +70,10 @@ def _pictures(spec: PreprocessSpec) -> NDArray[np.uint8]:
         coarse = random.integers(0, 256, shape, dtype=np.uint8)
         pictures.append(cv2.resize(coarse, (spec.width, spec.height), interpolation=cv2.INTER_CUBIC))
     return np.stack(pictures)
+
+
+def _share(values: NDArray[np.float64], expected: NDArray[np.float64], scale: float) -> float:
+    both_broken = ~np.isfinite(values) & ~np.isfinite(expected)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.abs(values - expected) / np.maximum(np.maximum(np.abs(expected), scale), 1e-12)
+    return float(np.where(both_broken, 0.0, np.where(np.isfinite(shares), shares, np.inf)).max())

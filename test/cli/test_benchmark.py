@@ -53,11 +53,11 @@ class Supervised(BrightCells):
 
 @pytest.fixture(scope="module")
 def small_street():
-    """Pictures of 128 x 96 from one camera, and two toy detectors on the brightness of cells."""
+    """Pictures of 128 x 96 from one camera, and two toy detectors on the mean of cells."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "CAMERA_SIZE", (128, 96))
         patch.setattr(protocols, "CAMERAS", ("front",))
-        cells = lambda run: features.pool_cells(run.pictures).mean(dim=2)  # noqa: E731  one line, like its neighbours
+        cells = lambda run: features.pool_cells(run.encoded.low).mean(dim=2)  # noqa: E731  one line, like its neighbours
         patch.setitem(features.FEATURES, "toy_cells", cells)
         for name, toy in (("toy", BrightCells), ("toy_supervised", Supervised)):
             spec = DetectorSpec("toy_cells", lambda head, toy=toy: toy(), lambda state: None, "test", toy is Supervised)

@@ -120,7 +120,7 @@ def test_verify_the_embedded_bundle(tmp_path):
     """``ls-ood bundle verify`` prints its identity, writes it for machines, and exits with 0."""
     done = run("bundle", "verify", "--json", str(tmp_path / "b.json"))
     assert done.returncode == 0
-    assert done.stdout.split()[-1] == json.loads((tmp_path / "b.json").read_text())["sha256"]
+    assert done.stdout.splitlines()[0].split()[-1] == json.loads((tmp_path / "b.json").read_text())["sha256"]
 
 
 def test_without_rclpy_the_live_commands_say_so(tmp_path):

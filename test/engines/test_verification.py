@@ -2,65 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from ls_ood_monitor import bundle
 from ls_ood_monitor.bundle import export_bundle, load_bundle
-from ls_ood_monitor.engines import Planes, TorchEngine
 from ls_ood_monitor.engines.verification import measure_difference
 from ls_ood_monitor.errors import BundleError
-from ls_ood_monitor.vision.mc_dropout import averaging_weights
 
-
-class Altered:
-    """An engine whose features are multiplied and whose classes are shifted in some rows of pixels."""
-
-    name, precision, reentrant = "altered", "fp32", True
-
-    def __init__(self, engine, factor: float, rows: int) -> None:
-        self._engine, self._factor, self._rows = engine, factor, rows
-
-    def begin(self, pixels, averaging, *, decode=True):
-        """Alter a run."""
-        self._run = self._engine.begin(pixels, averaging)
-        return self
-
-    def rows(self):
-        """Features, altered."""
-        return {name: values * self._factor for name, values in self._run.rows().items()}
-
-    def planes(self) -> Planes:
-        """Classes, altered."""
-        planes = self._run.planes()
-        class_ids = planes.class_ids.copy()
-        class_ids[:, : self._rows] += 1
-        return replace(planes, class_ids=class_ids)
+IDS = np.arange(96, dtype=np.uint8).reshape(2, 6, 8) % 5
 
 
 @pytest.mark.parametrize(
-    ("factor", "rows", "score", "classes"), [(1.0, 0, 0.0, 0.0), (1.01, 0, 0.01, 0.0), (1.0, 24, 0.0, 0.25)]
+    ("factor", "changed", "share", "classes"), [(1.0, 0, 0.0, 0.0), (1.01, 0, 0.01, 0.0), (1.0, 24, 0.0, 0.25)]
 )
-def test_the_difference_is_the_one_that_was_put_in(subject, factor, rows, score, classes):
-    """One per cent of every score, a quarter of the pixels; NaN on one side alone is infinite, on both nothing."""
-    plain = TorchEngine(subject.network, subject.spec, ("latent_means",))
-    altered = Altered(plain, factor, rows)
-    averaging = averaging_weights(subject.bank)
+def test_the_difference_is_the_one_that_was_put_in(factor, changed, share, classes):
+    """One per cent of a score above its threshold; a quarter of the pixels; named is the detector that is farthest off."""
+    expected = {"calm": np.array([3.0, 4.0]), "moved": np.array([20.0, 10.0])}
+    found = {"calm": expected["calm"], "moved": expected["moved"] * factor}
+    ids = IDS.copy()
+    ids.reshape(-1)[:changed] += 1
+    difference = measure_difference(found, ids, expected, IDS, {"calm": 1.0, "moved": 2.0})
+    assert difference.score == pytest.approx(share, abs=1e-12)
+    assert difference.class_ids == classes
+    if share:
+        assert difference.detector == "moved"
 
-    def means(features):
-        return {"mean": np.abs(features["latent_means"]).mean(axis=1)}
 
-    found = measure_difference(altered, plain, subject.spec, averaging, means, {"mean": 0.0})
-    assert found.score == pytest.approx(score, rel=1e-6)
-    assert found.class_ids == pytest.approx(classes)
-    broken = measure_difference(Altered(plain, np.nan, 0), plain, subject.spec, averaging, means, {"mean": 0.0})
-    assert broken.score == np.inf
-    both = measure_difference(
-        Altered(plain, np.nan, 0), Altered(plain, np.nan, 0), subject.spec, averaging, means, {"mean": 0.0}
-    )
-    assert both.score == 0.0
+def test_a_score_near_zero_is_measured_by_its_threshold():
+    """Clean scores lie around zero: what counts is how far they move towards the threshold."""
+    difference = measure_difference({"a": np.array([0.02])}, IDS, {"a": np.array([0.01])}, IDS, {"a": 2.0})
+    assert difference.score == pytest.approx(0.005)
+
+
+def test_a_number_against_none_is_infinitely_far():
+    """NaN on one side alone can never pass; NaN on both is a broken network, which its scores tell already."""
+    nan, one = {"a": np.array([np.nan])}, {"a": np.array([1.0])}
+    for found, expected in ((nan, one), (one, nan)):
+        assert measure_difference(found, IDS, expected, IDS, {"a": 1.0}).score == np.inf
+    assert measure_difference(nan, IDS, nan, IDS, {"a": 1.0}).score == 0.0
 
 
 def test_an_exported_bundle_runs_and_an_altered_network_is_refused(tiny_bundle, tmp_path, monkeypatch):

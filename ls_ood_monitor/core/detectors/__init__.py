@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import ConfigError
 from .base import ArrayDetector
 from .classwise import ClasswiseDetector
-from .contract import Detector, DetectorSpec, Head, MapsCells
+from .contract import Detector, DetectorSpec, Head, MapsCells, Portable
 from .density import DensityDetector, TwoClassDensityDetector
 from .gaussian import MahalanobisDetector
 from .head import AshDetector, DiceDetector, HeadDetector, ReactDetector, VimDetector
@@ -15,6 +15,7 @@ from .output import OutputDetector
 from .spatial import SpatialDetector
 
 __all__ = [
+    "ArrayDetector",
     "DEFAULT_DETECTORS",
     "DETECTORS",
     "Detector",
@@ -22,6 +23,7 @@ __all__ = [
     "Head",
     "MahalanobisDetector",
     "MapsCells",
+    "Portable",
     "detector_spec",
 ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,10 +24,12 @@ class ArrayDetector(ABC):
     Attributes:
         rows: axes of the rows, "N D" for example; N is the number of frames.
         arrays: name -> axes of each stored array; a number is a fixed size.
+        portable: its score is arithmetic that any array library can do, so that a GPU may (``portable_score``).
     """
 
     rows: ClassVar[str] = "N D"
     arrays: ClassVar[Mapping[str, str]] = {}
+    portable: ClassVar[bool] = False
 
     def __init__(self) -> None:
         #: Arrays known before fitting (the network's last layer, say); part of the state.
@@ -59,6 +61,18 @@ class ArrayDetector(ABC):
             with np.errstate(over="ignore", invalid="ignore"):
                 scores[finite] = self._score(data[finite], arrays)
         return scores
+
+    def portable_score(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
+        """``score`` of rows (N, ...) with the arrays of ``state``, all of one library and device, in double precision.
+
+        Nothing is checked: there is no branch on a value, so that it can be captured. A broken row is not finite.
+
+        Raises:
+            MonitorError: it is not portable.
+        """
+        if not self.portable:
+            raise MonitorError(f"{type(self).__name__} is not portable; score its rows on the host.")
+        return self._score(rows, arrays)
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Arrays to store, as named in ``arrays``. Raises ``MonitorError`` before fitting."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +35,22 @@ class MapsCells(Protocol):
 
         On the scale of ``score``: a cell above the frame's threshold is out of distribution. NaN where a row is broken.
         """
+        ...
+
+    def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
+        """The same as ``Portable.portable_score`` does it; asked only of a portable detector."""
+        ...
+
+
+class Portable(Protocol):
+    """A detector whose arithmetic any array library can do, on its own device."""
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Arrays to score with."""
+        ...
+
+    def portable_score(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
+        """Scores (N,) of rows with the state's arrays, without looking at a value; a broken row is not finite."""
         ...
 
 

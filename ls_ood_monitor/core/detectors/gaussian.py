@@ -5,7 +5,8 @@ Sources: Lee et al., NeurIPS 2018 (Mahalanobis on features); Ledoit & Wolf 2004 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,11 @@ def check_shrinkage(shrinkage: str) -> str:
     return shrinkage
 
 
+def squared_distance(centred: Any, precision: Any) -> Any:
+    """c^T precision c of vectors (..., D) -> (...); of any array library."""
+    return ((centred @ precision) * centred).sum(-1)
+
+
 def covariance_estimate(rows: NDArray[np.float64], shrinkage: str) -> EmpiricalCovariance:
     """Covariance of rows (N, D) as a fitted scikit-learn estimator."""
     return (LedoitWolf() if shrinkage == "ledoit_wolf" else EmpiricalCovariance()).fit(rows)
@@ -36,6 +42,7 @@ class MahalanobisDetector(ArrayDetector):
     """
 
     arrays: ClassVar = {"mean": "D", "precision": "D D"}
+    portable: ClassVar = True
 
     def __init__(self, shrinkage: str = "ledoit_wolf") -> None:
         super().__init__()
@@ -58,9 +65,8 @@ class MahalanobisDetector(ArrayDetector):
             "precision": np.asarray(estimate.get_precision(), dtype=np.float64),
         }
 
-    def _score(self, data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
-        centred = data - arrays["mean"]
-        return np.asarray(np.einsum("nd,nd->n", centred @ arrays["precision"], centred), dtype=np.float64)
+    def _score(self, data: Any, arrays: Mapping[str, Any]) -> Any:
+        return squared_distance(data - arrays["mean"], arrays["precision"])
 
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:

@@ -15,16 +15,17 @@ maximum are this project's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import BundleError
 from ..grid import blocks_of, cells_of
 from .base import ArrayDetector, Arrays
-from .gaussian import covariance_estimate
+from .gaussian import covariance_estimate, squared_distance
 
 Values = NDArray[np.float64]
 
@@ -34,13 +35,13 @@ _MAX_PLACES = 5000  # for the covariance
 _TINY = 1e-12
 
 #: Scale -> cells (N, 48, E) to places (N, P, E).
-_SCALES: dict[str, Callable[[Values], Values]] = {
-    "whole": lambda cells: cells.mean(axis=1, keepdims=True),
+_SCALES: dict[str, Callable[[Any], Any]] = {
+    "whole": lambda cells: array_namespace(cells).mean(cells, axis=1, keepdims=True),
     "block": blocks_of,
     "cell": lambda cells: cells,
 }
 #: Of each scale. On the street's development drives 0.65 to 0.8 for the parts are alike, 1 raises the threshold for all.
-_WEIGHTS = np.array([1.0, 0.75, 0.75])
+_WEIGHTS = (1.0, 0.75, 0.75)
 
 
 class SpatialDetector(ArrayDetector):
@@ -56,6 +57,7 @@ class SpatialDetector(ArrayDetector):
     """
 
     rows: ClassVar = "N 48 E"
+    portable: ClassVar = True
     arrays: ClassVar = {
         "whole_mean": "1 E",
         "whole_precision": "E E",
@@ -79,8 +81,12 @@ class SpatialDetector(ArrayDetector):
         data = np.asarray(rows, dtype=np.float64)
         self._check_axes(data, arrays)
         with np.errstate(over="ignore", invalid="ignore"):
-            _, blocks, cells = _terms(data, arrays)
-            return np.asarray(np.maximum(cells_of(blocks), cells), dtype=np.float64)
+            return np.asarray(self.portable_cells(data, arrays), dtype=np.float64)
+
+    def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
+        """``cell_scores`` of any array library, as ``portable_score``."""
+        _, blocks, cells = _terms(rows, arrays)
+        return array_namespace(cells).maximum(cells_of(blocks), cells)
 
     def _learn(self, data: Values) -> dict[str, Values]:
         if len(data) > _MAX_FRAMES:
@@ -96,8 +102,9 @@ class SpatialDetector(ArrayDetector):
             unseen[held_out] = _largest(_excesses(data[held_out], _gaussians(seen)))
         return {**_gaussians(data), "usual": np.median(unseen, axis=0)}
 
-    def _score(self, data: Values, arrays: Arrays) -> Values:
-        return np.asarray(_largest(_terms(data, arrays)).max(axis=1), dtype=np.float64)
+    def _score(self, data: Any, arrays: Mapping[str, Any]) -> Any:
+        largest = _largest(_terms(data, arrays))
+        return array_namespace(largest).max(largest, axis=1)
 
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
@@ -127,7 +134,7 @@ def _gaussians(data: Values) -> dict[str, Values]:
     return arrays
 
 
-def _excesses(data: Values, arrays: Arrays) -> list[Values]:
+def _excesses(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
     """Log distance of each place beyond what is usual there, (N, P) a scale."""
     return [
         _log_distance(pooled(data) - arrays[f"{scale}_mean"], arrays[f"{scale}_precision"]) - arrays[f"{scale}_level"]
@@ -135,19 +142,20 @@ def _excesses(data: Values, arrays: Arrays) -> list[Values]:
     ]
 
 
-def _terms(data: Values, arrays: Arrays) -> list[Values]:
+def _terms(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
     """The same beyond what is usual for the largest place of unseen clean frames, weighted."""
     return [
-        weight * (values - usual)
-        for weight, values, usual in zip(_WEIGHTS, _excesses(data, arrays), arrays["usual"], strict=True)
+        weight * (values - arrays["usual"][index])
+        for index, (weight, values) in enumerate(zip(_WEIGHTS, _excesses(data, arrays), strict=True))
     ]
 
 
-def _largest(scales: list[Values]) -> Values:
+def _largest(scales: list[Any]) -> Any:
     """(N, scales)."""
-    return np.stack([values.max(axis=1) for values in scales], axis=1)
+    xp = array_namespace(scales[0])
+    return xp.stack([xp.max(values, axis=1) for values in scales], axis=1)
 
 
-def _log_distance(centred: Values, precision: Values) -> Values:
-    squared = np.einsum("...e,...e->...", centred @ precision, centred) / centred.shape[-1]
-    return np.asarray(np.log(np.maximum(squared, _TINY)), dtype=np.float64)
+def _log_distance(centred: Any, precision: Any) -> Any:
+    squared = squared_distance(centred, precision) / centred.shape[-1]
+    return array_namespace(squared).log(squared + _TINY)
