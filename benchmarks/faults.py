@@ -352,7 +352,7 @@ FAULTS = (
     Fault("flood of 1000 forged alarms a second", "at once", 0.0, _forged_alarms),
     Fault("inference out of memory", "3 frames", _TRIGGER_S, _network("out_of_memory"), rig="faulty"),
     Fault("weights NaN", "3 frames", _TRIGGER_S, _network("nan_weights"), rig="faulty"),
-    Fault("inference ten times slower", "alarm_timeout_s", 0.5, _network("slow"), rig="faulty", hold_s=4.0),
+    Fault("inference takes 0.8 s", "alarm_timeout_s", 0.5, _network("slow"), rig="faulty", hold_s=4.0),
     Fault("perception killed (SIGKILL)", "alarm_timeout_s", 0.5, _killed),
     Fault("perception hung (SIGSTOP)", "alarm_timeout_s", 0.5, _hung),
     # Until the supervisor has discovered the second one it hears the first alone, as if there were no other.
