@@ -44,6 +44,7 @@ setup(
             f"ls-ood = {NAME}.cli.main:main",
             f"perception_node = {NAME}.ros.perception_node:main",
             f"supervisor_node = {NAME}.ros.supervisor_node:main",
+            f"rviz_status = {NAME}.ros.rviz_status:main",
         ]
     },
     zip_safe=False,

@@ -14,23 +14,26 @@ QUICK=${QUICK:-}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=PASSIVE
 SECONDS=0
 
+# An environment of its own above the given one, whose torch stays as it is. Message packages need a site folder, not just a path.
+below=$("$PYTHON" -c "import site; print(*site.getsitepackages(), sep=chr(10))")
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+"$PYTHON" -m venv --without-pip "$site" || exit 1
+above=$("$site/bin/python" -c "import site; print(site.getsitepackages()[0])")
+for folder in $below; do echo "import site; site.addsitedir('$folder')"; done > "$above/below.pth"
+BASE=$PYTHON PYTHON=$site/bin/python
+install() { "$BASE" -m pip --python "$PYTHON" install -q --no-deps --no-compile "$@"; }
 missing() { for name in "$@"; do "$PYTHON" -c "import ${name%%=*}" 2> /dev/null || echo "${name##*=}"; done; }
 packages=$(missing dropblock=dropblock cv2=opencv-python-headless safetensors=safetensors sklearn=scikit-learn \
-  threadpoolctl=threadpoolctl rich=rich yaml=PyYAML psutil=psutil matplotlib=matplotlib)
-ros=$("$PYTHON" -c "import rclpy" 2> /dev/null || grep -h '^ros-' requirements/ros.txt)
-peers=$(missing torch_uncertainty=torch-uncertainty pytorch_ood=pytorch-ood)
-if [ -n "$packages$ros$peers" ]; then
-  site=$(mktemp -d)
-  export PYTHONPATH=$PYTHONPATH:$site
-  # Without their dependencies: torch is there, and must stay as it is.
-  [ -z "$packages$peers" ] || "$PYTHON" -m pip install -q --no-deps --target "$site" $packages $peers einops || echo "note: not all of $packages $peers" >&2
-  if [ -n "$ros" ]; then
-    if [ -n "${PIP_FIND_LINKS:-}" ]; then
-      "$PYTHON" -m pip install -q --no-deps --no-compile --target "$site" "$PIP_FIND_LINKS"/ros_*.whl "$PIP_FIND_LINKS"/lark*.whl
-    else
-      "$PYTHON" -m pip install -q --target "$site" $ros
-    fi || echo "note: no rclpy; the part over DDS is left out" >&2
-  fi
+  threadpoolctl=threadpoolctl rich=rich yaml=PyYAML psutil=psutil matplotlib=matplotlib array_api_compat=array-api-compat \
+  torch_uncertainty=torch-uncertainty pytorch_ood=pytorch-ood einops=einops)
+[ -z "$packages" ] || install $packages || echo "note: not all of $packages" >&2
+if ! "$PYTHON" -c "import rclpy" 2> /dev/null; then
+  if [ -n "${PIP_FIND_LINKS:-}" ]; then
+    install "$PIP_FIND_LINKS"/ros_*.whl "$PIP_FIND_LINKS"/lark*.whl
+  else
+    "$BASE" -m pip --python "$PYTHON" install -q $(grep -h '^ros-' requirements/ros.txt)
+  fi || echo "note: no rclpy; the part over DDS is left out" >&2
 fi
 
 part() { # name, seconds it may take, command
@@ -42,7 +45,7 @@ part() { # name, seconds it may take, command
 bench() { "$PYTHON" -m ls_ood_monitor.cli.main bench "$@"; }
 device=$("$PYTHON" -c "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')")
 echo "device $device, $("$PYTHON" -c "import torch; print('torch', torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else '')")"
-repeats=$([ -n "$QUICK" ] && echo 2 || echo 30)
+repeats=$([ -n "$QUICK" ] && echo 2 || echo 15)
 size=$([ -n "$QUICK" ] && echo 160x128 || echo 640x483)
 fast=$([ "$device" = cuda ] && echo eager:bf16 || echo eager)
 all=$([ "$device" = cuda ] && echo eager,eager:tf32,eager:fp16,eager:bf16 || echo eager)
@@ -51,23 +54,23 @@ resnet=$([ -n "$QUICK" ] && echo resnet18 || echo resnet101)
 export -f bench
 export PYTHON
 
-# 1. Right before fast: captured graphs, precisions, compiler against the CPU.
-part tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider -o addopts=--import-mode=importlib -o filterwarnings= test/engines -k "captured or cpu or auto"
-part check 60 bash -c "bench --check --networks $networks --size $size --engines $all --json '$OUT/check.json'"
-# 2. One frame: pass, monitored frame, to the alarm; beside the peers.
-part frames 150 bash -c "bench --networks $networks --size $size --engines $all --repeats $repeats --with benchmarks/peers.py --json '$OUT/frames.json'"
-# 3. Four cameras at once.
-part four 60 bash -c "bench --networks $resnet --size $size --engines $all --cameras 4 --repeats $repeats --json '$OUT/four.json'"
-# 4. Four cameras at 30 Hz over DDS, the highest rate, memory.
+# 1. Right before fast: captured graphs, precisions, compiler against the CPU; the same alarms on frames of the benchmark.
+part tests 90 "$PYTHON" -m pytest -q -p no:cacheprovider -o addopts=--import-mode=importlib -o filterwarnings= test/engines -k "captured or cpu or auto"
+part check 40 bash -c "bench --check --networks $networks --size $size --engines $all --json '$OUT/check.json'"
+part alarms 60 "$PYTHON" benchmarks/engine_alarms.py --engines "$all" --drives 2 $([ -n "$QUICK" ] && echo --kinds fog) --json "$OUT/alarms.json"
+# 2. Four cameras at 30 Hz over DDS, the highest rate, memory.
 if "$PYTHON" -c "import rclpy" 2> /dev/null; then
-  part bundle 60 bash -c "bench --make-bundle '$OUT/bundle' --networks $resnet --size $size"
+  part bundle 40 bash -c "bench --make-bundle '$OUT/bundle' --networks $resnet --size $size"
   seconds=$([ -n "$QUICK" ] && echo 2 || echo 10)
-  part over_dds 150 "$PYTHON" benchmarks/end_to_end.py --bundle "$OUT/bundle" --cases '4cam-640x483-raw-30hz' --stops 0 \
-    --seconds "$seconds" --search-seconds 3 $([ -n "$QUICK" ] && echo --no-search) --set engine=eager --set precision="$([ "$device" = cuda ] && echo bf16 || echo fp32)" --logs "$OUT/logs" --json "$OUT/over_dds.json"
+  part over_dds 100 "$PYTHON" benchmarks/end_to_end.py --bundle "$OUT/bundle" --cases '4cam-640x483-raw-30hz' --stops 0 \
+    --seconds "$seconds" --search-seconds 2 $([ -n "$QUICK" ] && echo --no-search) --set engine=eager --set precision="$([ "$device" = cuda ] && echo bf16 || echo fp32)" --logs "$OUT/logs" --json "$OUT/over_dds.json"
 fi
-# 5. How the cost grows, and what a compiler adds (it takes its time for every graph, so one network).
-part growth "$([ "$device" = cuda ] && echo 60 || echo 600)" bash -c "bench --networks $([ -n "$QUICK" ] && echo resnet18 || echo resnet101) --engines $fast --repeats $([ -n "$QUICK" ] && echo 1 || echo 15) --growth '$OUT/growth.png' --json '$OUT/growth.json'"
-[ "$device" = cpu ] || part compiled 120 bash -c "bench --networks resnet101 --engines eager:bf16,compile:bf16 --repeats $repeats --json '$OUT/compiled.json'"
+# 3. One frame: pass, monitored frame, to the alarm; beside the peers. Then four at once.
+part frames 110 bash -c "bench --networks $networks --size $size --engines $all --repeats $repeats --with benchmarks/peers.py --json '$OUT/frames.json'"
+part four 45 bash -c "bench --networks $resnet --size $size --engines $all --cameras 4 --repeats $repeats --json '$OUT/four.json'"
+# 4. How the cost grows, and what a compiler adds (it takes its time for every graph, so one network).
+part growth "$([ "$device" = cuda ] && echo 50 || echo 600)" bash -c "bench --networks $([ -n "$QUICK" ] && echo resnet18 || echo resnet101) --engines $fast --repeats $([ -n "$QUICK" ] && echo 1 || echo 15) --growth '$OUT/growth.png' --json '$OUT/growth.json'"
+[ "$device" = cpu ] || part compiled 60 bash -c "bench --networks resnet101 --engines eager:bf16,compile:bf16 --repeats $repeats --json '$OUT/compiled.json'"
 [ "$device" = cuda ] && nvidia-smi --query-gpu=name,memory.used,memory.total,driver_version --format=csv
 rm -rf "$OUT/bundle"
 echo "all in $SECONDS s"

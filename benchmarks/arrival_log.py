@@ -44,9 +44,9 @@ def alarm_rows(message: DiagnosticArray, at_ns: int) -> list[Alarm]:
     rows = []
     for alarm, status in zip(alarms_of(message), message.status, strict=False):
         values = values_of(status)
-        latency_ms, network_ms = number_of(values, "latency_ms"), number_of(values, "network_ms")
+        told = (number_of(values, name) for name in ("latency_ms", "network_ms", "decode_ms"))
         if alarm.stamp_ns > 0:
-            rows.append(Alarm(at_ns, alarm.camera, alarm.stamp_ns, alarm.score, alarm.fault, latency_ms, network_ms))
+            rows.append(Alarm(at_ns, alarm.camera, alarm.stamp_ns, alarm.score, alarm.fault, *told))
     return rows
 
 

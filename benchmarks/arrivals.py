@@ -44,6 +44,7 @@ class Alarm(NamedTuple):
     fault: str
     latency_ms: float
     network_ms: float
+    decode_ms: float
 
 
 class Segmentation(NamedTuple):
@@ -195,17 +196,23 @@ def episodes(images: Sequence[Published], heard: Heard) -> list[Episode]:
 
 
 def overhead(images: Sequence[Published], alarms: Iterable[Alarm]) -> dict[str, float] | None:
-    """The node's time from arrival to alarm outside the network, ms and per cent of the whole; None if it does not tell."""
+    """The node's time from arrival to alarm beside network and decoding, ms and per cent of the whole; None if it does not tell.
+
+    Where several cameras send at once it holds the time in which a picture waits for those before it.
+    """
     wanted = {(image.camera, image.stamp_ns) for image in images}
     told = [one for one in alarms if (one.camera, one.stamp_ns) in wanted and isfinite(one.network_ms)]
     if not told:
         return None
-    rest = [one.latency_ms - one.network_ms for one in told]
+    rest = [one.latency_ms - one.network_ms - one.decode_ms for one in told]
     shares = [100.0 * part / one.latency_ms for part, one in zip(rest, told, strict=True)]
     return {
         "p50_ms": float(np.median(rest)),
         "p95_ms": float(np.percentile(rest, 95)),
+        "p99_ms": float(np.percentile(rest, 99)),
         "percent": float(np.median(shares)),
+        "network_ms": float(np.median([one.network_ms for one in told])),
+        "decode_ms": float(np.median([one.decode_ms for one in told])),
     }
 
 

@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import queue
 import subprocess
 import sys
@@ -32,7 +30,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
-from importlib import metadata
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -64,6 +61,7 @@ from arrivals import (
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, warn, write_json
 from ls_ood_monitor.errors import ConfigError, DataError, MonitorError
 from ls_ood_monitor.offline.anomalies import ANOMALIES
+from ls_ood_monitor.offline.speed.machine import describe_machine
 from ls_ood_monitor.offline.street import CAMERAS
 from ls_ood_monitor.ros.processes import (
     NodeProcess,
@@ -452,32 +450,6 @@ def short(out: Path, environment: Mapping[str, str], perception: Mapping[str, ob
     return found, lost
 
 
-def machine() -> dict[str, object]:
-    """What the figures were taken on."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    versions = {}
-    for name in ("torch", "onnxruntime", "openvino", "ros-rclpy", "ros-rmw-fastrtps-cpp"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # not used, or of a ROS distribution
-            continue
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0],
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-
-
 def without_nan(content: Any) -> Any:
     """The same with null for what is not known: JSON has no NaN."""
     if isinstance(content, dict):
@@ -514,13 +486,19 @@ def _ms(figures: Mapping[str, float], *keys: str) -> str:
     return " / ".join(f"{figures[key]:.0f}" if isfinite(figures[key]) else "-" for key in keys)
 
 
+def _beside(told: Mapping[str, float]) -> str:
+    """The node's own part, and what it is beside."""
+    own = f"{told['p50_ms']:.2f} / {told['p95_ms']:.2f} ms, {told['percent']:.1f} %"
+    return f"{own}; {told['decode_ms']:.2f} + {told['network_ms']:.1f}"
+
+
 def case_table(cases: Iterable[Mapping[str, Any]]) -> Table:
     """Fixed rates."""
     cases = list(cases)
     columns = ["case", "alarm p50 / p95 / p99 ms", "class picture", "stop median / longest (n)", "never judged"]
     with_cpu, with_overhead = any(one["cpu_percent"] for one in cases), any(one["overhead"] for one in cases)
     columns += ["perception, supervisor CPU"] if with_cpu else []
-    columns += ["beside the network"] if with_overhead else []
+    columns += ["beside the network p50 / p95; decode + network ms"] if with_overhead else []
     table = Table(*columns, title="From the image's stamp; CPU in per cent of one core")
     for one in cases:
         stop, cpu, rest = one["stop"], one["cpu_percent"], one["overhead"]
@@ -532,7 +510,7 @@ def case_table(cases: Iterable[Mapping[str, Any]]) -> Table:
             f"{one['loss']['percent']:.1f} %",
         ]
         row += [f"{cpu['perception_node']:.0f} %, {cpu['supervisor_node']:.0f} %" if cpu else "-"] if with_cpu else []
-        row += [f"{rest['p50_ms']:.2f} ms, {rest['percent']:.1f} %" if rest else "-"] if with_overhead else []
+        row += [_beside(rest) if rest else "-"] if with_overhead else []
         table.add_row(*row)
     return table
 
@@ -628,7 +606,7 @@ def _run(args: argparse.Namespace) -> int:
     environment = ros_environment(domain if domain is not None else private_domain())
     perception = {**({"bundle_path": str(args.bundle.resolve())} if args.bundle else {}), **dict(args.set)}
     about = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "fast_dds_profile": Path(environment["FASTDDS_DEFAULT_PROFILES_FILE"]).name,
         "bundle": str(args.bundle) if args.bundle else "embedded",
         "parameters": dict(args.set),

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from ..offline.speed.machine import describe_machine
     from .console import PICTURES, console, require_file_place, write_json
 
-    width, height = _size(args.size)
+    width, height = parse_size(args.size)
     for name, low, high in (("masks", 2, 4096), ("cameras", 1, 64), ("repeats", 1, 10000), ("threads", 0, 1024)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name} is {getattr(args, name)}; it must lie within [{low}, {high}].")
@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of ``WIDTHxHEIGHT``. Raises ``ConfigError`` where it is none, or too small or large."""
     from ..errors import ConfigError
 
     width, _, height = text.partition("x")

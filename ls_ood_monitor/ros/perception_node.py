@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +55,14 @@ if TYPE_CHECKING:
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PARAMETERS = (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
+
+
+class ReadFrame(NamedTuple):
+    """A picture on its way to the network: its message, what was read of it, and how long that took, ms."""
+
+    arrival: Arrival
+    frame: Frame
+    decode_ms: float
 
 
 class PerceptionNode(LifecycleNode):
@@ -281,45 +289,52 @@ class PerceptionNode(LifecycleNode):
                 self.get_logger().error(traceback.format_exc())
 
     def _judge(self, arrivals: Sequence[Arrival]) -> None:
-        good: list[tuple[Arrival, Frame]] = []
-        for arrival in arrivals:
-            channel = self._channels[arrival.camera]
-            try:
-                frame = self._frame_of(arrival)
-                encoding = getattr(arrival.message, "encoding", "")
-                finding = channel.watch.examine(frame, encoding, arrival.arrived_ns, self._now_ns())
-            except ImageError as error:
-                finding = Finding(Fault.UNREADABLE, str(error))
-            except Exception as error:  # a defect must read as not OK, with its traceback in the log
-                self.get_logger().error(traceback.format_exc())
-                finding = Finding(Fault.UNREADABLE, f"reading the image failed: {error!r}")
-            if finding is None:
-                good.append((arrival, frame))
-            else:
-                self._publish_fault(arrival, finding)
-        for first in range(0, len(good), self._batch):
-            self._infer(good[first : first + self._batch])
+        # Batch by batch, reading included: the alarm of the first camera does not wait until the last one's picture is read.
+        for first in range(0, len(arrivals), self._batch):
+            read = [self._read(arrival) for arrival in arrivals[first : first + self._batch]]
+            good = [one for one in read if one is not None]
+            if good:
+                self._infer(good)
 
-    def _infer(self, good: Sequence[tuple[Arrival, Frame]]) -> None:
+    def _read(self, arrival: Arrival) -> ReadFrame | None:
+        """The frame of a message, or None where a fault was published instead."""
+        channel = self._channels[arrival.camera]
+        began_ns = time.monotonic_ns()
+        try:
+            frame = self._frame_of(arrival)
+            decode_ms = (time.monotonic_ns() - began_ns) / 1e6
+            encoding = getattr(arrival.message, "encoding", "")
+            finding = channel.watch.examine(frame, encoding, arrival.arrived_ns, self._now_ns())
+        except ImageError as error:
+            finding = Finding(Fault.UNREADABLE, str(error))
+        except Exception as error:  # a defect must read as not OK, with its traceback in the log
+            self.get_logger().error(traceback.format_exc())
+            finding = Finding(Fault.UNREADABLE, f"reading the image failed: {error!r}")
+        if finding is None:
+            return ReadFrame(arrival, frame, decode_ms)
+        self._publish_fault(arrival, finding)
+        return None
+
+    def _infer(self, good: Sequence[ReadFrame]) -> None:
         """One batch: every alarm leaves before the decoder has run, and before the first picture is drawn."""
         if self._monitor is None:
             return
         try:
             began_ns = time.monotonic_ns()
-            shown = self._is_looked_at([self._channels[arrival.camera] for arrival, _ in good])
-            run = self._monitor.begin([frame for _, frame in good], decode=shown)
+            shown = self._is_looked_at([self._channels[one.arrival.camera] for one in good])
+            run = self._monitor.begin([one.frame for one in good], decode=shown)
             judgements = run.judgements
             network_ms = (time.monotonic_ns() - began_ns) / 1e6
             judged = [
-                (arrival, self._publish_alarm(arrival, judgement, network_ms))
-                for (arrival, _), judgement in zip(good, judgements, strict=True)
+                (one.arrival, self._publish_alarm(one, judgement, network_ms))
+                for one, judgement in zip(good, judgements, strict=True)
             ]
         except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
             if not self.context.ok():  # told to end while judging; nobody hears us any more
                 return
             self.get_logger().error(traceback.format_exc())
-            for arrival, _ in good:
-                self._publish_fault(arrival, Finding(Fault.INFERENCE, f"inference failed: {error!r}"))
+            for one in good:
+                self._publish_fault(one.arrival, Finding(Fault.INFERENCE, f"inference failed: {error!r}"))
             return
         results: list[FrameResult] | None = None
         try:
@@ -348,7 +363,8 @@ class PerceptionNode(LifecycleNode):
             raise ImageError(f"stamp has {stamp.nanosec} nanoseconds; the driver must keep them below a second")
         return Frame(convert(arrival.message), stamp_to_ns(stamp), arrival.camera)
 
-    def _publish_alarm(self, arrival: Arrival, result: Judgement, network_ms: float) -> Alarm:
+    def _publish_alarm(self, read: ReadFrame, result: Judgement, network_ms: float) -> Alarm:
+        arrival = read.arrival
         channel = self._channels[arrival.camera]
         with channel.lock:
             alarm = channel.watch.judged(result, time.monotonic_ns() - arrival.arrived_ns, self._now_ns())
@@ -359,6 +375,7 @@ class PerceptionNode(LifecycleNode):
             "detector": result.detector,
             **others,
             **_strangest_place(result),
+            "decode_ms": round(read.decode_ms, 3),
             "network_ms": round(network_ms, 3),
         }
         self._send(channel, alarm, arrival, facts, result)

@@ -27,7 +27,7 @@ def story(arrivals):
         stamp_ns = images[index].stamp_ns
         score = nan if index == 3 else 0.5
         at_ns = stamp_ns + delay_ms * MS
-        heard.add(arrivals.Alarm(at_ns, "front", stamp_ns, score, "black" if index == 3 else "", delay_ms, nan))
+        heard.add(arrivals.Alarm(at_ns, "front", stamp_ns, score, "black" if index == 3 else "", delay_ms, nan, nan))
         if index != 3:
             heard.add(arrivals.Segmentation(at_ns + MS, "front", stamp_ns))
     before = {"front": arrivals.Counts(0, "front", 100, 7)}
@@ -39,7 +39,7 @@ def test_a_log_reads_back_as_it_was_written(arrivals, tmp_path):
     """Every kind of row, with its unknown values."""
     rows = [
         arrivals.Published("front", 1, "clean", False, True, 0.25),
-        arrivals.Alarm(5, "front", 1, 0.5, "", 4.0, 3.0),
+        arrivals.Alarm(5, "front", 1, 0.5, "", 4.0, 3.0, 0.5),
         arrivals.Segmentation(6, "front", 1),
         arrivals.Stop(7, True),
         arrivals.Decision(8, "STOP", "camera front: …"),
@@ -47,7 +47,7 @@ def test_a_log_reads_back_as_it_was_written(arrivals, tmp_path):
     ]
     arrivals.write_rows(tmp_path / "log", rows)
     assert arrivals.read_rows(tmp_path / "log") == rows
-    assert isnan(arrivals.read_row(arrivals.row_text(arrivals.Alarm(5, "front", 1, nan, "stale", nan, nan))).score)
+    assert isnan(arrivals.read_row(arrivals.row_text(arrivals.Alarm(5, "front", 1, nan, "stale", nan, nan, nan))).score)
 
 
 def test_losses_are_all_that_was_never_judged(arrivals, story):
@@ -154,7 +154,8 @@ def test_overhead_is_what_is_not_the_network(arrivals, story):
     """Of the alarms that tell it; without any there is no figure."""
     images, heard, *_ = story
     assert arrivals.overhead(images, heard.alarms) is None
-    heard.alarms[:2] = [heard.alarms[0]._replace(network_ms=38.0), heard.alarms[1]._replace(network_ms=45.0)]
+    told = zip(heard.alarms, (36.0, 42.0), (2.0, 3.0), strict=False)
+    heard.alarms[:2] = [one._replace(network_ms=network, decode_ms=decode) for one, network, decode in told]
     figures = arrivals.overhead(images, heard.alarms)
     assert figures["p50_ms"] == pytest.approx(3.5)
     assert figures["percent"] == pytest.approx((5.0 + 10.0) / 2)

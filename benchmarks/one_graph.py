@@ -1,0 +1,114 @@
+"""What the cut behind the encoder costs: the frame in two ONNX graphs, as the monitor runs it, against all of it in one.
+
+    python benchmarks/one_graph.py --networks mobilenet_v2,resnet101 --json one_graph.json
+
+In turns, in one process, on one CPU: the pass without a monitor and the frame with its features, each in one graph and in two.
+The one graph is the two joined, so that ONNX Runtime sees all of it at once; results must be equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from ls_ood_monitor.cli.bench import parse_size
+from ls_ood_monitor.cli.console import console, progress_bar, write_json
+from ls_ood_monitor.monitor import features_of
+from ls_ood_monitor.offline.speed.machine import describe_machine
+from ls_ood_monitor.offline.speed.subject import Subject
+from ls_ood_monitor.offline.speed.timing import Timing, interleaved, ratio
+from ls_ood_monitor.vision.deeplabv3p import NetworkSettings
+
+#: What is computed beside the segmentation.
+FEATURES = {"pass": (), "spatial": features_of(("spatial",)), "larem": features_of(("larem",))}
+
+
+def joined(graphs: dict[str, bytes]) -> bytes:
+    """Encoder and decoder as one graph, which gives what both give, but for what passes between them."""
+    encoder, decoder = (onnx.load_from_string(graphs[name]) for name in ("encoder", "decoder"))
+    decoder = onnx.compose.add_prefix(decoder, "decoder.")
+    between = [("low", "decoder.low"), ("high", "decoder.high")]
+    outputs = [one.name for one in (*encoder.graph.output, *decoder.graph.output) if one.name not in ("low", "high")]
+    model = onnx.compose.merge_models(encoder, decoder, between, outputs=outputs)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def session(content: bytes) -> onnxruntime.InferenceSession:
+    """As the monitor's engine makes one."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def frame_of(subject: Subject, features: tuple[str, ...]) -> dict[str, Callable[[], object]]:
+    """The same frame in two graphs and in one; each gives the class ids."""
+    graphs = subject.graphs(features)
+    whole = session(joined(graphs))
+    frame_pass = subject.frame_pass("onnx", "fp32", features)
+    values = {"pixels": subject.picture[None], "averaging": frame_pass.averaging.numpy()}
+    wanted = {one.name for one in whole.get_inputs()}
+    given = {name: value for name, value in values.items() if name in wanted}
+    names = [one.name for one in whole.get_outputs()]
+
+    def in_two() -> np.ndarray:
+        run = frame_pass.begin([subject.picture])
+        _ = run.features
+        return run.class_ids
+
+    def in_one() -> np.ndarray:
+        found: np.ndarray = whole.run(names, given)[names.index("decoder.class_ids")]
+        return found
+
+    if (in_one() != in_two()).any():
+        sys.exit("the joined graph gives another segmentation than the two")
+    return {"two graphs": in_two, "one graph": in_one}
+
+
+def main() -> None:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", default="mobilenet_v2,resnet101")
+    parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    width, height = parse_size(args.size)
+    result: dict[str, object] = {"machine": describe_machine(), "size": args.size}
+    for network in args.networks.split(","):
+        settings = NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5)
+        subject = Subject(settings, width, height)
+        work = {
+            f"{what}, {how}": run
+            for what, features in FEATURES.items()
+            for how, run in frame_of(subject, features).items()
+        }
+        with progress_bar(network, args.repeats + 1) as update:
+            times = interleaved(work, args.repeats, update)
+        rows = {}
+        for what in FEATURES:
+            one, two = f"{what}, one graph", f"{what}, two graphs"
+            cut = ratio(times, two, one)
+            each = {name: Timing.of(times[name]) for name in (one, two)}
+            rows[what] = {name: vars(timing) for name, timing in each.items()} | {"two_of_one": vars(cut)}
+            console.print(
+                f"{network}, {what}: one graph {each[one].median_ms:.2f} ms, two {each[two].median_ms:.2f} ms; "
+                f"two are {cut.median_ms:.3f} of one ({cut.low_ms:.3f} .. {cut.high_ms:.3f})",
+                soft_wrap=True,
+            )
+        result[network] = rows
+    write_json(args.json, result)
+
+
+if __name__ == "__main__":
+    main()
