@@ -23,7 +23,7 @@ def tensor_entropies(latents: Tensor, *, k: int | None = None, min_distance: flo
     """
     count = latents.shape[1]
     rank = k if k is not None else min(5, count - 1)
-    ordered = latents.transpose(1, 2).to(torch.float64).sort(dim=-1).values
+    ordered = latents.transpose(1, 2).sort(dim=-1).values.to(torch.float64)
     starts = count - rank
     reaches = []
     for offset in range(rank + 1):

@@ -166,7 +166,8 @@ def sample_latents(features: Tensor, weights: Tensor) -> Tensor:
             f"the mask bank has {weights.shape[-1]} cells, the feature map {features.shape[2]}x{features.shape[3]} = {cells}; "
             "draw the bank for this input size."
         )
-    return torch.matmul(weights, features.flatten(2).transpose(1, 2))
+    # The masks are turned, not the feature map: it is some hundred times as large.
+    return torch.matmul(features.flatten(2), weights.transpose(-1, -2)).transpose(1, 2)
 
 
 def masked_features(features: Tensor, weights: Tensor, index: int) -> Tensor:
