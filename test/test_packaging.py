@@ -125,3 +125,12 @@ def test_colcon_build_installs_executables_launch_and_config(workspace):
         [prefix / "lib" / "ls_ood_monitor" / "ls-ood", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert "calibrate" in help_text
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_links_lead_somewhere(page):
+    """Every relative link and picture of the README and the docs is there."""
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
