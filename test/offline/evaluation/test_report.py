@@ -123,7 +123,9 @@ def test_a_map_stands_beside_its_picture_and_both_have_words(make_report, tell):
     page = make_report(tell(30)).read_text(encoding="utf-8")
     alts = re.findall(r"alt='([^']*)'", page)
     assert len(alts) == 2 * page.count("<figcaption>")
-    assert re.fullmatch(r"camera picture, front at \d\.\d\d s: score .* / threshold 2 = 0\.\d\d, alarm CLEAR", alts[0])
+    assert re.fullmatch(
+        r"camera picture, front at \d\.\d\d s: score .* / threshold 2\.00 = 0\.\d\d, alarm CLEAR", alts[0]
+    )
     assert alts[1].startswith("anomaly map, front at")
 
 
@@ -185,9 +187,12 @@ def test_a_camera_that_is_never_heard_has_its_row(make_report, tell):
 def test_a_stop_has_a_row_for_each_of_its_reasons(make_report, tell):
     """Its times stand once, beside all of them; a second stop is a group of its own."""
     events = (Event("front", 1.0, 2.0, "fog"), Event("left", 1.5, 2.5, "mud"), Event("front", 4.0, 4.5, "fog"))
-    images = tell(60, events, cameras=("front", "left"))
-    images = [replace(one, mode=FallbackMode.STOP) if 1.0 <= one.time_s < 2.5 else one for one in images]
-    images = [replace(one, mode=FallbackMode.STOP) if 4.0 <= one.time_s < 4.5 else one for one in images]
+    images = [
+        replace(one, mode=FallbackMode.STOP, alarm=replace(one.alarm, reason="camera front: image 0"))
+        if one.alarm.state is AlarmState.CLEAR and (1.0 <= one.time_s < 2.5 or 4.0 <= one.time_s < 4.5)
+        else one
+        for one in tell(60, events, cameras=("front", "left"))
+    ]
     page = make_report(images, events).read_text(encoding="utf-8")
     first, second = re.findall("<tbody class=stop>(.*?)</tbody>", page)
     assert first.startswith("<tr><td rowspan=2>1.00\u00a0s</td><td rowspan=2>1.50\u00a0s</td><td>1.00\u00a0s</td>")
@@ -202,7 +207,7 @@ def test_without_clean_driving_nothing_is_said_of_it(make_report, tell):
     """A second of stills: the alarm is counted, without a rate; what was not driven has no false stop."""
     event = (Event("front", 0.3, 0.9, "fog"),)
     alone = make_report(tell(10, event)).read_text(encoding="utf-8")
-    assert "1 false alarm; there was no clean driving to tell a rate by" in alone
+    assert "1 false alarm (no events given: every alarm counts); there was no clean driving to tell a rate by" in alone
     assert "Would have stopped once, 0.6 s of 0.9 s; 1 alarm." in alone
     judged = make_report(tell(10, event), event).read_text(encoding="utf-8")
     assert "in time; there was no clean driving to judge by" in judged

@@ -205,7 +205,7 @@ def test_long_words_wrap_on_a_phone(page, make_report, tell):
 def test_the_strip_of_inputs_is_in_the_order_of_the_rows(page, report):
     """From above to below as the scores are."""
     page.open(report, 1280, 900)
-    labels = "[...document.querySelectorAll('.js-plotly-plot .ytick text')]"
+    labels = "[...document.querySelectorAll('.js-plotly-plot [class$=tick] text')]"
     places = page.evaluate(
         f"{labels}.filter(one => ['front', 'left'].includes(one.textContent))"
         ".map(one => [one.textContent, one.getBoundingClientRect().top])"
