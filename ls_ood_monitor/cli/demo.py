@@ -140,6 +140,7 @@ def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scena
         out=out.absolute(),
         command=shlex.join(command),
         run="demo",
+        events_file=bag.with_name("events.yaml").absolute(),
         note="The street is procedural: everything here is synthetic. This is the offline evaluation of the recording that "
         "'ls-ood demo' played to the running nodes; what they said live is in summary.json and timeline.png.",
     )

@@ -214,17 +214,24 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
 
     from ..offline.events import read_events
 
-    places = [given] if given else [recording.path.with_name(f"{recording.path.name}.events.yaml")]
-    if not given and recording.path.is_dir():
+    place = _events_file(recording, given)
+    if place is None:
+        return None
+    # Events may lie in the part that is lost; a video need not tell its length.
+    length_s = inf if recording.damage or not recording.images else recording.duration_s
+    return read_events(place, recording.cameras, length_s)
+
+
+def _events_file(recording: Recording, given: Path | None) -> Path | None:
+    """Where the ground truth of a recording lies."""
+    if given:
+        return given.absolute()
+    places = [recording.path.with_name(f"{recording.path.name}.events.yaml")]
+    if recording.path.is_dir():
         places.append(recording.path / "events.yaml")
         if recording.path.name == "bag":  # as ls-ood synth lays them
             places.append(recording.path.with_name("events.yaml"))
-    for place in places:
-        if given or place.is_file():
-            # Events may lie in the part that is lost; a video need not tell its length.
-            length_s = inf if recording.damage or not recording.images else recording.duration_s
-            return read_events(place, recording.cameras, length_s)
-    return None
+    return next((place for place in places if place.is_file()), None)
 
 
 def _requests(
@@ -264,6 +271,7 @@ def _requests(
             command=f"ls-ood {shlex.join(args.arguments)}",
             run=run,
             resume=args.resume,
+            events_file=None if events is None else _events_file(recording, args.events),
         )
         if args.resume and not finished(request):
             (out / JUNIT).unlink(missing_ok=True)
@@ -326,42 +334,58 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
     """What a person wants to know first; names that the user gave are no markup."""
     from rich.markup import escape
 
-    alarms, decision = summary["alarms"], summary["decision"]
+    from ..offline.evaluation import words
+
+    decision, silences = summary["decision"], summary["silences"]
     lines = [
-        f"[bold]{escape(summary['recording'])}[/]: {summary['frames']} images of {escape(', '.join(summary['cameras']))}, "
-        f"{summary['duration_s']:.1f} s, bundle {summary['bundle']['sha256'][:12]}, detector {summary['detector']}"
+        f"{words.counted(summary['frames'], 'image')} of {', '.join(summary['cameras'])}, {summary['duration_s']:.1f} s, "
+        f"bundle {summary['bundle']['sha256'][:12]}, detector {summary['detector']}",
+        words.stop_verdict(summary),
+        *_stop_lines(summary["stops"]),
     ]
     for event in summary["events"]:
-        alarm, stop = (
-            "never" if event[name] is None else f"after {event[name]:.2f} s"
-            for name in ("alarm_delay_s", "stop_delay_s")
-        )
-        what = escape(f"{event['label']} on {event['camera']}")
-        lines.append(f"  {what} at {event['start_s']:g} s: alarm {alarm}, STOP {stop}")
-    rate = alarms["false_per_hour"]
-    if rate is not None:
-        lines.append(
-            f"  {alarms['false']} {'false ' if summary['truth'] == 'events' else ''}alarms: {rate['per_hour']:.1f} an hour "
-            f"(95 % interval {rate['low']:.1f} to {rate['high']:.1f}); STOP in "
-            f"{100 * (decision['false_stop_ratio'] or 0.0):.1f} % of {decision['clean_s']:.0f} s of clean driving"
-        )
+        alarm, stop = words.delay(event, "alarm"), words.delay(event, "stop")
+        lines.append(f"{event['label']} on {event['camera']} at {event['start_s']:g} s: alarm {alarm}, STOP {stop}")
+    rate = words.false_alarm_rate(summary)
+    if decision["clean_s"]:
+        share = 100 * decision["false_stop_ratio"]
+        rate += f"; STOP in {share:.1f} % of {decision['clean_s']:.0f} s of clean driving"
+    lines.append(rate)
     if summary["fault_count"]:
         counted = ", ".join(f"{name} {count}" for name, count in summary["faults"].items())
-        lines.append(f"  {summary['fault_count']} alarms without a verdict: {counted}")
-    silences = summary["silences"]
+        lines.append(f"{words.counted(summary['fault_count'], 'alarm')} without a verdict: {counted}")
     if silences:
         told = [f"{one['camera']} from {one['start_s']:.1f} to {one['end_s']:.1f} s" for one in silences[:_MOST_TOLD]]
         more = f", and {len(silences) - len(told)} more" if len(silences) > len(told) else ""
-        lines.append(f"  alarm of a silent camera: {escape(', '.join(told))}{more}")
+        lines.append(f"alarm of a silent camera: {', '.join(told)}{more}")
     if summary["truth"] == "events":
         failures = summary["judgement"]["failures"]
-        lines.append(
-            f"  judgement by the events: {escape(' '.join(failures[:_MOST_TOLD]))}"
-            + (f" And {len(failures) - _MOST_TOLD} more." if len(failures) > _MOST_TOLD else "")
-            if failures
-            else "  judgement by the events: each raised its alarm and stopped the vehicle in time; no false stop."
-        )
+        more = f" And {len(failures) - _MOST_TOLD} more." if len(failures) > _MOST_TOLD else ""
+        judged = f"{' '.join(failures[:_MOST_TOLD])}{more}" if failures else f"{words.judged_well(summary)}."
+        lines.append(f"judgement by the events: {judged}")
+    if summary["clip"]:
+        lines += words.again_in_clip(summary["clip"])
+    printed = [f"[bold]{escape(summary['recording'])}[/]: {escape(lines[0])}"]
+    printed += [f"  {escape(line)}" for line in lines[1:]]
     for rule in summary["gate"]["rules"]:
         word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
-        lines.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")
+        printed.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")
+    return printed
+
+
+def _stop_lines(stops: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first stops, each with its first causes in the order in which they came; the one at the start is not counted."""
+    from ..offline.evaluation.words import counted
+
+    lines = []
+    shown = _MOST_TOLD + (bool(stops) and stops[0]["start_up"])
+    for stop in stops[:shown]:
+        first, *others = stop["reasons"]
+        what = "STOP at the start," if stop["start_up"] else "STOP"
+        lines.append(f"{what} {stop['start_s']:.2f} to {stop['end_s']:.2f} s: {first['reason']}")
+        lines += [f"  from {cause['start_s']:.2f} s: {cause['reason']}" for cause in others[: _MOST_TOLD - 1]]
+        if len(others) >= _MOST_TOLD:
+            lines.append(f"  and {counted(len(others) - _MOST_TOLD + 1, 'more reason')}")
+    if len(stops) > shown:
+        lines.append(f"and {len(stops) - shown} more")
     return lines

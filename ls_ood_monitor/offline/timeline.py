@@ -6,7 +6,7 @@ raises its camera's alarm, a stop is commanded in time, and none is commanded in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,11 +67,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class EventOutcome:
-    """How one event went; None where the thing never happened."""
+    """How one event went; None where the thing never happened.
+
+    Attributes:
+        event: that happened.
+        alarm_delay_s: from its start to the alarm of its camera, seconds.
+        stop_delay_s: from its start to the stop command, seconds.
+        alarm_was_on: the alarm was raised before it began, and still.
+        stop_was_on: so was the stop.
+    """
 
     event: Event
     alarm_delay_s: float | None
     stop_delay_s: float | None
+    alarm_was_on: bool = False
+    stop_was_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,14 @@ def judge(
             for sample in stops
             if sample.stop and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
         )
-        outcome = EventOutcome(event, _since(alarm, event.start_s), _since(stop, event.start_s))
+        states = [(one.time_s, one.state is AlarmState.RAISED) for one in scores if one.camera == event.camera]
+        outcome = EventOutcome(
+            event,
+            _since(alarm, event.start_s),
+            _since(stop, event.start_s),
+            _was_on(states, event.start_s),
+            _was_on([(one.time_s, one.stop) for one in stops], event.start_s),
+        )
         outcomes.append(outcome)
         what = f"{event.label} on camera {event.camera} at {event.start_s:g} s"
         if outcome.alarm_delay_s is None:
@@ -160,13 +177,19 @@ def false_alarms(events: Sequence[Event], scores: Sequence[ScoreSample], limits:
     counts: dict[str, int] = {}
     for camera in sorted({sample.camera for sample in scores}):
         spans = [(event.start_s, event.end_s + limits.resume_s) for event in events if event.camera == camera]
-        count, before = 0, AlarmState.RAISED  # as a camera that has shown nothing is reported: that is no false alarm
-        for sample in (sample for sample in scores if sample.camera == camera):
-            rises = sample.state is AlarmState.RAISED and before is not AlarmState.RAISED
-            count += rises and not any(start <= sample.time_s <= end for start, end in spans)
-            before = sample.state
-        counts[camera] = count
+        # A camera that has shown nothing is reported as RAISED: that is no false alarm.
+        rises = _rises(scores, camera, AlarmState.RAISED)
+        counts[camera] = sum(not any(start <= rise <= end for start, end in spans) for rise in rises)
     return counts
+
+
+def _rises(scores: Sequence[ScoreSample], camera: str, before: AlarmState) -> Iterator[float]:
+    """Moments at which a camera's alarm rises; ``before`` is its state before the first message."""
+    for sample in scores:
+        if sample.camera == camera:
+            if sample.state is AlarmState.RAISED and before is not AlarmState.RAISED:
+                yield sample.time_s
+            before = sample.state
 
 
 def clean_parts(events: Sequence[Event], duration_s: float, resume_s: float) -> list[tuple[float, float]]:
@@ -201,6 +224,9 @@ def summarise(
         "alarms": {
             "events": len(verdict.outcomes),
             "detected": len(alarm_delays),
+            "raised": sum(
+                1 for camera in sorted({one.camera for one in scores}) for _ in _rises(scores, camera, AlarmState.CLEAR)
+            ),
             "false": verdict.false_alarms,
             "delay_s": {
                 "median": float(np.median(alarm_delays)) if alarm_delays else None,
@@ -222,6 +248,8 @@ def summarise(
                 "end_s": item.event.end_s,
                 "alarm_delay_s": item.alarm_delay_s,
                 "stop_delay_s": item.stop_delay_s,
+                "alarm_was_on": item.alarm_was_on,
+                "stop_was_on": item.stop_was_on,
             }
             for item in verdict.outcomes
         ],
@@ -315,6 +343,19 @@ def _first(times: Any) -> float | None:
 
 def _since(moment: float | None, start: float) -> float | None:
     return None if moment is None else moment - start
+
+
+def _was_on(said: Sequence[tuple[float, bool]], moment_s: float) -> bool:
+    """Whether it was on before a moment, and still at the first word from then on; what is said is in order."""
+    before = [on for time_s, on in said if time_s < moment_s]
+    after = (on for time_s, on in said if time_s >= moment_s)
+    return bool(before) and before[-1] and next(after, False)
+
+
+def mode_changes(decisions: Sequence[ModeSample]) -> list[ModeSample]:
+    """Those that command something else than the one before; the first one, too."""
+    befores = [None, *(one.mode for one in decisions)]
+    return [one for one, before in zip(decisions, befores, strict=False) if one.mode is not before]
 
 
 def _spans(samples: Sequence[tuple[float, Said]], duration_s: float) -> list[tuple[float, float, Said]]:

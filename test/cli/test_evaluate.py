@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 from xml.etree import ElementTree
@@ -53,12 +54,25 @@ def test_a_recording_gives_a_verdict_and_its_files(evaluate, bag):
     done, out = evaluate(bag)
     assert done.returncode == 0, done.stderr
     assert "noise on front at 3 s: alarm after 0.20 s" in done.stdout
+    assert "Would have stopped once" in done.stdout
+    assert re.search(
+        r"  STOP 3.20 to 4.[0-9]+ s: camera front: out of distribution, score .* above threshold", done.stdout
+    )
+    assert "  0 false alarms: 0.0 an hour" in done.stdout
     summary = json.loads((out / "summary.json").read_text())
     assert summary["truth"] == "events"
     assert summary["frames"] == 60
     assert summary["alarms"]["detected"] == 1
     assert summary["ood"]["ood_above_threshold"] == 1.0
     assert summary["gate"]["passed"] is None
+    assert [stop["start_up"] for stop in summary["stops"]] == [True, False]
+    assert summary["alarms"]["raised"] == 1
+    origin = summary["provenance"]
+    assert origin["events_file"] == str(bag.with_name("drive.events.yaml"))
+    assert origin["recording"]["path"] == str(bag)
+    assert origin["recording"]["format"] == "ROS 2 bag (sqlite3)"
+    assert origin["parameters"]["perception_node"]["trigger_consecutive_frames"] == 3
+    assert (origin["network"]["device"], origin["network"]["precision"]) == ("cpu", "fp32")
     rows = list(csv.DictReader((out / "frames.csv").open()))
     assert len(rows) == 60
     assert {row["alarm"] for row in rows[32:45]} == {"RAISED"}
@@ -103,6 +117,68 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     summary = json.loads((tmp_path / "all.json").read_text())["stills"]
     assert summary["frames"] == 5
     assert summary["truth"].startswith("none")
+
+
+def test_stills_whose_alarm_is_raised_say_so(evaluate, tmp_path):
+    """Too short for a rate and without clean driving: the alarm and the stop are told all the same."""
+    stills = tmp_path / "noise"
+    stills.mkdir()
+    for index in range(4):
+        noise = np.random.default_rng(index).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(stills / f"{index:03d}.png"), noise)
+    done, out = evaluate(stills)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["alarms"]["raised"], summary["decision"]["clean_s"]) == (1, 0)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("noise: 4 images of ")
+    assert lines[1] == "  Would not have moved: STOP for all 0.3 s; 1 alarm."
+    assert lines[2].startswith("  STOP 0.00 to 0.30 s: camera ")
+    assert "out of distribution" in lines[3]
+    words = "1 false alarm (no events given: every alarm counts); there was no clean driving to tell a rate by"
+    assert lines[-1] == f"  {words}"
+    assert words in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_many_stops_are_told_in_few_lines():
+    """Four, and the one at the start, and how many more; of their reasons likewise."""
+    from ls_ood_monitor.cli.evaluate import _stop_lines
+
+    reasons = [{"start_s": n / 10.0, "reason": f"camera {n}: odd"} for n in range(6)]
+    stops = [
+        {"start_s": float(n), "end_s": n + 0.5, "start_up": n == 0, "reasons": reasons[: 6 if n == 1 else 1]}
+        for n in range(7)
+    ]
+    lines = _stop_lines(stops)
+    assert lines[0] == "STOP at the start, 0.00 to 0.50 s: camera 0: odd"
+    assert lines[1:6] == [
+        "STOP 1.00 to 1.50 s: camera 0: odd",
+        "  from 0.10 s: camera 1: odd",
+        "  from 0.20 s: camera 2: odd",
+        "  from 0.30 s: camera 3: odd",
+        "  and 2 more reasons",
+    ]
+    assert lines[6:] == [*(f"STOP {n}.00 to {n}.50 s: camera 0: odd" for n in (2, 3, 4)), "and 2 more"]
+    assert _stop_lines([]) == []
+
+
+def test_a_clip_says_whether_its_alarm_came_again(evaluate, bag, tmp_path):
+    """Its own account of the alarm is held against the evaluation's: the same score, and another one."""
+    clip = shutil.copytree(bag, tmp_path / "clip")
+    done, out = evaluate(clip)
+    raised = next(row for row in csv.DictReader((out / "frames.csv").open()) if row["alarm"] == "RAISED")
+    assert json.loads((out / "summary.json").read_text())["clip"] is None
+    account = {"camera": "front", "stamp_ns": int(raised["stamp_ns"]), "score": float(raised["score"]), "fault": ""}
+    for shift, words in ((0.0, "by the same score"), (0.5, f"but by score {raised['score']}, not score")):
+        alarm = {**account, "score": account["score"] + shift}
+        bundle = json.loads((out / "summary.json").read_text())["bundle"]["sha256"]
+        (clip / "clip.json").write_text(json.dumps({"raised": [alarm], "bundle_sha256": bundle}))
+        done, out = evaluate(clip)
+        assert done.returncode == 0, done.stderr
+        line = f"the clip's alarm of camera front at stamp {raised['stamp_ns']} was raised again at the same stamp"
+        assert line in done.stdout
+        assert words in done.stdout
+        assert "another bundle" not in done.stdout
 
 
 def test_pictures_and_videos_are_judged_as_they_are(evaluate, make_pictures, tmp_path):

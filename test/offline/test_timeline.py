@@ -17,6 +17,7 @@ from ls_ood_monitor.offline.timeline import (
     clean_parts,
     draw_timeline,
     judge,
+    mode_changes,
     summarise,
 )
 
@@ -86,6 +87,41 @@ def test_alarms_without_an_event_are_counted(camera, raised, count):
     verdict = verdict_of(scores, modes)
     assert verdict.false_alarms == count
     assert summarise(verdict, scores, modes, 10.0, "ab")["alarms"]["false"] == count
+
+
+@pytest.mark.parametrize(
+    ("raised", "stop", "was_on"),
+    [
+        ((4.3, 6.5), (4.3, 6.6), (False, False)),
+        ((4.3, 6.5), (3.0, 6.6), (False, True)),
+        ((3.0, 6.5), (3.0, 6.6), (True, True)),
+        ((4.3, 6.5), (3.0, 4.0), (False, False)),
+        (None, None, (False, False)),
+    ],
+)
+def test_what_was_on_before_an_event_is_known(raised, stop, was_on):
+    """An alarm or a stop that began earlier and still lasts; one that ended as the event began does not."""
+    scores, modes = story(raised, stop)
+    verdict = verdict_of(scores, modes)
+    outcome = verdict.outcomes[0]
+    assert (outcome.alarm_was_on, outcome.stop_was_on) == was_on
+    (event,) = summarise(verdict, scores, modes, 10.0, "ab")["events"]
+    assert (event["alarm_was_on"], event["stop_was_on"]) == was_on
+
+
+def test_every_alarm_is_counted():
+    """Those in events, too, and one that was raised from the first message on; a raised one only once."""
+    scores, modes = story((4.3, 6.5), None)
+    early = replace(scores[0], camera="left", state=AlarmState.RAISED)
+    scores = [early, *scores, replace(early, time_s=9.9)]
+    assert summarise(verdict_of(scores, modes), scores, modes, 10.0, "ab")["alarms"]["raised"] == 2
+
+
+def test_changes_of_the_command_are_found():
+    """The first decision, and each that differs from the one before."""
+    _, modes = story(None, (4.3, 6.6))
+    assert [round(one.time_s, 2) for one in mode_changes(modes)] == [0.05, 4.35, 6.65]
+    assert mode_changes([]) == []
 
 
 def test_an_alarm_without_an_event_fails_only_by_the_stop_it_causes():

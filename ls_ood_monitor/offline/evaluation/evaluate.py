@@ -18,10 +18,12 @@ from ... import __version__
 from ...bundle import load_bundle
 from ...errors import BundleError, DataError, MonitorError
 from ...monitor import OodMonitor
-from ..timeline import ModeSample, draw_timeline
+from ..timeline import draw_timeline, mode_changes
+from .evidence_clip import compare_with_clip, read_clip
 from .frames_table import write_frames
 from .gate import check_gate, write_junit
 from .judged_images import JudgedImages, in_order
+from .provenance import provenance
 from .recording import Recording, identity_of
 from .replay import Replay
 from .report import write_report
@@ -192,7 +194,9 @@ def _write(
         duration_s,
         monitor.bundle_id,
         request.limits,
+        request.vehicle.supervisor.optional_cameras,
     )
+    clip = read_clip(request.recording.path)
     summary: dict[str, Any] = {
         "recording": name,
         "truth": "none: every alarm counts as false" if truth is None else "events",
@@ -200,6 +204,8 @@ def _write(
         "detector": monitor.detector,
         "threshold": monitor.threshold,
         **figures,
+        "clip": clip and compare_with_clip(clip, images, replay.silences, monitor.bundle_id),
+        "provenance": provenance(request, monitor),
         "request": request.digest,
     }
     summary["judgement"] = summary.pop("gate")
@@ -212,7 +218,7 @@ def _write(
     folder.mkdir()
     write_frames(folder / FRAMES, in_order(images, replay.silences), sorted(monitor.detectors))
     scores = score_samples(in_order(images, replay.silences))
-    draw_timeline(folder / TIMELINE, events, scores, _changes(replay.decisions), duration_s, f"{name}, replayed")
+    draw_timeline(folder / TIMELINE, events, scores, mode_changes(replay.decisions), duration_s, f"{name}, replayed")
     write_report(
         folder / REPORT,
         summary,
@@ -231,12 +237,6 @@ def _write(
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _move(folder, request.out, (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY))
     return summary
-
-
-def _changes(decisions: Sequence[ModeSample]) -> list[ModeSample]:
-    """Those that command something else than the one before: each is a patch in the picture."""
-    befores = [None, *(one.mode for one in decisions)]
-    return [one for one, before in zip(decisions, befores, strict=False) if one.mode is not before]
 
 
 def _move(folder: Path, out: Path, names: Sequence[str]) -> None:

@@ -1,15 +1,13 @@
 """``report.html``: one file that opens in a browser without a network; plotly's script is in it.
 
-Verdict first, then the recording over time, the strangest frames, the figures with their intervals, and where it all
-comes from. What cannot be told from a recording is said in a sentence in its place.
+Verdict first, then when it would have stopped and why, the recording over time, the strangest frames, the figures with
+their intervals, and where it all comes from. What cannot be told from a recording is said in a sentence in its place.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-import os
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,18 +17,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.types import FallbackMode
 from ...monitor import OodMonitor
-from ..calibration_words import calibrated_on, calibration_target
 from ..events import Event
 from ..timeline import Limits, ModeSample
 from . import report_figures as figures
+from . import words
 from .judged_images import JudgedImage, in_order
 from .ranking import LEAST_UNITS, FrameScores, Ranking, rank, share_above, split_frames
+from .report_provenance import bundle_part, environment_part, parameters_part, recording_part
+from .report_tables import MOST_ROWS, STYLE, facts_table, first_of, list_table, with_head
 from .silence import silences_of
 from .worst_frames import WorstFrame
 
-_MOST_ROWS = 30
+_MOST_REASONS = 12
 _S = "\u00a0s"  # a figure and its unit stay on one line
 _LIMITS = Limits()
 _STYLE = """
@@ -41,11 +40,14 @@ h1 { font-size: 1.5em; margin: .3em 0; overflow-wrap: anywhere }
 h2 { font-size: 1.15em; margin: 1.8em 0 .4em; break-after: avoid }
 p { max-width: 60em }
 .wide { overflow-x: auto }
-table { border-collapse: collapse }
-td, th { padding: 3px 14px 3px 0; text-align: left; vertical-align: top }
-td { overflow-wrap: break-word }
 .good { color: #1b5e20; font-weight: 600 }
+.unsure { color: #5d4037; font-weight: 600 }
 .bad { color: #b71c1c; font-weight: 600 }
+.banner { font-size: 1.15em; padding: 10px 14px; margin: 10px 0; max-width: none; border-left: 6px solid;
+  border-radius: 4px; overflow-wrap: anywhere }
+.banner.good { background: #e8f5e9 }
+.banner.unsure { background: #fff8e1 }
+.banner.bad { background: #ffebee }
 .note, figcaption { color: #454545 }
 .frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 560px), 1fr)); gap: 14px }
 .pair { display: flex; gap: 4px }
@@ -56,6 +58,7 @@ td { overflow-wrap: break-word }
 figure { margin: 0; break-inside: avoid }
 figcaption { font-size: .9em }
 code { overflow-wrap: anywhere }
+summary { cursor: pointer }
 @media print {
   body { font-size: 12px; padding: 0; max-width: none }
   .modebar { display: none !important }
@@ -66,7 +69,11 @@ code { overflow-wrap: anywhere }
 # Plotly draws for the width of the window; paper is narrower.
 _PRINT = """
 const redraw = size => document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.relayout(plot, size));
-addEventListener('beforeprint', () => { document.body.style.width = '700px'; redraw({width: 690}) });
+addEventListener('beforeprint', () => {
+  document.querySelectorAll('details').forEach(one => one.open = true);
+  document.body.style.width = '700px';
+  redraw({width: 690});
+});
 addEventListener('afterprint', () => { document.body.style.width = ''; redraw({width: null, autosize: true}) });
 """
 
@@ -107,28 +114,33 @@ def write_report(
     parts = [
         f"<h1>Evaluation of {name}</h1>",
         f"<p>{html.escape(note)}</p>" if note else "",
+        _banner(summary),
         "<noscript><p class=bad>The plots need JavaScript; tables and pictures do without.</p></noscript>",
         _verdict(summary),
         "<h2>Events</h2>" + _events(summary) if summary["events"] else "",
-        "<h2>When and why it would have stopped</h2>" + _stops(decisions, duration_s),
+        "<h2>When and why it would have stopped</h2>" + _stops(summary["stops"]),
         "<h2>Score, input and command over time</h2>",
         _timeline_words(images),
         _plot(
-            figures.timeline(images, silences, decisions, events, duration_s), "Timeline of every camera", first=True
+            figures.timeline(images, silences, decisions, events, duration_s, summary["stops"]),
+            "Timeline of every camera",
+            first=True,
         ),
         "<h2>Strangest frames</h2>" + _gallery(worst),
         "<h2>How well scores tell events from clean driving</h2>" + _detection(clean, odd, ranking, bool(events)),
         "<h2>Faults: images that could not be judged, and silent cameras</h2>" + _faults(images, silences),
         "<h2>The network's time for a frame</h2>" + _latency(images),
-        "<h2>Bundle</h2>" + _bundle(summary, monitor),
-        "<h2>Environment</h2>" + _environment(monitor),
+        "<h2>Recording</h2>" + recording_part(summary),
+        "<h2>Bundle</h2>" + bundle_part(summary, monitor),
+        "<h2>Parameters</h2>" + parameters_part(summary["provenance"]["parameters"]),
+        "<h2>Environment</h2>" + environment_part(summary["provenance"], monitor),
         f"<h2>Make it again</h2><p><code>{html.escape(command)}</code></p>"
         "<p class=note>The same recording, bundle and settings give the same figures, but for the times of the network.</p>",
         f"<script>{_PRINT}</script>",
     ]
     page = (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width, "
-        f"initial-scale=1'><title>Evaluation of {name}</title><link rel=icon href='data:,'><style>{_STYLE}"
+        f"initial-scale=1'><title>Evaluation of {name}</title><link rel=icon href='data:,'><style>{_STYLE}{STYLE}"
         f"</style></head><body>{''.join(parts)}</body></html>\n"
     )
     path.write_text(page, encoding="utf-8")
@@ -142,6 +154,11 @@ def _plot(figure: Any, label: str, first: bool = False) -> str:
     return f"<div class=plot role=group aria-label='{html.escape(label)}'>{drawn}</div>"
 
 
+def _banner(summary: Mapping[str, Any]) -> str:
+    tone, text = words.verdict(summary)
+    return f"<p class='banner {tone}'>{html.escape(text)}</p>"
+
+
 def _verdict(summary: Mapping[str, Any]) -> str:
     alarms, decision, gate = summary["alarms"], summary["decision"], summary["gate"]
     has_truth = summary["truth"] == "events"
@@ -149,19 +166,23 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     if gate["passed"] is not None:
         rows.append(("gate", "<span class=good>PASSED</span>" if gate["passed"] else "<span class=bad>BROKEN</span>"))
     rows += [(rule["name"], _kept(rule)) for rule in gate["rules"]]
-    if has_truth and summary.get("judgement"):
-        rows.append(("judgement by the events", _judgement(summary["judgement"])))
+    if has_truth:
+        rows.append(("judgement by the events", _judgement(summary)))
     rows += [
         (
             "recording",
-            f"{summary['frames']} images of {html.escape(', '.join(summary['cameras']))}, {summary['duration_s']:.1f} s",
+            html.escape(
+                f"{words.counted(summary['frames'], 'image')} of {', '.join(summary['cameras'])}, "
+                f"{summary['duration_s']:.2f} s"
+            ),
         ),
         ("ground truth", "events" if has_truth else "none given: every alarm counts as false"),
+        ("alarms", str(alarms["raised"])),
         ("events detected", f"{alarms['detected']} of {alarms['events']}" if alarms["events"] else "-"),
         ("longest time to STOP", _seconds(decision["time_to_stop_s"])),
         ("longest time to resume", _seconds(decision["time_to_resume_s"])),
-        ("false alarms" if has_truth else "alarms", _rate(alarms)),
-        ("STOP in clean driving", f"{decision['false_stop_s']:.2f} s of {decision['clean_s']:.1f} s"),
+        ("false alarms", html.escape(words.false_alarm_rate(summary))),
+        ("STOP in clean driving", _clean(decision)),
         (
             "alarms without a verdict",
             html.escape(", ".join(f"{name} {count}" for name, count in summary["faults"].items())) or "none",
@@ -169,7 +190,7 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     ]
     if summary["truncated"]:
         rows.append(("damage", f"<span class=bad>{html.escape(summary['truncated'])}</span>"))
-    return _table(rows)
+    return facts_table(rows)
 
 
 def _kept(rule: Mapping[str, Any]) -> str:
@@ -177,9 +198,10 @@ def _kept(rule: Mapping[str, Any]) -> str:
     return f"{word} {html.escape(rule['sentence'])}"
 
 
-def _judgement(judgement: Mapping[str, Any]) -> str:
+def _judgement(summary: Mapping[str, Any]) -> str:
+    judgement = summary["judgement"]
     if judgement["passed"]:
-        return "<span class=good>every event raised its alarm and stopped the vehicle in time; no false stop</span>"
+        return f"<span class=good>{words.judged_well(summary)}</span>"
     return "<br>".join(f"<span class=bad>{html.escape(text)}</span>" for text in judgement["failures"])
 
 
@@ -187,11 +209,10 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}{_S}"
 
 
-def _rate(alarms: Mapping[str, Any]) -> str:
-    rate = alarms["false_per_hour"]
-    if rate is None:
-        return "-"
-    return f"{alarms['false']}: {rate['per_hour']:.1f} an hour, 95 % interval {rate['low']:.1f} to {rate['high']:.1f}"
+def _clean(decision: Mapping[str, Any]) -> str:
+    if not decision["clean_s"]:
+        return "there was no clean driving"
+    return f"{_seconds(decision['false_stop_s'])} of {_seconds(decision['clean_s'])}"
 
 
 def _events(summary: Mapping[str, Any]) -> str:
@@ -199,22 +220,33 @@ def _events(summary: Mapping[str, Any]) -> str:
         [
             html.escape(one["label"]),
             html.escape(one["camera"]),
-            f"{one['start_s']:g}{_S}",
-            f"{one['end_s']:g}{_S}",
-            _seconds(one["alarm_delay_s"]),
-            _seconds(one["stop_delay_s"]),
+            _seconds(one["start_s"]),
+            _seconds(one["end_s"]),
+            words.delay(one, "alarm"),
+            words.delay(one, "stop"),
         ]
         for one in summary["events"]
     ]
-    return _list(("event", "camera", "from", "to", "alarm after", "STOP after"), rows)
+    return list_table({"event": "name", "camera": "name", "from": "", "to": "", "alarm": "", "STOP": ""}, rows)
 
 
-def _stops(decisions: Sequence[ModeSample], duration_s: float) -> str:
-    stops = [span for span in figures.command_spans(decisions, duration_s) if span.kind == FallbackMode.STOP]
+def _stops(stops: Sequence[Mapping[str, Any]]) -> str:
+    """A group of rows for each stop, one for each of its reasons."""
     if not stops:
         return "<p>It would not have stopped.</p>"
-    rows = [[_seconds(span.begin_s), _seconds(span.end_s - span.begin_s), span.text] for span in stops]
-    return _list(("at", "for", "first reason"), rows)
+    groups = []
+    for stop in stops[:MOST_ROWS]:
+        reasons = [(_seconds(one["start_s"]), html.escape(one["reason"])) for one in stop["reasons"][:_MOST_REASONS]]
+        if len(stop["reasons"]) > _MOST_REASONS:
+            reasons.append(("", f"and {len(stop['reasons']) - _MOST_REASONS} more"))
+        times = [stop["start_s"], stop["end_s"] - stop["start_s"]]
+        start = "".join(f"<td rowspan={len(reasons)}>{_seconds(time_s)}</td>" for time_s in times)
+        lines = [f"<td>{since}</td><td class=text>{reason}</td>" for since, reason in reasons]
+        groups.append(f"<tbody class=stop><tr>{start}{'</tr><tr>'.join(lines)}</tr></tbody>")
+    usual = (
+        "<p class=note>Every drive begins under STOP, until each camera was heard.</p>" if stops[0]["start_up"] else ""
+    )
+    return f"{usual}{with_head(('at', 'for', 'since', 'reason'), ''.join(groups))}{first_of(len(stops))}"
 
 
 def _timeline_words(images: Sequence[JudgedImage]) -> str:
@@ -247,7 +279,7 @@ def _gallery(worst: Sequence[WorstFrame]) -> str:
     for frame in worst:
         alarm = frame.alarm
         caption = html.escape(
-            f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.3g} / threshold {alarm.threshold:.3g} = "
+            f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.2f} / threshold {alarm.threshold:.2f} = "
             f"{frame.ratio:.2f}, alarm {alarm.state.value}"
         )
         pair = _picture(frame.picture, f"camera picture, {caption}")
@@ -291,7 +323,7 @@ def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, ha
         notes.append(
             "Intervals know only such events as are in this recording; precision depends on how much of it they take up."
         )
-    parts = [_table(rows), f"<p class=note>{' '.join(notes)}</p>"]
+    parts = [facts_table(rows), f"<p class=note>{' '.join(notes)}</p>"]
     parts.append(_plot(figures.score_histogram(clean, odd, has_events), "Histogram of score over threshold"))
     if ranking is not None:
         at = float(clean.above.mean()), float(odd.above.mean())
@@ -323,14 +355,14 @@ def _faults(images: Sequence[JudgedImage], silences: Sequence[JudgedImage]) -> s
         [html.escape(fault), str(count), _seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
         for fault, count in counts.most_common()
     ]
-    table = _list(("fault", "alarms", "first at", "first reason"), rows)
+    table = list_table({"fault": "", "alarms": "", "first at": "", "first reason": "text"}, rows)
     silent = [
         [html.escape(one.camera), _seconds(one.start_s), _seconds(one.end_s), html.escape(one.reason)]
         for one in silences_of(silences)
     ]
     if silent:
         table += "<p class=note>A silent camera raises its alarm ten times a second:</p>"
-        table += _list(("silent camera", "alarm from", "to", "last reason"), silent)
+        table += list_table({"silent camera": "name", "alarm from": "", "to": "", "last reason": "text"}, silent)
     return table
 
 
@@ -344,75 +376,3 @@ def _latency(images: Sequence[JudgedImage]) -> str:
         f", longest {times.max():.1f} ms, of {len(times)} frames on this machine. The 0.1 % longest share the last bar."
     )
     return f"<p>{words}</p>" + _plot(figures.latency_histogram(times, percentiles), "Histogram of the network's time")
-
-
-def _bundle(summary: Mapping[str, Any], monitor: OodMonitor | None) -> str:
-    rows = [
-        ("identity", f"<code>sha256 {summary['bundle']['sha256']}</code>"),
-        ("detector", f"{html.escape(summary['detector'])}, threshold {summary['threshold']:.4g}"),
-    ]
-    if monitor is not None:
-        calibration = monitor.provenance.get("calibration", {})
-        threshold = monitor.thresholds[monitor.detector]
-        rows += [
-            ("threshold", html.escape(f"{threshold.method}, rank {threshold.rank} of {threshold.n} scores")),
-            ("calibration", html.escape(f"{calibrated_on(calibration)} {calibration_target(calibration)}")),
-            ("alarm rule", html.escape(", ".join(f"{k} {v}" for k, v in vars(monitor.alarm).items()))),
-        ]
-        if threshold.warning:
-            rows.append(("warning", f"<span class=bad>{html.escape(threshold.warning)}</span>"))
-        data = monitor.provenance.get("dataset", {})
-        if isinstance(data, Mapping) and data.get("data"):
-            rows.append(("network trained on", html.escape(str(data["data"]))))
-    return _table(rows)
-
-
-def _environment(monitor: OodMonitor | None) -> str:
-    import plotly
-    import torch
-
-    from ... import __version__
-
-    versions = {
-        "ls_ood_monitor": __version__,
-        "Python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "OpenCV": cv2.__version__,
-        "plotly": plotly.__version__,
-    }
-    rows = [
-        ("versions", html.escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
-        ("machine", html.escape(f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores")),
-    ]
-    if monitor is not None:
-        device = str(monitor.frame_pass.device)
-        if device.startswith("cuda"):
-            device += f", {torch.cuda.get_device_name(monitor.frame_pass.device)}"
-        engine = monitor.frame_pass.engine
-        rows.append(("network on", html.escape(f"{device}, engine {engine.name} {engine.precision}")))
-    return _table(rows)
-
-
-def _processor() -> str:
-    """Its model, where Linux tells; nothing that names the machine or its owner."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or "unknown processor"
-    models = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
-    return next(models, platform.processor() or "unknown processor")
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    """Names and values; the values are HTML."""
-    lines = "".join(f"<tr><th scope=row>{html.escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
-    return f"<div class=wide><table>{lines}</table></div>"
-
-
-def _list(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with a heading; the cells are HTML. Of very many rows the first."""
-    titles = "".join(f"<th scope=col>{title}</th>" for title in head)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows[:_MOST_ROWS])
-    rest = f"<p class=note>The first {_MOST_ROWS} of {len(rows)}.</p>" if len(rows) > _MOST_ROWS else ""
-    return f"<div class=wide><table><tr>{titles}</tr>{lines}</table></div>{rest}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...core.types import AlarmState, FallbackMode
 from ..events import Event
-from ..timeline import ModeSample
+from ..timeline import ModeSample, mode_changes
 from .judged_images import JudgedImage
 from .ranking import Curve, FrameScores, Ranking, histogram
 from .silence import SILENCE_TICK_NS, Silence, silences_of
@@ -42,7 +42,7 @@ _INPUTS = {
 #: Points of all cameras together, stretches of one row, and events that are named in the figure.
 _MOST_POINTS, _MOST_SPANS, _MOST_LABELS = 12_000, 1_500, 24
 _BINS = 60
-_LONGEST_REASON = 180
+_LONGEST_REASON, _MOST_REASONS = 180, 4
 #: Scores this far above the threshold would press it to the floor of a linear axis.
 _FAR = 20.0
 
@@ -58,8 +58,12 @@ def timeline(
     decisions: Sequence[ModeSample],
     events: Sequence[Event],
     duration_s: float,
+    stops: Sequence[Mapping[str, Any]] = (),
 ) -> Any:
-    """A row a camera with score, threshold, alarm and events; what came in; what was commanded."""
+    """A row a camera with score, threshold, alarm and events; what came in; what was commanded.
+
+    ``stops`` are those of the summary, for the reasons.
+    """
     from plotly.subplots import make_subplots
 
     cameras = sorted({one.alarm.camera for part in (images, silences) for one in part})
@@ -110,7 +114,7 @@ def timeline(
         spans = merge_spans(input_spans(own, quiet, length_s), _MOST_SPANS)
         for kind, (name, colour) in _INPUTS.items():
             _bars(figure, [span for span in spans if span.kind == kind], camera, name, colour, rows - 1, listed)
-    spans = merge_spans(command_spans(decisions, length_s), _MOST_SPANS)
+    spans = merge_spans(command_spans(decisions, length_s, stops), _MOST_SPANS)
     for mode, colour in _MODES.items():
         _bars(figure, [span for span in spans if span.kind == mode], "", mode.name, colour, rows, listed)
     figure.update_layout(
@@ -122,7 +126,8 @@ def timeline(
         hovermode="closest",
     )
     figure.update_yaxes(showticklabels=False, row=rows, col=1)
-    figure.update_yaxes(fixedrange=True, row=rows - 1, col=1)
+    order = [html.escape(camera) for camera in reversed(cameras)]  # from below, and so from above as the rows
+    figure.update_yaxes(fixedrange=True, categoryorder="array", categoryarray=order, row=rows - 1, col=1)
     figure.update_yaxes(fixedrange=True, row=rows, col=1)
     figure.update_xaxes(range=[0.0, length_s], title_text="time in the recording, s", row=rows, col=1)
     return figure
@@ -134,9 +139,10 @@ def _scores_of(figure: Any, own: Sequence[JudgedImage], row: int, most: int) -> 
     ratios = np.array([image.ratio if np.isfinite(image.ratio) else np.nan for image in own])
     chosen = keep_extremes([image.time_s for image in own], ratios, kinds, most)
     times = np.array([round(own[index].time_s, 4) for index in chosen])
+    line = broken_where_silent([image.time_s for image in own], chosen)
     figure.add_scatter(
-        x=times,
-        y=ratios[chosen],
+        x=np.insert(times, line, times[line]),
+        y=np.insert(ratios[chosen], line, np.nan),
         mode="lines",
         line={"color": _LINE, "width": 1},
         hoverinfo="skip",
@@ -174,11 +180,22 @@ def _reason(text: str) -> str:
     return html.escape(text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ...")
 
 
+def broken_where_silent(times: Sequence[float], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places (K,) in ``chosen``, before which a line must break: no image came for longer than ``patience_s`` there."""
+    silences = np.cumsum(np.diff(times, prepend=times[:1]) > patience_s(times))
+    return np.flatnonzero(np.diff(silences[chosen], prepend=silences[chosen[:1]]))
+
+
+def patience_s(times: Sequence[float]) -> float:
+    """How long a camera may send nothing before it counts as a gap: some periods, seconds."""
+    return max(3.0 * float(np.median(np.diff(times))), 0.5) if len(times) > 1 else np.inf
+
+
 def input_spans(own: Sequence[JudgedImage], silent: Sequence[Silence], length_s: float) -> list[Span]:
     """What one camera's input was over time: judged, not judged with the first reason, no image, or an alarm for that."""
     times = [image.time_s for image in own]
     usual_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s
-    patience_s = max(3.0 * usual_s, 0.5)
+    longest_s = patience_s(times)
     spans: list[Span] = []
 
     def add(begin_s: float, end_s: float, kind: int, text: str) -> None:
@@ -202,11 +219,11 @@ def input_spans(own: Sequence[JudgedImage], silent: Sequence[Silence], length_s:
             add(begin_s, end_s, _NO_IMAGE, "no image")
 
     first_s = times[0] if times else length_s
-    if first_s > patience_s or alarms(0.0, first_s):
+    if first_s > longest_s or alarms(0.0, first_s):
         add_gap(0.0, first_s)
     for image, next_s in zip(own, [*times, length_s][1:], strict=True):
         quiet = alarms(image.time_s, next_s)
-        end_s = next_s if next_s - image.time_s <= patience_s and not quiet else image.time_s + usual_s
+        end_s = next_s if next_s - image.time_s <= longest_s and not quiet else image.time_s + usual_s
         end_s = min(end_s, quiet[0].start_s) if quiet else end_s
         fault = image.alarm.is_fault
         add(
@@ -220,15 +237,25 @@ def input_spans(own: Sequence[JudgedImage], silent: Sequence[Silence], length_s:
     return spans
 
 
-def command_spans(decisions: Sequence[ModeSample], length_s: float) -> list[Span]:
-    """Stretches of one command; its first reason stands for it."""
-    changes = [one for index, one in enumerate(decisions) if index == 0 or decisions[index - 1].mode is not one.mode]
+def command_spans(
+    decisions: Sequence[ModeSample], length_s: float, stops: Sequence[Mapping[str, Any]] = ()
+) -> list[Span]:
+    """Stretches of one command; its first reason stands for it, or, of the summary's ``stops``, the first few."""
+    changes = mode_changes(decisions)
     ends = [*(one.time_s for one in changes[1:]), length_s]
+    told = {stop["start_s"]: _reasons(stop["reasons"]) for stop in stops}
     return [
-        Span(one.time_s, end, int(one.mode), _reason(one.reason))
+        Span(one.time_s, end, int(one.mode), told.get(round(one.time_s, 6), _reason(one.reason)))
         for one, end in zip(changes, ends, strict=True)
         if end > one.time_s
     ]
+
+
+def _reasons(reasons: Sequence[Mapping[str, Any]]) -> str:
+    """The same of several, a line each."""
+    lines = [f"{one['start_s']:.2f} s: {_reason(one['reason'])}" for one in reasons[:_MOST_REASONS]]
+    more = len(reasons) - len(lines)
+    return "<br>".join([*lines, f"and {more} more"] if more else lines)
 
 
 def _bars(figure: Any, spans: Sequence[Span], line: str, name: str, colour: str, row: int, listed: set[str]) -> None:
@@ -375,13 +402,11 @@ def latency_histogram(latencies: NDArray[np.float64], percentiles: Mapping[str, 
         figure.add_vline(x=place, line={"color": _BAD, "dash": "dash", "width": 1})
         figure.add_annotation(
             x=place,
-            y=1.0 - 0.09 * level,
+            y=1.0 + 0.09 * level,  # above the bars, one above the other: they may be close
             yref="paper",
             text=name,
             showarrow=False,
-            xanchor="left",
-            yanchor="top",
-            bgcolor=_LABEL,
+            yanchor="bottom",
         )
     return figure
 

@@ -16,7 +16,7 @@ from .recording import Recording
 from .vehicle import VehicleSettings
 
 #: Counts up when the same request comes to other figures within one version: what was finished before is done again.
-_FIGURES = 2
+_FIGURES = 3
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Request:
         resume: what an earlier command finished is not done again, and what it left unfinished goes on.
         version: of the package that asks.
         note: to stand at the head of the report.
+        events_file: that the ground truth was read from; None where there is none.
     """
 
     recording: Recording
@@ -60,6 +61,7 @@ class Request:
     resume: bool = False
     version: str = __version__
     note: str = ""
+    events_file: Path | None = None
 
     @property
     def digest(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from ..timeline import (
 )
 from .judged_images import JudgedImage, in_order
 from .silence import silences_of
+from .stops import Stop, stops_of
+
+_MICROSECOND = 6
 
 
 def score_samples(alarms: Iterable[JudgedImage]) -> list[ScoreSample]:
@@ -52,12 +56,14 @@ def summarise_replay(
     duration_s: float,
     bundle_id: str,
     limits: Limits,
+    optional: Collection[str] = (),
 ) -> tuple[Verdict, dict[str, Any]]:
     """The judgement by ``events``, and ``summary.json``: times in seconds, larger scores = more OoD.
 
     False alarms are counted against driving time outside every event, all cameras together, with the exact Poisson
     interval. An alarm of a silent camera is one like any other, and a fault; ranking is of images alone. A clean frame is
-    one outside the events of its own camera and not within ``limits.resume_s`` after one.
+    one outside the events of its own camera and not within ``limits.resume_s`` after one. ``optional`` cameras stop no
+    vehicle. Times are rounded to the microsecond, below which they are the machine's.
     """
     scores = score_samples(in_order(images, silences))
     verdict = judge(events, scores, decisions, stops, duration_s, limits)
@@ -83,6 +89,10 @@ def summarise_replay(
             {"camera": one.camera, "start_s": one.start_s, "end_s": one.end_s, "alarms": one.alarms}
             for one in silences_of(silences)
         ],
+        stops=[
+            _told(stop)
+            for stop in stops_of(decisions, in_order(images, silences), duration_s, limits.resume_s, optional)
+        ],
         ood=_detection(images, events, limits),
     )
     summary["fault_count"] = sum(faults.values())
@@ -93,7 +103,29 @@ def summarise_replay(
         time_to_resume_s=max((value for value in resumes if value is not None), default=None),
         not_resumed=sum(value is None for value in resumes),
     )
-    return verdict, summary
+    return verdict, rounded(summary)
+
+
+def rounded(content: Any, digits: int | None = None) -> Any:
+    """Times to the microsecond: what stands under a name that ends in ``_s`` or ``_ms``."""
+    if isinstance(content, dict):
+        return {
+            name: rounded(value, _MICROSECOND if name.endswith("_s") else 3 if name.endswith("_ms") else digits)
+            for name, value in content.items()
+        }
+    if isinstance(content, list):
+        return [rounded(value, digits) for value in content]
+    return round(content, digits) if isinstance(content, float) and digits is not None else content
+
+
+def _told(stop: Stop) -> dict[str, Any]:
+    """A stop as JSON has it."""
+    return {
+        "start_s": stop.start_s,
+        "end_s": stop.end_s,
+        "start_up": stop.start_up,
+        "reasons": [asdict(cause) for cause in stop.causes],
+    }
 
 
 def _detection(images: Sequence[JudgedImage], events: Sequence[Event], limits: Limits) -> Mapping[str, Any]:

@@ -22,6 +22,23 @@ from ls_ood_monitor.offline.timeline import Limits, ModeSample, StopSample
 
 START = 1_700_000_000 * 10**9
 MASK = np.zeros((24, 32), np.uint8)
+#: As an evaluation tells where it comes from.
+PROVENANCE = {
+    "version": "1.2.3",
+    "network": {"device": "cpu", "engine": "onnx", "precision": "fp32"},
+    "recording": {
+        "path": "/data/drive",
+        "format": "ROS 2 bag (mcap)",
+        "start": "2023-11-14T22:13:20.000Z",
+        "size_bytes": 1234567,
+    },
+    "events_file": None,
+    "parameters": {
+        "perception_node": {"rule": "window", "trigger_consecutive_frames": 3, "window_frames": 9, "max_age_s": 1.0},
+        "supervisor_node": {"optional_cameras": [""], "slow_on_pending": True},
+        "judgement": {"stop_within_s": 1.0, "resume_within_s": 2.0},
+    },
+}
 CELLS = np.linspace(0.0, 4.0, 48, dtype=np.float32).reshape(6, 8)
 
 
@@ -72,6 +89,8 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             threshold=2.0,
             judgement=judgement,
             gate={"passed": None, "rules": []},
+            clip=None,
+            provenance=PROVENANCE,
         )
         summary.update(changes)
         worst = WorstFrames(count=4)

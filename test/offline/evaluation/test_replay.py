@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
@@ -155,6 +158,40 @@ def test_the_figures_of_a_story():
     assert summary["ood"]["ood_frames"] == 30
     assert summary["ood"]["clean_above_threshold"] == pytest.approx(4 / summary["ood"]["clean_frames"])
     assert not verdict.passed  # the false stop
+
+
+def test_stops_are_told_with_every_camera():
+    """The start, then front, then left within the same stop, whose good frames end it; times have no more than six digits."""
+    bright = {"front": range(20, 30), "left": range(25, 40)}
+    arrivals = [
+        arrival(n, camera, n in bright[camera], received_ns=BEGIN + n * PERIOD + 1234)
+        for n in range(60)
+        for camera in ("front", "left")
+    ]
+    replay, images = replayed(arrivals, 6.0, ("front", "left"))
+    for optional, left_s in (((), 2.700001), (("left",), 3.45)):  # an optional one, where decisions alone name it
+        _, summary = summarise_replay(
+            images,
+            replay.silences,
+            replay.decisions,
+            replay.stops,
+            (),
+            6.0,
+            "0" * 64,
+            Limits(resume_s=1.0),
+            optional,
+        )
+        start, stop = summary["stops"]
+        assert (start["start_s"], start["start_up"], stop["start_up"]) == (0.0, True, False)
+        assert "no alarm message has arrived yet" in start["reasons"][0]["reason"]
+        assert stop["start_s"] == 2.200001
+        assert 4.4 < stop["end_s"] <= 4.45
+        assert [one["camera"] for one in stop["reasons"]] == ["front", "left"]
+        assert stop["reasons"][1]["start_s"] == left_s
+        assert stop["reasons"][0]["start_s"] == stop["start_s"]
+        assert "out of distribution" in stop["reasons"][0]["reason"]
+    text = json.dumps(summary)
+    assert not re.search(r'_s": [0-9]+[.][0-9]{7}', text)
 
 
 def test_without_events_nothing_is_claimed_about_detection():

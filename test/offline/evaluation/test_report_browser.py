@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,7 @@ def test_what_a_recording_lacks_is_said_and_nothing_breaks(page, make_report, te
     images, words = {
         "no events": (tell(50), "nothing to rank"),
         "all faults": (tell(50, faults=range(50)), "No image could be judged, so there is no score to draw."),
-        "one image": (tell(1), "It would not have stopped."),
+        "one image": (tell(1), "Would not have stopped; no alarm."),
         "one fault": (tell(1, faults=range(1)), "The network was never asked."),
     }[case]
     page.open(make_report(images), 390, 844)
@@ -162,6 +163,54 @@ def test_what_a_recording_lacks_is_said_and_nothing_breaks(page, make_report, te
     assert words in page.evaluate("document.body.innerText")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.querySelectorAll('.js-plotly-plot .main-svg').length") > 0
+
+
+#: Whether a word is broken within, or a row reaches out of the window; by the class of its cell.
+CELLS = """(() => {
+  const lines = cell => new Set([...(() => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getClientRects();
+  })()].map(box => Math.round(box.top))).size;
+  const cells = [...document.querySelectorAll('td, th')].filter(cell => cell.getClientRects().length);
+  return [
+    Math.max(...cells.map(cell => cell.getBoundingClientRect().right)) <= innerWidth,
+    cells.filter(cell => /^[0-9.]+\\u00a0s$/.test(cell.textContent) && lines(cell) > 1).length,
+    cells.filter(cell => cell.textContent.includes('labels.')).map(cell => cell.getBoundingClientRect().width)
+  ];
+})()"""
+
+
+def test_long_words_wrap_on_a_phone(page, make_report, tell):
+    """Rule names, topics and errors break; no table reaches out, no time is torn; a rule's name has a line of its own."""
+    topic = "/vehicle" * 12
+    images = tell(60, faults=range(20, 30))
+    images = [
+        replace(one, alarm=replace(one.alarm, reason=f"camera front: nothing on {topic}"))
+        if one.alarm.is_fault
+        else one
+        for one in images
+    ]
+    rule = {"name": "labels.something_long_in_the_way.max_time_to_stop_s", "passed": False, "sentence": "never " * 20}
+    path = make_report(images, name=f"drive{topic}", gate={"passed": False, "rules": [rule]})
+    page.open(path, 390, 844)
+    assert page.complaints == []
+    fits, torn, widths = page.evaluate(CELLS)
+    assert fits
+    assert torn == 0
+    assert min(widths) > 300
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_strip_of_inputs_is_in_the_order_of_the_rows(page, report):
+    """From above to below as the scores are."""
+    page.open(report, 1280, 900)
+    labels = "[...document.querySelectorAll('.js-plotly-plot [class$=tick] text')]"
+    places = page.evaluate(
+        f"{labels}.filter(one => ['front', 'left'].includes(one.textContent))"
+        ".map(one => [one.textContent, one.getBoundingClientRect().top])"
+    )
+    assert [name for name, _ in sorted(places, key=lambda place: place[1])] == ["front", "left"]
 
 
 def test_on_paper_plots_are_as_wide_as_the_page(page, report):

@@ -1,0 +1,52 @@
+"""The report's tables, as HTML. On a phone names stand above their values, and what files and messages bring breaks anywhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+
+MOST_ROWS = 30
+STYLE = """
+table { border-collapse: collapse }
+td, th { padding: 3px 14px 3px 0; text-align: left; vertical-align: top }
+th[scope=row], .facts td { overflow-wrap: anywhere }
+th[scope=row] { min-width: 11em; max-width: 22em }
+.name { overflow-wrap: anywhere; min-width: 4em }
+.text { overflow-wrap: anywhere; min-width: 9em }
+tbody.stop { border-top: 1px solid #b0bec5 }
+@media (max-width: 600px) {
+  td, th { padding-right: 8px }
+  .facts tr, .facts th, .facts td { display: block; padding-right: 0; max-width: none }
+  .facts td { padding-bottom: 7px }
+}
+"""
+
+
+def facts_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values; the values are HTML."""
+    lines = "".join(f"<tr><th scope=row>{html.escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
+    return f"<div class=wide><table class=facts>{lines}</table></div>"
+
+
+def list_table(head: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with a heading; the cells are HTML. Of very many rows the first.
+
+    ``head`` are titles, and whether a column breaks anywhere: ``name`` and ``text`` do, which files and messages bring.
+    """
+    kinds = [f" class={kind}" if kind else "" for kind in head.values()]
+    lines = "".join(
+        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+        for row in rows[:MOST_ROWS]
+    )
+    return f"{with_head(tuple(head), lines)}{first_of(len(rows))}"
+
+
+def with_head(head: Sequence[str], lines: str) -> str:
+    """Groups of rows, as HTML, under their titles."""
+    titles = "".join(f"<th scope=col>{title}</th>" for title in head)
+    return f"<div class=wide><table><thead><tr>{titles}</tr></thead>{lines}</table></div>"
+
+
+def first_of(count: int) -> str:
+    """A note where there are more rows than are shown."""
+    return f"<p class=note>The first {MOST_ROWS} of {count}.</p>" if count > MOST_ROWS else ""
