@@ -67,11 +67,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class EventOutcome:
-    """How one event went; None where the thing never happened."""
+    """How one event went; None where the thing never happened.
+
+    Attributes:
+        event: the event.
+        alarm_delay_s: from its start to its camera's alarm, seconds.
+        stop_delay_s: from its start to the stop command, seconds; 0 where stop was on already.
+        stop_was_on: stop was commanded when it began, so there is no time to stop that it could tell.
+    """
 
     event: Event
     alarm_delay_s: float | None
     stop_delay_s: float | None
+    stop_was_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,9 @@ def judge(
             for sample in stops
             if sample.stop and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
         )
-        outcome = EventOutcome(event, _since(alarm, event.start_s), _since(stop, event.start_s))
+        was_on = _was_on(stops, event.start_s)
+        stop_delay_s = 0.0 if was_on else _since(stop, event.start_s)
+        outcome = EventOutcome(event, _since(alarm, event.start_s), stop_delay_s, was_on)
         outcomes.append(outcome)
         what = f"{event.label} on camera {event.camera} at {event.start_s:g} s"
         if outcome.alarm_delay_s is None:
@@ -191,7 +201,9 @@ def summarise(
     """The machine-readable summary (``summary.json``); times in seconds, latencies in milliseconds."""
     latencies = [sample.latency_ms for sample in scores if np.isfinite(sample.latency_ms)]
     alarm_delays = [item.alarm_delay_s for item in verdict.outcomes if item.alarm_delay_s is not None]
-    stop_delays = [item.stop_delay_s for item in verdict.outcomes if item.stop_delay_s is not None]
+    stop_delays = [
+        item.stop_delay_s for item in verdict.outcomes if item.stop_delay_s is not None and not item.stop_was_on
+    ]
     percentiles = np.percentile(latencies, [50, 95, 99]) if latencies else [None] * 3
     return {
         "bundle": {"sha256": bundle_id},
@@ -222,6 +234,7 @@ def summarise(
                 "end_s": item.event.end_s,
                 "alarm_delay_s": item.alarm_delay_s,
                 "stop_delay_s": item.stop_delay_s,
+                "stop_was_on": item.stop_was_on,
             }
             for item in verdict.outcomes
         ],
@@ -315,6 +328,13 @@ def _first(times: Any) -> float | None:
 
 def _since(moment: float | None, start: float) -> float | None:
     return None if moment is None else moment - start
+
+
+def _was_on(stops: Sequence[StopSample], time_s: float) -> bool:
+    """Whether stop was commanded right before a moment; what is said first holds from the start of the recording."""
+    ordered = sorted(stops, key=lambda sample: sample.time_s)
+    before = [sample for sample in ordered if sample.time_s < time_s] or ordered[:1]
+    return bool(before) and before[-1].stop
 
 
 def _spans(samples: Sequence[tuple[float, Said]], duration_s: float) -> list[tuple[float, float, Said]]:
