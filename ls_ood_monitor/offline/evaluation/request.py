@@ -16,7 +16,7 @@ from .recording import Recording
 from .vehicle import VehicleSettings
 
 #: Counts up when the same request comes to other figures within one version: what was finished before is done again.
-_FIGURES = 2
+_FIGURES = 3
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Request:
         resume: what an earlier command finished is not done again, and what it left unfinished goes on.
         version: of the package that asks.
         note: to stand at the head of the report.
+        of_set: others are judged with it; the gate's limits an hour are theirs together (``gate.check_gate``).
     """
 
     recording: Recording
@@ -60,6 +61,7 @@ class Request:
     resume: bool = False
     version: str = __version__
     note: str = ""
+    of_set: bool = False
 
     @property
     def digest(self) -> str:
@@ -69,7 +71,7 @@ class Request:
             "events": None if self.events is None else [asdict(event) for event in self.events],
             "bundle": [self.bundle_id, self.detector, self.device, self.engine, self.precision],
             "vehicle": asdict(self.vehicle),
-            "gate": None if self.gate is None else asdict(self.gate),
+            "gate": None if self.gate is None else [asdict(self.gate), self.of_set],
             "limits": asdict(self.limits),
             "version": self.version,
             "figures": _FIGURES,
