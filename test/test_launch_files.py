@@ -298,7 +298,7 @@ def test_a_replay_records_what_the_player_command_records():
         ({"record": "absent/answers"}, "the folder that it is to lie in does not exist"),
         ({"cameras": "[rear]"}, "has no /rear/image; it holds /front/image, /left/image"),
         ({"cameras": "[1st]"}, "camera name '1st' cannot stand in a topic"),
-        ({"params_file": "absent.yaml"}, "absent.yaml cannot be read as YAML"),
+        ({"params_file": "absent.yaml"}, "absent.yaml cannot be read"),
     ],
 )
 def test_a_replay_that_cannot_work_is_refused_before_a_node_starts(recorded, bag, monkeypatch, arguments, sentence):

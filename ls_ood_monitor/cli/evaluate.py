@@ -31,11 +31,15 @@ folder, or beside a folder named bag, where ls-ood synth lays it. Without events
 
 Writes into --out, a folder a recording if there are several, named like it (of one name, with the folder above in front:
 d1/bag and d2/bag go into d1_bag and d2_bag): report.html (one file, opens without a network),
-summary.json, frames.csv, timeline.png, and with --gate junit.xml. A recording that cannot be judged does not keep the
-others from it; it is named at the end, exit 2, and its junit.xml holds the error.
+summary.json, frames.csv, timeline.png, and with --gate junit.xml. Several recordings get a verdict as one, too: their
+pooled summary.json, junit.xml and report.html lie in --out itself, and limits an hour are held against their hours together.
+A recording that cannot be judged does not keep the others from it; it is named at the end, exit 2, and its junit.xml holds
+the error. --json holds the summary; of several by the recordings' names, and the pooled one as "pool".
 """
 
 _MOST_TOLD = 4
+#: Name of the set in --json, beside those of its recordings.
+_POOL = "pool"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError, DataError
     from ..offline.evaluation.evaluate import JUNIT
     from ..offline.evaluation.gate import read_gate, require_known_names
+    from ..offline.evaluation.pool_files import remove_pool
     from ..offline.evaluation.recording import distinct_names, is_result, open_recording
     from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
     from .console import console, warn, write_json
@@ -100,8 +105,6 @@ def run(args: argparse.Namespace) -> int:
         if not 0.0 <= getattr(args, name) <= 3600.0:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
     jobs = _jobs(args)
-    gate = read_gate(args.gate) if args.gate else None
-    vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     topics = parse_topics(args.topic)
     for path in args.recordings:
         inside = path.is_dir() and path.resolve() in (args.out.resolve(), *args.out.resolve().parents)
@@ -112,10 +115,15 @@ def run(args: argparse.Namespace) -> int:
     if args.rate is not None and not 0.0 < args.rate < float("inf"):
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
     names = distinct_names(args.recordings)
+    if args.json and len(names) > 1 and _POOL in names:
+        raise ConfigError(f"--json names the recordings and the {_POOL} of them, but one is named so; rename it.")
     outs = {name: args.out / name if len(names) > 1 else args.out for name in names}
     if not args.resume:  # with it, the verdict of what is finished holds
-        for out in outs.values():
+        for out in {*outs.values(), args.out}:
             (out / JUNIT).unlink(missing_ok=True)
+    _require_files(args)
+    gate = read_gate(args.gate) if args.gate else None
+    vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     for path in args.recordings:
         _require_fitting_options(args, path)
     if args.scheduler:
@@ -141,6 +149,8 @@ def run(args: argparse.Namespace) -> int:
             {camera for recording, _ in opened for camera in recording.cameras},
         )
     requests = _requests(args, opened, outs, bundle_id, gate, vehicle)
+    if len(names) > 1:
+        remove_pool(args.out)
     results = {result.name: result for result in _shown(args, requests, jobs)}
     summaries: dict[str, Any] = {}
     for request in requests:
@@ -153,8 +163,13 @@ def run(args: argparse.Namespace) -> int:
         summaries[result.name] = result.summary
         for line in _sentences(result.summary):
             console.print(line, soft_wrap=True)
-    write_json(args.json, summaries if len(args.recordings) > 1 else next(iter(summaries.values()), {}))
     broken = [name for name, summary in summaries.items() if summary["gate"]["passed"] is False]
+    if len(names) > 1:
+        pooled = _pool(args, names, summaries, failed, gate)
+        broken += ["the rules of all together"] * any(not rule["passed"] for rule in pooled["gate"]["rules"])
+        write_json(args.json, {**summaries, _POOL: pooled})
+    else:
+        write_json(args.json, next(iter(summaries.values()), {}))
     if gate is not None and summaries:
         if broken:
             console.print(f"[bold red]GATE BROKEN[/] by {escape(', '.join(broken))}", soft_wrap=True)
@@ -168,6 +183,61 @@ def run(args: argparse.Namespace) -> int:
         _tell_failures(failed, results.values(), len(args.recordings))
         return 2
     return 1 if broken else 0
+
+
+def _pool(
+    args: argparse.Namespace,
+    names: Sequence[str],
+    summaries: Mapping[str, Any],
+    failed: Mapping[str, str],
+    gate: Any,
+) -> dict[str, Any]:
+    """Judge the recordings as one: write it beside their folders, and tell it."""
+    import shlex
+
+    from ..offline.evaluation.pool import pool
+    from ..offline.evaluation.pool_files import write_pool
+    from .console import console
+
+    pooled = pool(names, summaries, failed, gate)
+    write_pool(args.out, pooled, f"ls-ood {shlex.join(args.arguments)}", gate is not None)
+    for line in _pool_sentences(pooled):
+        console.print(line, soft_wrap=True)
+    return pooled
+
+
+def _pool_sentences(pooled: Mapping[str, Any]) -> list[str]:
+    """One paragraph; names that the user gave are no markup."""
+    from rich.markup import escape
+
+    alarms, decision, rate = pooled["alarms"], pooled["decision"], pooled["alarms"]["false_per_hour"]
+    count = len(pooled["recordings"])
+    lines = [
+        f"[bold]{count - pooled['failed']} of {count} recordings together[/]: {pooled['frames']} images of "
+        f"{escape(', '.join(pooled['cameras'])) or 'no camera'}, {pooled['duration_s']:.1f} s"
+    ]
+    if alarms["events"]:
+        longest = decision["time_to_stop_s"]
+        told = [
+            f"alarm at {alarms['detected']} of {alarms['events']} events",
+            f"longest time to STOP {'-' if longest is None else f'{longest:.2f} s'}",
+            *([f"never at {decision['not_stopped']}"] if decision["not_stopped"] else []),
+            *([f"STOP was on already at {decision['stop_was_on']}"] if decision["stop_was_on"] else []),
+        ]
+        lines.append(f"  {', '.join(told)}")
+    if rate is not None:
+        lines.append(
+            f"  {'false alarms' if pooled['truth'] == 'events' else 'alarms'} in {rate['hours']:.3g} h of clean driving: "
+            f"{alarms['false']}, which is {rate['per_hour']:.1f} an hour (95 % interval {rate['low']:.1f} to "
+            f"{rate['high']:.1f}); STOP in {100 * decision['false_stop_ratio']:.1f} % of it"
+        )
+    if pooled["faults"]:
+        counted = ", ".join(f"{name} {number}" for name, number in pooled["faults"].items())
+        lines.append(f"  alarms without a verdict: {counted}")
+    for rule in pooled["gate"]["rules"]:
+        word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
+        lines.append(f"  {word} {escape(rule['name'])}: {escape(rule['sentence'])}")
+    return lines
 
 
 def _network_options(args: argparse.Namespace) -> dict[str, str]:
@@ -190,6 +260,16 @@ def _jobs(args: argparse.Namespace) -> int:
     if not (args.jobs.isascii() and args.jobs.isdigit()):
         raise ConfigError(f"--jobs is {args.jobs}; give a number of processes, or auto.")
     return int(args.jobs)
+
+
+def _require_files(args: argparse.Namespace) -> None:
+    """Refuse a file that is not there, in the words of its option."""
+    from ..errors import ConfigError
+
+    for option in ("events", "gate", "parameters"):
+        path = getattr(args, option)
+        if path is not None and not path.exists():
+            raise ConfigError(f"there is no {option} file {path}, which --{option} names.")
 
 
 def _require_fitting_options(args: argparse.Namespace, path: Path) -> None:
@@ -272,6 +352,7 @@ def _requests(
             run=run,
             resume=args.resume,
             events_file=None if events is None else _events_file(recording, args.events),
+            of_set=len(outs) > 1,
         )
         if args.resume and not finished(request):
             (out / JUNIT).unlink(missing_ok=True)
@@ -282,13 +363,13 @@ def _requests(
 def _put_junit(out: Path, name: str, error: str) -> None:
     """The verdict of a recording that failed, in place of a former one; without a gate there is none."""
     from ..offline.evaluation.evaluate import JUNIT
-    from ..offline.evaluation.gate import write_junit
+    from ..offline.evaluation.junit import junit_suite, write_junit
 
     if not error:
         (out / JUNIT).unlink(missing_ok=True)
         return
     out.mkdir(parents=True, exist_ok=True)
-    write_junit([], name, out / JUNIT, error)
+    write_junit(out / JUNIT, junit_suite(name, [], error))
 
 
 def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:

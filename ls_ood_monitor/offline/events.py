@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import yaml
 
 from ..errors import DataError
 from .yaml_file import read_yaml
+
+_EXAMPLE = "each entry is a line like - {camera: front, start_s: 7, end_s: 11, label: fog}"
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,39 @@ def read_events(path: Path, cameras: Sequence[str], duration_s: float) -> tuple[
     """
     content = read_yaml(path, DataError)
     if not isinstance(content, list):
-        raise DataError(
-            f"{path} holds {type(content).__name__}, not a list; each entry is camera, start_s, end_s, label."
-        )
+        raise DataError(f"{path} holds no list of events; {_EXAMPLE}.")
     return tuple(_event(path, number, entry, cameras, duration_s) for number, entry in enumerate(content, 1))
 
 
+def clip_events(events: Sequence[Event], end_s: float) -> tuple[Event, ...]:
+    """Those that begin before the end of what was recorded, each until there at most."""
+    return tuple(replace(event, end_s=min(event.end_s, end_s)) for event in events if event.start_s < end_s)
+
+
 def _event(path: Path, number: int, entry: Any, cameras: Sequence[str], duration_s: float) -> Event:
-    where = f"{path}, event {number}"
-    try:
-        known = {name: entry[name] for name in ("camera", "start_s", "end_s", "label")}
-        severity = int(entry.get("severity", 4))
-        start_s, end_s = float(known["start_s"]), float(known["end_s"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{where}: it must give camera, start_s, end_s and label ({error!r}).") from error
-    if known["camera"] not in cameras:
-        raise DataError(f"{where}: camera {known['camera']!r} is not in the recording, which has {', '.join(cameras)}.")
+    where = f"{path}: event {number}"
+    if not isinstance(entry, dict):
+        raise DataError(f"{where} is {entry!r}; {_EXAMPLE}.")
+    missing = [name for name in ("camera", "start_s", "end_s", "label") if entry.get(name) is None]
+    if missing:
+        raise DataError(f"{where} has no {' and no '.join(missing)}; {_EXAMPLE}.")
+    camera, label = str(entry["camera"]), str(entry["label"])
+    start_s, end_s = (_seconds(where, name, entry[name]) for name in ("start_s", "end_s"))
+    severity = entry.get("severity", 4)
+    if severity not in range(1, 6):
+        raise DataError(f"{where}: severity is {severity!r}; it must be a whole number from 1 to 5.")
+    if camera not in cameras:
+        raise DataError(f"{where}: camera {camera!r} is not in the recording, which has {', '.join(cameras)}.")
     if not (isfinite(start_s) and isfinite(end_s) and 0.0 <= start_s < end_s and start_s < duration_s):
         raise DataError(
-            f"{where}: it lasts from {start_s:g} to {end_s:g} s; it must begin before it ends, within the {duration_s:.1f} s "
+            f"{where} lasts from {start_s:g} to {end_s:g} s; it must begin before it ends, within the {duration_s:.1f} s "
             "of the recording."
         )
-    return Event(str(known["camera"]), start_s, end_s, str(known["label"]), severity)
+    return Event(camera, start_s, end_s, label, int(severity))
+
+
+def _seconds(where: str, name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: {name} is {value!r}; it must be a number of seconds.") from None

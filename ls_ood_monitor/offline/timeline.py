@@ -137,12 +137,13 @@ def judge(
             if sample.stop and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
         )
         states = [(one.time_s, one.state is AlarmState.RAISED) for one in scores if one.camera == event.camera]
+        stop_was_on = _stop_was_on(stops, event.start_s)
         outcome = EventOutcome(
             event,
             _since(alarm, event.start_s),
-            _since(stop, event.start_s),
+            0.0 if stop_was_on else _since(stop, event.start_s),
             _was_on(states, event.start_s),
-            _was_on([(one.time_s, one.stop) for one in stops], event.start_s),
+            stop_was_on,
         )
         outcomes.append(outcome)
         what = f"{event.label} on camera {event.camera} at {event.start_s:g} s"
@@ -214,7 +215,9 @@ def summarise(
     """The machine-readable summary (``summary.json``); times in seconds, latencies in milliseconds."""
     latencies = [sample.latency_ms for sample in scores if np.isfinite(sample.latency_ms)]
     alarm_delays = [item.alarm_delay_s for item in verdict.outcomes if item.alarm_delay_s is not None]
-    stop_delays = [item.stop_delay_s for item in verdict.outcomes if item.stop_delay_s is not None]
+    stop_delays = [
+        item.stop_delay_s for item in verdict.outcomes if item.stop_delay_s is not None and not item.stop_was_on
+    ]
     percentiles = np.percentile(latencies, [50, 95, 99]) if latencies else [None] * 3
     return {
         "bundle": {"sha256": bundle_id},
@@ -350,6 +353,13 @@ def _was_on(said: Sequence[tuple[float, bool]], moment_s: float) -> bool:
     before = [on for time_s, on in said if time_s < moment_s]
     after = (on for time_s, on in said if time_s >= moment_s)
     return bool(before) and before[-1] and next(after, False)
+
+
+def _stop_was_on(stops: Sequence[StopSample], time_s: float) -> bool:
+    """Whether stop was commanded right before a moment; what is said first holds from the start of the recording."""
+    ordered = sorted(stops, key=lambda sample: sample.time_s)
+    before = [sample for sample in ordered if sample.time_s < time_s] or ordered[:1]
+    return bool(before) and before[-1].stop
 
 
 def mode_changes(decisions: Sequence[ModeSample]) -> list[ModeSample]:

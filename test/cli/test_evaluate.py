@@ -117,6 +117,16 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     summary = json.loads((tmp_path / "all.json").read_text())["stills"]
     assert summary["frames"] == 5
     assert summary["truth"].startswith("none")
+    pooled = json.loads((out / "summary.json").read_text())
+    assert pooled == json.loads((tmp_path / "all.json").read_text())["pool"]
+    assert (pooled["frames"], len(pooled["events"]), pooled["gate"]["passed"]) == (65, 1, None)
+    assert "2 of 2 recordings together: 65 images of front" in done.stdout
+    assert "alarm at 1 of 1 events, longest time to STOP 0.20 s" in done.stdout
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert all(
+        (out / name / "report.html").is_file() and f"'{name}/report.html'" in page for name in ("drive", "stills")
+    )
+    assert not (out / "junit.xml").exists()
 
 
 def test_stills_whose_alarm_is_raised_say_so(evaluate, tmp_path):
@@ -213,12 +223,14 @@ def test_recordings_of_one_name_are_told_apart(evaluate, bag, tmp_path):
     recordings = [tmp_path / name / "bag" for name in ("d1", "d2")]
     done, out = evaluate(*recordings)
     assert done.returncode == 0, done.stderr
-    assert {entry.name for entry in out.iterdir()} == {"d1_bag", "d2_bag"}
+    assert {entry.name for entry in out.iterdir()} == {"d1_bag", "d2_bag", "summary.json", "report.html"}
     assert json.loads((out / "d1_bag" / "summary.json").read_text())["events"] == []
     second = json.loads((out / "d2_bag" / "summary.json").read_text())
     assert (second["recording"], second["events"][0]["label"]) == ("d2_bag", "noise of the second")
+    former = json.loads((out / "summary.json").read_text())
     again, _ = evaluate(*recordings, "--resume")
     assert again.stderr.count("not done again") == 2
+    assert json.loads((out / "summary.json").read_text()) == former
 
 
 def test_results_do_not_go_into_the_recording(evaluate, tmp_path, make_pictures):
@@ -283,7 +295,10 @@ def test_one_broken_recording_does_not_lose_the_others(evaluate, bag, tmp_path):
     assert done.returncode == 2
     assert "scrap.mcap" in done.stderr.splitlines()[-1]
     assert "1 of 3 recordings could not be judged" in done.stderr
-    assert sorted(json.loads((tmp_path / "all.json").read_text())) == ["copy_1", "copy_2"]
+    results = json.loads((tmp_path / "all.json").read_text())
+    assert sorted(results) == ["copy_1", "copy_2", "pool"]
+    assert [bool(one["error"]) for one in results["pool"]["recordings"]] == [False, True, False]
+    assert "2 of 3 recordings together" in done.stdout
     for name in ("copy_1", "copy_2"):
         assert json.loads((out / name / "summary.json").read_text())["frames"] == 60
 
@@ -296,7 +311,7 @@ def test_a_former_verdict_does_not_speak_for_a_recording_that_failed(evaluate, b
     (tmp_path / "gate.yaml").write_text("min_events_detected: 0\n")
     gate = ("--gate", tmp_path / "gate.yaml")
     done, out = evaluate(bag, tmp_path / "copy", *gate)
-    assert done.returncode == 1, done.stderr  # the copy has no events to detect
+    assert done.returncode == 0, done.stderr  # the copy has no events, and is not asked
     storage = next((tmp_path / "copy").glob("*.db3"))
     storage.write_bytes(b"scrap")
     done, _ = evaluate(bag, tmp_path / "copy", *gate, *options)
@@ -305,9 +320,11 @@ def test_a_former_verdict_does_not_speak_for_a_recording_that_failed(evaluate, b
     assert [suites["drive"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "0"]
     assert [suites["copy"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "1"]
     assert "is damaged" in suites["copy"].find("testcase/error").get("message")
+    assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
+    assert json.loads((out / "summary.json").read_text())["gate"]["passed"] is None
     done, _ = evaluate(bag, tmp_path / "copy", *options)
     assert done.returncode == 2
-    assert not list(out.glob("*/junit.xml"))
+    assert not list(out.rglob("junit.xml"))
     done, _ = evaluate(tmp_path / "copy", *gate)
     assert done.returncode == 2
     assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
@@ -334,6 +351,55 @@ def test_a_gate_by_label_and_camera(evaluate, bag, tmp_path):
         "the gate limits labels.noisy, but no event is labelled so in the recordings, which have noise" in done.stderr
     )
     assert not (out / "junit.xml").exists()
+
+
+@pytest.mark.parametrize(("limit", "code"), [("max_false_alarms_per_hour: 5000", 0), ("max_time_to_resume_s: 9", 1)])
+def test_a_set_is_held_against_what_it_answers_together(evaluate, bag, tmp_path, limit, code):
+    """The rate of a drive that is broken alone is kept by two; what no recording can tell is broken, and named."""
+    for name in ("d1", "d2"):
+        shutil.copytree(bag, tmp_path / name)
+    write_events((Event("front", 3.0, 9.0, "noise"),), tmp_path / "d1.events.yaml")
+    gate = tmp_path / "gate.yaml"
+    gate.write_text(f"{limit}\nmin_events_detected: 1.0\n")
+    done, out = evaluate(tmp_path / "d1", tmp_path / "d2", "--gate", gate)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("GATE BROKEN by the rules of all together" in done.stdout) == bool(code)
+    root = ElementTree.parse(out / "junit.xml").getroot()
+    cases = {suite.get("name"): [case.get("name") for case in suite.iter("testcase")] for suite in root}
+    assert cases == {"d1": ["min_events_detected"], "d2": [], "all recordings": [limit.split(":")[0]]}
+    assert root.get("failures") == str(code)
+    assert ("not measured in any recording" in (out / "report.html").read_text(encoding="utf-8")) == bool(code)
+    pooled = json.loads((out / "summary.json").read_text())
+    assert pooled["gate"]["passed"] == (not code)
+    if not code:
+        alone, _ = evaluate(tmp_path / "d2", "--gate", gate)
+        assert "BROKEN min_events_detected" in alone.stdout
+        rates = [one["alarms"]["false_per_hour"]["per_hour"] for one in pooled["recordings"]]
+        assert rates[0] == 0.0
+        assert 0.0 < pooled["alarms"]["false_per_hour"]["per_hour"] < rates[1]
+
+
+def test_a_gate_that_cannot_be_read_leaves_no_former_verdict(evaluate, bag, tmp_path):
+    """Nor does one that is not there; of several recordings none of theirs, and not that of all."""
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("max_faults: 0\n")
+    shutil.copytree(bag, tmp_path / "copy")
+    done, out = evaluate(bag, tmp_path / "copy", "--gate", gate)
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.rglob("junit.xml"))) == 3
+    gate.write_text("max_fault: 0\n")
+    done, _ = evaluate(bag, tmp_path / "copy", "--gate", gate)
+    assert done.returncode == 2
+    assert f"{gate} has no limit max_fault; known: " in done.stderr
+    assert not list(out.rglob("junit.xml"))
+
+
+def test_a_recording_named_pool_is_told_apart(evaluate, bag, tmp_path):
+    """In --json it would be taken for all of them."""
+    shutil.copytree(bag, tmp_path / "pool")
+    done, _ = evaluate(bag, tmp_path / "pool", "--json", tmp_path / "all.json")
+    assert done.returncode == 2
+    assert "but one is named so; rename it" in done.stderr
 
 
 def test_a_detector_that_is_refused_leaves_no_former_verdict(evaluate, bag, tmp_path):
@@ -402,8 +468,8 @@ def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage)
         (("nowhere",), "there is no nowhere"),
         (("BAG", "--topic", "/roof=roof"), "has no topic /roof; its image topics are /front/image"),
         (("BAG", "--topic", "roof"), "give TOPIC=CAMERA"),
-        (("BAG", "--events", "nowhere.yaml"), "nowhere.yaml cannot be read"),
-        (("BAG", "--gate", "nowhere.yaml"), "nowhere.yaml cannot be read"),
+        (("BAG", "--events", "nowhere.yaml"), "there is no events file nowhere.yaml, which --events names"),
+        (("BAG", "--gate", "nowhere.yaml"), "there is no gate file nowhere.yaml, which --gate names"),
         (("BAG", "BAG"), "is given twice; give it once"),
         (("BAG", "--stop-within", "-1"), "--stop-within is -1.0"),
         (("BAG", "--detector", "oracle"), "detector is 'oracle'"),

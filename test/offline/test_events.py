@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ls_ood_monitor.errors import DataError
-from ls_ood_monitor.offline.events import Event, read_events, write_events
+from ls_ood_monitor.offline.events import Event, clip_events, read_events, write_events
 
 EVENTS = (Event("front", 1.0, 2.5, "fog", 3), Event("left", 4.0, 9.0, "mud"))
 
@@ -24,12 +24,21 @@ def test_events_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("camera: front", "holds dict, not a list"),
-        ("", "holds NoneType, not a list"),
+        ("camera: front", "events.yaml holds no list of events; each entry is a line like - {camera: front, "),
+        ("", "holds no list of events"),
         ("[1, 2", "cannot be read as YAML"),
-        ("- {camera: front, start_s: 1, end_s: 2}", "event 1: it must give camera, start_s, end_s and label"),
-        ("- fog", "event 1: it must give camera"),
-        ("- {camera: front, start_s: early, end_s: 2, label: fog}", "could not convert"),
+        ("- {camera: front, start_s: 1, end_s: 2}", "events.yaml: event 1 has no label; each entry is a line like"),
+        ("- {camera: front, start_s: 1, end_s: , severity: 2}", "event 1 has no end_s and no label;"),
+        ("- fog", "event 1 is 'fog'; each entry is a line like"),
+        (
+            "- {camera: front, start_s: early, end_s: 2, label: fog}",
+            "event 1: start_s is 'early'; it must be a number of seconds",
+        ),
+        ("- {camera: front, start_s: [1], end_s: 2, label: fog}", "start_s is [1]; it must be a number of seconds"),
+        (
+            "- {camera: front, start_s: 1, end_s: 2, label: fog, severity: .nan}",
+            "severity is nan; it must be a whole number from 1 to 5",
+        ),
         (
             "- {camera: roof, start_s: 1, end_s: 2, label: fog}",
             "camera 'roof' is not in the recording, which has front",
@@ -51,7 +60,13 @@ def test_what_does_not_fit_is_named(tmp_path, text, words):
     assert "\n" not in str(error.value)
 
 
+def test_what_was_recorded_ends_an_event():
+    """One that lasts longer stands until there; one that begins there or later is none."""
+    events = (*EVENTS, Event("left", 5.0, 6.0, "late"))
+    assert clip_events(events, 5.0) == (EVENTS[0], Event("left", 4.0, 5.0, "mud"))
+
+
 def test_a_missing_file_is_a_sentence(tmp_path):
     """With its name."""
-    with pytest.raises(DataError, match=r"nowhere.yaml cannot be read"):
+    with pytest.raises(DataError, match=r"nowhere\.yaml cannot be read: No such file or directory\.$"):
         read_events(tmp_path / "nowhere.yaml", ("front",), 5.0)

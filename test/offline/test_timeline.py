@@ -145,6 +145,28 @@ def test_a_false_stop_is_told_with_its_moment_and_reason():
     )
 
 
+@pytest.mark.parametrize(
+    ("stop", "start_s", "was_on", "delay_s"),
+    [
+        ((4.3, 6.5), 4.0, False, 0.35),
+        ((3.0, 6.5), 4.0, True, 0.0),
+        ((4.05, 6.5), 4.05, False, 0.0),  # at the event's first moment, by nothing else than the event
+        ((0.0, 2.0), 0.0, True, 0.0),  # the stop in which every vehicle starts
+    ],
+)
+def test_a_stop_that_was_on_is_no_time_to_stop(stop, start_s, was_on, delay_s):
+    """Whatever commanded it, it was not the event that came later; the longest time to stop leaves it out."""
+    scores, modes = story((4.3, 6.5), stop)
+    event = replace(EVENT, start_s=start_s)
+    verdict = judge([event], scores, modes, commands(modes), 10.0)
+    (outcome,) = verdict.outcomes
+    assert outcome.stop_was_on == was_on
+    assert outcome.stop_delay_s == pytest.approx(delay_s, abs=0.01)
+    summary = summarise(verdict, scores, modes, 10.0, "ab")
+    assert summary["events"][0]["stop_was_on"] == was_on
+    assert (summary["decision"]["time_to_stop_s"] is None) == was_on
+
+
 def test_nothing_heard_is_a_failure():
     """Silence of the nodes is not success."""
     assert not judge([], [], [], [], 10.0).passed

@@ -41,6 +41,7 @@ def test_the_gate_names_known_limits_and_says_all_of_them(tmp_path):
     )
     gate = read_gate(tmp_path / "gate.yaml")
     assert gate.max_false_alarms_per_hour_upper == 3.0
+    assert gate.allow_damaged
     assert gate.labels["tunnel"].max_events_detected == 0.0
     assert gate.cameras["front"].max_false_alarms == 0
 

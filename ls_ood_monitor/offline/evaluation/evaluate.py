@@ -18,11 +18,13 @@ from ... import __version__
 from ...bundle import load_bundle
 from ...errors import BundleError, DataError, MonitorError
 from ...monitor import OodMonitor
+from ..events import Event, clip_events
 from ..timeline import draw_timeline, mode_changes
 from .evidence_clip import compare_with_clip, read_clip
 from .frames_table import write_frames
-from .gate import check_gate, write_junit
+from .gate import check_gate
 from .judged_images import JudgedImages, in_order
+from .junit import junit_suite, write_junit
 from .provenance import provenance
 from .recording import Recording, identity_of
 from .replay import Replay
@@ -123,7 +125,20 @@ def _evaluate(request: Request, progress: Progress, threads: int) -> Result:
         replay.finish(recording.begin_ns + round(end_s * 1e9))
         summary = _write(request, monitor, replay, images, worst, end_s, truncated, unfinished / "files")
     shutil.rmtree(unfinished)
-    return Result(recording.name, summary, (f"{truncated} The rest is judged.",) if truncated else ())
+    notes = [f"{truncated} The rest is judged."] if truncated else []
+    return Result(recording.name, summary, (*notes, *_beyond(request.events or (), end_s)))
+
+
+def _beyond(events: Sequence[Event], end_s: float) -> list[str]:
+    """What of the truth lies behind the end of what is judged, a sentence each."""
+    notes = []
+    for event in events:
+        what = f"{event.label} on {event.camera}, {event.start_s:g} to {event.end_s:g} s,"
+        if event.start_s >= end_s:
+            notes.append(f"{what} begins after the end at {end_s:.1f} s, and does not count.")
+        elif event.end_s > end_s:
+            notes.append(f"{what} lasts beyond the end at {end_s:.1f} s, and is judged until there.")
+    return notes
 
 
 def _judge_all(
@@ -184,7 +199,7 @@ def _write(
 ) -> dict[str, Any]:
     """Write all files beside the former ones, then put each into its place, the summary last: it tells of a finished result."""
     truth, name = request.events, request.recording.name
-    events = () if truth is None else tuple(event for event in truth if event.start_s < duration_s)
+    events = () if truth is None else clip_events(truth, duration_s)
     _, figures = summarise_replay(
         images,
         replay.silences,
@@ -209,7 +224,7 @@ def _write(
         "request": request.digest,
     }
     summary["judgement"] = summary.pop("gate")
-    rules = check_gate(request.gate, summary) if request.gate is not None else []
+    rules = check_gate(request.gate, summary, request.of_set) if request.gate is not None else []
     summary["gate"] = {
         "passed": all(rule.passed for rule in rules) if request.gate is not None else None,
         "rules": [asdict(rule) for rule in rules],
@@ -233,19 +248,19 @@ def _write(
         note=request.note,
     )
     if request.gate is not None:
-        write_junit(rules, name, folder / JUNIT)
+        write_junit(folder / JUNIT, junit_suite(name, rules, said=truncated))
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    _move(folder, request.out, (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY))
+    put_in_place(folder, request.out)
     return summary
 
 
-def _move(folder: Path, out: Path, names: Sequence[str]) -> None:
-    """Each file takes the place of its namesake; one that is not there any more is removed.
+def put_in_place(folder: Path, out: Path) -> None:
+    """Each file of a result takes the place of its namesake; one that is not there any more is removed.
 
     The former summary goes first: it must not speak for files of another result.
     """
     (out / SUMMARY).unlink(missing_ok=True)
-    for name in names:
+    for name in (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY):
         if (folder / name).exists():
             os.replace(folder / name, out / name)
         else:

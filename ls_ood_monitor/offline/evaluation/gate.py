@@ -1,24 +1,29 @@
-"""Limits that a recording's figures must keep, from a YAML file; a broken one fails a release."""
+"""Limits that the figures of a recording, or of a set of them, must keep, from a YAML file; a broken one fails a release.
+
+What was not measured is not kept: a limit without its figure is broken.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from typing import Any, TypeVar
 
-from ...config import Checked, from_mapping, setting
+from ...config import Checked, setting
+from ...core.intervals import poisson_upper_bound
 from ...errors import ConfigError
 from ..yaml_file import read_yaml
 
-_NONE = -1.0
+Kind = TypeVar("Kind", bound="EventLimits")
+
+_NONE, _MOST = -1.0, 1e9
 _EXAMPLES = {"labels": "fog: {min_events_detected: 1.0}", "cameras": "front: {max_false_alarms: 0}"}
 
 
 def _limit(description: str, unit: str = "") -> Any:
     """A limit that is not checked unless given."""
-    return setting(_NONE, description, low=_NONE, high=1e9, unit=unit)
+    return setting(_NONE, description, low=_NONE, high=_MOST, unit=unit)
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,20 @@ class CameraLimits(EventLimits):
 class Gate(CameraLimits):
     """What is accepted of a recording; -1 = not checked. ``max_`` limits a figure from above, ``min_`` from below."""
 
-    max_false_alarms_per_hour: float = _limit("false alarms an hour of clean driving", "1/h")
-    max_false_alarms_per_hour_upper: float = _limit("one-sided 95 % bound of the false alarms an hour", "1/h")
+    max_false_alarms_per_hour: float = _limit("false alarms in clean driving", "an hour")
+    max_false_alarms_per_hour_upper: float = _limit("one-sided 95 % bound of the false alarms", "an hour")
     max_time_to_resume_s: float = _limit("longest time from an event's end to NOMINAL", "s")
     max_false_stop_ratio: float = _limit("share of clean driving spent in STOP")
     min_hold_ratio: float = _limit("share of the events' time spent in STOP")
     min_auroc: float = _limit("area under the ROC curve, frames in events against clean ones")
-    #: Of events with that label, and of that camera; a recording without it is not asked.
+    allow_damaged: bool = setting(False, "a recording that cannot be read to its end may pass")
+    #: Of events with that label, and of that camera.
     labels: Mapping[str, EventLimits] = field(default_factory=dict)
     cameras: Mapping[str, CameraLimits] = field(default_factory=dict)
 
 
+#: A set of recordings answers these as one: no single drive is long enough.
+_PER_HOUR = ("max_false_alarms_per_hour", "max_false_alarms_per_hour_upper")
 #: Where each limit's figure stands in the summary; for a label or a camera in ``_part``.
 _FIGURES = {
     "max_false_alarms": "alarms.false",
@@ -72,6 +80,8 @@ _FIGURES = {
 
 
 _SECTIONS: dict[str, type[EventLimits]] = {"labels": EventLimits, "cameras": CameraLimits}
+#: Rule of a recording that is damaged: it must not be.
+WHOLE = "whole recording"
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Rule:
     """One limit held against its figure.
 
     Attributes:
-        name: of the limit.
+        name: of the limit, or ``WHOLE``.
         passed: it was kept.
         sentence: what was measured, and what is accepted.
     """
@@ -98,14 +108,9 @@ def read_gate(path: Path) -> Gate:
         )
     values = {str(name): value for name, value in content.items()}
     sections = {name: _section(path, name, cls, values.pop(name)) for name, cls in _SECTIONS.items() if name in values}
-    gate = from_mapping(Gate, {**values, **sections})
-    parts = [("", gate), *((f"{of}.", limits) for of, limits in _named(gate))]
-    if not any(_given(limits) for _, limits in parts):
+    gate = _limits(path, "", Gate, {**values, **sections})
+    if not _all_given(gate):
         raise ConfigError(f"{path} checks nothing: every limit is -1; give one, or leave --gate out.")
-    for of, limits in parts:
-        for spec, value in _given(limits):
-            if value < 0.0:
-                raise ConfigError(f"{path}: {of}{spec.name} is {value}; a limit is 0 or more, or -1 for none.")
     return gate
 
 
@@ -116,23 +121,49 @@ def _section(path: Path, section: str, cls: type[EventLimits], content: Any) -> 
             f"{path}: {section} must hold names, each with its limits, for example {_EXAMPLES[section]}; known: "
             f"{', '.join(spec.name for spec in fields(cls))}."
         )
-    found = {}
-    for name, limits in content.items():
-        try:
-            found[str(name)] = from_mapping(cls, {str(limit): value for limit, value in limits.items()})
-        except ConfigError as error:
-            raise ConfigError(f"{path}, {section}.{name}: {error}") from error
-    return found
+    return {str(name): _limits(path, f"{section}.{name}", cls, limits) for name, limits in content.items()}
 
 
-def _named(gate: Gate) -> list[tuple[str, EventLimits]]:
-    return [(f"{section}.{name}", limits) for section in _SECTIONS for name, limits in getattr(gate, section).items()]
+def _limits(path: Path, of: str, cls: type[Kind], values: Mapping[Any, Any]) -> Kind:
+    """The limits of one place in the file; what is wrong is told in its words, not in those of the settings."""
+    known = [spec.name for spec in fields(cls)]
+    unknown = [str(name) for name in values if name not in known]
+    if unknown:
+        where = f"{path}: {of}" if of else f"{path}"
+        raise ConfigError(f"{where} has no limit {', '.join(unknown)}; known: {', '.join(known)}.")
+    for spec in fields(cls):
+        value = values.get(spec.name, spec.default)
+        what = f"{path}: {f'{of}.' if of else ''}{spec.name} is {'empty' if value is None else repr(value)}"
+        if _is_limit(spec) and not _is_accepted(value):
+            unit = f" {spec.metadata['unit']}".rstrip()
+            raise ConfigError(f"{what}; a limit is a number, 0 or more{unit}, or -1 for none.")
+        if isinstance(spec.default, bool) and not isinstance(value, bool):
+            raise ConfigError(f"{what}; it must be true or false.")
+    return cls(**values)
+
+
+def _is_limit(spec: Any) -> bool:
+    """Whether a field is a number that a figure is held against."""
+    return bool(spec.default == _NONE)
+
+
+def _is_accepted(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and (value == _NONE or 0.0 <= value <= _MOST)
 
 
 def _given(limits: Checked) -> list[tuple[Any, float]]:
     """Fields with a limit, and the limit."""
-    values = [(spec, getattr(limits, spec.name)) for spec in fields(limits) if spec.name not in _SECTIONS]
+    values = [(spec, getattr(limits, spec.name)) for spec in fields(limits) if _is_limit(spec)]
     return [(spec, value) for spec, value in values if value != _NONE]
+
+
+def _all_given(gate: Gate) -> list[tuple[str, Any, float]]:
+    """Likewise of the whole gate, with what stands before their names."""
+    parts: list[tuple[str, Checked]] = [("", gate)]
+    for section in _SECTIONS:
+        parts += [(f"{section}.{name}.", limits) for name, limits in getattr(gate, section).items()]
+    return [(of, spec, limit) for of, limits in parts for spec, limit in _given(limits)]
 
 
 def require_known_names(gate: Gate, labels: Collection[str], cameras: Collection[str]) -> None:
@@ -158,30 +189,59 @@ def require_known_names(gate: Gate, labels: Collection[str], cameras: Collection
             )
 
 
-def check_gate(gate: Gate, summary: Mapping[str, Any]) -> list[Rule]:
-    """Hold every limit that is given against the summary; a figure that is missing breaks its rule.
+def check_gate(gate: Gate, summary: Mapping[str, Any], of_set: bool = False) -> list[Rule]:
+    """Hold the limits against the figures of one recording.
 
-    So does an event after which it never came to what the limit times: the longest of the others is no answer to it.
-    Limits of a label or a camera that the recording does not hold are no rules of it.
+    A figure that is missing breaks its rule. So does an event after which it never came to what the limit times: the
+    longest of the others is no answer to it. A damaged recording breaks a rule of its own: what is lost may be what counts.
+
+    Args:
+        gate: the limits.
+        summary: as in ``summary.json``.
+        of_set: others are judged with it. Limits an hour are then left to ``check_set``, and a limit that this recording has
+            nothing to measure on, no event, label or camera, is no rule of it.
     """
-    rules = _check(gate, summary, "")
+    rules = []
+    if damage := summary.get("truncated"):
+        sentence = f"{damage} Accepted: allow_damaged." if gate.allow_damaged else str(damage)
+        rules.append(Rule(WHOLE, gate.allow_damaged, sentence))
+    asked = [(spec, limit) for spec, limit in _given(gate) if not (of_set and spec.name in _PER_HOUR)]
+    rules += _check(asked, summary, "", of_set)
     for label, limits in gate.labels.items():
         events = [event for event in summary["events"] if event["label"] == label]
-        if events:
-            rules += _check(limits, _part(events), f"labels.{label}.")
+        rules += _check(_given(limits), _part(events), f"labels.{label}.", of_set)
     for camera, limits in gate.cameras.items():
-        own = summary["by_camera"].get(camera)
-        if own is not None:
-            events = [event for event in summary["events"] if event["camera"] == camera]
-            rules += _check(limits, _part(events, own["false_alarms"], own["faults"]), f"cameras.{camera}.")
+        own = summary["by_camera"].get(camera, {})
+        events = [event for event in summary["events"] if event["camera"] == camera]
+        part = _part(events, own.get("false_alarms"), own.get("faults"))
+        rules += _check(_given(limits), part, f"cameras.{camera}.", of_set)
+    return rules
+
+
+def check_set(gate: Gate, pooled: Mapping[str, Any], answered: Collection[str], is_whole: bool) -> list[Rule]:
+    """Hold the limits that a set of recordings answers as one.
+
+    Args:
+        gate: the limits.
+        pooled: figures of all recordings, under the names of a single summary.
+        answered: names of the rules that single recordings answered.
+        is_whole: every recording could be judged. Of one that could not be, nobody knows what it would have answered.
+    """
+    hourly = [(spec, limit) for spec, limit in _given(gate) if spec.name in _PER_HOUR]
+    rules = _check(hourly, pooled, "", may_be_unmeasured=True)
+    if is_whole:
+        known = {*answered, *(rule.name for rule in rules)}
+        for of, spec, limit in _all_given(gate):
+            if (name := f"{of}{spec.name}") not in known:
+                sentence = f"{spec.metadata['description']}: not measured in any recording ({_accepted(spec, limit)})"
+                rules.append(Rule(name, False, sentence))
     return rules
 
 
 def _part(events: Sequence[Mapping[str, Any]], false_alarms: int | None = None, faults: int | None = None) -> Any:
     """Figures of some of a summary's events, and of one camera, under the summary's own names."""
-    alarms, stops = (
-        [event[delay] for event in events if event[delay] is not None] for delay in ("alarm_delay_s", "stop_delay_s")
-    )
+    alarms = [event["alarm_delay_s"] for event in events if event["alarm_delay_s"] is not None]
+    stops = [event["stop_delay_s"] for event in events if event["stop_delay_s"] is not None and not _was_on(event)]
     return {
         "events": events,
         "alarms": {
@@ -194,24 +254,65 @@ def _part(events: Sequence[Mapping[str, Any]], false_alarms: int | None = None, 
     }
 
 
-def _check(limits: Checked, summary: Mapping[str, Any], of: str) -> list[Rule]:
+def _check(
+    given: Sequence[tuple[Any, float]], summary: Mapping[str, Any], of: str, may_be_unmeasured: bool = False
+) -> list[Rule]:
     """Rules of one set of limits; ``of`` stands before their names."""
     rules = []
-    for spec, limit in _given(limits):
-        name, is_upper = f"{of}{spec.name}", spec.name.startswith("max_")
-        what, unit = spec.metadata["description"], spec.metadata["unit"]
-        accepted = f"{'at most' if is_upper else 'at least'} {limit:g} {unit}".rstrip() + " accepted"
+    for spec, limit in given:
+        name, what, accepted = f"{of}{spec.name}", spec.metadata["description"], _accepted(spec, limit)
         if never := _never(summary, spec.name):
             events = len(summary["events"])
             rules.append(Rule(name, False, f"{what}: never after {never} of {events} events ({accepted})"))
             continue
-        value = _figure(summary, _FIGURES[spec.name])
-        if value is None:
-            rules.append(Rule(name, False, f"{what}: not measured in this recording ({accepted})"))
-            continue
-        passed = value <= limit if is_upper else value >= limit
-        rules.append(Rule(name, passed, f"{what}: {value:.4g} {unit}".rstrip() + f" ({accepted})"))
+        value, more = _figure(summary, _FIGURES[spec.name]), _more(summary, spec.name, limit)
+        if value is not None:
+            passed = value <= limit if spec.name.startswith("max_") else value >= limit
+            measured = f"{value:.4g} {spec.metadata['unit']}".rstrip()
+            rules.append(Rule(name, passed, f"{what}: {measured} ({accepted}){more}"))
+        elif more or not may_be_unmeasured:
+            rules.append(Rule(name, False, f"{what}: not measured in this recording ({accepted}){more}"))
     return rules
+
+
+def _accepted(spec: Any, limit: float) -> str:
+    side = "at most" if spec.name.startswith("max_") else "at least"
+    return f"{side} {limit:g} {spec.metadata['unit']}".rstrip() + " accepted"
+
+
+def _more(summary: Mapping[str, Any], name: str, limit: float) -> str:
+    """What the figure of a limit does not tell, to follow it; empty = nothing."""
+    if name == "max_time_to_stop_s":
+        events = summary.get("events", ())
+        held = sum(map(_was_on, events))
+        return f"; STOP was on already when {held} of {len(events)} events began, which tell no time" if held else ""
+    rate = summary["alarms"]["false_per_hour"] if name in _PER_HOUR else None
+    if rate is None:
+        return ""
+    return f"; {'an estimate: ' if name == _PER_HOUR[0] else ''}{_can_show(rate, limit)}"
+
+
+def _can_show(rate: Mapping[str, Any], limit: float) -> str:
+    """What so much clean time can show of a rate an hour, with 95 % confidence (``core.intervals.poisson_upper_bound``)."""
+    driven = f"{_plain(rate['hours'])} h of clean driving"
+    if rate["upper"] <= limit:
+        return f"{driven} show it with 95 % confidence"
+    words = f"{driven} can show no less than {_plain(rate['upper'])} an hour with 95 % confidence"
+    if not limit:
+        return f"{words}, and no time can show 0"
+    needed = poisson_upper_bound(rate["events"], 1.0) / limit
+    so_many = "with no more alarms" if rate["events"] else "without an alarm"
+    return f"{words}; to show {limit:g} takes {_plain(needed)} h {so_many}"
+
+
+def _plain(number: float) -> str:
+    """Three digits, and no exponent where there are more."""
+    return f"{number:.0f}" if number >= 1000.0 else f"{number:.3g}"
+
+
+def _was_on(event: Mapping[str, Any]) -> bool:
+    """STOP was on when the event began: its time to STOP is none."""
+    return bool(event.get("stop_was_on"))
 
 
 def _never(summary: Mapping[str, Any], limit: str) -> int:
@@ -227,24 +328,3 @@ def _figure(summary: Mapping[str, Any], path: str) -> float | None:
     for part in path.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return None if found is None else float(found)
-
-
-def write_junit(rules: Sequence[Rule], name: str, path: Path, error: str = "") -> None:
-    """JUnit XML as build servers read it: one test case a rule; of a recording without a result one with ``error``."""
-    failures, errors = sum(not rule.passed for rule in rules), 1 if error else 0
-    counts = {"tests": len(rules) + errors, "failures": failures, "errors": errors}
-    suite = ElementTree.Element("testsuite", name=name, **{key: str(value) for key, value in counts.items()})
-    for rule in rules:
-        case = ElementTree.SubElement(suite, "testcase", classname=name, name=rule.name)
-        if not rule.passed:
-            ElementTree.SubElement(case, "failure", message=rule.sentence)
-    if error:
-        case = ElementTree.SubElement(suite, "testcase", classname=name, name="evaluation")
-        ElementTree.SubElement(case, "error", message=_legal(error))
-    ElementTree.indent(suite)
-    ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
-
-
-def _legal(text: str) -> str:
-    """Without the control characters that XML does not know; an error may quote a damaged file."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

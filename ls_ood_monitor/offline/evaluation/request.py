@@ -42,6 +42,7 @@ class Request:
         version: of the package that asks.
         note: to stand at the head of the report.
         events_file: that the ground truth was read from; None where there is none.
+        of_set: others are judged with it; the gate's limits an hour are theirs together (``gate.check_gate``).
     """
 
     recording: Recording
@@ -62,6 +63,7 @@ class Request:
     version: str = __version__
     note: str = ""
     events_file: Path | None = None
+    of_set: bool = False
 
     @property
     def digest(self) -> str:
@@ -71,7 +73,7 @@ class Request:
             "events": None if self.events is None else [asdict(event) for event in self.events],
             "bundle": [self.bundle_id, self.detector, self.device, self.engine, self.precision],
             "vehicle": asdict(self.vehicle),
-            "gate": None if self.gate is None else asdict(self.gate),
+            "gate": None if self.gate is None else [asdict(self.gate), self.of_set],
             "limits": asdict(self.limits),
             "version": self.version,
             "figures": _FIGURES,

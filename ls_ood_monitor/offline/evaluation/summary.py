@@ -77,7 +77,8 @@ def summarise_replay(
     spans = stop_spans(stops, duration_s)
     held = sum(_overlap(span, (event.start_s, event.end_s)) for span in spans for event in _merged(events))
     covered = sum(event.end_s - event.start_s for event in _merged(events))
-    resumes = [_resume_s(event, decisions) for event in events]
+    # An event that stands until the end cannot tell whether the vehicle would have gone on.
+    resumes = [_resume_s(event, decisions) for event in events if event.end_s < duration_s]
     summary.update(
         frames=len(images),
         faults=dict(faults),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import pytest
 
@@ -18,6 +19,7 @@ import torch
 
 from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.offline.evaluation.evaluate import evaluate
+from ls_ood_monitor.offline.evaluation.gate import EventLimits, Gate
 from ls_ood_monitor.offline.evaluation.recording import open_recording
 from ls_ood_monitor.offline.events import Event
 
@@ -180,6 +182,40 @@ def test_of_a_recording_without_its_end_the_rest_is_judged(request_for, write_dr
     assert lost in summary["truncated"]
     assert f"ends at {float(rows[-1]['time_s']):.1f} s" in summary["truncated"]
     assert result.notes == (f"{summary['truncated']} The rest is judged.",)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_damaged_recording_does_not_pass_its_gate_unseen(request_for, write_drive, tmp_path, allowed):
+    """It breaks a rule of its own, or is accepted in words; a label whose event is lost is broken, not forgotten."""
+    bag = write_drive(tmp_path / "bag", storage="sqlite3")
+    path = next(bag.glob("*.db3"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    truth = (Event("front", 1.5, 1.8, "noise"), Event("front", 4.2, 4.4, "late"))
+    labels = {"late": EventLimits(min_events_detected=1.0)}
+    gates = (Gate(max_false_alarms=99, allow_damaged=allowed), Gate(allow_damaged=allowed, labels=labels))
+    for gate, passed in zip(gates, (allowed, False), strict=True):
+        result = evaluate(request_for(bag, tmp_path / "out", gate=gate, events=truth))
+        assert result.summary["gate"]["passed"] == passed, result
+        assert any("late on front, 4.2 to 4.4 s, begins after the end at" in note for note in result.notes)
+        suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
+        assert "45 images" in suite.findtext("system-out")
+        assert "damaged" in suite.findtext("system-out")
+        damage = result.summary["gate"]["rules"][0]
+        assert (damage["name"], damage["passed"]) == ("whole recording", allowed)
+
+
+def test_an_event_that_outlasts_the_recording_stands_until_its_end(request_for, drives, tmp_path):
+    """With a note; whether the vehicle would have gone on after it nobody knows, so it is not said that it did not."""
+    request = request_for(drives[0], tmp_path / "out", events=(Event("front", 1.5, 60.0, "noise"),))
+    result = evaluate(replace(request, gate=Gate(max_time_to_resume_s=9.0, max_time_to_stop_s=1.0)))
+    assert result.notes == ("noise on front, 1.5 to 60 s, lasts beyond the end at 4.4 s, and is judged until there.",)
+    assert result.summary["events"][0]["end_s"] == result.summary["duration_s"] == pytest.approx(4.4)
+    assert result.summary["decision"]["not_resumed"] == 0
+    sentences = {rule["name"]: rule["sentence"] for rule in result.summary["gate"]["rules"]}
+    assert "not measured in this recording" in sentences["max_time_to_resume_s"]
+    assert "not measured" not in sentences["max_time_to_stop_s"]
+    of_set = evaluate(replace(request, gate=Gate(max_time_to_resume_s=9.0, max_time_to_stop_s=1.0), of_set=True))
+    assert [rule["name"] for rule in of_set.summary["gate"]["rules"]] == ["max_time_to_stop_s"]
 
 
 @pytest.mark.parametrize("truth", [None, (Event("left", 1.4, 4.4, "cable pulled"),)])
