@@ -356,10 +356,9 @@ def _was_on(said: Sequence[tuple[float, bool]], moment_s: float) -> bool:
 
 
 def _stop_was_on(stops: Sequence[StopSample], time_s: float) -> bool:
-    """Whether stop was commanded right before a moment; what is said first holds from the start of the recording."""
+    """The same of the stop command; what is said first holds from the start of the recording."""
     ordered = sorted(stops, key=lambda sample: sample.time_s)
-    before = [sample for sample in ordered if sample.time_s < time_s] or ordered[:1]
-    return bool(before) and before[-1].stop
+    return _was_on([(-1.0, one.stop) for one in ordered[:1]] + [(one.time_s, one.stop) for one in ordered], time_s)
 
 
 def mode_changes(decisions: Sequence[ModeSample]) -> list[ModeSample]:

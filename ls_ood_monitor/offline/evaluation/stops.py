@@ -75,7 +75,7 @@ def stops_of(
     ends = [*(one.time_s for one in changes[1:]), duration_s]
     spans = [
         (one.time_s, end_s)
-        for one, end_s in zip(changes, ends, strict=True)
+        for one, end_s in zip(changes, ends, strict=False)  # without a decision there is no stop
         if one.mode is FallbackMode.STOP and one.time_s < end_s
     ]
     found: list[dict[tuple[str | None, str], Cause]] = [{} for _ in spans]
