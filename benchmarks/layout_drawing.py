@@ -23,6 +23,7 @@ from layouts import (
     read_foxglove,
     read_plotjuggler,
     read_rviz,
+    with_camera,
 )
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -156,42 +157,46 @@ def _newest(heard: Heard, topic: str) -> Any:
 
 
 def draw_rviz(heard: Heard, path: Path) -> Sheet:
-    """The list of displays, the pictures docked below it as RViz does, and the texts in the view that it opens with."""
-    layout = read_rviz(path)
-    height = round(_WIDTH * layout.size[1] / layout.size[0])
-    sheet = Sheet(height, _caption("config/monitor.rviz", "RViz"))
-    dock, bar, time_bar = 330, 22, 30
+    """The pictures of each camera in a column, the texts in the view that RViz opens with, the list of displays below it."""
+    layout = with_camera(read_rviz(path), "left")
+    bar, line, time_bar, wide = 22, 19, 30, 270
     pictures = [one for one in layout.displays if one.kind == "Image" and one.is_on]
-    listed = bar + 22 * (len(layout.displays) + 2) + 8
-    _title(sheet, 0, 0, dock, bar, "Displays")
-    sheet.box(0, bar, dock, listed - bar, _PAPER)
-    sheet.text(10, bar + 15, f"Fixed Frame   {layout.fixed_frame}", colour=_FAINT)
-    for place, one in enumerate(layout.displays):
-        y = bar + 15 + 22 * (place + 1)
-        sheet.box(12, y - 6, 12, 12, _PAPER, _FAINT)
-        if one.is_on:
-            sheet.text(18, y, "✓", size=12, weight="bold", align="center")
-        sheet.text(32, y, one.name, weight="bold", colour="#1565c0" if one.is_on else _FAINT, width=170)
-        sheet.text(dock - 8, y, one.topic.rsplit("/", 1)[-1], colour=_FAINT, align="right")
-    room = (height - time_bar - listed) / len(pictures)
-    for place, one in enumerate(pictures):
-        top = listed + place * room
-        _title(sheet, 0, top, dock, bar, one.name)
-        sheet.box(0, top + bar, dock, room - bar, "#303030")
-        sheet.picture(_rgb(_newest(heard, one.topic)), 2, top + bar + 2, dock - 4, room - bar - 4)
-    left, high = dock + 4, height - time_bar
-    sheet.box(left, 0, _WIDTH - left, high, mpl.colors.to_hex(layout.background))
+    columns = [[one for one in pictures if f"/{camera}/" in one.topic] for camera in ("front", "left")]
+    room = bar + 0.76 * wide
+    left, high = wide * len(columns), room * max(map(len, columns))
+    sheet = Sheet(
+        round(high) + time_bar, _caption("config/monitor.rviz, its pictures copied for a second camera,", "RViz")
+    )
+    for column, displays in enumerate(columns):
+        for row, one in enumerate(displays):
+            x, y = column * wide, row * room
+            _title(sheet, x, y, wide, bar, one.name)
+            sheet.box(x, y + bar, wide, room - bar, "#303030")
+            sheet.picture(_rgb(_newest(heard, one.topic)), x + 2, y + bar + 2, wide - 4, room - bar - 4)
+    listed = bar + line * (len(layout.displays) + 1) + 8
+    top = high - listed
+    sheet.box(left, 0, _WIDTH - left, top, mpl.colors.to_hex(layout.background))
     # The eye looks level at the focal point, with RViz's angle of view of 45 degrees.
-    pixels_per_m = high / (2 * layout.distance_m * tan(radians(22.5)))
+    pixels_per_m = top / (2 * layout.distance_m * tan(radians(22.5)))
     for topic in (one.topic for one in layout.displays if one.kind == "MarkerArray" and one.is_on):
         for marker in _newest(heard, topic).markers:
-            y = high / 2 - (marker.pose.position.z - layout.focal_m[2]) * pixels_per_m
+            y = top / 2 - (marker.pose.position.z - layout.focal_m[2]) * pixels_per_m
             letter = marker.scale.z * pixels_per_m
             colour = mpl.colors.to_hex((marker.color.r, marker.color.g, marker.color.b))
             rows = marker.text.split("\n")
             for row, words in enumerate(rows):
                 row_y = y + (row - (len(rows) - 1) / 2) * letter * 1.5
                 sheet.text((left + _WIDTH) / 2, row_y, words, size=letter / 0.73, colour=colour, align="center")
+    _title(sheet, left, top, _WIDTH - left, bar, "Displays")
+    sheet.box(left, top + bar, _WIDTH - left, listed - bar, _PAPER)
+    sheet.text(left + 10, top + bar + 14, f"Fixed Frame   {layout.fixed_frame}", colour=_FAINT)
+    for place, one in enumerate(layout.displays):
+        y = top + bar + 14 + line * (place + 1)
+        sheet.box(left + 12, y - 6, 12, 12, _PAPER, _FAINT)
+        if one.is_on:
+            sheet.text(left + 18, y, "✓", size=12, weight="bold", align="center")
+        sheet.text(left + 32, y, one.name, weight="bold", colour="#1565c0" if one.is_on else _FAINT)
+        sheet.text(_WIDTH - 10, y, one.topic, colour=_FAINT, align="right")
     sheet.box(0, high, _WIDTH, time_bar, _BAR)
     stamp = _newest(heard, "/diagnostics").header.stamp
     sheet.text(
@@ -233,7 +238,7 @@ def _image_panel(sheet: Sheet, heard: Heard, panel: Panel, left: float, top: flo
 
 
 def _plot_panel(sheet: Sheet, heard: Heard, panel: Panel, left: float, top: float, width: float, high: float) -> None:
-    axes = sheet.plot(left + 34, top + 10, width - 46, high - 34)
+    axes = sheet.plot(left + 34, top + 10, width - 46, high - 46)
     for path in panel.config["paths"]:
         points = _points(heard, path["value"])
         values = [float(value) for _, value in points]
@@ -292,14 +297,18 @@ def _summary_panel(
 ) -> None:
     found = [one for one in _statuses(heard, panel.config["topicToRender"]) if one.level[0] >= panel.config["minLevel"]]
     found.sort(key=lambda one: -one.level[0] if panel.config["sortByLevel"] else 0)
-    for place, one in enumerate(found):
-        y = top + 18 + place * 30
-        if y + 14 > top + high:
+    y = top + 14
+    for one in found:
+        rows = _wrapped(one.message, width - 36, 9.5)
+        if y + 4 + 13 * len(rows) > top + high:
             break
         colour = _LEVELS[one.level[0]]
         sheet.dot(left + 14, y, colour)
-        sheet.text(left + 26, y - 6, one.name, size=10.5, weight="bold", colour=colour, width=width - 34)
-        sheet.text(left + 26, y + 7, one.message, size=9.5, colour=_FAINT, width=width - 30)
+        sheet.text(left + 26, y, one.name, size=10.5, weight="bold", colour=colour, width=width - 34)
+        for words in rows:
+            y += 13
+            sheet.text(left + 26, y, words, size=9.5, colour=_FAINT)
+        y += 18
 
 
 def _status_panel(sheet: Sheet, heard: Heard, panel: Panel, left: float, top: float, width: float, high: float) -> None:
@@ -311,16 +320,24 @@ def _status_panel(sheet: Sheet, heard: Heard, panel: Panel, left: float, top: fl
         left + 10, top + 16, f"{one.name} ({one.hardware_id})", size=10.5, weight="bold", colour=colour, width=width
     )
     y = top + 34
-    for words in textwrap.wrap(one.message, int((width - 20) / 5.9)):
+    for words in _wrapped(one.message, width - 20, 10):
         sheet.text(left + 10, y, words, size=10, colour=colour)
         y += 14
     for pair in one.values:
-        y += 19
-        if y + 8 > top + high:
+        rows = _wrapped(pair.value, width - 98, 10) or [""]
+        if y + 5 + 14 * len(rows) > top + high:
             break
-        sheet.box(left + 8, y - 9, width - 16, 18, _PAPER, "#eceff1")
-        sheet.text(left + 14, y, pair.key, size=10, colour=_FAINT)
-        sheet.text(left + 84, y, pair.value, size=10, width=width - 98)
+        sheet.box(left + 8, y, width - 16, 4 + 14 * len(rows), _PAPER, "#eceff1")
+        sheet.text(left + 14, y + 9, pair.key, size=10, colour=_FAINT)
+        for words in rows:
+            sheet.text(left + 84, y + 9, words, size=10)
+            y += 14
+        y += 5
+
+
+def _wrapped(text: str, width: float, size: float) -> list[str]:
+    """Lines of at most so many pixels."""
+    return textwrap.wrap(text, max(3, int(width / (size * 0.56))))
 
 
 # PlotJuggler
@@ -329,7 +346,7 @@ def _status_panel(sheet: Sheet, heard: Heard, panel: Panel, left: float, top: fl
 def draw_plotjuggler(heard: Heard, path: Path) -> Sheet:
     """The list of series on the left, the plots of the tab on the right."""
     layout = read_plotjuggler(path)
-    height, dock, bar = 600, 330, 24
+    height, dock, bar = 640, 330, 24
     sheet = Sheet(height, _caption("config/plotjuggler_layout.xml", "PlotJuggler"))
     series = {
         topic: [(at, plotjuggler_series(topic, message)) for at, message in heard[topic]] for topic in layout.topics
@@ -363,7 +380,7 @@ def _graph(
     high: float,
 ) -> None:
     sheet.box(left, top, _WIDTH - left, high, _PAPER)
-    sheet.text((left + _WIDTH) / 2, top + 12, graph.title, size=11, weight="bold", align="center")
+    sheet.text(left + 44, top + 12, graph.title, size=11, weight="bold")
     axes = sheet.plot(left + 44, top + 22, _WIDTH - left - 56, high - 42)
     begin = min(entries[0][0] for entries in series.values())
     for curve in graph.curves:
@@ -379,11 +396,9 @@ def _graph(
         )
     if graph.limits is not None:
         axes.set_ylim(*graph.limits)
-    else:
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
     axes.set_xlim(0, -begin)
-    axes.legend(loc="upper right", fontsize=7.5, frameon=True, edgecolor=_LINE, ncol=3)
+    # Beside the title, where it covers no curve.
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), fontsize=7.5, frameon=False, ncol=3)
 
 
 # rqt_robot_monitor

@@ -34,7 +34,9 @@ from ls_ood_monitor.ros.rviz_status import marker_types
 CONFIG = Path(__file__).parents[1] / "config"
 #: The second event is under way when the pictures are made.
 SCENARIO = Scenario(
-    cameras=("front",), duration_s=21.0, events=(Event("front", 6.0, 10.0, "fog"), Event("front", 16.0, 21.0, "mud"))
+    cameras=("front", "left"),
+    duration_s=21.0,
+    events=(Event("front", 6.0, 10.0, "fog"), Event("front", 16.0, 21.0, "mud")),
 )
 _MOMENT_S = 20.0
 
@@ -71,7 +73,8 @@ def listen(folder: Path) -> dict[str, list[tuple[float, Any]]]:
     ear = Node("layouts_ear")
     try:
         with _nodes(folder), _spun(ear):
-            publishers = make_publishers(ear, {"/front/image": "sensor_msgs/msg/Image"})
+            images = {f"/{camera}/image": "sensor_msgs/msg/Image" for camera in SCENARIO.cameras}
+            publishers = make_publishers(ear, images)
             wait_for_subscribers(publishers, 90.0)
             heard = _subscribe(ear)
             wait_until(lambda: "/supervisor_node/stop" in heard and "/rviz_status/markers" in heard, "all nodes")
@@ -98,7 +101,7 @@ def listen(folder: Path) -> dict[str, list[tuple[float, Any]]]:
 
 @contextmanager
 def _nodes(folder: Path) -> Iterator[None]:
-    shared = {"cameras": ["front"]}
+    shared = {"cameras": list(SCENARIO.cameras)}
     perception = {**shared, "autostart": True, "device": "cpu", "num_threads": 1}
     remap = ("ood_alarm:=/perception_node/ood_alarm",)
     with (
@@ -126,11 +129,11 @@ def _spun(node: Any) -> Iterator[None]:
 
 def _subscribe(node: Any) -> defaultdict[str, list[tuple[float, Any]]]:
     """Listen to every topic that a layout names; of images only the newest is kept."""
-    from layouts import foxglove_topic, read_foxglove, read_plotjuggler, read_rviz
+    from layouts import foxglove_topic, read_foxglove, read_plotjuggler, read_rviz, with_camera
 
     from ls_ood_monitor.ros.player import message_class
 
-    topics = {one.topic for one in read_rviz(CONFIG / "monitor.rviz").displays}
+    topics = {one.topic for one in with_camera(read_rviz(CONFIG / "monitor.rviz"), "left").displays}
     topics |= {*read_plotjuggler(CONFIG / "plotjuggler_layout.xml").topics, "/diagnostics"}
     for panel in read_foxglove(CONFIG / "foxglove_layout.json"):
         topics |= {foxglove_topic(path["value"]) for path in panel.config.get("paths", [])}

@@ -56,6 +56,16 @@ def read_rviz(path: Path) -> Rviz:
     return Rviz(displays, (red, green, blue), common["Fixed Frame"], focal, float(view["Distance"]), size)
 
 
+def with_camera(layout: Rviz, camera: str) -> Rviz:
+    """The configuration after its picture displays were copied for one more camera, as its first line says."""
+    copies = [
+        one._replace(name=one.name.replace("front", camera), topic=one.topic.replace("/front/", f"/{camera}/"))
+        for one in layout.displays
+        if one.kind == "Image"
+    ]
+    return layout._replace(displays=(*layout.displays, *copies))
+
+
 class Panel(NamedTuple):
     """One panel of Foxglove, its place as parts of the window (left, top, width, height), and its configuration."""
 

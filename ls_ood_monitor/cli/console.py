@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from ..errors import ConfigError
 
 #: What matplotlib draws and people open.
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
+#: As a file for ``--json``: standard output.
+STDOUT = Path("-")
 
 console = Console()
 errors = Console(stderr=True)
@@ -29,27 +44,50 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[..., None]]
 
 @contextmanager
 def progress_lines(totals: Mapping[str, int | None]) -> Iterator[Callable[..., None]]:
-    """Yield ``update(title, done, note="")`` for several tasks, a line each."""
+    """Yield ``update(title, done, note="", is_last=False)`` for several tasks, a line each.
+
+    The last word on a task makes its line a full one; what another machine said before, and comes later, is not shown.
+    """
     columns = (
-        TextColumn("[bold]{task.description}"),
+        _Title(),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        MofNCompleteColumn(table_column=_rigid(2 * max(len(str(total or 0)) for total in totals.values()) + 1)),
+        TimeElapsedColumn(table_column=_rigid(len("0:00:00"))),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=_rigid(len("0:00:00"))),
         TextColumn("{task.fields[note]}"),
     )
+    ended: set[str] = set()
+    lock = threading.Lock()  # a cluster tells its progress in a thread of its own
     with Progress(*columns, console=errors) as progress:
         tasks = {
             title: progress.add_task(title, total=total, note="", start=len(totals) == 1)
             for title, total in totals.items()
         }
 
-        def update(title: str, done: int, note: str = "") -> None:
-            progress.start_task(tasks[title])  # its clock, at the first word of it
-            progress.update(tasks[title], completed=done, note=note)
+        def update(title: str, done: int, note: str = "", is_last: bool = False) -> None:
+            with lock:
+                if title in ended:
+                    return
+                progress.start_task(tasks[title])  # its clock, at the first word of it
+                progress.update(tasks[title], completed=done, note=note, total=done if is_last else None)
+                if is_last:
+                    ended.add(title)
 
         yield update
+
+
+def _rigid(width: int) -> Column:
+    """A column for figures, which say nothing when they are cut; title and bar give way to them."""
+    return Column(no_wrap=True, min_width=width)
+
+
+class _Title(ProgressColumn):
+    """The task's name on one line, as much of it as there is room for."""
+
+    def render(self, task: Task) -> Text:
+        """Its text."""
+        return Text(task.description, style="bold", no_wrap=True, overflow="ellipsis")
 
 
 def warn(sentence: str) -> None:
@@ -67,7 +105,22 @@ def require_file_place(option: str, path: Path | None, suffixes: tuple[str, ...]
         raise ConfigError(f"{option} is {path}; its name must end in {', '.join(suffixes)}.")
 
 
+@contextmanager
+def text_beside_json(path: Path | None) -> Iterator[None]:
+    """Within it, whatever a command prints goes to stderr where ``--json -`` asks for standard output."""
+    console.stderr = path == STDOUT
+    try:
+        yield
+    finally:
+        console.stderr = False
+
+
 def write_json(path: Path | None, content: Mapping[str, object]) -> None:
-    """Write the file that ``--json`` asks for; nothing when it was not asked for."""
-    if path is not None:
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    """Write the file that ``--json`` asks for, ``-`` = standard output; nothing when it was not asked for."""
+    if path is None:
+        return
+    text = json.dumps(content, indent=2) + "\n"
+    if path == STDOUT:
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")

@@ -389,7 +389,7 @@ def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> 
                 results = evaluate_here(requests, jobs, update)
             for result in results:
                 if result.summary is not None:
-                    update(result.name, result.summary["frames"], "done")
+                    update(result.name, result.summary["frames"], "done", is_last=True)
                 yield result
         except KeyboardInterrupt:
             warn("interrupted; the same command with --resume goes on from here.")

@@ -47,7 +47,12 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, line in COMMANDS.items():
         sub = parsers.add_parser(name, help=line)
-        sub.add_argument("--json", type=Path, metavar="FILE", help="write the result here, for machines")
+        sub.add_argument(
+            "--json",
+            type=Path,
+            metavar="FILE",
+            help="write the result here, for machines; - is standard output, and all text goes to stderr then",
+        )
         if name == command:
             importlib.import_module(f"{__package__}.{name}").add_arguments(sub)
     return parser
@@ -62,9 +67,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = make_parser(command).parse_args(arguments)
     options.arguments = arguments  # for commands that tell how to repeat them
     module = importlib.import_module(f"{__package__}.{options.command}")
+    from .console import text_beside_json
+
     try:
         _check_json(options.json)
-        code = module.run(options)
+        with text_beside_json(options.json):
+            code = module.run(options)
     except MonitorError as error:
         sys.stderr.write(f"ls-ood {options.command}: {error}\n")
         code = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,18 +159,42 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
         signal.signal(signal.SIGTERM, before)
     recorded = recorder.counts if recorder is not None else Counter()
     pairs = recorder.pairs() if recorder is not None else {}
-    judged = {topic: {"alarms": alarms, "scores": scores} for topic, (alarms, scores) in pairs.items()}
-    write_json(args.json, {"messages": dict(counts), "turns": turns, "recorded": dict(recorded), "judged": judged})
+    pictures = recorder.pictures() if recorder is not None else {}
+    write_json(
+        args.json,
+        {
+            "messages": dict(counts),
+            "turns": turns,
+            "recorded": dict(recorded),
+            "judged": {topic: {"alarms": alarms, "scores": scores} for topic, (alarms, scores) in pairs.items()},
+            "pictures": {topic: {"pictures": count, "scores": scores} for topic, (count, scores) in pictures.items()},
+        },
+    )
     for title, found in (("", counts), ("recorded ", recorded)):
         for topic, count in sorted(found.items()):
             console.print(f"{title}{topic}: {count} messages")
+    for sentence in lost_on_the_way(pairs, pictures):
+        warn(sentence)
+    return 0
+
+
+def lost_on_the_way(pairs: Mapping[str, tuple[int, int]], pictures: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    """A sentence for each topic that the recording has less of than the nodes must have published.
+
+    Args:
+        pairs: as ``OutputRecorder.pairs``.
+        pictures: as ``OutputRecorder.pictures``.
+    """
+    reason = "what is missing was lost on the way, as on a machine that has too much to do. Play it again, slower."
     for topic, (alarms, scores) in pairs.items():
         if alarms != scores:
-            warn(
+            yield (
                 f"{topic} has {scores} scores in the recording, and {alarms} alarms are about images that were judged; "
-                "what is missing was lost on the way, as on a machine that has too much to do. Play it again, slower."
+                f"{reason}"
             )
-    return 0
+    for topic, (count, scores) in pictures.items():
+        if count < scores:
+            yield f"{topic} has {count} pictures in the recording, and its camera {scores} scores; {reason}"
 
 
 def _turns(

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Listen, show, end."""
     import re
+    import sys
     import threading
     import time
 
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..ros.live_status import LiveStatus
 
-    once = args.once or (args.seconds is None and not console.is_terminal)
+    once = args.once or (args.seconds is None and not sys.stdout.isatty())
     end_s = time.monotonic() + (args.seconds or (_PATIENCE_S if once else float("inf")))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is ours
     status = LiveStatus(args.namespace)

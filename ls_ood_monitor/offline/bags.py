@@ -501,7 +501,8 @@ def _is_compressed(bag: Path) -> bool:
 
 
 def _damaged(bag: Path, error: Exception) -> DataError:
-    detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    words = str(error).replace("('", "").replace("',)", "")  # rosbags puts the arguments of one error into another
+    detail = " ".join(words.split()).rstrip(".") or "its parts do not fit together"
     tool = "rosbag reindex" if bag.suffix == ".bag" else "ros2 bag reindex"
     return DataError(f"Bag {bag} is truncated or damaged ({detail}); copy it again or run '{tool} {bag}'.")
 

@@ -6,6 +6,7 @@ each camera. Nothing is read before ``Drive.read`` is called, and nothing is kep
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +25,7 @@ from .bags import SUFFIXES, iter_frames
 from .datasets import PictureFolder, Sample, open_dataset, open_pictures
 from .datasets import iter_frames as iter_pictures
 from .datasets.woodscape import CAMERA_CODES
+from .recovery.video import promised_bytes
 from .street import CAMERAS
 
 #: Frame rate assumed for pictures without time, Hz.
@@ -205,17 +207,43 @@ def _video_frames(path: Path, rate_hz: float | None) -> Iterator[Frame]:
         while True:
             whole, image = video.read()
             if not whole:
-                return
+                break
             yield Frame(np.asarray(image, dtype=np.uint8), _START_NS + round(index * 1e9 / rate), "front")
             index += 1
+    _require_whole_video(path, index)
+
+
+def _require_whole_video(path: Path, read: int) -> None:
+    """Raise ``DataError`` where a video of which ``read`` pictures could be read was cut off.
+
+    Both must tell: the number of pictures may be an estimate, and a cut may have taken nothing but an index.
+    """
+    count, _ = video_length_s(path, 1.0)
+    missing = _missing(path)
+    if missing and not 0 < count <= read + max(2, read // 50):
+        raise DataError(f"{missing}, and {read}{f' of {count}' if count else ''} images can be read. Copy it again.")
+
+
+def _missing(path: Path) -> str:
+    """How much of a video file is missing, as the beginning of a sentence; empty where nothing is known to be."""
+    size, promised = path.stat().st_size, promised_bytes(path)
+    if promised <= size:
+        return ""
+    return f"The video {path} is cut off: its file has {size / 1e6:.1f} of {promised / 1e6:.1f} MB"
 
 
 @contextmanager
 def _opened_video(path: Path, rate_hz: float | None) -> Iterator[tuple[cv2.VideoCapture, float]]:
     """The video, and its frame rate in Hz."""
+    # What is wrong is told in a sentence; the lines of OpenCV and its ffmpeg only tear the progress bar.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     video = cv2.VideoCapture(str(path))
     try:
         if not video.isOpened():
+            if missing := _missing(path):
+                raise DataError(f"{missing}, and none of its images can be read. Copy it again.")
             raise DataError(f"OpenCV cannot read the video {path}; convert it, or extract its pictures into a folder.")
         rate = video.get(cv2.CAP_PROP_FPS) if rate_hz is None else rate_hz
         if not (np.isfinite(rate) and rate > 0.0):

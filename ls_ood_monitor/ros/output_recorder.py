@@ -96,6 +96,15 @@ class OutputRecorder(Node):
         scores = {topic: count for topic, count in self.counts.items() if _last(topic) == "ood_score"}
         return {topic: (self._judged[topic], scores.get(topic, 0)) for topic in sorted({*self._judged, *scores})}
 
+    def pictures(self) -> dict[str, tuple[int, int]]:
+        """Picture topic -> recorded pictures, and recorded scores of their camera, of which each has a picture.
+
+        A detector that has no anomaly map publishes none, so a topic without any is left out.
+        """
+        heard = {topic for topic in self._heard if _last(topic) in PICTURES}
+        found = {topic: (self.counts[topic], self.counts[f"{topic.rsplit('/', 1)[0]}/ood_score"]) for topic in heard}
+        return {topic: found[topic] for topic in sorted(found) if found[topic][0] or _last(topic) != "anomaly_map"}
+
     def close(self) -> None:
         """Finish the recording, or remove it if it was never begun; nobody may spin the node any more. Raises ``DataError``."""
         if not self._is_recording:

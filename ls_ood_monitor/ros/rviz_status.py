@@ -23,9 +23,9 @@ from .runner import run_node
 
 _PERIOD_S, _LIFETIME_S = 0.25, 1.0
 #: Metres, in RViz's frame: height of the lowest text, from line to line, and of a letter.
-_LOWEST_M, _LINE_M, _LETTER_M = 0.8, 0.36, 0.22
+_LOWEST_M, _LINE_M, _LETTER_M = 0.8, 0.42, 0.27
 #: Letters of a line; more would leave the view of ``monitor.rviz``.
-_WIDTH = 48
+_WIDTH = 40
 
 _GREEN, _YELLOW, _RED, _GREY = (0.3, 0.9, 0.4), (1.0, 0.85, 0.2), (1.0, 0.35, 0.3), (0.7, 0.7, 0.7)
 _ALARMS = {AlarmState.CLEAR: _GREEN, AlarmState.PENDING: _YELLOW, AlarmState.RAISED: _RED}

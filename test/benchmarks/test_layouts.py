@@ -64,7 +64,7 @@ def test_plotjuggler_series_are_the_numbers(layouts):
     assert layouts.plotjuggler_series("/stop", Bool(data=True)) == {"/stop/data": 1.0}
     layout = layouts.read_plotjuggler(CONFIG / "plotjuggler_layout.xml")
     assert sum(graph.share for graph in layout.graphs) == pytest.approx(1.0)
-    assert [graph.is_steps for graph in layout.graphs] == [False, False, True]
+    assert [graph.is_steps for graph in layout.graphs] == [False, False, False, True]
 
 
 def marker(text: str, height_m: float) -> SimpleNamespace:
@@ -72,7 +72,7 @@ def marker(text: str, height_m: float) -> SimpleNamespace:
     return SimpleNamespace(
         text=text,
         pose=SimpleNamespace(position=SimpleNamespace(z=height_m)),
-        scale=SimpleNamespace(z=0.22),
+        scale=SimpleNamespace(z=0.27),
         color=SimpleNamespace(r=1.0, g=0.3, b=0.3),
     )
 
@@ -106,9 +106,10 @@ def heard() -> dict[str, list]:
             say(at, "/diagnostics", DiagnosticArray(header=Header(stamp=STAMP), status=own))
     slope = np.linspace(0, 255, 64).astype(np.uint8)
     picture = np.stack([np.tile(slope, (48, 1))] * 3, axis=-1)
-    say(0.0, "/perception_node/front/overlay", image_message(picture, Header(), "bgr8"))
-    for name in ("anomaly_map", "confidence", "segmentation"):
-        say(0.0, f"/perception_node/front/{name}", image_message(picture[..., 0], Header(), "mono8"))
+    for camera in ("front", "left"):
+        say(0.0, f"/perception_node/{camera}/overlay", image_message(picture, Header(), "bgr8"))
+        for name in ("anomaly_map", "confidence", "segmentation"):
+            say(0.0, f"/perception_node/{camera}/{name}", image_message(picture[..., 0], Header(), "mono8"))
     texts = [marker("front: RAISED, score 3.00 x threshold", 0.8), marker("STOP: camera front:\nscore 3.0", 1.34)]
     say(0.0, "/rviz_status/markers", SimpleNamespace(markers=texts))
     return found

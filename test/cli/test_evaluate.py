@@ -215,6 +215,25 @@ def test_pictures_and_videos_are_judged_as_they_are(evaluate, make_pictures, tmp
     assert "within the 1.9 s of the recording" in done.stderr
 
 
+def test_of_a_video_that_was_cut_off_what_can_be_read_is_judged(evaluate, make_pictures, tmp_path):
+    """A note, the summary and the report say so; it ends with its last picture."""
+    path = tmp_path / "drive.avi"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (128, 96))
+    for picture in make_pictures(40, seed=9):
+        video.write(cv2.resize(picture, (128, 96)))
+    video.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done, out = evaluate(path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert 10 < summary["frames"] < 30
+    told = summary["truncated"]
+    assert f"is cut off: its file has 0.0 of 0.1 MB, and {summary['frames']} of 40 images can be read" in told
+    assert told.endswith(f"What can be read ends at {(summary['frames'] - 1) / 10:.1f} s.")
+    assert f"drive.avi: {told} The rest is judged." in " ".join(done.stderr.split())
+    assert "is cut off" in (out / "report.html").read_text()
+
+
 def test_recordings_of_one_name_are_told_apart(evaluate, bag, tmp_path):
     """Two folders named bag, each with its own events, go by the folder above; with --resume they are found again."""
     for name in ("d1", "d2"):

@@ -123,6 +123,16 @@ def test_verify_the_embedded_bundle(tmp_path):
     assert done.stdout.splitlines()[0].split()[-1] == json.loads((tmp_path / "b.json").read_text())["sha256"]
 
 
+def test_json_on_standard_output_stands_there_alone(tmp_path, monkeypatch, ls_ood):
+    """``--json -``: a program can read it, a person reads the rest on stderr, and no file of that name is written."""
+    monkeypatch.chdir(tmp_path)
+    done = ls_ood("bundle", "verify", "--json", "-")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["sha256"] in done.stderr
+    assert not list(tmp_path.iterdir())
+    assert ls_ood("bundle", "verify").stdout.strip()  # and afterwards text is where it was
+
+
 def test_without_rclpy_the_live_commands_say_so(tmp_path):
     """Where no ROS is installed, demo refuses in a sentence before it renders anything."""
     code = (

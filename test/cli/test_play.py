@@ -9,6 +9,7 @@ import pytest
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
+from ls_ood_monitor.cli.play import lost_on_the_way
 from ls_ood_monitor.offline.bags import FrameBagWriter
 
 
@@ -36,3 +37,12 @@ def test_a_recording_without_listeners_leaves_nothing_behind(tmp_path, make_pict
     assert "nobody subscribed to /front/image within 0.2 s" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_lost_on_the_way_is_told():
+    """Scores against alarms, and pictures against scores; what is whole needs no word."""
+    pairs = {"/p/front/ood_score": (20, 20), "/p/left/ood_score": (20, 19)}
+    pictures = {"/p/front/overlay": (20, 20), "/p/left/overlay": (12, 19), "/p/left/confidence": (20, 19)}
+    scores, overlays = lost_on_the_way(pairs, pictures)
+    assert scores.startswith("/p/left/ood_score has 19 scores in the recording, and 20 alarms are about images")
+    assert overlays.startswith("/p/left/overlay has 12 pictures in the recording, and its camera 19 scores; what is")

@@ -11,6 +11,7 @@ import pytest
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.offline.bags import FrameBagWriter
 from ls_ood_monitor.offline.drives import dataset_drives, distinct, open_drives, street_drives
+from ls_ood_monitor.offline.recovery.video import promised_bytes
 
 
 def write_pictures(folder: Path, pictures: list[np.ndarray]) -> None:
@@ -79,6 +80,75 @@ def test_a_video_is_a_drive(tmp_path, make_pictures):
     path.write_bytes(b"nonsense")
     with pytest.raises(DataError, match="cannot read the video"):
         list(drive.read())
+
+
+def write_video(path: Path, codec: str, count: int = 60) -> bytes:
+    """Noise at 20 Hz, which no codec makes small; returns the file's content."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 20.0, (64, 48))
+    if not writer.isOpened():
+        pytest.skip(f"this OpenCV writes no {codec} into {path.suffix}")
+    for picture in np.random.default_rng(0).integers(0, 256, (count, 48, 64, 3), dtype=np.uint8):
+        writer.write(picture)
+    writer.release()
+    return path.read_bytes()
+
+
+def read_until_the_cut(path: Path) -> tuple[int, str]:
+    """Pictures that could be read, and what was said then; empty where nothing was."""
+    (drive,) = open_drives([path])
+    count = 0
+    try:
+        for _ in drive.read():
+            count += 1
+    except DataError as error:
+        return count, str(error)
+    return count, ""
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".avi", "MJPG"), (".mkv", "MJPG"), (".mp4", "mp4v")])
+def test_a_video_that_was_cut_off_is_told(tmp_path, capfd, suffix, codec):
+    """How much is missing in a sentence, and no line of a decoder; a whole one, and one without its last bytes, are fine."""
+    path = tmp_path / f"clip{suffix}"
+    content = write_video(path, codec)
+    assert promised_bytes(path) in range(
+        len(content) - 1, len(content) + 2
+    )  # an odd chunk of AVI has a byte of padding
+    capfd.readouterr()
+    assert read_until_the_cut(path) == (60, "")
+    path.write_bytes(content[: int(0.6 * len(content))])
+    count, sentence = read_until_the_cut(path)
+    assert sentence.startswith(f"The video {path} is cut off: its file has 0.")
+    assert sentence.endswith(f"{f'{count} of 60' if count else 'none of its'} images can be read. Copy it again.")
+    if suffix == ".mp4":  # its index stands at the end, and without it there is nothing
+        assert count == 0
+    else:
+        assert 20 < count < 45
+        (part,) = open_drives([path], end_s=0.5)
+        assert len(list(part.read())) == 10
+        path.write_bytes(content[:-20])
+        assert read_until_the_cut(path) == (60, "")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "promised"),
+    [
+        (b"RIFF" + (100).to_bytes(4, "little") + b"AVI ", 108),
+        (b"RIFF" + bytes(4) + b"AVI LIST", 0),  # never closed
+        (b"\x00\x00\x00\x10ftypisom1234\x00\x00\x01\x00mdat", 16 + 256),
+        (b"\x00\x00\x00\x10ftypisom1234\x00\x00\x00\x01mdat" + (2**33).to_bytes(8, "big"), 16 + 2**33),
+        (b"\x00\x00\x00\x10ftypisom1234\x00\x00\x00\x00mdat12345678", 16),  # to the end, wherever that is
+        (b"\x1a\x45\xdf\xa3\x82ab\x18\x53\x80\x67\x41\x00", 7 + 6 + 256),
+        (b"\x1a\x45\xdf\xa3\x82ab\x18\x53\x80\x67\x01" + b"\xff" * 7, 0),  # recorded as it came
+        (b"\x1a\x45\xdf\xa3\x82ab", 0),
+        (b"\x00\x00\x01\xba a stream without a size", 0),
+        (b"", 0),
+    ],
+)
+def test_what_a_video_says_of_its_size(tmp_path, content, promised):
+    """Of the usual containers; 0 where it is not known."""
+    (tmp_path / "clip").write_bytes(content)
+    assert promised_bytes(tmp_path / "clip") == promised
 
 
 def test_sequences_of_a_data_set_are_drives(tmp_path):

@@ -181,6 +181,26 @@ def test_scores_and_alarms_are_counted_against_each_other(spin, record):
     assert recorder.pairs() == {"/p/front/ood_score": (2, 1), "/p/left/ood_score": (0, 1)}
 
 
+def test_pictures_are_counted_against_the_scores_of_their_camera(spin, record):
+    """Of two judged images one picture is missing; a map that no detector makes is not."""
+    recorder = record(("overlay", "anomaly_map"))
+    recorder.begin()
+    node = spin(Node("p"))
+    score = node.create_publisher(Float64, "/p/front/ood_score", RELIABLE)
+    overlay, anomaly_map = (
+        node.create_publisher(Image, f"/p/front/{name}", RELIABLE) for name in ("overlay", "anomaly_map")
+    )
+    wait_until(lambda: all(one.get_subscription_count() for one in (score, overlay, anomaly_map)), "the subscriptions")
+    for _ in range(2):
+        score.publish(Float64(data=3.0))
+    wait_until(lambda: recorder.counts.total() == 2, "the scores")
+    assert recorder.pictures() == {"/p/front/overlay": (0, 2)}
+    overlay.publish(Image())
+    anomaly_map.publish(Image())
+    wait_until(lambda: recorder.counts.total() == 4, "the pictures")
+    assert recorder.pictures() == {"/p/front/anomaly_map": (1, 2), "/p/front/overlay": (1, 2)}
+
+
 def test_a_recording_that_was_never_begun_is_removed(record, tmp_path):
     """What failed before its start can be tried again with the same command."""
     record()

@@ -101,7 +101,7 @@ def test_the_texts_stand_above_one_another_and_do_not_outlive_the_node(spin):
     assert front.text == "front: CLEAR, score 0.50 x threshold"
     rows = stop.text.split("\n")
     assert len(rows) >= 2
-    assert max(map(len, rows)) <= 48
+    assert max(map(len, rows)) <= 40
     assert {one.header.frame_id for one in heard[-1].markers} == {"map"}
     assert all(one.type == markers.Marker.TEXT_VIEW_FACING for one in heard[-1].markers)
     assert all(one.lifetime.sec == 1 for one in heard[-1].markers)

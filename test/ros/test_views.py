@@ -76,7 +76,7 @@ def test_rviz_shows_the_pictures_and_the_texts(running):
 
 
 def test_rviz_sees_the_texts_from_where_it_stands(running):
-    """They are in its fixed frame, so that no transform is needed, and a line of 48 letters fits into the opening view."""
+    """They are in its fixed frame, so that no transform is needed, and a line of 40 letters fits into the opening view."""
     if "/rviz_status/markers" not in running.said:
         pytest.skip("visualization_msgs is not installed")
     manager = yaml.safe_load((CONFIG / "monitor.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
@@ -87,7 +87,7 @@ def test_rviz_sees_the_texts_from_where_it_stands(running):
         assert one.header.frame_id == manager["Global Options"]["Fixed Frame"]
         assert abs(one.pose.position.z - view["Focal Point"]["Z"]) < view["Distance"] / 4
         # A letter is about three quarters as wide as a capital is high; RViz sees 45 degrees from top to bottom.
-        assert one.scale.z * 0.75 * 48 < 2 * view["Distance"] * tan(radians(22.5))
+        assert one.scale.z * 0.75 * 40 < 2 * view["Distance"] * tan(radians(22.5))
 
 
 @pytest.fixture

@@ -169,9 +169,8 @@ def _judge_all(
 
 def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> tuple[str, float]:
     """What of the recording is not judged, in a sentence, and where it ends, seconds from its start."""
-    is_bag = (
-        recording.topics is not None
-    )  # what a video says of its length is a guess, and it ends with its last picture
+    # What a video says of its length is a guess, and it ends with its last picture.
+    is_bag = recording.topics is not None
     lost = recording.images - len(images) if is_bag else 0
     # The silence of a part that is lost is not the cameras'.
     end_s = recording.duration_s if is_bag and not broken_off and lost <= 0 else images[-1].time_s
@@ -180,7 +179,7 @@ def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> t
         parts.append(
             f"{lost} of the {recording.images} images that {recording.name} should hold cannot be read: damaged."
         )
-    elif parts:
+    elif parts and is_bag:
         parts.append("How many images are lost is not known.")
     if parts:
         parts.append(f"What can be read ends at {images[-1].time_s:.1f} s.")

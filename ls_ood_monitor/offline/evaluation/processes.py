@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -89,9 +90,26 @@ def _start(threads: int) -> tuple[Any, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
-    process.start()
+    with _deaf_to_ctrl_c():
+        process.start()
     theirs.close()  # or its death would not close the pipe
     return process, ours
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started within it ignores Ctrl-C from its first moment on, seconds before its own code runs.
+
+    Ctrl-C reaches every process of a terminal; a worker is ended by the one that asks, or by its death.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no signals to be set here
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _send(connection: Connection, request: Request) -> None:
@@ -101,8 +119,7 @@ def _send(connection: Connection, request: Request) -> None:
 
 def _serve(connection: Connection, threads: int) -> None:
     """The worker: evaluates what it is sent until nobody is there any more."""
-    # Ctrl-C reaches every process of a terminal; the one that asks ends us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also where a thread has started it
     said_s = 0.0
 
     def progress(done: int, note: str) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +45,44 @@ def test_workers_that_die_lose_nothing(request_for, drives, figures, worker_of, 
         assert results[name].error == ""
         assert figures(request.out) == figures(tmp_path / "alone" / name)
     assert not multiprocessing.active_children()
+
+
+def workers_of(pid: int) -> list[int]:
+    """Worker processes of a command, from the moment that they are there."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            is_worker = b"spawn_main" in (entry / "cmdline").read_bytes()
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == pid and is_worker:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_while_workers_start_is_one_line_and_ends_all(drives, tiny_bundle, tmp_path, number):
+    """It reaches each process of the terminal; the workers have not got beyond their imports. So does the end of the command."""
+    command = [sys.executable, "-m", "ls_ood_monitor.cli.main", "evaluate", *map(str, drives[:2]), "--jobs", "2"]
+    command += ["--bundle", str(tiny_bundle), "--device", "cpu", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 60.0
+        while len(workers := workers_of(process.pid)) < 2:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.3)  # into the imports
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.kill()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in said
+    assert ("ls-ood evaluate: interrupted" in said) == (number == signal.SIGINT)
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

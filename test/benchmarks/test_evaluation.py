@@ -1,0 +1,25 @@
+"""The cost of an evaluation: its table can be read on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+pytest.importorskip("torch")
+
+from rich.console import Console
+
+
+def test_the_table_fits_eighty_columns(script):
+    """Every stage by its whole name, with a figure for each kind of pictures."""
+    evaluation = script("evaluation")
+    figures = {"frames": 30, "frames_per_s": 12.3, "frames_per_s_all_cores": 23.4}
+    shares = dict(zip(evaluation.STAGES, (0.01, 0.02, 0.03, 0.9, 0.04), strict=True))
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(evaluation.speed_table({"raw": {**figures, **shares}, "jpeg": {**figures, **shares}}))
+    text = screen.file.getvalue()
+    for name, value in {"one thread": "12.3", "all cores": "23.4", "decoding": "2.0%", "network": "90.0%"}.items():
+        line = next(line for line in text.splitlines() if name in line)
+        assert line.count(value) == 2
+    assert "…" not in text
