@@ -28,6 +28,9 @@ from .datasets.woodscape import CAMERA_CODES
 from .recovery.video import promised_bytes
 from .street import CAMERAS
 
+# Lines of its ffmpeg, too; it looks at this once, when the first video is opened.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 #: Frame rate assumed for pictures without time, Hz.
 ASSUMED_RATE_HZ = 10.0
 
@@ -235,8 +238,7 @@ def _missing(path: Path) -> str:
 @contextmanager
 def _opened_video(path: Path, rate_hz: float | None) -> Iterator[tuple[cv2.VideoCapture, float]]:
     """The video, and its frame rate in Hz."""
-    # What is wrong is told in a sentence; the lines of OpenCV and its ffmpeg only tear the progress bar.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # What is wrong is told in a sentence; OpenCV's own lines only tear the progress bar.
     if "OPENCV_LOG_LEVEL" not in os.environ:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     video = cv2.VideoCapture(str(path))
