@@ -201,7 +201,7 @@ def _pool(
 
     pooled = pool(names, summaries, failed, gate)
     write_pool(args.out, pooled, f"ls-ood {shlex.join(args.arguments)}", gate is not None)
-    for line in _pool_sentences(pooled):
+    for line in _pool_sentences(pooled) if summaries else ():
         console.print(line, soft_wrap=True)
     return pooled
 
