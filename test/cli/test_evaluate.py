@@ -238,7 +238,7 @@ def test_a_folder_that_is_no_recording_names_what_to_give(evaluate, bag, tmp_pat
     assert f"give {tmp_path / 'd1' / 'bag'}." in done.stderr
     assert not out.exists()
     done, out = evaluate(bag)
-    assert "judgement by the events: each raised its alarm" in done.stdout
+    assert "judgement by the events: every event raised its alarm" in done.stdout
     shutil.copytree(out, tmp_path / "week" / "drive")
     for folder in (tmp_path / "week", tmp_path / "week" / "drive"):
         done, _ = evaluate(bag, folder)
