@@ -222,8 +222,8 @@ def _events(summary: Mapping[str, Any]) -> str:
             html.escape(one["camera"]),
             _seconds(one["start_s"]),
             _seconds(one["end_s"]),
-            words.delay(one, "alarm"),
-            words.delay(one, "stop"),
+            words.delay(one, "alarm").replace(" s", _S),
+            words.delay(one, "stop").replace(" s", _S),
         ]
         for one in summary["events"]
     ]

@@ -43,6 +43,8 @@ _INPUTS = {
 _MOST_POINTS, _MOST_SPANS, _MOST_LABELS = 12_000, 1_500, 24
 _BINS = 60
 _LONGEST_REASON, _MOST_REASONS = 180, 4
+#: Of a percentile, as a share of the axis, on a phone.
+_LABEL_WIDTH = 0.1
 #: Scores this far above the threshold would press it to the floor of a linear axis.
 _FAR = 20.0
 
@@ -397,12 +399,16 @@ def latency_histogram(latencies: NDArray[np.float64], percentiles: Mapping[str, 
         marker={"color": _LINE},
         hovertemplate="%{x:.1f} ms: %{y}<extra></extra>",
     )
-    for level, (name, value) in enumerate(percentiles.items()):
+    level, before = 0, -np.inf
+    for name, value in percentiles.items():
         place = min(value, float(edges[-1]))
+        # Labels stand above the bars, and one above the other where they are close.
+        level = level + 1 if place - before < _LABEL_WIDTH * (edges[-1] - edges[0]) else 0
+        before = place
         figure.add_vline(x=place, line={"color": _BAD, "dash": "dash", "width": 1})
         figure.add_annotation(
             x=place,
-            y=1.0 + 0.09 * level,  # above the bars, one above the other: they may be close
+            y=1.0 + 0.09 * level,
             yref="paper",
             text=name,
             showarrow=False,

@@ -71,6 +71,8 @@ def stops_of(
         settle_s: time in which the stop at the start must be released to be a usual one.
         optional: cameras that stop no vehicle.
     """
+    if not decisions:
+        return []
     changes = mode_changes(decisions)
     ends = [*(one.time_s for one in changes[1:]), duration_s]
     spans = [

@@ -220,8 +220,8 @@ def test_a_stop_that_was_on_already_is_no_answer_to_an_event(make_report, tell):
     images = tell(60, (earlier, later), cameras=("front", "left"))
     images = [replace(one, mode=FallbackMode.STOP) if 3.0 <= one.time_s < 4.0 else one for one in images]
     page = make_report(images, (earlier, later)).read_text(encoding="utf-8")
-    assert "<td>after 0.00 s</td><td>after 0.00 s</td>" in page
-    assert "<td>after 0.00 s</td><td>was on already</td>" in page
+    assert "<td>after 0.00\u00a0s</td><td>after 0.00\u00a0s</td>" in page
+    assert "<td>after 0.00\u00a0s</td><td>was on already</td>" in page
 
 
 def test_a_line_breaks_where_a_camera_is_silent():
