@@ -62,6 +62,7 @@ class Live:
     survivors: list[int | None]
     logs: str
     judged: dict[str, dict[str, int]]
+    overtaken: int = 0
 
     def messages(self, topic: str, kind: type) -> list:
         """All messages of a topic, in order."""
@@ -76,7 +77,9 @@ class Live:
         """Alarms of the first turn and of the second, which begins with a stamp that went back."""
         alarms = self.alarms()
         back = next(index for index, alarm in enumerate(alarms) if alarm.fault == "clock_back")
-        return alarms[:back], alarms[back:]
+        # The clock may jump while the last picture is on its way, which then lies ahead of it and is told as a fault.
+        self.overtaken = sum(alarm.fault == "clock_ahead" for alarm in alarms[:back])
+        return [alarm for alarm in alarms[:back] if alarm.fault != "clock_ahead"], alarms[back:]
 
     def modes(self) -> list[tuple[FallbackMode, str]]:
         """Decisions one after the other, each with the reason it began with."""
@@ -187,7 +190,8 @@ def test_scores_and_alarms_equal_those_of_an_evaluation(live, monitor):
     stamps = [one.stamp_ns for one in iter_arrivals(live.bag)]
     judged = [alarm.stamp_ns for alarm in first]
     assert judged == [stamp for stamp in stamps if stamp in judged]  # in order, none twice
-    lost = len(stamps) - len(judged)
+    assert live.overtaken <= 1
+    lost = len(stamps) - len(judged) - live.overtaken
     counted = [
         values_of(one.status[1]) for one in live.messages("/diagnostics", DiagnosticArray) if len(one.status) > 2
     ]
@@ -215,7 +219,7 @@ def test_a_clock_that_jumps_back_stops_the_vehicle_until_it_is_clear(live):
     modes = live.modes()
     jumped = next(index for index, (_, reason) in enumerate(modes) if "went back" in reason)
     assert modes[jumped][0] is FallbackMode.STOP
-    assert modes[jumped - 1][0] is FallbackMode.NOMINAL
+    assert FallbackMode.NOMINAL in [mode for mode, _ in modes[max(0, jumped - 1 - live.overtaken) : jumped]]
     assert modes[jumped + 1][0] is FallbackMode.NOMINAL
 
 
