@@ -166,7 +166,8 @@ def run(args: argparse.Namespace) -> int:
     broken = [name for name, summary in summaries.items() if summary["gate"]["passed"] is False]
     if len(names) > 1:
         pooled = _pool(args, names, summaries, failed, gate)
-        broken += ["the rules of all together"] * any(not rule["passed"] for rule in pooled["gate"]["rules"])
+        if not all(rule["passed"] for rule in pooled["gate"]["rules"]):
+            broken.append("the rules of all together")
         write_json(args.json, {**summaries, _POOL: pooled})
     else:
         write_json(args.json, next(iter(summaries.values()), {}))

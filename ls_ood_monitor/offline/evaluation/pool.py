@@ -15,7 +15,7 @@ from typing import Any
 from ...core.intervals import event_rate
 from .gate import Gate, check_set
 
-_OF_EACH = ("frames", "duration_s", "cameras", "truth", "truncated", "alarms", "decision", "judgement", "gate")
+_OF_EACH = ("frames", "duration_s", "cameras", "truth", "truncated", "alarms", "decision", "stops", "judgement", "gate")
 
 
 def pool(

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from .evaluate import JUNIT, REPORT, SUMMARY, put_in_place
 from .gate import WHOLE, Rule
 from .junit import junit_suite, write_junit
+from .words import stops_on_the_way
 
 #: The test suite of the set; those of its recordings have their names.
 SUITE = "all recordings"
@@ -26,6 +27,8 @@ h2 { font-size: 1.15em; margin: 1.8em 0 .4em }
 .wide { overflow-x: auto }
 table { border-collapse: collapse }
 td, th { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; min-width: 5em }
+th[scope=col] { overflow-wrap: normal }
+.reasons { min-width: 16em }
 .good { color: #1b5e20; font-weight: 600 }
 .bad { color: #b71c1c; font-weight: 600 }
 code { overflow-wrap: anywhere }
@@ -81,7 +84,7 @@ def _missing(pooled: Mapping[str, Any]) -> str:
 def _page(pooled: Mapping[str, Any], command: str) -> str:
     count = len(pooled["recordings"])
     title = f"Evaluation of {count} recordings"
-    head = ("recording", "verdict", "images", "alarms", "longest time to STOP", "STOP in clean driving")
+    head = ("recording", "verdict", "images", "alarms", "stops", "longest time to STOP", "STOP in clean driving")
     parts = [
         f"<h1>{title}</h1>",
         _table(_together(pooled)),
@@ -124,13 +127,14 @@ def _row(one: Mapping[str, Any]) -> list[str]:
     """A recording: its name leads to its report."""
     name = html.escape(one["recording"])
     if one["error"]:
-        return [name, _word(False, "", f"not judged: {one['error']}"), "-", "-", "-", "-"]
+        return [name, _word(False, "", f"not judged: {one['error']}"), "-", "-", "-", "-", "-"]
     alarms, decision = one["alarms"], one["decision"]
     return [
         f"<a href='{quote(one['folder'])}/{REPORT}'>{name}</a>",
         _verdict(one),
         f"{one['frames']}, {one['duration_s']:.1f}{_S}",
         f"{alarms['false']}{' false' if one['truth'] == 'events' else ''}",
+        str(len(stops_on_the_way(one))),
         _seconds(decision["time_to_stop_s"]),
         _false_stop(decision),
     ]
@@ -148,7 +152,7 @@ def _verdict(one: Mapping[str, Any]) -> str:
         lines += [html.escape(failure) for failure in one["judgement"]["failures"]]
     if one["truncated"] and WHOLE not in {rule["name"] for rule in broken}:
         lines.append(_word(False, "", one["truncated"]))
-    return "<br>".join(lines) or "-"
+    return f"<div class=reasons>{'<br>'.join(lines) or '-'}</div>"
 
 
 def _kept(rule: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ def summary_of(name: str, clean_h: float, gate: Gate | None = None, **changes: A
         "fault_count": 0,
         "by_camera": {"front": {"images": 100, "false_alarms": 1, "faults": 0}},
         "silences": [],
+        "stops": [{"start_s": 0.0, "end_s": 0.1, "start_up": True}, {"start_s": 7.4, "end_s": 13.8, "start_up": False}],
         "judgement": {"passed": True, "failures": []},
     }
     summary.update(changes)
@@ -179,6 +180,7 @@ def test_the_index_leads_to_every_report(written):
     assert "<a href='%3Cmon%3E/report.html'>&lt;mon&gt;</a>" in page
     assert "scrap/report.html" not in page
     assert "not judged: scrap is no bag &amp; no video." in page
+    assert "<td>1</td>" in page  # stop on the way: the one at the start is every vehicle's
     assert "BROKEN" in page
     assert "max_faults: alarms without a verdict" in page
     assert "8 of 90 images cannot be read." in page
