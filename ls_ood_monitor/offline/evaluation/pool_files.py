@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,27 +13,15 @@ from urllib.parse import quote
 from .evaluate import JUNIT, REPORT, SUMMARY, put_in_place
 from .gate import WHOLE, Rule
 from .junit import junit_suite, write_junit
+from .report_page import UNIT, counts, kept, page, seconds, word
+from .report_tables import facts_table, list_table
 from .words import stops_on_the_way
 
 #: The test suite of the set; those of its recordings have their names.
 SUITE = "all recordings"
 _UNFINISHED = ".pool"
-_STYLE = """
-:root { color-scheme: light }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 1240px; color: #1b1b1b;
-  background: #fff }
-h1 { font-size: 1.5em; margin: .3em 0 }
-h2 { font-size: 1.15em; margin: 1.8em 0 .4em }
-.wide { overflow-x: auto }
-table { border-collapse: collapse }
-td, th { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; min-width: 5em }
-th[scope=col] { overflow-wrap: normal }
-.reasons { min-width: 16em }
-.good { color: #1b5e20; font-weight: 600 }
-.bad { color: #b71c1c; font-weight: 600 }
-code { overflow-wrap: anywhere }
-"""
-_S = "\u00a0s"  # a figure and its unit stay on one line
+#: Of a recording, behind its name and verdict.
+_COLUMNS = ("images", "alarms", "stops", "longest time to STOP", "STOP in clean driving")
 
 
 def remove_pool(out: Path) -> None:
@@ -83,20 +71,14 @@ def _missing(pooled: Mapping[str, Any]) -> str:
 
 def _page(pooled: Mapping[str, Any], command: str) -> str:
     count = len(pooled["recordings"])
-    title = f"Evaluation of {count} recordings"
-    head = ("recording", "verdict", "images", "alarms", "stops", "longest time to STOP", "STOP in clean driving")
+    head = {"recording": "name", "verdict": "text", **dict.fromkeys(_COLUMNS, "")}
     parts = [
-        f"<h1>{title}</h1>",
-        _table(_together(pooled)),
+        facts_table(_together(pooled)),
         "<h2>Recordings</h2>",
-        _list(head, [_row(one) for one in pooled["recordings"]]),
+        list_table(head, [_row(one) for one in pooled["recordings"]], most=count),
         f"<h2>Make it again</h2><p><code>{html.escape(command)}</code></p>",
     ]
-    return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width, "
-        f"initial-scale=1'><title>{title}</title><link rel=icon href='data:,'><style>{_STYLE}</style></head>"
-        f"<body>{''.join(parts)}</body></html>\n"
-    )
+    return page(f"Evaluation of {count} recordings", parts)
 
 
 def _together(pooled: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -104,21 +86,21 @@ def _together(pooled: Mapping[str, Any]) -> list[tuple[str, str]]:
     alarms, decision = pooled["alarms"], pooled["decision"]
     rows = []
     if (passed := pooled["gate"]["passed"]) is not None:
-        rows.append(("gate", _word(passed, "PASSED", "BROKEN")))
+        rows.append(("gate", word(passed, "PASSED", "BROKEN")))
     if missing := _missing(pooled):
-        rows.append(("not judged", _word(False, "", missing)))
-    rows += [(rule["name"], _kept(rule)) for rule in pooled["gate"]["rules"]]
+        rows.append(("not judged", word(False, "", missing)))
+    rows += [(rule["name"], kept(rule)) for rule in pooled["gate"]["rules"]]
     if alarms["events"]:
         rows.append(("events detected", f"{alarms['detected']} of {alarms['events']}"))
     return [
         *rows,
-        ("longest time to STOP", _seconds(decision["time_to_stop_s"])),
-        ("longest time to resume", _seconds(decision["time_to_resume_s"])),
+        ("longest time to STOP", seconds(decision["time_to_stop_s"])),
+        ("longest time to resume", seconds(decision["time_to_resume_s"])),
         ("false alarms" if pooled["truth"] == "events" else "alarms", _rate(alarms)),
         ("STOP in clean driving", _false_stop(decision)),
-        ("alarms without a verdict", _counts(pooled["faults"])),
+        ("alarms without a verdict", counts(pooled["faults"])),
         *((f"camera {name}", html.escape(_of_camera(one))) for name, one in pooled["by_camera"].items()),
-        ("judged", f"{pooled['frames']} images, {pooled['duration_s']:.1f}{_S}"),
+        ("judged", f"{pooled['frames']} images, {pooled['duration_s']:.1f}{UNIT}"),
         ("ground truth", html.escape(pooled["truth"])),
     ]
 
@@ -127,15 +109,15 @@ def _row(one: Mapping[str, Any]) -> list[str]:
     """A recording: its name leads to its report."""
     name = html.escape(one["recording"])
     if one["error"]:
-        return [name, _word(False, "", f"not judged: {one['error']}"), "-", "-", "-", "-", "-"]
+        return [name, word(False, "", f"not judged: {one['error']}"), *("-" for _ in _COLUMNS)]
     alarms, decision = one["alarms"], one["decision"]
     return [
         f"<a href='{quote(one['folder'])}/{REPORT}'>{name}</a>",
         _verdict(one),
-        f"{one['frames']}, {one['duration_s']:.1f}{_S}",
+        f"{one['frames']}, {one['duration_s']:.1f}{UNIT}",
         f"{alarms['false']}{' false' if one['truth'] == 'events' else ''}",
         str(len(stops_on_the_way(one))),
-        _seconds(decision["time_to_stop_s"]),
+        seconds(decision["time_to_stop_s"]),
         _false_stop(decision),
     ]
 
@@ -145,26 +127,14 @@ def _verdict(one: Mapping[str, Any]) -> str:
     lines = []
     broken = [rule for rule in one["gate"]["rules"] if not rule["passed"]]
     if one["gate"]["passed"] is not None:
-        lines.append(_word(not broken, "passed", "broken"))
+        lines.append(word(not broken, "passed", "broken"))
         lines += [html.escape(f"{rule['name']}: {rule['sentence']}") for rule in broken]
     elif one["truth"] == "events":
-        lines.append(_word(one["judgement"]["passed"], "as the events demand", "not as the events demand"))
+        lines.append(word(one["judgement"]["passed"], "as the events demand", "not as the events demand"))
         lines += [html.escape(failure) for failure in one["judgement"]["failures"]]
     if one["truncated"] and WHOLE not in {rule["name"] for rule in broken}:
-        lines.append(_word(False, "", one["truncated"]))
-    return f"<div class=reasons>{'<br>'.join(lines) or '-'}</div>"
-
-
-def _kept(rule: Mapping[str, Any]) -> str:
-    return f"{_word(rule['passed'], 'kept', 'broken')} {html.escape(rule['sentence'])}"
-
-
-def _word(is_good: bool, good: str, bad: str) -> str:
-    return f"<span class={'good' if is_good else 'bad'}>{html.escape(good if is_good else bad)}</span>"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}{_S}"
+        lines.append(word(False, "", one["truncated"]))
+    return "<br>".join(lines) or "-"
 
 
 def _rate(alarms: Mapping[str, Any]) -> str:
@@ -178,25 +148,8 @@ def _rate(alarms: Mapping[str, Any]) -> str:
 
 
 def _false_stop(decision: Mapping[str, Any]) -> str:
-    return f"{decision['false_stop_s']:.2f}{_S} of {decision['clean_s']:.1f}{_S}"
+    return f"{decision['false_stop_s']:.2f}{UNIT} of {decision['clean_s']:.1f}{UNIT}"
 
 
 def _of_camera(one: Mapping[str, int]) -> str:
     return f"{one['images']} images, false alarms {one['false_alarms']}, alarms without a verdict {one['faults']}"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return html.escape(", ".join(f"{name} {count}" for name, count in counts.items())) or "none"
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    """Names and values; the values are HTML."""
-    lines = "".join(f"<tr><th scope=row>{html.escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
-    return f"<div class=wide><table>{lines}</table></div>"
-
-
-def _list(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with a heading; the cells are HTML."""
-    titles = "".join(f"<th scope=col>{title}</th>" for title in head)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<div class=wide><table><tr>{titles}</tr>{lines}</table></div>"

@@ -24,25 +24,16 @@ from . import report_figures as figures
 from . import words
 from .judged_images import JudgedImage, in_order
 from .ranking import LEAST_UNITS, FrameScores, Ranking, rank, share_above, split_frames
+from .report_page import UNIT, counts, kept, page, seconds, word
 from .report_provenance import bundle_part, environment_part, parameters_part, recording_part
-from .report_tables import MOST_ROWS, STYLE, facts_table, first_of, list_table, with_head
+from .report_tables import MOST_ROWS, facts_table, first_of, list_table, with_head
 from .silence import silences_of
 from .worst_frames import WorstFrame
 
 _MOST_REASONS = 12
-_S = "\u00a0s"  # a figure and its unit stay on one line
 _LIMITS = Limits()
 _STYLE = """
-:root { color-scheme: light }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 1240px;
-  color: #1b1b1b; background: #fff }
-h1 { font-size: 1.5em; margin: .3em 0; overflow-wrap: anywhere }
-h2 { font-size: 1.15em; margin: 1.8em 0 .4em; break-after: avoid }
 p { max-width: 60em }
-.wide { overflow-x: auto }
-.good { color: #1b5e20; font-weight: 600 }
-.unsure { color: #5d4037; font-weight: 600 }
-.bad { color: #b71c1c; font-weight: 600 }
 .banner { font-size: 1.15em; padding: 10px 14px; margin: 10px 0; max-width: none; border-left: 6px solid;
   border-radius: 4px; overflow-wrap: anywhere }
 .banner.good { background: #e8f5e9 }
@@ -57,7 +48,6 @@ p { max-width: 60em }
 .halves > div { min-width: 0 }
 figure { margin: 0; break-inside: avoid }
 figcaption { font-size: .9em }
-code { overflow-wrap: anywhere }
 summary { cursor: pointer }
 @media print {
   body { font-size: 12px; padding: 0; max-width: none }
@@ -107,12 +97,10 @@ def write_report(
         monitor: that judged, for the bundle's provenance; None leaves it out.
         note: what a reader must know first, a sentence; empty = nothing.
     """
-    name = html.escape(str(summary["recording"]))
     clean, odd = split_frames(images, events, limits)
     ranking = rank(clean, odd) if len(clean.ratios) and len(odd.ratios) else None
     duration_s = float(summary["duration_s"])
     parts = [
-        f"<h1>Evaluation of {name}</h1>",
         f"<p>{html.escape(note)}</p>" if note else "",
         _banner(summary),
         "<noscript><p class=bad>The plots need JavaScript; tables and pictures do without.</p></noscript>",
@@ -138,12 +126,7 @@ def write_report(
         "<p class=note>The same recording, bundle and settings give the same figures, but for the times of the network.</p>",
         f"<script>{_PRINT}</script>",
     ]
-    page = (
-        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width, "
-        f"initial-scale=1'><title>Evaluation of {name}</title><link rel=icon href='data:,'><style>{_STYLE}{STYLE}"
-        f"</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page(f"Evaluation of {summary['recording']}", parts, _STYLE), encoding="utf-8")
 
 
 def _plot(figure: Any, label: str, first: bool = False) -> str:
@@ -164,8 +147,8 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     has_truth = summary["truth"] == "events"
     rows = []
     if gate["passed"] is not None:
-        rows.append(("gate", "<span class=good>PASSED</span>" if gate["passed"] else "<span class=bad>BROKEN</span>"))
-    rows += [(rule["name"], _kept(rule)) for rule in gate["rules"]]
+        rows.append(("gate", word(gate["passed"], "PASSED", "BROKEN")))
+    rows += [(rule["name"], kept(rule)) for rule in gate["rules"]]
     if has_truth:
         rows.append(("judgement by the events", _judgement(summary)))
     rows += [
@@ -179,40 +162,28 @@ def _verdict(summary: Mapping[str, Any]) -> str:
         ("ground truth", "events" if has_truth else "none given: every alarm counts as false"),
         ("alarms", str(alarms["raised"])),
         ("events detected", f"{alarms['detected']} of {alarms['events']}" if alarms["events"] else "-"),
-        ("longest time to STOP", _seconds(decision["time_to_stop_s"])),
-        ("longest time to resume", _seconds(decision["time_to_resume_s"])),
+        ("longest time to STOP", seconds(decision["time_to_stop_s"])),
+        ("longest time to resume", seconds(decision["time_to_resume_s"])),
         ("false alarms", html.escape(words.false_alarm_rate(summary))),
         ("STOP in clean driving", _clean(decision)),
-        (
-            "alarms without a verdict",
-            html.escape(", ".join(f"{name} {count}" for name, count in summary["faults"].items())) or "none",
-        ),
+        ("alarms without a verdict", counts(summary["faults"])),
     ]
     if summary["truncated"]:
-        rows.append(("damage", f"<span class=bad>{html.escape(summary['truncated'])}</span>"))
+        rows.append(("damage", word(False, "", summary["truncated"])))
     return facts_table(rows)
-
-
-def _kept(rule: Mapping[str, Any]) -> str:
-    word = "<span class=good>kept</span>" if rule["passed"] else "<span class=bad>broken</span>"
-    return f"{word} {html.escape(rule['sentence'])}"
 
 
 def _judgement(summary: Mapping[str, Any]) -> str:
     judgement = summary["judgement"]
     if judgement["passed"]:
-        return f"<span class=good>{words.judged_well(summary)}</span>"
-    return "<br>".join(f"<span class=bad>{html.escape(text)}</span>" for text in judgement["failures"])
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}{_S}"
+        return word(True, words.judged_well(summary), "")
+    return "<br>".join(word(False, "", text) for text in judgement["failures"])
 
 
 def _clean(decision: Mapping[str, Any]) -> str:
     if not decision["clean_s"]:
         return "there was no clean driving"
-    return f"{_seconds(decision['false_stop_s'])} of {_seconds(decision['clean_s'])}"
+    return f"{seconds(decision['false_stop_s'])} of {seconds(decision['clean_s'])}"
 
 
 def _events(summary: Mapping[str, Any]) -> str:
@@ -220,10 +191,10 @@ def _events(summary: Mapping[str, Any]) -> str:
         [
             html.escape(one["label"]),
             html.escape(one["camera"]),
-            _seconds(one["start_s"]),
-            _seconds(one["end_s"]),
-            words.delay(one, "alarm").replace(" s", _S),
-            words.delay(one, "stop").replace(" s", _S),
+            seconds(one["start_s"]),
+            seconds(one["end_s"]),
+            words.delay(one, "alarm").replace(" s", UNIT),
+            words.delay(one, "stop").replace(" s", UNIT),
         ]
         for one in summary["events"]
     ]
@@ -236,11 +207,11 @@ def _stops(stops: Sequence[Mapping[str, Any]]) -> str:
         return "<p>It would not have stopped.</p>"
     groups = []
     for stop in stops[:MOST_ROWS]:
-        reasons = [(_seconds(one["start_s"]), html.escape(one["reason"])) for one in stop["reasons"][:_MOST_REASONS]]
+        reasons = [(seconds(one["start_s"]), html.escape(one["reason"])) for one in stop["reasons"][:_MOST_REASONS]]
         if len(stop["reasons"]) > _MOST_REASONS:
             reasons.append(("", f"and {len(stop['reasons']) - _MOST_REASONS} more"))
         times = [stop["start_s"], stop["end_s"] - stop["start_s"]]
-        start = "".join(f"<td rowspan={len(reasons)}>{_seconds(time_s)}</td>" for time_s in times)
+        start = "".join(f"<td rowspan={len(reasons)}>{seconds(time_s)}</td>" for time_s in times)
         lines = [f"<td>{since}</td><td class=text>{reason}</td>" for since, reason in reasons]
         groups.append(f"<tbody class=stop><tr>{start}{'</tr><tr>'.join(lines)}</tr></tbody>")
     usual = (
@@ -250,26 +221,26 @@ def _stops(stops: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _timeline_words(images: Sequence[JudgedImage]) -> str:
-    words = (
+    note = (
         "Drag to zoom, double click to go back, point to read. Above 1, the dashed line, a frame is out of distribution; "
         "grey stretches are events."
     )
-    counts = Counter(image.alarm.camera for image in images)
-    most = figures.most_points(len(counts))
-    if max(counts.values()) > most:
-        words += (
-            f" Drawn are about {most} of up to {max(counts.values())} images a camera: of every slice of time the smallest "
+    of_camera = Counter(image.alarm.camera for image in images)
+    most = figures.most_points(len(of_camera))
+    if max(of_camera.values()) > most:
+        note += (
+            f" Drawn are about {most} of up to {max(of_camera.values())} images a camera: of every slice of time the smallest "
             "and the largest score and one image of each alarm state. frames.csv has all of them."
         )
     if not any(np.isfinite(image.ratio) for image in images):
-        words += " No image could be judged, so there is no score to draw."
-    return f"<p class=note>{words}</p>"
+        note += " No image could be judged, so there is no score to draw."
+    return f"<p class=note>{note}</p>"
 
 
 def _gallery(worst: Sequence[WorstFrame]) -> str:
     if not worst:
         return "<p>No image could be judged, so none is the strangest.</p>"
-    words = (
+    note = (
         "Right of each picture, where the detector found it strange: orange is the threshold, light yellow twice it; "
         "strange places are outlined. A picture may be strange as a whole, as in fog, and have no strange place."
         if any(frame.map is not None for frame in worst)
@@ -286,7 +257,7 @@ def _gallery(worst: Sequence[WorstFrame]) -> str:
         if frame.map is not None:
             pair += _picture(frame.map, f"anomaly map, {caption}")
         pictures.append(f"<figure><div class=pair>{pair}</div><figcaption>{caption}</figcaption></figure>")
-    return f"<p class=note>{words}</p><div class=frames>{''.join(pictures)}</div>"
+    return f"<p class=note>{note}</p><div class=frames>{''.join(pictures)}</div>"
 
 
 def _picture(picture: NDArray[np.uint8], text: str) -> str:
@@ -343,21 +314,21 @@ def _with_interval(value: float, interval: tuple[float, float] | None, percent: 
 
 def _faults(images: Sequence[JudgedImage], silences: Sequence[JudgedImage]) -> str:
     first: dict[str, JudgedImage] = {}
-    counts: Counter[str] = Counter()
+    found: Counter[str] = Counter()
     for one in in_order(images, silences):
         if one.alarm.is_fault:
             fault = one.alarm.fault or "unknown"
             first.setdefault(fault, one)
-            counts[fault] += 1
-    if not counts:
+            found[fault] += 1
+    if not found:
         return "<p>None.</p>"
     rows = [
-        [html.escape(fault), str(count), _seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
-        for fault, count in counts.most_common()
+        [html.escape(fault), str(count), seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
+        for fault, count in found.most_common()
     ]
     table = list_table({"fault": "", "alarms": "", "first at": "", "first reason": "text"}, rows)
     silent = [
-        [html.escape(one.camera), _seconds(one.start_s), _seconds(one.end_s), html.escape(one.reason)]
+        [html.escape(one.camera), seconds(one.start_s), seconds(one.end_s), html.escape(one.reason)]
         for one in silences_of(silences)
     ]
     if silent:
@@ -371,8 +342,8 @@ def _latency(images: Sequence[JudgedImage]) -> str:
     if not len(times):
         return "<p>The network was never asked.</p>"
     percentiles = {f"p{level}": float(np.percentile(times, level)) for level in (50, 95, 99)}
-    words = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items())
-    words += (
+    told = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items())
+    told += (
         f", longest {times.max():.1f} ms, of {len(times)} frames on this machine. The 0.1 % longest share the last bar."
     )
-    return f"<p>{words}</p>" + _plot(figures.latency_histogram(times, percentiles), "Histogram of the network's time")
+    return f"<p>{told}</p>" + _plot(figures.latency_histogram(times, percentiles), "Histogram of the network's time")

@@ -28,17 +28,17 @@ def facts_table(rows: Sequence[tuple[str, str]]) -> str:
     return f"<div class=wide><table class=facts>{lines}</table></div>"
 
 
-def list_table(head: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with a heading; the cells are HTML. Of very many rows the first.
+def list_table(head: Mapping[str, str], rows: Sequence[Sequence[str]], most: int = MOST_ROWS) -> str:
+    """A table with a heading; the cells are HTML. Of more rows than ``most`` the first.
 
     ``head`` are titles, and whether a column breaks anywhere: ``name`` and ``text`` do, which files and messages bring.
     """
     kinds = [f" class={kind}" if kind else "" for kind in head.values()]
     lines = "".join(
         f"<tr>{''.join(f'<td{kind}>{cell}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
-        for row in rows[:MOST_ROWS]
+        for row in rows[:most]
     )
-    return f"{with_head(tuple(head), lines)}{first_of(len(rows))}"
+    return f"{with_head(tuple(head), lines)}{first_of(len(rows), most)}"
 
 
 def with_head(head: Sequence[str], lines: str) -> str:
@@ -47,6 +47,6 @@ def with_head(head: Sequence[str], lines: str) -> str:
     return f"<div class=wide><table><thead><tr>{titles}</tr></thead>{lines}</table></div>"
 
 
-def first_of(count: int) -> str:
+def first_of(count: int, most: int = MOST_ROWS) -> str:
     """A note where there are more rows than are shown."""
-    return f"<p class=note>The first {MOST_ROWS} of {count}.</p>" if count > MOST_ROWS else ""
+    return f"<p class=note>The first {most} of {count}.</p>" if count > most else ""

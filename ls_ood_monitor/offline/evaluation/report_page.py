@@ -1,0 +1,59 @@
+"""What the pages of one recording and of a set have in common, as HTML: the page itself, and how it says good and bad."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from . import report_tables
+
+UNIT = "\u00a0s"  # a figure and its unit stay on one line
+_STYLE = """
+:root { color-scheme: light }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 1240px;
+  color: #1b1b1b; background: #fff }
+h1 { font-size: 1.5em; margin: .3em 0; overflow-wrap: anywhere }
+h2 { font-size: 1.15em; margin: 1.8em 0 .4em; break-after: avoid }
+.wide { overflow-x: auto }
+.good { color: #1b5e20; font-weight: 600 }
+.unsure { color: #5d4037; font-weight: 600 }
+.bad { color: #b71c1c; font-weight: 600 }
+code { overflow-wrap: anywhere }
+"""
+
+
+def page(title: str, parts: Iterable[str], style: str = "") -> str:
+    """A whole page that needs no other file.
+
+    Args:
+        title: plain text.
+        parts: HTML, below the title.
+        style: CSS beside that of all pages.
+    """
+    title = html.escape(title)
+    return (
+        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width, "
+        f"initial-scale=1'><title>{title}</title><link rel=icon href='data:,'><style>{_STYLE}{report_tables.STYLE}{style}"
+        f"</style></head><body><h1>{title}</h1>{''.join(parts)}</body></html>\n"
+    )
+
+
+def word(is_good: bool, good: str, bad: str) -> str:
+    """One of two texts, in its colour."""
+    return f"<span class={'good' if is_good else 'bad'}>{html.escape(good if is_good else bad)}</span>"
+
+
+def kept(rule: Mapping[str, Any]) -> str:
+    """Whether a rule of the gate was kept, and what was measured."""
+    return f"{word(rule['passed'], 'kept', 'broken')} {html.escape(rule['sentence'])}"
+
+
+def seconds(value: float | None) -> str:
+    """A time, or that there is none."""
+    return "-" if value is None else f"{value:.2f}{UNIT}"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """How many of each."""
+    return html.escape(", ".join(f"{name} {number}" for name, number in numbers.items())) or "none"
