@@ -61,7 +61,7 @@ from arrivals import (
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, warn, write_json
 from ls_ood_monitor.errors import ConfigError, DataError, MonitorError
 from ls_ood_monitor.offline.anomalies import ANOMALIES
-from ls_ood_monitor.offline.speed.machine import describe_machine
+from ls_ood_monitor.offline.machine import describe_machine
 from ls_ood_monitor.offline.street import CAMERAS
 from ls_ood_monitor.ros.processes import (
     NodeProcess,

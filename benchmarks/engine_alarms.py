@@ -24,8 +24,8 @@ from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.monitor import OodMonitor, choose_device
 from ls_ood_monitor.offline.benchmark.pictures import Studio
 from ls_ood_monitor.offline.benchmark.protocols import street_protocol
+from ls_ood_monitor.offline.machine import describe_machine
 from ls_ood_monitor.offline.speed.frame_cost import EngineChoice
-from ls_ood_monitor.offline.speed.machine import describe_machine
 
 
 @dataclass

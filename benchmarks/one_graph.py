@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
-import torch
 
 from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import console, progress_bar, write_json
+from ls_ood_monitor.engines.onnx_engine import open_session
 from ls_ood_monitor.monitor import features_of
-from ls_ood_monitor.offline.speed.machine import describe_machine
+from ls_ood_monitor.offline.machine import describe_machine
 from ls_ood_monitor.offline.speed.subject import Subject
 from ls_ood_monitor.offline.speed.timing import Timing, interleaved, ratio
 from ls_ood_monitor.vision.deeplabv3p import NetworkSettings
@@ -41,20 +40,10 @@ def joined(graphs: dict[str, bytes]) -> bytes:
     return content
 
 
-def session(content: bytes) -> onnxruntime.InferenceSession:
-    """As the monitor's engine makes one."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
 def frame_of(subject: Subject, features: tuple[str, ...]) -> dict[str, Callable[[], object]]:
     """The same frame in two graphs and in one; each gives the class ids."""
     graphs = subject.graphs(features)
-    whole = session(joined(graphs))
+    whole = open_session(joined(graphs), subject.device)
     frame_pass = subject.frame_pass("onnx", "fp32", features)
     values = {"pixels": subject.picture[None], "averaging": frame_pass.averaging.numpy()}
     given = {one.name: values[one.name.removeprefix("decoder.")] for one in whole.get_inputs()}

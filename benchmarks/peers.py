@@ -37,15 +37,17 @@ from scipy.spatial import cKDTree
 from scipy.special import digamma
 from torch import Tensor, nn
 
+from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import require_file_place
-from ls_ood_monitor.core.detectors import detector_spec
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.monitor import choose_device
+from ls_ood_monitor.offline.speed.subject import Subject
 from ls_ood_monitor.offline.speed.timing import interleaved
 from ls_ood_monitor.vision.backbones import BACKBONES
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings, upsample
-from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock, sample_latents
+from ls_ood_monitor.vision.mc_dropout import averaging_weights, run_time_dropblock, sample_latents
+from ls_ood_monitor.vision.preprocess import normalise
 
 EntropiesToScore = Callable[[np.ndarray], np.ndarray]
 #: Samples of the reference's online form.
@@ -265,38 +267,19 @@ def our_frame(
     return _of_logits(logits, (pictures.shape[2], pictures.shape[3]), score)
 
 
-def fitted_score(channels: int) -> EntropiesToScore:
-    """LaREM on made-up entropies: what a score costs depends on shapes alone."""
-    clean = np.random.default_rng(0).normal(-5.0, 1.0, (64, channels))
-    return detector_spec("larem").make(None).fit(clean).score
-
-
 def measure(backbone: str, width: int, height: int, repeats: int, device: torch.device) -> dict[str, list[float]]:
     """Milliseconds of each turn, of one picture, by contender; the plain pass first, then ours."""
-    torch.manual_seed(0)
     settings = NetworkSettings(backbone=backbone, dropblock_size=8, dropblock_prob=0.5)
-    network = DeepLabV3Plus(settings).to(device).eval()
-    pictures = torch.randn(1, 3, height, width, device=device)
-    with torch.inference_mode():
-        _, channels, rows, columns = network.encode(pictures).high.shape
-    block, prob = run_time_dropblock(settings.dropblock_size, settings.dropblock_prob, rows, columns)
-    bank = draw_mask_bank(OUR_MASKS, rows, columns, block_size=block, drop_prob=prob, seed=0)
-    averaging, score = averaging_weights(bank).to(device), fitted_score(channels)
+    subject = Subject(settings, width, height, OUR_MASKS, device)
+    network, score = subject.network, subject.detectors["larem"].score
+    pictures = normalise(torch.from_numpy(subject.picture[None]).to(device), subject.spec)
+    averaging = averaging_weights(subject.bank).to(device)
     work: dict[str, Callable[[], object]] = {
         "one pass, no monitor": lambda: plain_frame(network, pictures),
         f"ours, one pass, {OUR_MASKS} masks": lambda: our_frame(network, pictures, averaging, score),
-        **contenders(network, pictures, bank, score),
+        **contenders(network, pictures, subject.bank, score),
     }
     return interleaved(work, repeats)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) >= 64 and int(height) >= 64):
-        raise argparse.ArgumentTypeError(
-            f"size is {text!r}; it must be WIDTHxHEIGHT of at least 64 pixels, for example 640x483."
-        )
-    return int(width), int(height)
 
 
 def _count(text: str) -> int:
@@ -309,7 +292,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet101")
-    parser.add_argument("--size", type=_size, default=(640, 483), metavar="WIDTHxHEIGHT", help="default 640x483")
+    parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT", help="default %(default)s")
     parser.add_argument("--repeats", type=_count, default=7, help="turns that count (default %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
     parser.add_argument("--threads", type=_count, default=1, help="CPU threads of torch (default %(default)s)")
@@ -318,10 +301,10 @@ def main() -> None:
     try:
         require_file_place("--json", args.json)
         device = choose_device(args.device)
+        width, height = parse_size(args.size)
     except ConfigError as error:
         parser.error(str(error))
     torch.set_num_threads(args.threads)
-    width, height = args.size
     times = measure(args.backbone, width, height, args.repeats, device)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     middle = {name: statistics.median(values) for name, values in times.items()}

@@ -15,6 +15,10 @@ from .errors import ConfigError
 
 T = TypeVar("T")
 
+#: What runs the network, and in which arithmetic; their meaning is ``engines``'.
+ENGINES: tuple[str, ...] = ("auto", "eager", "compile", "onnx")
+PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "fp16", "bf16")
+
 
 def setting(
     default: Any,
@@ -278,11 +282,9 @@ class PerceptionNodeSettings(EvidenceSettings):
         "auto",
         "what runs the network; auto = onnx on a CPU where ONNX Runtime is installed and the bundle has graphs for it, else "
         "eager. Any but eager is held against it at start, and refused where it differs",
-        choices=("auto", "eager", "compile", "onnx"),
+        choices=ENGINES,
     )
-    precision: str = setting(
-        "fp32", "of the network on a GPU, checked likewise", choices=("fp32", "tf32", "fp16", "bf16")
-    )
+    precision: str = setting("fp32", "of the network on a GPU, checked likewise", choices=PRECISIONS)
     max_batch: int = setting(
         0,
         "cameras judged together at most; 0 = all on a GPU, one on a CPU, where waiting for the others gains nothing",

@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
     from ..errors import ConfigError
     from ..monitor import choose_device
+    from ..offline.machine import describe_machine
     from ..offline.speed.frame_cost import EngineChoice
-    from ..offline.speed.machine import describe_machine
     from .console import PICTURES, console, require_file_place, write_json
 
     width, height = parse_size(args.size)

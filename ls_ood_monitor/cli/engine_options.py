@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 
+from ..config import ENGINES, PRECISIONS
+
 
 def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare ``--engine`` and ``--precision``."""
     parser.add_argument(
         "--engine",
-        choices=("auto", "eager", "compile", "onnx"),
+        choices=ENGINES,
         default="auto",
         help="what runs the network; auto = onnx on a CPU where the bundle has graphs for it, else eager (default auto)",
     )
     parser.add_argument(
         "--precision",
-        choices=("fp32", "tf32", "fp16", "bf16"),
+        choices=PRECISIONS,
         default="fp32",
         help="of the network, on a GPU (default %(default)s)",
     )

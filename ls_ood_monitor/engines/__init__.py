@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from ..config import ENGINES, PRECISIONS
 from ..core.detectors import Portable
 from ..errors import ConfigError
 from ..vision.deeplabv3p import DeepLabV3Plus
@@ -33,9 +34,6 @@ __all__ = [
     "choose_engine",
     "make_engine",
 ]
-
-ENGINES: tuple[str, ...] = ("auto", "eager", "compile", "onnx")
-PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "fp16", "bf16")
 
 
 def check_engine(name: str, precision: str, device: torch.device) -> None:

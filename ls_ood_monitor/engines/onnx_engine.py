@@ -46,33 +46,33 @@ class OnnxEngine:
             raise ConfigError(
                 "engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager."
             )
-        provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
-        if provider not in onnxruntime.get_available_providers():
-            raise ConfigError(
-                f"engine is onnx and device is {device}, but this ONNX Runtime has no {provider}; "
-                "install onnxruntime-gpu, or use engine eager."
-            )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        # Idle threads that spin take the cores from whoever has work: DDS, the supervisor, the next camera's decoding.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        settings = {"device_id": device.index or 0} if device.type == "cuda" else {}
-        try:
-            self._encoder, self._decoder = (
-                onnxruntime.InferenceSession(content, options, providers=[(provider, settings)])
-                for content in (encoder, decoder)
-            )
-        except Exception as error:  # its exceptions have no common base but this
-            raise MonitorError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot use an exported graph: {error}."
-            ) from error
+        self._encoder, self._decoder = (open_session(content, device, threads) for content in (encoder, decoder))
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> OnnxPass:
         """See ``Engine.begin``."""
         masks = averaging.cpu().numpy()
         return OnnxPass(self._decoder, _run(self._encoder, {"pixels": pixels, "averaging": masks}), masks)
+
+
+def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
+    """ONNX Runtime's session of a graph, with the settings of this engine. Arguments and errors as of ``OnnxEngine``."""
+    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise ConfigError(
+            f"engine is onnx and device is {device}, but this ONNX Runtime has no {provider}; "
+            "install onnxruntime-gpu, or use engine eager."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    # Idle threads that spin take the cores from whoever has work: DDS, the supervisor, the next camera's decoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    settings = {"device_id": device.index or 0} if device.type == "cuda" else {}
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=[(provider, settings)])
+    except Exception as error:  # its exceptions have no common base but this
+        raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an exported graph: {error}.") from error
 
 
 class OnnxPass:

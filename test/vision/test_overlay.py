@@ -42,21 +42,18 @@ def test_the_state_is_written_and_the_frame_untouched():
     assert (image == 100).all()
 
 
+def spatial_result(image, cells) -> FrameResult:
+    """A frame below its threshold, with what each of its cells scores."""
+    planes = {"segmentation": image[..., 0] * 0, "confidence": image[..., 0]}
+    return FrameResult(Frame(image, 1, "front"), 3.0, 5.0, "spatial", {}, cells, **planes)
+
+
 def test_strange_places_are_tinted_and_the_rest_is_not():
     """A cell above the threshold reddens its part of the picture; a cell that is not known counts as strange."""
     image = np.full((120, 160, 3), 100, np.uint8)
     cells = np.zeros((6, 8), np.float32)
     cells[3, 6], cells[5, 0] = 9.0, np.nan
-    result = FrameResult(
-        Frame(image, 1, "front"),
-        3.0,
-        5.0,
-        "spatial",
-        {},
-        cells,
-        segmentation=image[..., 0] * 0,
-        confidence=image[..., 0],
-    )
+    result = spatial_result(image, cells)
     picture = draw_overlay(result, Alarm("front", 1, AlarmState.CLEAR, 3.0, 5.0, ""), 0.5)
     for y, x in ((70, 130), (110, 10)):
         blue, _, red = picture[y, x].astype(int)
@@ -79,16 +76,7 @@ def test_the_drawn_map_is_bright_where_it_is_strange():
     image = np.full((120, 160, 3), 40, np.uint8)
     cells = np.zeros((6, 8), np.float32)
     cells[3, 6] = 9.0
-    result = FrameResult(
-        Frame(image, 1, "front"),
-        3.0,
-        5.0,
-        "spatial",
-        {},
-        cells,
-        segmentation=image[..., 0] * 0,
-        confidence=image[..., 0],
-    )
+    result = spatial_result(image, cells)
     picture = draw_map(result)
     assert picture.shape == image.shape
     assert picture[70, 130].max() > 150 > 30 > picture[70, 40].max()

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,6 +16,7 @@ import numpy as np
 from ...config import AlarmSettings
 from ...monitor import OodMonitor
 from ..calibration_words import calibrated_on, calibration_target
+from ..machine import processor
 from . import words
 from .report_tables import facts_table
 
@@ -104,16 +104,6 @@ def environment_part(facts: Mapping[str, Any], monitor: OodMonitor | None) -> st
         ("judged on", f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"),
         ("network on", html.escape(f"{device}, engine {network['engine']} {network['precision']}")),
         ("versions", html.escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
-        ("machine", html.escape(f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores")),
+        ("machine", html.escape(f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores")),
     ]
     return facts_table(rows)
-
-
-def _processor() -> str:
-    """Its model, where Linux tells; nothing that names the machine or its owner."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or "unknown processor"
-    models = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
-    return next(models, platform.processor() or "unknown processor")

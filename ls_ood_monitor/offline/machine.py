@@ -31,7 +31,7 @@ def describe_machine() -> dict[str, Any]:
             continue
     has_gpu = torch.cuda.is_available()
     return {
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load_before": round(os.getloadavg()[0], 2),
@@ -43,11 +43,12 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return platform.processor() or platform.machine()
-    for line in info.read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+def processor() -> str:
+    """Its model, where Linux tells; nothing that names the machine or its owner."""
+    known = platform.processor() or platform.machine()
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return known
+    models = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
+    return next(models, known)
