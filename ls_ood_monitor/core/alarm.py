@@ -81,16 +81,18 @@ class AlarmStates:
 
 
 class AlarmFilter:
-    """``AlarmStates`` of a named camera, with the reason in words."""
+    """``AlarmStates`` of a named camera, with the reason in words; one that awaits good frames says what it is held for."""
 
     def __init__(self, settings: AlarmSettings, camera: str, usual: float = nan) -> None:
         self.settings = settings
         self.camera = camera
         self._states = AlarmStates(settings, usual)
+        self._last_bad = ""
 
     def reset(self) -> None:
         """Back to the start: PENDING, nothing counted."""
         self._states.reset()
+        self._last_bad = ""
 
     def update(self, stamp_ns: int, score: float, threshold: float) -> Alarm:
         """Count a judged frame; larger score = more OoD. A score or threshold that is not finite is a fault."""
@@ -103,9 +105,10 @@ class AlarmFilter:
             what = f"in distribution, score {score:.2f} within threshold {threshold:.2f}"
         return self._alarm(stamp_ns, score, threshold, what, None)
 
-    def lose(self) -> None:
-        """The camera is silent, or nobody can judge it: RAISED at once."""
+    def lose(self, what: str) -> None:
+        """The camera is silent, or nobody can judge it, in the words of ``what``: RAISED at once."""
         self._states.lose()
+        self._last_bad = what
 
     def fault(self, stamp_ns: int, finding: Finding) -> Alarm:
         """Count a frame that could not be judged."""
@@ -114,11 +117,14 @@ class AlarmFilter:
     def _alarm(self, stamp_ns: int, score: float, threshold: float, what: str, fault: Fault | None) -> Alarm:
         states = self._states
         state = states.add(None if fault else score, threshold)
+        if not states.good:
+            self._last_bad = what
         note = ""
         if state is AlarmState.PENDING:
             note = f"; {states.evidence.text()}"
         elif state is AlarmState.RAISED and states.good:
-            note = f"; {states.good} of {self.settings.release_consecutive_frames} good frames to clear"
+            needed = self.settings.release_consecutive_frames
+            note = f"; {states.good} of {needed} good frames to clear after: {self._last_bad}"
         reason = f"camera {self.camera}: {what}{note}"
         name = fault.value if fault else ""
         return Alarm(self.camera, stamp_ns, state, score, threshold, reason, fault is not None, name)

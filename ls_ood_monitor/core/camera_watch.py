@@ -74,12 +74,13 @@ class CameraWatch:
         found = self.arrivals.check(steady_ns)
         if found is None or found.fault is not Fault.STALE:
             return None
-        self.lose()
-        return Finding(Fault.STALE, f"{found.reason} on {topic}")
+        finding = Finding(Fault.STALE, f"{found.reason} on {topic}")
+        self.lose(finding)
+        return finding
 
-    def lose(self) -> None:
+    def lose(self, finding: Finding) -> None:
         """The camera is silent, or the node cannot judge it: its alarm is RAISED, and good frames must clear it."""
-        self.alarm_filter.lose()
+        self.alarm_filter.lose(finding.reason)
 
 
 def alarm_without_frame(camera: str, finding: Finding) -> Alarm:

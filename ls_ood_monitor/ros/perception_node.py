@@ -470,7 +470,7 @@ class PerceptionNode(LifecycleNode):
                 finding = Finding(found.fault, f"perception cannot judge it: {found.reason}")
                 if channel is not None:
                     with channel.lock:
-                        channel.watch.lose()
+                        channel.watch.lose(finding)
             else:
                 with channel.lock:
                     silence = channel.watch.silence(time.monotonic_ns(), self._topic(name))

@@ -75,6 +75,18 @@ def test_reasons_name_camera_and_values():
     assert "1 of 3" in reason
 
 
+def test_a_held_alarm_says_what_it_is_held_for():
+    """The last bad frame, or the loss, not only that the present frame is good; a later alarm has a reason of its own."""
+    alarm_filter = AlarmFilter(AlarmSettings(1, 3), "front")
+    alarm_filter.update(1, 9.0, 5.0)
+    alarm_filter.fault(2, Finding(Fault.BLACK, "the image is black"))
+    held = "camera front: in distribution, score 1.00 within threshold 5.00; {} of 3 good frames to clear after: {}"
+    assert alarm_filter.update(3, 1.0, 5.0).reason == held.format(1, "the image is black")
+    assert alarm_filter.update(4, 1.0, 5.0).reason == held.format(2, "the image is black")
+    alarm_filter.lose("no image for 1.00 s")
+    assert alarm_filter.update(5, 1.0, 5.0).reason == held.format(1, "no image for 1.00 s")
+
+
 def test_random_stories_keep_the_rule():
     """Against the rule written out: RAISED exactly between `trigger` bad in a row and `release` good in a row."""
     random = np.random.default_rng(0)

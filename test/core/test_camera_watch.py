@@ -80,7 +80,7 @@ def test_silence_raises_at_once_and_good_frames_clear(watch):
 def test_a_camera_that_was_lost_must_be_cleared(watch):
     """A network that hung, or a node that could not judge it: one good frame is not enough."""
     watch.judged(result(NOW, 1.0), 0, 0)
-    watch.lose()
+    watch.lose(Finding(Fault.HUNG, "the network hangs"))
     states = [watch.judged(result(NOW + step, 1.0), 0, 0).state for step in range(1, 3)]
     assert states == [AlarmState.RAISED, AlarmState.CLEAR]
 

@@ -13,7 +13,7 @@ from ls_ood_monitor.offline.timeline import ModeSample
 NOMINAL, SLOW, STOP = FallbackMode
 NEVER = "camera front: no alarm message has arrived yet"
 ODD = "camera front: out of distribution, score {:.2f} above threshold 2.00"
-BACK = "camera front: in distribution, score 1.00 within threshold 2.00; {} of 5 good frames to clear"
+BACK = "camera front: in distribution, score 1.00 within threshold 2.00; {} of 5 good frames to clear after: the image is black"
 
 
 def says(*told: tuple[float, FallbackMode, str]) -> list[ModeSample]:
