@@ -68,7 +68,7 @@ class NetworkPass:
 
 def pool_cells(plane: Tensor) -> Tensor:
     """Mean of (N, C, h, w) over each cell of ``GRID`` -> (N, cells, C), row by row from the top left."""
-    return F.adaptive_avg_pool2d(plane, GRID).flatten(2).transpose(1, 2)
+    return _adaptive_means(plane, GRID).flatten(2).transpose(1, 2)
 
 
 def _entropies(run: NetworkPass) -> Tensor:
@@ -84,15 +84,37 @@ def _taps(run: NetworkPass) -> Tensor:
 
 
 def _cells(run: NetworkPass) -> Tensor:
-    return torch.cat([pool_cells(_thinned(stage)) for stage in run.encoded.stages[:-1]], dim=2)
+    # Pooled before channels are left out: taking some channels of a whole stage would copy it, and take longer.
+    return torch.cat([_thinned(pool_cells(stage)) for stage in run.encoded.stages[:-1]], dim=2)
 
 
-def _thinned(stage: Tensor) -> Tensor:
-    """At most ``CELL_CHANNELS`` channels, evenly spaced: they have no order, so that is a choice like any other."""
-    width = stage.shape[1]
+def _thinned(cells: Tensor) -> Tensor:
+    """At most ``CELL_CHANNELS`` channels of (N, cells, C), evenly spaced: they have no order, so any choice is as good."""
+    width = cells.shape[2]
     if width <= CELL_CHANNELS:
-        return stage
-    return stage[:, torch.linspace(0, width - 1, CELL_CHANNELS, device=stage.device).round().long()]
+        return cells
+    return cells[..., torch.linspace(0, width - 1, CELL_CHANNELS, device=cells.device).round().long()]
+
+
+def _adaptive_means(plane: Tensor, size: tuple[int, int]) -> Tensor:
+    """``F.adaptive_avg_pool2d``, in a form that is also fast when exported.
+
+    ONNX has no such pooling. Exported as it is, it gathers every window and turns the plane several times; the same means
+    are a product of matrices on either side.
+    """
+    if not torch.compiler.is_exporting():
+        return F.adaptive_avg_pool2d(plane, size)
+    rows, columns = (_window_weights(cells, into, plane) for cells, into in zip(plane.shape[2:], size, strict=True))
+    return rows @ plane @ columns.transpose(0, 1)
+
+
+def _window_weights(cells: int, into: int, like: Tensor) -> Tensor:
+    """(into, cells): row i takes the mean of cells floor(i n / k) to ceil((i + 1) n / k), as adaptive pooling does."""
+    weights = torch.zeros(into, cells, dtype=like.dtype, device=like.device)
+    for index in range(into):
+        first, end = index * cells // into, -(-(index + 1) * cells // into)
+        weights[index, first:end] = 1.0 / (end - first)
+    return weights
 
 
 def _head_cells(run: NetworkPass) -> Tensor:
@@ -102,7 +124,7 @@ def _head_cells(run: NetworkPass) -> Tensor:
 def _class_latents(run: NetworkPass) -> Tensor:
     high = run.encoded.high
     # Pooled rather than sampled: a cell's class is the one its pixels favour together.
-    predicted = F.adaptive_avg_pool2d(run.logits, high.shape[2:]).argmax(dim=1)
+    predicted = _adaptive_means(run.logits, tuple(high.shape[2:])).argmax(dim=1)
     cells = F.one_hot(predicted, run.logits.shape[1]).flatten(1, 2).transpose(1, 2).to(high.dtype)  # (N, classes, h*w)
     counts = cells.sum(dim=2, keepdim=True)
     means = cells @ high.flatten(2).transpose(1, 2) / counts.clamp(min=1.0)

@@ -72,6 +72,16 @@ def test_cells_of_a_wide_encoder_read_some_of_its_channels():
     np.testing.assert_allclose(cells[0, :, 192:], last[0][:, spread], rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(31, 40), (121, 160), (6, 8), (7, 9), (4, 5)])
+def test_exported_cells_are_those_of_the_network(monkeypatch, size):
+    """Products of matrices in place of torch's adaptive pooling: odd sizes, one that fits, and fewer pixels than cells."""
+    plane = torch.rand(2, 5, *size)
+    pooled = F.adaptive_avg_pool2d(plane, GRID).flatten(2).transpose(1, 2)
+    assert torch.equal(pool_cells(plane), pooled)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    np.testing.assert_allclose(pool_cells(plane).numpy(), pooled.numpy(), rtol=2e-6)
+
+
 def test_class_latents_are_means_over_predicted_cells(embedded, by_hand):
     """A class's row is the mean latent of the cells predicted as it, then their share; an absent class is zeros."""
     features = pass_for(embedded, ["class_latents"]).features_of(pictures(2)).of("class_latents")
