@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -90,26 +90,25 @@ def _start(threads: int) -> tuple[Any, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
-    with _deaf_to_ctrl_c():
+    with deaf_to_ctrl_c():
         process.start()
     theirs.close()  # or its death would not close the pipe
     return process, ours
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
+def deaf_to_ctrl_c() -> Iterator[None]:
     """What is started within it ignores Ctrl-C from its first moment on, seconds before its own code runs.
 
     Ctrl-C reaches every process of a terminal; a worker is ended by the one that asks, or by its death.
     """
-    if threading.current_thread() is not threading.main_thread():  # no signals to be set here
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # started within, it would open what is closed here
+    # Kept back, not ignored: one that comes meanwhile is heard right after.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(connection: Connection, request: Request) -> None:
@@ -119,7 +118,7 @@ def _send(connection: Connection, request: Request) -> None:
 
 def _serve(connection: Connection, threads: int) -> None:
     """The worker: evaluates what it is sent until nobody is there any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also where a thread has started it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     said_s = 0.0
 
     def progress(done: int, note: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from ls_ood_monitor.offline.evaluation.processes import evaluate_here
+from ls_ood_monitor.offline.evaluation.processes import deaf_to_ctrl_c, evaluate_here
 
 
 def test_workers_that_die_lose_nothing(request_for, drives, figures, worker_of, tmp_path):
@@ -45,6 +45,22 @@ def test_workers_that_die_lose_nothing(request_for, drives, figures, worker_of, 
         assert results[name].error == ""
         assert figures(request.out) == figures(tmp_path / "alone" / name)
     assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_while_a_worker_is_started_is_heard_after_it():
+    """It is kept back from the worker, and not lost for who started it; later ones are heard at once."""
+    steps = []
+
+    def start_one():
+        with deaf_to_ctrl_c():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start_one()
+    assert steps == ["started"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def workers_of(pid: int) -> list[int]:
