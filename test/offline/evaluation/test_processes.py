@@ -47,6 +47,15 @@ def test_workers_that_die_lose_nothing(request_for, drives, figures, worker_of, 
     assert not multiprocessing.active_children()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is heard, also where the suite runs in the background of a shell, which ignores it for all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_a_worker_is_started_is_heard_after_it():
     """It is kept back from the worker, and not lost for who started it; later ones are heard at once."""
     steps = []
@@ -77,6 +86,7 @@ def workers_of(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_while_workers_start_is_one_line_and_ends_all(drives, tiny_bundle, tmp_path, number):
     """It reaches each process of the terminal; the workers have not got beyond their imports. So does the end of the command."""
