@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..bundle import load_bundle
     from ..errors import ConfigError, DataError
-    from ..offline.evaluation.evaluate import JUNIT
+    from ..offline.evaluation.evaluate import JUNIT, SUMMARY
     from ..offline.evaluation.gate import read_gate, require_known_names
     from ..offline.evaluation.pool_files import remove_pool
     from ..offline.evaluation.recording import distinct_names, is_result, open_recording
@@ -137,7 +137,10 @@ def run(args: argparse.Namespace) -> int:
     for name, path in zip(names, args.recordings, strict=True):
         try:
             recording = open_recording(path, topics, args.rate, name)
-            opened.append((recording, _events_of(recording, args.events)))
+            events = _events_of(recording, args.events)
+            opened.append((recording, events))
+            if events is not None and args.events is None:
+                warn(f"{name} is judged by the events of {_events_file(recording, None)}, which lies beside it.")
         except DataError as error:
             failed[name] = str(error)
             if len(names) > 1:
@@ -181,6 +184,8 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         for name, sentence in failed.items():
             _put_junit(outs[name], name, sentence if gate is not None else "")
+            if (outs[name] / SUMMARY).exists():
+                warn(f"{outs[name]} still holds the result of an earlier run, not of this one.")
         _tell_failures(failed, results.values(), len(args.recordings))
         return 2
     return 1 if broken else 0

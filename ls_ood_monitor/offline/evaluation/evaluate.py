@@ -8,7 +8,7 @@ import platform
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -123,10 +123,12 @@ def _evaluate(request: Request, progress: Progress, threads: int) -> Result:
         broken_off = _judge_all(recording, network, replay, images, worst, progress)
         truncated, end_s = _truncated(recording, images, broken_off)
         replay.finish(recording.begin_ns + round(end_s * 1e9))
-        summary = _write(request, monitor, replay, images, worst, end_s, truncated, unfinished / "files")
+        beyond = _beyond(request.events or (), end_s)
+        said = " ".join([truncated, *beyond]) if truncated else ""
+        summary = _write(request, monitor, replay, images, worst, end_s, said, unfinished / "files")
     shutil.rmtree(unfinished)
     notes = [f"{truncated} The rest is judged."] if truncated else []
-    return Result(recording.name, summary, (*notes, *_beyond(request.events or (), end_s)))
+    return Result(recording.name, summary, (*notes, *beyond))
 
 
 def _beyond(events: Sequence[Event], end_s: float) -> list[str]:
@@ -222,7 +224,7 @@ def _write(
         "provenance": provenance(request, monitor),
         "request": request.digest,
     }
-    summary["judgement"] = summary.pop("gate")
+    summary["judgement"] = _judgement(summary.pop("gate"), truth or (), duration_s)
     rules = check_gate(request.gate, summary, request.of_set) if request.gate is not None else []
     summary["gate"] = {
         "passed": all(rule.passed for rule in rules) if request.gate is not None else None,
@@ -251,6 +253,14 @@ def _write(
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     put_in_place(folder, request.out)
     return summary
+
+
+def _judgement(of_events: Mapping[str, Any], truth: Sequence[Event], end_s: float) -> dict[str, Any]:
+    """What the events ask, and that each of them could be judged: one in a part that is lost was not seen to raise its alarm."""
+    lost = [
+        f"{one.label} on {one.camera} at {one.start_s:g} s could not be judged" for one in truth if one.start_s >= end_s
+    ]
+    return {**of_events, "passed": of_events["passed"] and not lost, "failures": [*of_events["failures"], *lost]}
 
 
 def put_in_place(folder: Path, out: Path) -> None:

@@ -26,12 +26,17 @@ def _limit(description: str, unit: str = "") -> Any:
     return setting(_NONE, description, low=_NONE, high=_MOST, unit=unit)
 
 
+def _share(description: str) -> Any:
+    """Likewise of a figure from 0 to 1: a limit in per cent could never be broken, or never be kept."""
+    return setting(_NONE, description, low=_NONE, high=1.0)
+
+
 @dataclass(frozen=True)
 class EventLimits(Checked):
     """What is accepted of the events of one label; -1 = not checked."""
 
-    min_events_detected: float = _limit("share of the events that raised their alarm")
-    max_events_detected: float = _limit("share of the events that raised an alarm, where none is due")
+    min_events_detected: float = _share("share of the events that raised their alarm")
+    max_events_detected: float = _share("share of the events that raised an alarm, where none is due")
     max_alarm_delay_s: float = _limit("longest time from an event's start to its alarm", "s")
     max_time_to_stop_s: float = _limit("longest time from an event's start to STOP", "s")
 
@@ -51,9 +56,9 @@ class Gate(CameraLimits):
     max_false_alarms_per_hour: float = _limit("false alarms in clean driving", "an hour")
     max_false_alarms_per_hour_upper: float = _limit("one-sided 95 % bound of the false alarms", "an hour")
     max_time_to_resume_s: float = _limit("longest time from an event's end to NOMINAL", "s")
-    max_false_stop_ratio: float = _limit("share of clean driving spent in STOP")
-    min_hold_ratio: float = _limit("share of the events' time spent in STOP")
-    min_auroc: float = _limit("area under the ROC curve, frames in events against clean ones")
+    max_false_stop_ratio: float = _share("share of clean driving spent in STOP")
+    min_hold_ratio: float = _share("share of the events' time spent in STOP")
+    min_auroc: float = _share("area under the ROC curve, frames in events against clean ones")
     allow_damaged: bool = setting(False, "a recording that cannot be read to its end may pass")
     #: Of events with that label, and of that camera.
     labels: Mapping[str, EventLimits] = field(default_factory=dict)
@@ -134,9 +139,11 @@ def _limits(path: Path, of: str, cls: type[Kind], values: Mapping[Any, Any]) -> 
     for spec in fields(cls):
         value = values.get(spec.name, spec.default)
         what = f"{path}: {f'{of}.' if of else ''}{spec.name} is {'empty' if value is None else repr(value)}"
-        if _is_limit(spec) and not _is_accepted(value):
+        if _is_limit(spec) and not _is_accepted(value, _MOST):
             unit = f" {spec.metadata['unit']}".rstrip()
             raise ConfigError(f"{what}; a limit is a number, 0 or more{unit}, or -1 for none.")
+        if _is_limit(spec) and not _is_accepted(value, spec.metadata["high"]):
+            raise ConfigError(f"{what}; it limits a share from 0 to 1: 5 % is 0.05.")
         if isinstance(spec.default, bool) and not isinstance(value, bool):
             raise ConfigError(f"{what}; it must be true or false.")
     return cls(**values)
@@ -147,9 +154,9 @@ def _is_limit(spec: Any) -> bool:
     return bool(spec.default == _NONE)
 
 
-def _is_accepted(value: Any) -> bool:
+def _is_accepted(value: Any, most: float) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and (value == _NONE or 0.0 <= value <= _MOST)
+    return is_number and (value == _NONE or 0.0 <= value <= most)
 
 
 def _given(limits: Checked) -> list[tuple[Any, float]]:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
+from importlib import metadata
 from typing import Any
 
 import cv2
@@ -95,8 +96,13 @@ def environment_part(facts: Mapping[str, Any], monitor: OodMonitor | None) -> st
         "numpy": np.__version__,
         "OpenCV": cv2.__version__,
         "plotly": plotly.__version__,
+        "rosbags": metadata.version("rosbags"),
     }
     network = facts["network"]
+    if network["engine"] == "onnx":
+        import onnxruntime
+
+        versions["ONNX Runtime"] = onnxruntime.__version__
     device = network["device"]
     if monitor is not None and device == "cuda":
         device += f", {torch.cuda.get_device_name(monitor.frame_pass.device)}"

@@ -200,6 +200,10 @@ def test_a_damaged_recording_does_not_pass_its_gate_unseen(request_for, write_dr
         suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
         assert "45 images" in suite.findtext("system-out")
         assert "damaged" in suite.findtext("system-out")
+        assert "late on front, 4.2 to 4.4 s, begins after the end at" in suite.findtext("system-out")
+        assert "late on front, 4.2 to 4.4 s, begins after the end at" in result.summary["truncated"]
+        assert not result.summary["judgement"]["passed"]
+        assert "late on front at 4.2 s could not be judged" in result.summary["judgement"]["failures"]
         damage = result.summary["gate"]["rules"][0]
         assert (damage["name"], damage["passed"]) == ("whole recording", allowed)
 
