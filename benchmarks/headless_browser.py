@@ -150,6 +150,7 @@ class Page:
             deviceScaleFactor=1,
             mobile=width < 500,
         )
+        self.call("Emulation.setTouchEmulationEnabled", enabled=width < 500)
         self._events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
@@ -193,6 +194,18 @@ class Page:
                 "left",
             )
         self.mouse("mouseReleased", *end, "left")
+        self.settle()
+
+    def swipe(self, begin: tuple[float, float], up: float) -> None:
+        """Lay a finger on a place and draw it up by so many px."""
+        self.call(
+            "Input.synthesizeScrollGesture",
+            x=begin[0],
+            y=begin[1],
+            yDistance=-up,
+            gestureSourceType="touch",
+            speed=2000,
+        )
         self.settle()
 
     def picture(self, whole: bool = False) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .engine_options import add_engine_arguments
+from .evaluate_told import tell, tell_failures, tell_pool
 
 if TYPE_CHECKING:
     from ..offline.evaluation.recording import Recording
@@ -37,7 +38,6 @@ A recording that cannot be judged does not keep the others from it; it is named 
 the error. --json holds the summary; of several by the recordings' names, and the pooled one as "pool".
 """
 
-_MOST_TOLD = 4
 #: Name of the set in --json, beside those of its recordings.
 _POOL = "pool"
 
@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--topic", action="append", metavar="TOPIC=CAMERA", help="image topic of a bag and its camera (default: all)"
     )
-    parser.add_argument("--rate", type=float, metavar="HZ", help="frame rate of pictures, or of a video")
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="frame rate of pictures (default 10), or of a video (its own)"
+    )
     parser.add_argument(
         "--stop-within", type=float, default=1.0, metavar="S", help="STOP is due so soon after an event begins (1.0)"
     )
@@ -139,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
             recording = open_recording(path, topics, args.rate, name)
             events = _events_of(recording, args.events)
             opened.append((recording, events))
-            if events is not None and args.events is None:
-                warn(f"{name} is judged by the events of {_events_file(recording, None)}, which lies beside it.")
+            for note in _notes(args, recording, events):
+                warn(f"{name}: {note}")
         except DataError as error:
             failed[name] = str(error)
             if len(names) > 1:
@@ -164,8 +166,7 @@ def run(args: argparse.Namespace) -> int:
             failed[result.name] = result.error
             continue
         summaries[result.name] = result.summary
-        for line in _sentences(result.summary):
-            console.print(line, soft_wrap=True)
+        tell(result.summary, outs[result.name])
     broken = [name for name, summary in summaries.items() if summary["gate"]["passed"] is False]
     if len(names) > 1:
         pooled = _pool(args, names, summaries, failed, gate)
@@ -186,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
             _put_junit(outs[name], name, sentence if gate is not None else "")
             if (outs[name] / SUMMARY).exists():
                 warn(f"{outs[name]} still holds the result of an earlier run, not of this one.")
-        _tell_failures(failed, results.values(), len(args.recordings))
+        tell_failures(failed, results.values(), len(args.recordings))
         return 2
     return 1 if broken else 0
 
@@ -199,51 +200,14 @@ def _pool(
     gate: Any,
 ) -> dict[str, Any]:
     """Judge the recordings as one: write it beside their folders, and tell it."""
-    import shlex
-
     from ..offline.evaluation.pool import pool
     from ..offline.evaluation.pool_files import write_pool
-    from .console import console
 
     pooled = pool(names, summaries, failed, gate)
-    write_pool(args.out, pooled, f"ls-ood {shlex.join(args.arguments)}", gate is not None)
-    for line in _pool_sentences(pooled) if summaries else ():
-        console.print(line, soft_wrap=True)
+    write_pool(args.out, pooled, _command(args), gate is not None)
+    if summaries:
+        tell_pool(pooled, args.out)
     return pooled
-
-
-def _pool_sentences(pooled: Mapping[str, Any]) -> list[str]:
-    """One paragraph; names that the user gave are no markup."""
-    from rich.markup import escape
-
-    alarms, decision, rate = pooled["alarms"], pooled["decision"], pooled["alarms"]["false_per_hour"]
-    count = len(pooled["recordings"])
-    lines = [
-        f"[bold]{count - pooled['failed']} of {count} recordings together[/]: {pooled['frames']} images of "
-        f"{escape(', '.join(pooled['cameras'])) or 'no camera'}, {pooled['duration_s']:.1f} s"
-    ]
-    if alarms["events"]:
-        longest = decision["time_to_stop_s"]
-        told = [
-            f"alarm at {alarms['detected']} of {alarms['events']} events",
-            f"longest time to STOP {'-' if longest is None else f'{longest:.2f} s'}",
-            *([f"never at {decision['not_stopped']}"] if decision["not_stopped"] else []),
-            *([f"STOP was on already at {decision['stop_was_on']}"] if decision["stop_was_on"] else []),
-        ]
-        lines.append(f"  {', '.join(told)}")
-    if rate is not None:
-        lines.append(
-            f"  {'false alarms' if pooled['truth'] == 'events' else 'alarms'} in {rate['hours']:.3g} h of clean driving: "
-            f"{alarms['false']}, which is {rate['per_hour']:.1f} an hour (95 % interval {rate['low']:.1f} to "
-            f"{rate['high']:.1f}); STOP in {100 * decision['false_stop_ratio']:.1f} % of it"
-        )
-    if pooled["faults"]:
-        counted = ", ".join(f"{name} {number}" for name, number in pooled["faults"].items())
-        lines.append(f"  alarms without a verdict: {counted}")
-    for rule in pooled["gate"]["rules"]:
-        word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
-        lines.append(f"  {word} {escape(rule['name'])}: {escape(rule['sentence'])}")
-    return lines
 
 
 def _network_options(args: argparse.Namespace) -> dict[str, str]:
@@ -308,6 +272,26 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
     return read_events(place, recording.cameras, length_s)
 
 
+def _notes(args: argparse.Namespace, recording: Recording, events: Any) -> list[str]:
+    """What was taken for granted, a sentence each."""
+    from ..offline.evaluation.evidence_clip import read_clip
+
+    notes = []
+    if events is None and len(args.recordings) > 1:
+        notes.append(
+            "it has no events, so every alarm counts as false; a file that holds [] says that nothing happens."
+        )
+    if events is not None and args.events is None:
+        notes.append(f"judged by the events of {_events_file(recording, None)}, which lies beside it.")
+    if rate_hz := recording.assumed_rate_hz:
+        notes.append(f"pictures carry no time, and count as taken at {rate_hz:g} Hz; --rate says another.")
+    if args.parameters is None and read_clip(recording.path) is not None:
+        notes.append(
+            "a clip, judged by default settings; those of its vehicle are in its parameters.yaml (--parameters)."
+        )
+    return notes
+
+
 def _events_file(recording: Recording, given: Path | None) -> Path | None:
     """Where the ground truth of a recording lies."""
     if given:
@@ -329,7 +313,6 @@ def _requests(
     vehicle: Any,
 ) -> list[Request]:
     """One for each recording; the folders are made."""
-    import shlex
     import uuid
 
     from ..offline.evaluation.evaluate import JUNIT, finished
@@ -354,7 +337,7 @@ def _requests(
             gate=gate,
             limits=Limits(args.stop_within, args.resume_within),
             out=out.absolute(),
-            command=f"ls-ood {shlex.join(args.arguments)}",
+            command=_command(args),
             run=run,
             resume=args.resume,
             events_file=None if events is None else _events_file(recording, args.events),
@@ -364,6 +347,13 @@ def _requests(
             (out / JUNIT).unlink(missing_ok=True)
         requests.append(request)
     return requests
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What was typed, and where."""
+    import shlex
+
+    return f"cd {shlex.quote(str(Path.cwd()))} && ls-ood {shlex.join(args.arguments)}"
 
 
 def _put_junit(out: Path, name: str, error: str) -> None:
@@ -400,79 +390,3 @@ def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> 
         except KeyboardInterrupt:
             warn("interrupted; the same command with --resume goes on from here.")
             raise
-
-
-def _tell_failures(failed: dict[str, str], results: Any, count: int) -> None:
-    """On stderr, by name; a defect of this package with its traceback."""
-    import sys
-
-    from .console import warn
-
-    for result in results:
-        if result.trace:
-            sys.stderr.write(result.trace)
-    for name, sentence in failed.items():
-        sys.stderr.write(f"ls-ood evaluate: {name}: {sentence}\n" if count > 1 else f"ls-ood evaluate: {sentence}\n")
-    if count > 1:
-        warn(f"{len(failed)} of {count} recordings could not be judged: {', '.join(failed)}.")
-
-
-def _sentences(summary: dict[str, Any]) -> list[str]:
-    """What a person wants to know first; names that the user gave are no markup."""
-    from rich.markup import escape
-
-    from ..offline.evaluation import words
-
-    decision, silences = summary["decision"], summary["silences"]
-    lines = [
-        f"{words.counted(summary['frames'], 'image')} of {', '.join(summary['cameras'])}, {summary['duration_s']:.1f} s, "
-        f"bundle {summary['bundle']['sha256'][:12]}, detector {summary['detector']}",
-        words.stop_verdict(summary),
-        *_stop_lines(summary["stops"]),
-    ]
-    for event in summary["events"]:
-        alarm, stop = words.delay(event, "alarm"), words.delay(event, "stop")
-        lines.append(f"{event['label']} on {event['camera']} at {event['start_s']:g} s: alarm {alarm}, STOP {stop}")
-    rate = words.false_alarm_rate(summary)
-    if decision["clean_s"]:
-        share = 100 * decision["false_stop_ratio"]
-        rate += f"; STOP in {share:.1f} % of {decision['clean_s']:.0f} s of clean driving"
-    lines.append(rate)
-    if summary["fault_count"]:
-        counted = ", ".join(f"{name} {count}" for name, count in summary["faults"].items())
-        lines.append(f"{words.counted(summary['fault_count'], 'alarm')} without a verdict: {counted}")
-    if silences:
-        told = [f"{one['camera']} from {one['start_s']:.1f} to {one['end_s']:.1f} s" for one in silences[:_MOST_TOLD]]
-        more = f", and {len(silences) - len(told)} more" if len(silences) > len(told) else ""
-        lines.append(f"alarm of a silent camera: {', '.join(told)}{more}")
-    if summary["truth"] == "events":
-        failures = summary["judgement"]["failures"]
-        more = f" And {len(failures) - _MOST_TOLD} more." if len(failures) > _MOST_TOLD else ""
-        judged = f"{' '.join(failures[:_MOST_TOLD])}{more}" if failures else f"{words.judged_well(summary)}."
-        lines.append(f"judgement by the events: {judged}")
-    if summary["clip"]:
-        lines += words.again_in_clip(summary["clip"])
-    printed = [f"[bold]{escape(summary['recording'])}[/]: {escape(lines[0])}"]
-    printed += [f"  {escape(line)}" for line in lines[1:]]
-    for rule in summary["gate"]["rules"]:
-        word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
-        printed.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")
-    return printed
-
-
-def _stop_lines(stops: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The first stops, each with its first causes in the order in which they came; the one at the start is not counted."""
-    from ..offline.evaluation.words import counted
-
-    lines = []
-    shown = _MOST_TOLD + (bool(stops) and stops[0]["start_up"])
-    for stop in stops[:shown]:
-        first, *others = stop["reasons"]
-        what = "STOP at the start," if stop["start_up"] else "STOP"
-        lines.append(f"{what} {stop['start_s']:.2f} to {stop['end_s']:.2f} s: {first['reason']}")
-        lines += [f"  from {cause['start_s']:.2f} s: {cause['reason']}" for cause in others[: _MOST_TOLD - 1]]
-        if len(others) >= _MOST_TOLD:
-            lines.append(f"  and {counted(len(others) - _MOST_TOLD + 1, 'more reason')}")
-    if len(stops) > shown:
-        lines.append(f"and {len(stops) - shown} more")
-    return lines

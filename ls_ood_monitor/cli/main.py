@@ -32,8 +32,12 @@ COMMANDS = {
 class _Parser(argparse.ArgumentParser):
     """Bad usage is one line, as every other error is; argparse would print a page of options before it."""
 
+    #: That was asked for: what the parser of all commands does not know is an option of it.
+    command = ""
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}; '{self.prog} --help' explains.\n")
+        asked = f"{self.prog} {self.command}".rstrip()
+        self.exit(2, f"{asked}: {message.rstrip('.')}; '{asked} --help' explains.\n")
 
 
 def make_parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -43,6 +47,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
         description="Tells a vehicle when its camera perception is out of its depth.",
         epilog="'ls-ood COMMAND --help' explains a command. Exit codes: 0 done, 1 a check failed, 2 bad usage or input.",
     )
+    parser.command = command if command in COMMANDS else ""
     parser.add_argument("--version", action="version", version=__version__)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, line in COMMANDS.items():

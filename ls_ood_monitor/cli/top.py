@@ -168,7 +168,7 @@ def _decision(view: LiveView) -> Text:
             f"; its last word was {view.mode.name}: {view.reason}",
         )
     stop = {True: "stop true", False: "stop false", None: "stop not heard"}[view.stop]
-    return Text.assemble((view.mode.name, _STYLES[view.mode.name]), f"  {view.reason}  ", (f"({stop})", "dim"))
+    return Text.assemble((view.mode.name, _STYLES[view.mode.name]), (f" ({stop})", "dim"), f"  {view.reason}")
 
 
 def _perception(view: LiveView) -> Text:

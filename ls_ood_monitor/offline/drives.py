@@ -24,6 +24,7 @@ from . import street_data
 from .bags import SUFFIXES, iter_frames
 from .datasets import PictureFolder, Sample, open_dataset, open_pictures
 from .datasets import iter_frames as iter_pictures
+from .datasets.reading import PICTURE_SUFFIXES
 from .datasets.woodscape import CAMERA_CODES
 from .recovery.video import promised_bytes
 from .street import CAMERAS
@@ -89,7 +90,10 @@ def open_drives(
         elif path.suffix.lower() in _VIDEO_SUFFIXES:
             drives.append(_cut(Drive(_name(path), partial(_video_frames, path, rate_hz)), start_s, end_s))
         else:
-            raise DataError(f"{path} is neither a bag nor a folder of pictures nor a video.")
+            hint = (
+                f" Give the folder that it lies in, {path.parent}." if path.suffix.lower() in PICTURE_SUFFIXES else ""
+            )
+            raise DataError(f"{path} is neither a bag nor a folder of pictures nor a video.{hint}")
     return distinct(drives)
 
 

@@ -6,8 +6,10 @@ raises its camera's alarm, a stop is commanded in time, and none is commanded in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +17,12 @@ import numpy as np
 
 from ..core.types import AlarmState, FallbackMode, score_over_threshold
 from .events import Event
+from .thinning import Span, keep_extremes, merge_spans
 
 _STATE_COLOURS = {AlarmState.CLEAR: "#2e7d32", AlarmState.PENDING: "#f9a825", AlarmState.RAISED: "#c62828"}
 _MODE_COLOURS = {FallbackMode.NOMINAL: "#2e7d32", FallbackMode.SLOW: "#f9a825", FallbackMode.STOP: "#c62828"}
-
+#: Of one camera, and of the command, in the picture; it is some thousand dots wide.
+_MOST_POINTS, _MOST_SPANS = 6000, 1000
 
 Said = TypeVar("Said")
 
@@ -136,7 +140,7 @@ def judge(
             for sample in stops
             if sample.stop and event.start_s <= sample.time_s <= event.end_s + limits.stop_s
         )
-        states = [(one.time_s, one.state is AlarmState.RAISED) for one in scores if one.camera == event.camera]
+        states = ((one.time_s, one.state is AlarmState.RAISED) for one in scores if one.camera == event.camera)
         stop_was_on = _stop_was_on(stops, event.start_s)
         outcome = EventOutcome(
             event,
@@ -213,12 +217,12 @@ def summarise(
     bundle_id: str,
 ) -> dict[str, Any]:
     """The machine-readable summary (``summary.json``); times in seconds, latencies in milliseconds."""
-    latencies = [sample.latency_ms for sample in scores if np.isfinite(sample.latency_ms)]
+    latencies = np.fromiter((one.latency_ms for one in scores if isfinite(one.latency_ms)), np.float64)
     alarm_delays = [item.alarm_delay_s for item in verdict.outcomes if item.alarm_delay_s is not None]
     stop_delays = [
         item.stop_delay_s for item in verdict.outcomes if item.stop_delay_s is not None and not item.stop_was_on
     ]
-    percentiles = np.percentile(latencies, [50, 95, 99]) if latencies else [None] * 3
+    percentiles = np.percentile(latencies, [50, 95, 99]) if len(latencies) else [None] * 3
     return {
         "bundle": {"sha256": bundle_id},
         "duration_s": duration_s,
@@ -285,9 +289,7 @@ def draw_timeline(
         len(cameras) + 1, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [*([1.0] * len(cameras)), 0.28]}
     )[:, 0]
     for axis, camera in zip(rows, cameras, strict=False):
-        own = [sample for sample in scores if sample.camera == camera]
-        times = [sample.time_s for sample in own]
-        ratio = np.array([score_over_threshold(sample.score, sample.threshold) for sample in own])
+        times, ratio, states = _drawn(scores, camera)
         for event in events:
             if event.camera == camera:
                 axis.axvspan(event.start_s, event.end_s, color="#90a4ae", alpha=0.35, linewidth=0)
@@ -301,7 +303,7 @@ def draw_timeline(
                     fontsize=10,
                 )
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
-        colours = [_STATE_COLOURS[sample.state] for sample in own]
+        colours = [_STATE_COLOURS[state] for state in states]
         axis.scatter(times, ratio, s=16, zorder=3, color=colours)
         known = np.isfinite(ratio)
         lost = np.flatnonzero(~known)
@@ -322,8 +324,12 @@ def draw_timeline(
         axis.set_ylabel(f"{camera}\nscore / threshold")
         axis.grid(axis="x", alpha=0.25)
     last = rows[-1]
-    for begin, end, mode in _spans([(sample.time_s, sample.mode) for sample in modes], duration_s):
-        last.axvspan(begin, end, color=_MODE_COLOURS[mode], alpha=0.85, linewidth=0)
+    spans = [
+        Span(begin, end, int(mode), "")
+        for begin, end, mode in _spans(((one.time_s, one.mode) for one in modes), duration_s)
+    ]
+    for begin, end, mode, _ in merge_spans(spans, _MOST_SPANS):
+        last.axvspan(begin, end, color=_MODE_COLOURS[FallbackMode(mode)], alpha=0.85, linewidth=0)
     last.set_yticks([])
     last.set_ylabel("command", rotation=0, ha="right", va="center")
     last.set_xlim(0.0, duration_s)
@@ -333,11 +339,27 @@ def draw_timeline(
         for (state, colour), mode in zip(_STATE_COLOURS.items(), FallbackMode, strict=True)
     ]
     handles.append(Patch(color="#90a4ae", alpha=0.35, label="event (ground truth)"))
-    if not all(np.isfinite(sample.score) for sample in scores):
+    if not all(isfinite(sample.score) for sample in scores):
         handles.append(Line2D([], [], color="#37474f", marker="|", linestyle="", label="not judged, or silent"))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=100)
+
+
+def _drawn(scores: Sequence[ScoreSample], camera: str) -> tuple[Any, Any, list[AlarmState]]:
+    """Times (K,), ratios (K,) and states of one camera's samples; of more than a picture can show the telling ones."""
+    states = tuple(AlarmState)
+    rows = np.fromiter(
+        (
+            (one.time_s, score_over_threshold(one.score, one.threshold), states.index(one.state))
+            for one in scores
+            if one.camera == camera
+        ),
+        np.dtype([("time", "f8"), ("ratio", "f8"), ("state", "i1")]),
+    )
+    known = np.where(np.isfinite(rows["ratio"]), rows["ratio"], np.nan)
+    rows = rows[keep_extremes(rows["time"], known, rows["state"], _MOST_POINTS)]
+    return rows["time"], rows["ratio"], [states[number] for number in rows["state"]]
 
 
 def _first(times: Any) -> float | None:
@@ -348,39 +370,48 @@ def _since(moment: float | None, start: float) -> float | None:
     return None if moment is None else moment - start
 
 
-def _was_on(said: Sequence[tuple[float, bool]], moment_s: float) -> bool:
+def _was_on(said: Iterable[tuple[float, bool]], moment_s: float) -> bool:
     """Whether it was on before a moment, and still at the first word from then on; what is said is in order."""
-    before = [on for time_s, on in said if time_s < moment_s]
-    after = (on for time_s, on in said if time_s >= moment_s)
-    return bool(before) and before[-1] and next(after, False)
+    before = False
+    for time_s, on in said:
+        if time_s >= moment_s:
+            return before and on
+        before = on
+    return False
 
 
 def _stop_was_on(stops: Sequence[StopSample], time_s: float) -> bool:
     """The same of the stop command; what is said first holds from the start of the recording."""
-    ordered = sorted(stops, key=lambda sample: sample.time_s)
-    return _was_on([(-1.0, one.stop) for one in ordered[:1]] + [(one.time_s, one.stop) for one in ordered], time_s)
+    first = ((-1.0, one.stop) for one in stops[:1])
+    return _was_on(chain(first, ((one.time_s, one.stop) for one in stops)), time_s)
 
 
-def mode_changes(decisions: Sequence[ModeSample]) -> list[ModeSample]:
+def mode_changes(decisions: Iterable[ModeSample]) -> list[ModeSample]:
     """Those that command something else than the one before; the first one, too."""
-    befores = [None, *(one.mode for one in decisions)]
-    return [one for one, before in zip(decisions, befores, strict=False) if one.mode is not before]
+    changes: list[ModeSample] = []
+    for one in decisions:
+        if not changes or one.mode is not changes[-1].mode:
+            changes.append(one)
+    return changes
 
 
-def _spans(samples: Sequence[tuple[float, Said]], duration_s: float) -> list[tuple[float, float, Said]]:
-    """What was said at a time holds until something is said again."""
-    ordered = sorted(samples, key=lambda sample: sample[0])
-    ends = [*(time_s for time_s, _ in ordered[1:]), *([duration_s] if ordered else [])]
+def _spans(samples: Iterable[tuple[float, Said]], duration_s: float) -> list[tuple[float, float, Said]]:
+    """What was said at a time holds until something else is said; what is said is in order."""
+    changes: list[tuple[float, Said]] = []
+    for time_s, said in samples:
+        if not changes or said != changes[-1][1]:
+            changes.append((time_s, said))
+    ends = [*(time_s for time_s, _ in changes[1:]), duration_s]
     return [
         (max(0.0, time_s), min(end, duration_s), said)
-        for (time_s, said), end in zip(ordered, ends, strict=True)
+        for (time_s, said), end in zip(changes, ends, strict=False)  # without a word there is no span
         if end > 0.0 and time_s < duration_s
     ]
 
 
 def stop_spans(stops: Sequence[StopSample], duration_s: float) -> list[tuple[float, float]]:
     """Stretches of time under STOP, seconds from the start of the recording."""
-    spans = _spans([(sample.time_s, sample.stop) for sample in stops], duration_s)
+    spans = _spans(((sample.time_s, sample.stop) for sample in stops), duration_s)
     return [(begin, end) for begin, end, stop in spans if stop]
 
 

@@ -72,6 +72,11 @@ def test_help_lists_every_command(arguments):
         (["train", "--out", "x", "--initial", "/nowhere.pth"], "no weight file"),
         (["train", "--model", "resnet"], "invalid choice: 'resnet'"),
         (["play"], "required: BAG; 'ls-ood play --help' explains"),
+        (
+            ["evaluate", "d", "--out", "x", "--fast"],
+            "ls-ood evaluate: unrecognized arguments: --fast; 'ls-ood evaluate --help'",
+        ),
+        (["--fast"], "; 'ls-ood --help' explains"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkeypatch, ls_ood):

@@ -181,6 +181,9 @@ def test_what_is_no_drive_is_a_sentence(tmp_path, bag):
     (tmp_path / "notes.txt").write_text("clean")
     with pytest.raises(DataError, match="neither a bag nor"):
         open_drives([tmp_path / "notes.txt"])
+    (tmp_path / "single.JPG").write_bytes(b"picture")
+    with pytest.raises(DataError, match=f"nor a video. Give the folder that it lies in, {tmp_path}"):
+        open_drives([tmp_path / "single.JPG"])
     (bag / "metadata.yaml").unlink()
     with pytest.raises(DataError, match="no metadata"):
         list(open_drives([bag])[0].read())

@@ -30,7 +30,7 @@ from .recording import Recording, identity_of
 from .replay import Replay
 from .report import write_report
 from .request import Request, Result
-from .summary import score_samples, summarise_replay
+from .summary import ScoreSamples, summarise_replay
 from .unfinished import RememberedNetwork
 from .worst_frames import WorstFrames
 
@@ -178,9 +178,8 @@ def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> t
     end_s = recording.duration_s if is_bag and not broken_off and lost <= 0 else images[-1].time_s
     parts = [part for part in (recording.damage, broken_off) if part]
     if lost > 0:
-        parts.append(
-            f"{lost} of the {recording.images} images that {recording.name} should hold cannot be read: damaged."
-        )
+        said = "" if parts else ": damaged"
+        parts.append(f"{lost} of the {recording.images} images that {recording.name} should hold cannot be read{said}.")
     elif parts and is_bag:
         parts.append("How many images are lost is not known.")
     if parts:
@@ -233,7 +232,7 @@ def _write(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     write_frames(folder / FRAMES, in_order(images, replay.silences), sorted(monitor.detectors))
-    scores = score_samples(in_order(images, replay.silences))
+    scores = ScoreSamples(in_order(images, replay.silences))
     draw_timeline(folder / TIMELINE, events, scores, mode_changes(replay.decisions), duration_s, f"{name}, replayed")
     write_report(
         folder / REPORT,

@@ -60,6 +60,7 @@ class Gate(CameraLimits):
     min_hold_ratio: float = _share("share of the events' time spent in STOP")
     min_auroc: float = _share("area under the ROC curve, frames in events against clean ones")
     allow_damaged: bool = setting(False, "a recording that cannot be read to its end may pass")
+    require_events: bool = setting(False, "a recording without a file of events does not pass")
     #: Of events with that label, and of that camera.
     labels: Mapping[str, EventLimits] = field(default_factory=dict)
     cameras: Mapping[str, CameraLimits] = field(default_factory=dict)
@@ -85,8 +86,8 @@ _FIGURES = {
 
 
 _SECTIONS: dict[str, type[EventLimits]] = {"labels": EventLimits, "cameras": CameraLimits}
-#: Rule of a recording that is damaged: it must not be.
-WHOLE = "whole recording"
+#: Rules of a recording that is damaged, which it must not be, and of one without ground truth, where that is required.
+WHOLE, TRUTH = "whole recording", "ground truth"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Rule:
     """One limit held against its figure.
 
     Attributes:
-        name: of the limit, or ``WHOLE``.
+        name: of the limit, ``WHOLE`` or ``TRUTH``.
         passed: it was kept.
         sentence: what was measured, and what is accepted.
     """
@@ -114,7 +115,7 @@ def read_gate(path: Path) -> Gate:
     values = {str(name): value for name, value in content.items()}
     sections = {name: _section(path, name, cls, values.pop(name)) for name, cls in _SECTIONS.items() if name in values}
     gate = _limits(path, "", Gate, {**values, **sections})
-    if not _all_given(gate):
+    if not _all_given(gate) and not gate.require_events:
         raise ConfigError(f"{path} checks nothing: every limit is -1; give one, or leave --gate out.")
     return gate
 
@@ -212,6 +213,10 @@ def check_gate(gate: Gate, summary: Mapping[str, Any], of_set: bool = False) -> 
     if damage := summary.get("truncated"):
         sentence = f"{damage} Accepted: allow_damaged." if gate.allow_damaged else str(damage)
         rules.append(Rule(WHOLE, gate.allow_damaged, sentence))
+    if gate.require_events:
+        known = summary["truth"] == "events"
+        sentence = "events were given" if known else "no events were given; where nothing happens, a file holds []"
+        rules.append(Rule(TRUTH, known, f"{sentence} (require_events)"))
     asked = [(spec, limit) for spec, limit in _given(gate) if not (of_set and spec.name in _PER_HOUR)]
     rules += _check(asked, summary, "", of_set)
     for label, limits in gate.labels.items():

@@ -114,6 +114,34 @@ class JudgedImages(Sequence[JudgedImage]):
         return JudgedImage(time_s, alarm, FallbackMode(self._modes[index]), result, latency_ms)
 
 
+class Part(Sequence[JudgedImage]):
+    """Some images of a sequence, without a list of them.
+
+    Args:
+        images: all.
+        places: (K,) of those that are meant.
+    """
+
+    def __init__(self, images: Sequence[JudgedImage], places: Sequence[int]) -> None:
+        self._images, self._places = images, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Part(self._images, self._places[index])
+        return self._images[self._places[index]]
+
+
+def by_camera(images: Sequence[JudgedImage]) -> dict[str, Part]:
+    """The images of each camera, in order, by the cameras' names."""
+    places: dict[str, array[int]] = {}
+    for place, image in enumerate(images):
+        places.setdefault(image.alarm.camera, array("q")).append(place)
+    return {camera: Part(images, places[camera]) for camera in sorted(places)}
+
+
 def in_order(images: Sequence[JudgedImage], silences: Sequence[JudgedImage]) -> Iterator[JudgedImage]:
     """All alarms in the order in which they were raised; of one moment, a silence is told before an image."""
     return heapq.merge(silences, images, key=lambda one: one.time_s)

@@ -39,6 +39,8 @@ def pool(
         "truth": _truth(judged),
         "bundle": judged[0]["bundle"] if judged else None,
         "detector": judged[0]["detector"] if judged else None,
+        "threshold": judged[0]["threshold"] if judged else None,
+        "provenance": _common(judged),
         "duration_s": sum(one["duration_s"] for one in judged),
         "frames": sum(one["frames"] for one in judged),
         "cameras": sorted({camera for one in judged for camera in one["cameras"]}),
@@ -49,6 +51,7 @@ def pool(
         "fault_count": sum(faults.values()),
         "by_camera": _by_camera(judged),
         "silences": [{"recording": one["recording"], **silence} for one in judged for silence in one["silences"]],
+        "judgement": _judgement(judged),
     }
     pooled["gate"] = _gate(gate, judged, pooled, is_whole=not failed)
     return pooled
@@ -58,6 +61,23 @@ def _entry(name: str, summary: Mapping[str, Any] | None, error: str) -> dict[str
     """One recording of the set; its folder is beside the file of the pool."""
     figures = {} if summary is None else {key: summary[key] for key in _OF_EACH}
     return {"recording": name, "folder": name, "error": error, **figures}
+
+
+def _common(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Software, engine and parameters of all; where they were judged on several machines, the first one's."""
+    if not judged:
+        return None
+    facts = judged[0]["provenance"]
+    return {name: facts[name] for name in ("version", "network", "environment", "parameters")}
+
+
+def _judgement(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """By the events of the recordings that have some; None where none has."""
+    known = [one for one in judged if one["truth"] == "events"]
+    return {
+        "passed": all(one["judgement"]["passed"] for one in known) if known else None,
+        "failures": [f"{one['recording']}: {text}" for one in known for text in one["judgement"]["failures"]],
+    }
 
 
 def _truth(judged: Collection[Mapping[str, Any]]) -> str:
@@ -74,6 +94,7 @@ def _alarms(judged: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, A
     return {
         "events": len(events),
         "detected": len(delays),
+        "raised": sum(one["alarms"]["raised"] for one in judged),
         "detected_share": len(delays) / len(events) if events else None,
         "delay_s": {"median": median(delays) if delays else None, "max": max(delays, default=None)},
         "false": false,
@@ -82,7 +103,9 @@ def _alarms(judged: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, A
 
 
 def _decision(judged: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    false_stop_s, clean_s = (sum(one["decision"][name] for one in judged) for name in ("false_stop_s", "clean_s"))
+    false_stop_s, clean_s, held_s, event_s = (
+        sum(one["decision"][name] for one in judged) for name in ("false_stop_s", "clean_s", "held_s", "event_s")
+    )
     return {
         "time_to_stop_s": _longest(judged, "time_to_stop_s"),
         "not_stopped": sum(event["stop_delay_s"] is None for event in events),
@@ -92,6 +115,9 @@ def _decision(judged: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str,
         "false_stop_s": false_stop_s,
         "clean_s": clean_s,
         "false_stop_ratio": false_stop_s / clean_s if clean_s else None,
+        "held_s": held_s,
+        "event_s": event_s,
+        "hold_ratio": held_s / event_s if event_s else None,
     }
 
 

@@ -13,9 +13,10 @@ from urllib.parse import quote
 from .evaluate import JUNIT, REPORT, SUMMARY, put_in_place
 from .gate import WHOLE, Rule
 from .junit import junit_suite, write_junit
-from .report_page import UNIT, counts, kept, page, seconds, word
+from .report_page import UNIT, banner, command_line, counts, kept, page, seconds, word
+from .report_provenance import environment_part, parameters_part
 from .report_tables import facts_table, list_table
-from .words import stops_on_the_way
+from .words import pool_verdict, share, stops_on_the_way
 
 #: The test suite of the set; those of its recordings have their names.
 SUITE = "all recordings"
@@ -73,12 +74,25 @@ def _page(pooled: Mapping[str, Any], command: str) -> str:
     count = len(pooled["recordings"])
     head = {"recording": "name", "verdict": "text", **dict.fromkeys(_COLUMNS, "")}
     parts = [
+        banner(*pool_verdict(pooled)),
         facts_table(_together(pooled)),
         "<h2>Recordings</h2>",
-        list_table(head, [_row(one) for one in pooled["recordings"]], most=count),
-        f"<h2>Make it again</h2><p><code>{html.escape(command)}</code></p>",
+        "<p class=note>A name leads to the report of its recording, in the folder beside this file; pass them on together.</p>",
+        list_table(head, [_row(one) for one in pooled["recordings"]], most=count, cards=True),
     ]
+    if facts := pooled["provenance"]:
+        parts += ["<h2>Bundle</h2>", facts_table(_bundle(pooled))]
+        parts += ["<h2>Parameters</h2>", parameters_part(facts["parameters"])]
+        parts += ["<h2>Environment</h2>", environment_part(facts)]
+    parts.append(f"<h2>Make it again</h2><p>{command_line(command)}</p>")
     return page(f"Evaluation of {count} recordings", parts)
+
+
+def _bundle(pooled: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("identity", f"<code>sha256 {pooled['bundle']['sha256']}</code>"),
+        ("detector", f"{html.escape(pooled['detector'])}, threshold {pooled['threshold']:.4g}"),
+    ]
 
 
 def _together(pooled: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -95,6 +109,7 @@ def _together(pooled: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         *rows,
         ("longest time to STOP", seconds(decision["time_to_stop_s"])),
+        ("of the events' time under STOP", share(decision["hold_ratio"])),
         ("longest time to resume", seconds(decision["time_to_resume_s"])),
         ("false alarms" if pooled["truth"] == "events" else "alarms", _rate(alarms)),
         ("STOP in clean driving", _false_stop(decision)),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import asdict
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import torch
+
 from ...config import AlarmSettings
 from ...monitor import OodMonitor
+from ..machine import processor
 from ..timeline import Limits
 from .recording import Recording
 from .request import Request
@@ -28,14 +36,34 @@ def provenance(request: Request, monitor: OodMonitor) -> dict[str, Any]:
             "engine": engine.name,
             "precision": engine.precision,
         },
+        "environment": environment(monitor),
         "recording": recording_facts(request.recording),
         "events_file": None if request.events_file is None else str(request.events_file),
         "parameters": parameters(request.vehicle, monitor.alarm, request.limits),
     }
 
 
+def environment(monitor: OodMonitor) -> dict[str, Any]:
+    """Machine that judges, and versions of its libraries."""
+    versions = {
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "OpenCV": cv2.__version__,
+        **{name: metadata.version(name) for name in ("plotly", "rosbags")},
+    }
+    if monitor.frame_pass.engine.name == "onnx":
+        versions["ONNX Runtime"] = metadata.version("onnxruntime")
+    device = monitor.frame_pass.device
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "versions": versions,
+    }
+
+
 def recording_facts(recording: Recording) -> dict[str, Any]:
-    """Path, format, size of all its files in bytes, and start: UTC, ISO 8601; None for pictures, which have no clock."""
+    """Path, format, bytes of all files; start of a bag, UTC, ISO 8601; frame rate of pictures, given or assumed, Hz."""
     path = recording.path
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     start = None
@@ -46,6 +74,7 @@ def recording_facts(recording: Recording) -> dict[str, Any]:
         "path": str(path),
         "format": _format(recording, files),
         "start": start,
+        "rate_hz": recording.assumed_rate_hz or recording.rate_hz,
         "size_bytes": sum(file.stat().st_size for file in files),
     }
 

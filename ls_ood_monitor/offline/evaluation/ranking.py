@@ -6,6 +6,7 @@ than five of either no interval is given: their resamples are fewer than the per
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,9 +18,9 @@ from ...core.bootstrap import Interval, curve_replicates, ranking_replicates, re
 from ...core.intervals import share_of
 from ...core.metrics import aupr, auroc, fpr_at_tpr
 from ..events import Event
+from ..thinning import thin_curve
 from ..timeline import Limits
 from .judged_images import JudgedImage
-from .thinning import thin_curve
 
 BLOCK_S = 10.0
 #: Of 4 units there are 35 different resamples, of 5 there are 126; the 2.5 % percentile needs more than 40.
@@ -87,8 +88,7 @@ def split_frames(
     images: Sequence[JudgedImage], events: Sequence[Event], limits: Limits
 ) -> tuple[FrameScores, FrameScores]:
     """Clean frames and frames in events, by the rule of ``summary.json``: what follows an event too soon is neither."""
-    clean: list[tuple[float, bool, int]] = []
-    odd: list[tuple[float, bool, int]] = []
+    clean, odd = _Columns(), _Columns()
     for image in images:
         if image.result is None or not np.isfinite(image.ratio):
             continue
@@ -96,16 +96,27 @@ def split_frames(
         above = image.alarm.score > image.alarm.threshold
         within = next((number for number, event in own if event.start_s <= image.time_s < event.end_s), None)
         if within is not None:
-            odd.append((image.ratio, above, within))
+            odd.append(image.ratio, above, within)
         elif not any(event.end_s <= image.time_s < event.end_s + limits.resume_s for _, event in own):
-            clean.append((image.ratio, above, int(image.time_s // BLOCK_S)))
-    return _scores(clean, f"blocks of {BLOCK_S:g} s"), _scores(odd, "events")
+            clean.append(image.ratio, above, int(image.time_s // BLOCK_S))
+    return clean.scores(f"blocks of {BLOCK_S:g} s"), odd.scores("events")
 
 
-def _scores(frames: list[tuple[float, bool, int]], unit: str) -> FrameScores:
-    ratios, above, names = (np.array(column) for column in zip(*frames, strict=True)) if frames else ([], [], [])
-    units = np.unique(np.asarray(names, np.int64), return_inverse=True)[1]
-    return FrameScores(np.asarray(ratios, np.float64), np.asarray(above, np.bool_), units.astype(np.int64), unit)
+class _Columns:
+    """Frames of one kind while they are gathered; recordings are long, and numbers as objects are large."""
+
+    def __init__(self) -> None:
+        self._ratios, self._above, self._units = array("d"), array("b"), array("q")
+
+    def append(self, ratio: float, above: bool, unit: int) -> None:
+        self._ratios.append(ratio)
+        self._above.append(above)
+        self._units.append(unit)
+
+    def scores(self, unit: str) -> FrameScores:
+        units = np.unique(np.asarray(self._units, np.int64), return_inverse=True)[1]
+        above = np.asarray(self._above, np.int8).astype(np.bool_)
+        return FrameScores(np.asarray(self._ratios, np.float64), above, units.astype(np.int64), unit)
 
 
 def share_above(frames: FrameScores) -> tuple[float, tuple[float, float] | None]:

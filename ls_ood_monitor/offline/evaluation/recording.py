@@ -44,6 +44,12 @@ class Recording:
     identity: str
 
     @property
+    def assumed_rate_hz(self) -> float | None:
+        """Frame rate of a folder of pictures for which nobody gave one: they carry no time."""
+        is_folder = self.topics is None and self.path.is_dir()
+        return ASSUMED_RATE_HZ if is_folder and self.rate_hz is None else None
+
+    @property
     def duration_s(self) -> float:
         """From its first moment to the last one."""
         return (self.end_ns - self.begin_ns) / 1e9

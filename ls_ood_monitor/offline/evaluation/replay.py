@@ -18,7 +18,7 @@ from ...core.supervision import Supervisor
 from ...core.types import Decision, FallbackMode, Frame, FrameResult
 from ...monitor import OodMonitor
 from ..bags import ImageArrival
-from ..timeline import ModeSample, StopSample
+from .commands import Decisions, Stops
 from .judged_images import JudgedImage, JudgedImages
 from .silence import SILENCE_TICK_NS
 from .vehicle import VehicleSettings
@@ -44,7 +44,6 @@ class Replay:
     Attributes:
         silences: alarms of silent cameras, which no image brings: ten a second while the silence lasts.
         decisions: every tick's, and every change's.
-        stops: the stop command of the same moments.
     """
 
     def __init__(
@@ -70,13 +69,17 @@ class Replay:
         self._topics: dict[str, str] = {}
         self._mode: FallbackMode | None = None
         self.silences = JudgedImages(monitor.detector, ())
-        self.decisions: list[ModeSample] = []
-        self.stops: list[StopSample] = []
+        self.decisions = Decisions()
 
     def run(self, arrivals: Iterable[ImageArrival]) -> Iterator[JudgedImage]:
         """Judge every image message, in order."""
         for arrival in arrivals:
             yield self._judge(arrival)
+
+    @property
+    def stops(self) -> Stops:
+        """The stop command of the decisions' moments."""
+        return self.decisions.stops
 
     @property
     def speed(self) -> float:
@@ -136,10 +139,5 @@ class Replay:
         return decision
 
     def _keep(self, decision: Decision, now_ns: int) -> None:
-        time_s = (now_ns - self._begin_ns) / 1e9
         self._mode = decision.mode
-        reason = decision.reason
-        if self.decisions and self.decisions[-1].reason == reason:
-            reason = self.decisions[-1].reason  # said at every tick, kept once
-        self.decisions.append(ModeSample(time_s, decision.mode, reason))
-        self.stops.append(StopSample(time_s, decision.mode is FallbackMode.STOP))
+        self.decisions.append((now_ns - self._begin_ns) / 1e9, decision.mode, decision.reason)

@@ -24,7 +24,7 @@ from . import report_figures as figures
 from . import words
 from .judged_images import JudgedImage, in_order
 from .ranking import LEAST_UNITS, FrameScores, Ranking, rank, share_above, split_frames
-from .report_page import UNIT, counts, kept, page, seconds, word
+from .report_page import UNIT, banner, command_line, counts, kept, page, seconds, word
 from .report_provenance import bundle_part, environment_part, parameters_part, recording_part
 from .report_tables import MOST_ROWS, facts_table, first_of, list_table, with_head
 from .silence import silences_of
@@ -33,13 +33,7 @@ from .worst_frames import WorstFrame
 _MOST_REASONS = 12
 _LIMITS = Limits()
 _STYLE = """
-p { max-width: 60em }
-.banner { font-size: 1.15em; padding: 10px 14px; margin: 10px 0; max-width: none; border-left: 6px solid;
-  border-radius: 4px; overflow-wrap: anywhere }
-.banner.good { background: #e8f5e9 }
-.banner.unsure { background: #fff8e1 }
-.banner.bad { background: #ffebee }
-.note, figcaption { color: #454545 }
+figcaption { color: #454545 }
 .frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 560px), 1fr)); gap: 14px }
 .pair { display: flex; gap: 4px }
 .pair img { width: 50%; flex: 1 1 0; min-width: 0 }
@@ -49,12 +43,23 @@ p { max-width: 60em }
 figure { margin: 0; break-inside: avoid }
 figcaption { font-size: .9em }
 summary { cursor: pointer }
+.touch { display: none }
+@media (pointer: coarse) {
+  .touch { display: inline }
+  .mouse { display: none }
+  .modebar { opacity: 1 !important }
+}
 @media print {
   body { font-size: 12px; padding: 0; max-width: none }
   .modebar { display: none !important }
   .plot, table { break-inside: avoid }
   .wide { overflow: visible }
 }
+"""
+# A finger that goes over a plot wants to scroll the page: there it does not drag, and buttons zoom.
+_TOUCH = """
+if (matchMedia('(pointer: coarse)').matches)
+  document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.relayout(plot, {dragmode: false}));
 """
 # Plotly draws for the width of the window; paper is narrower.
 _PRINT = """
@@ -102,7 +107,7 @@ def write_report(
     duration_s = float(summary["duration_s"])
     parts = [
         f"<p>{html.escape(note)}</p>" if note else "",
-        _banner(summary),
+        banner(*words.verdict(summary)),
         "<noscript><p class=bad>The plots need JavaScript; tables and pictures do without.</p></noscript>",
         _verdict(summary),
         "<h2>Events</h2>" + _events(summary) if summary["events"] else "",
@@ -121,10 +126,10 @@ def write_report(
         "<h2>Recording</h2>" + recording_part(summary),
         "<h2>Bundle</h2>" + bundle_part(summary, monitor),
         "<h2>Parameters</h2>" + parameters_part(summary["provenance"]["parameters"]),
-        "<h2>Environment</h2>" + environment_part(summary["provenance"], monitor),
-        f"<h2>Make it again</h2><p><code>{html.escape(command)}</code></p>"
+        "<h2>Environment</h2>" + environment_part(summary["provenance"]),
+        f"<h2>Make it again</h2><p>{command_line(command)}</p>"
         "<p class=note>The same recording, bundle and settings give the same figures, but for the times of the network.</p>",
-        f"<script>{_PRINT}</script>",
+        f"<script>{_TOUCH}{_PRINT}</script>",
     ]
     path.write_text(page(f"Evaluation of {summary['recording']}", parts, _STYLE), encoding="utf-8")
 
@@ -135,11 +140,6 @@ def _plot(figure: Any, label: str, first: bool = False) -> str:
     options = {"responsive": True, "displaylogo": False, "doubleClick": "reset", "modeBarButtons": buttons}
     drawn = figure.to_html(full_html=False, include_plotlyjs=first, config=options, default_width="100%")
     return f"<div class=plot role=group aria-label='{html.escape(label)}'>{drawn}</div>"
-
-
-def _banner(summary: Mapping[str, Any]) -> str:
-    tone, text = words.verdict(summary)
-    return f"<p class='banner {tone}'>{html.escape(text)}</p>"
 
 
 def _verdict(summary: Mapping[str, Any]) -> str:
@@ -162,10 +162,12 @@ def _verdict(summary: Mapping[str, Any]) -> str:
         ("ground truth", "events" if has_truth else "none given: every alarm counts as false"),
         ("alarms", str(alarms["raised"])),
         ("events detected", f"{alarms['detected']} of {alarms['events']}" if alarms["events"] else "-"),
+        ("time to the alarm, median and longest", _delays(alarms)),
         ("longest time to STOP", seconds(decision["time_to_stop_s"])),
+        ("of the events' time under STOP", words.share(decision["hold_ratio"])),
         ("longest time to resume", seconds(decision["time_to_resume_s"])),
         ("false alarms", html.escape(words.false_alarm_rate(summary))),
-        ("STOP in clean driving", _clean(decision)),
+        ("STOP in clean driving", "-" if summary["clip"] else _clean(decision)),
         ("alarms without a verdict", counts(summary["faults"])),
     ]
     if summary["truncated"]:
@@ -178,6 +180,11 @@ def _judgement(summary: Mapping[str, Any]) -> str:
     if judgement["passed"]:
         return word(True, words.judged_well(summary), "")
     return "<br>".join(word(False, "", text) for text in judgement["failures"])
+
+
+def _delays(alarms: Mapping[str, Any]) -> str:
+    delay_s = alarms["delay_s"]
+    return "-" if delay_s["median"] is None else f"{seconds(delay_s['median'])}, {seconds(delay_s['max'])}"
 
 
 def _clean(decision: Mapping[str, Any]) -> str:
@@ -222,8 +229,9 @@ def _stops(stops: Sequence[Mapping[str, Any]]) -> str:
 
 def _timeline_words(images: Sequence[JudgedImage]) -> str:
     note = (
-        "Drag to zoom, double click to go back, point to read. Above 1, the dashed line, a frame is out of distribution; "
-        "grey stretches are events."
+        "<span class=mouse>Drag to zoom, double click to go back, point to read.</span><span class=touch>Tap a point to read "
+        "it; the buttons above the plot zoom, move and go back.</span> Above 1, the dashed line, a frame is out of "
+        "distribution; grey stretches are events."
     )
     of_camera = Counter(image.alarm.camera for image in images)
     most = figures.most_points(len(of_camera))
@@ -338,7 +346,7 @@ def _faults(images: Sequence[JudgedImage], silences: Sequence[JudgedImage]) -> s
 
 
 def _latency(images: Sequence[JudgedImage]) -> str:
-    times = np.array([image.latency_ms for image in images if np.isfinite(image.latency_ms)])
+    times = np.fromiter((image.latency_ms for image in images if np.isfinite(image.latency_ms)), np.float64)
     if not len(times):
         return "<p>The network was never asked.</p>"
     percentiles = {f"p{level}": float(np.percentile(times, level)) for level in (50, 95, 99)}

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from ...core.types import AlarmState, FallbackMode
 from ..events import Event
+from ..thinning import Span, keep_extremes, merge_spans
 from ..timeline import ModeSample, mode_changes
-from .judged_images import JudgedImage
+from .judged_images import JudgedImage, by_camera
 from .ranking import Curve, FrameScores, Ranking, histogram
 from .silence import SILENCE_TICK_NS, Silence, silences_of
-from .thinning import Span, keep_extremes, merge_spans
 
 _GOOD, _UNSURE, _BAD, _LINE, _SILENT = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa"
 _QUIET = "#ce93d8"
@@ -68,8 +68,8 @@ def timeline(
     """
     from plotly.subplots import make_subplots
 
-    cameras = sorted({one.alarm.camera for part in (images, silences) for one in part})
-    silent = silences_of(silences)
+    parts, silent = by_camera(images), silences_of(silences)
+    cameras = sorted({*parts, *(one.camera for one in silent)})
     rows, length_s = len(cameras) + 2, max(duration_s, 0.1)
     heights = [*[170.0] * len(cameras), 26.0 * len(cameras) + 14.0, 34.0]
     figure = make_subplots(
@@ -84,7 +84,7 @@ def timeline(
     labelled = len(events) <= _MOST_LABELS
     listed: set[str] = set()
     for row, camera in enumerate(cameras, 1):
-        own = [image for image in images if image.alarm.camera == camera]
+        own = parts.get(camera, ())
         _scores_of(figure, own, row, most_points(len(cameras)))
         for event in (event for event in events if event.camera == camera):
             axis = "" if row == 1 else str(row)
@@ -127,21 +127,23 @@ def timeline(
         barmode="overlay",
         hovermode="closest",
     )
+    # A zoom is one of time; what was scored stays in sight.
+    figure.update_yaxes(fixedrange=True)
     figure.update_yaxes(showticklabels=False, row=rows, col=1)
     order = [html.escape(camera) for camera in reversed(cameras)]  # from below, and so from above as the rows
-    figure.update_yaxes(fixedrange=True, categoryorder="array", categoryarray=order, row=rows - 1, col=1)
-    figure.update_yaxes(fixedrange=True, row=rows, col=1)
+    figure.update_yaxes(categoryorder="array", categoryarray=order, row=rows - 1, col=1)
     figure.update_xaxes(range=[0.0, length_s], title_text="time in the recording, s", row=rows, col=1)
     return figure
 
 
 def _scores_of(figure: Any, own: Sequence[JudgedImage], row: int, most: int) -> None:
     """Line, marks by alarm state, and the threshold, of one camera."""
-    kinds = [image.alarm.state.severity + 3 * image.alarm.is_fault for image in own]
-    ratios = np.array([image.ratio if np.isfinite(image.ratio) else np.nan for image in own])
-    chosen = keep_extremes([image.time_s for image in own], ratios, kinds, most)
-    times = np.array([round(own[index].time_s, 4) for index in chosen])
-    line = broken_where_silent([image.time_s for image in own], chosen)
+    moments, count = times_of(own), len(own)
+    kinds = np.fromiter((image.alarm.state.severity + 3 * image.alarm.is_fault for image in own), np.int8, count)
+    ratios = np.fromiter((image.ratio if np.isfinite(image.ratio) else np.nan for image in own), np.float64, count)
+    chosen = keep_extremes(moments, ratios, kinds, most)
+    times = moments[chosen].round(4)
+    line = broken_where_silent(moments, chosen)
     figure.add_scatter(
         x=np.insert(times, line, times[line]),
         y=np.insert(ratios[chosen], line, np.nan),
@@ -177,25 +179,30 @@ def _scores_of(figure: Any, own: Sequence[JudgedImage], row: int, most: int) -> 
         figure.update_yaxes(range=[low - margin, high + margin], row=row, col=1)
 
 
+def times_of(images: Sequence[JudgedImage]) -> NDArray[np.float64]:
+    """(N,) seconds from the start of the recording."""
+    return np.fromiter((image.time_s for image in images), np.float64, len(images))
+
+
 def _reason(text: str) -> str:
     """As HTML, and short enough for a tooltip, of which there are thousands."""
     return html.escape(text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ...")
 
 
-def broken_where_silent(times: Sequence[float], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+def broken_where_silent(times: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """Places (K,) in ``chosen``, before which a line must break: no image came for longer than ``patience_s`` there."""
     silences = np.cumsum(np.diff(times, prepend=times[:1]) > patience_s(times))
     return np.flatnonzero(np.diff(silences[chosen], prepend=silences[chosen[:1]]))
 
 
-def patience_s(times: Sequence[float]) -> float:
+def patience_s(times: NDArray[np.float64]) -> float:
     """How long a camera may send nothing before it counts as a gap: some periods, seconds."""
     return max(3.0 * float(np.median(np.diff(times))), 0.5) if len(times) > 1 else np.inf
 
 
 def input_spans(own: Sequence[JudgedImage], silent: Sequence[Silence], length_s: float) -> list[Span]:
     """What one camera's input was over time: judged, not judged with the first reason, no image, or an alarm for that."""
-    times = [image.time_s for image in own]
+    times = times_of(own)
     usual_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s
     longest_s = patience_s(times)
     spans: list[Span] = []
@@ -220,10 +227,11 @@ def input_spans(own: Sequence[JudgedImage], silent: Sequence[Silence], length_s:
         if begin_s < end_s:
             add(begin_s, end_s, _NO_IMAGE, "no image")
 
-    first_s = times[0] if times else length_s
+    first_s = float(times[0]) if len(times) else length_s
     if first_s > longest_s or alarms(0.0, first_s):
         add_gap(0.0, first_s)
-    for image, next_s in zip(own, [*times, length_s][1:], strict=True):
+    nexts = (float(time_s) for time_s in np.append(times, length_s)[1:])
+    for image, next_s in zip(own, nexts if len(own) else (), strict=True):
         quiet = alarms(image.time_s, next_s)
         end_s = next_s if next_s - image.time_s <= longest_s and not quiet else image.time_s + usual_s
         end_s = min(end_s, quiet[0].start_s) if quiet else end_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,11 +16,19 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max
   color: #1b1b1b; background: #fff }
 h1 { font-size: 1.5em; margin: .3em 0; overflow-wrap: anywhere }
 h2 { font-size: 1.15em; margin: 1.8em 0 .4em; break-after: avoid }
+p { max-width: 60em }
+.banner { font-size: 1.15em; padding: 10px 14px; margin: 10px 0; max-width: none; border-left: 6px solid;
+  border-radius: 4px; overflow-wrap: anywhere }
+.banner.good { background: #e8f5e9 }
+.banner.unsure { background: #fff8e1 }
+.banner.bad { background: #ffebee }
+.note { color: #454545 }
 .wide { overflow-x: auto }
 .good { color: #1b5e20; font-weight: 600 }
 .unsure { color: #5d4037; font-weight: 600 }
 .bad { color: #b71c1c; font-weight: 600 }
 code { overflow-wrap: anywhere }
+code span { display: inline-block; max-width: 100% }
 """
 
 
@@ -37,6 +46,17 @@ def page(title: str, parts: Iterable[str], style: str = "") -> str:
         f"initial-scale=1'><title>{title}</title><link rel=icon href='data:,'><style>{_STYLE}{report_tables.STYLE}{style}"
         f"</style></head><body><h1>{title}</h1>{''.join(parts)}</body></html>\n"
     )
+
+
+def banner(tone: str, text: str) -> str:
+    """The verdict, which is read first (``words.verdict``)."""
+    return f"<p class='banner {tone}'>{html.escape(text)}</p>"
+
+
+def command_line(command: str) -> str:
+    """A shell command that breaks between its words alone, not within an option."""
+    words = re.findall(r"(?:'[^']*'|[^\s'])+", command)
+    return f"<code>{' '.join(f'<span>{html.escape(word)}</span>' for word in words)}</code>"
 
 
 def word(is_good: bool, good: str, bad: str) -> str:

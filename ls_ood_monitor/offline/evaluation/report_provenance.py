@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import html
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any
-
-import cv2
-import numpy as np
 
 from ...config import AlarmSettings
 from ...monitor import OodMonitor
 from ..calibration_words import calibrated_on, calibration_target
-from ..machine import processor
 from . import words
 from .report_tables import facts_table
 
@@ -30,6 +23,7 @@ def recording_part(summary: Mapping[str, Any]) -> str:
         ("path", f"<code>{html.escape(recording['path'])}</code>"),
         ("format", f"{html.escape(recording['format'])}, {recording['size_bytes']:,} bytes"),
         ("start", html.escape(recording["start"] or "not known: it has no clock of its own")),
+        *([("frame rate", f"{recording['rate_hz']:g}\u00a0Hz")] if recording["rate_hz"] else []),
         ("events from", f"<code>{html.escape(events)}</code>" if events else "no file"),
     ]
     if summary["clip"]:
@@ -84,32 +78,15 @@ def _shown(value: Any) -> str:
     return str(value) if value != "" else '""'
 
 
-def environment_part(facts: Mapping[str, Any], monitor: OodMonitor | None) -> str:
+def environment_part(facts: Mapping[str, Any]) -> str:
     """When, by what software and on what machine it was judged."""
-    import plotly
-    import torch
-
-    versions = {
-        "ls_ood_monitor": facts["version"],
-        "Python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "OpenCV": cv2.__version__,
-        "plotly": plotly.__version__,
-        "rosbags": metadata.version("rosbags"),
-    }
-    network = facts["network"]
-    if network["engine"] == "onnx":
-        import onnxruntime
-
-        versions["ONNX Runtime"] = onnxruntime.__version__
-    device = network["device"]
-    if monitor is not None and device == "cuda":
-        device += f", {torch.cuda.get_device_name(monitor.frame_pass.device)}"
+    network, environment = facts["network"], facts["environment"]
+    device = network["device"] + (f", {environment['gpu']}" if environment["gpu"] else "")
+    versions = {"ls_ood_monitor": facts["version"], **environment["versions"]}
     rows = [
         ("judged on", f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"),
         ("network on", html.escape(f"{device}, engine {network['engine']} {network['precision']}")),
         ("versions", html.escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
-        ("machine", html.escape(f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores")),
+        ("machine", html.escape(environment["machine"])),
     ]
     return facts_table(rows)

@@ -15,7 +15,13 @@ th[scope=row] { min-width: 11em; max-width: 22em }
 .text { overflow-wrap: anywhere; min-width: 9em }
 tbody.stop { border-top: 1px solid #b0bec5 }
 @media (max-width: 600px) {
-  td, th { padding-right: 8px }
+  td, th { padding-right: 5px }
+  .name { min-width: 3em }
+  .cards thead { display: none }
+  .cards tr, .cards td { display: block; padding-right: 0 }
+  .cards tr { border-top: 1px solid #b0bec5; padding: 5px 0 }
+  .cards td::before { content: attr(data-title) ": "; color: #454545 }
+  .cards td:first-child::before { content: none }
   .facts tr, .facts th, .facts td { display: block; padding-right: 0; max-width: none }
   .facts td { padding-bottom: 7px }
 }
@@ -28,23 +34,29 @@ def facts_table(rows: Sequence[tuple[str, str]]) -> str:
     return f"<div class=wide><table class=facts>{lines}</table></div>"
 
 
-def list_table(head: Mapping[str, str], rows: Sequence[Sequence[str]], most: int = MOST_ROWS) -> str:
+def list_table(
+    head: Mapping[str, str], rows: Sequence[Sequence[str]], most: int = MOST_ROWS, cards: bool = False
+) -> str:
     """A table with a heading; the cells are HTML. Of more rows than ``most`` the first.
 
     ``head`` are titles, and whether a column breaks anywhere: ``name`` and ``text`` do, which files and messages bring.
+    With ``cards`` a phone has each row as a list under its first cell, for a table that is too wide for it.
     """
-    kinds = [f" class={kind}" if kind else "" for kind in head.values()]
+    marks = [
+        (f" data-title='{title}'" if cards else "") + (f" class={kind}" if kind else "") for title, kind in head.items()
+    ]
     lines = "".join(
-        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+        f"<tr>{''.join(f'<td{mark}>{cell}</td>' for mark, cell in zip(marks, row, strict=True))}</tr>"
         for row in rows[:most]
     )
-    return f"{with_head(tuple(head), lines)}{first_of(len(rows), most)}"
+    return f"{with_head(tuple(head), lines, 'cards' if cards else '')}{first_of(len(rows), most)}"
 
 
-def with_head(head: Sequence[str], lines: str) -> str:
+def with_head(head: Sequence[str], lines: str, kind: str = "") -> str:
     """Groups of rows, as HTML, under their titles."""
     titles = "".join(f"<th scope=col>{title}</th>" for title in head)
-    return f"<div class=wide><table><thead><tr>{titles}</tr></thead>{lines}</table></div>"
+    mark = f" class={kind}" if kind else ""
+    return f"<div class=wide><table{mark}><thead><tr>{titles}</tr></thead>{lines}</table></div>"
 
 
 def first_of(count: int, most: int = MOST_ROWS) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ import numpy as np
 
 from ...core.intervals import event_rate
 from ...core.metrics import aupr, auroc, fpr_at_tpr
-from ...core.types import FallbackMode
+from ...core.types import AlarmState, FallbackMode
 from ..events import Event
 from ..timeline import (
     Limits,
@@ -30,21 +31,33 @@ from .silence import silences_of
 from .stops import Stop, stops_of
 
 _MICROSECOND = 6
+_STATES = tuple(AlarmState)
 
 
-def score_samples(alarms: Iterable[JudgedImage]) -> list[ScoreSample]:
-    """The alarms of a replay, for the judgement that a live recording gets too."""
-    return [
-        ScoreSample(
-            one.time_s,
-            one.alarm.camera,
-            one.alarm.state,
-            one.alarm.score,
-            one.alarm.threshold,
-            one.latency_ms,
-        )
-        for one in alarms
-    ]
+class ScoreSamples(Sequence[ScoreSample]):
+    """The alarms of a replay, in columns, for the judgement that a live recording gets too."""
+
+    def __init__(self, alarms: Iterable[JudgedImage]) -> None:
+        self._numbers = array("d")
+        self._states, self._cameras = array("b"), array("i")
+        self._names: dict[str, int] = {}
+        for one in alarms:
+            alarm = one.alarm
+            self._numbers.extend((one.time_s, alarm.score, alarm.threshold, one.latency_ms))
+            self._states.append(_STATES.index(alarm.state))
+            self._cameras.append(self._names.setdefault(alarm.camera, len(self._names)))
+        self._cameras_named = tuple(self._names)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        time_s, score, threshold, latency_ms = self._numbers[4 * place : 4 * place + 4]
+        camera, state = self._cameras_named[self._cameras[place]], _STATES[self._states[place]]
+        return ScoreSample(time_s, camera, state, score, threshold, latency_ms)
 
 
 def summarise_replay(
@@ -65,14 +78,18 @@ def summarise_replay(
     one outside the events of its own camera and not within ``limits.resume_s`` after one. ``optional`` cameras stop no
     vehicle. Times are rounded to the microsecond, below which they are the machine's.
     """
-    scores = score_samples(in_order(images, silences))
+    scores = ScoreSamples(in_order(images, silences))
     verdict = judge(events, scores, decisions, stops, duration_s, limits)
     summary = summarise(verdict, scores, decisions, duration_s, bundle_id)
     clean_h = sum(end - start for start, end in clean_parts(events, duration_s, limits.resume_s)) / 3600.0
     rate = event_rate(verdict.false_alarms, clean_h).to_dict() if clean_h > 0.0 else None
-    faulty = [one.alarm for one in in_order(images, silences) if one.alarm.is_fault]
-    faults = Counter(alarm.fault or "unknown" for alarm in faulty)
-    of_camera = Counter(alarm.camera for alarm in faulty)
+    faulty = Counter(
+        (one.alarm.fault or "unknown", one.alarm.camera) for one in in_order(images, silences) if one.alarm.is_fault
+    )
+    faults, of_camera = Counter[str](), Counter[str]()
+    for (fault, camera), count in faulty.items():
+        faults[fault] += count
+        of_camera[camera] += count
     images_of = Counter(one.alarm.camera for one in images)
     spans = stop_spans(stops, duration_s)
     held = sum(_overlap(span, (event.start_s, event.end_s)) for span in spans for event in _merged(events))
@@ -100,6 +117,8 @@ def summarise_replay(
     summary["alarms"]["false_per_hour"] = rate
     summary["alarms"]["detected_share"] = summary["alarms"]["detected"] / len(events) if events else None
     summary["decision"].update(
+        held_s=held,
+        event_s=covered,
         hold_ratio=held / covered if covered else None,
         time_to_resume_s=max((value for value in resumes if value is not None), default=None),
         not_resumed=sum(value is None for value in resumes),
@@ -131,7 +150,7 @@ def _told(stop: Stop) -> dict[str, Any]:
 
 def _detection(images: Sequence[JudgedImage], events: Sequence[Event], limits: Limits) -> Mapping[str, Any]:
     """Ranking and detection of judged frames by the events of their camera; None where there is no such frame."""
-    clean, odd, above = [], [], 0
+    clean, odd, above, false = array("d"), array("d"), 0, 0
     for image in images:
         if image.result is None or not np.isfinite(image.alarm.score):
             continue
@@ -140,8 +159,8 @@ def _detection(images: Sequence[JudgedImage], events: Sequence[Event], limits: L
             odd.append(image.alarm.score)
             above += image.alarm.score > image.alarm.threshold
         elif not any(event.end_s <= image.time_s < event.end_s + limits.resume_s for event in own):
-            clean.append((image.alarm.score, image.alarm.score > image.alarm.threshold))
-    false = sum(flag for _, flag in clean)
+            clean.append(image.alarm.score)
+            false += image.alarm.score > image.alarm.threshold
     figures: dict[str, Any] = {
         "clean_frames": len(clean),
         "clean_above_threshold": false / len(clean) if clean else None,
@@ -152,8 +171,7 @@ def _detection(images: Sequence[JudgedImage], events: Sequence[Event], limits: L
         "fpr_at_95tpr": None,
     }
     if clean and odd:
-        scores = [score for score, _ in clean]
-        figures.update(auroc=auroc(scores, odd), aupr=aupr(scores, odd), fpr_at_95tpr=fpr_at_tpr(scores, odd))
+        figures.update(auroc=auroc(clean, odd), aupr=aupr(clean, odd), fpr_at_95tpr=fpr_at_tpr(clean, odd))
     return figures
 
 

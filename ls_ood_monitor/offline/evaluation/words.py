@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 GOOD, UNSURE, BAD = "good", "unsure", "bad"
+#: A larger share of clean frames above the threshold is a bundle of other cameras.
+_UNFIT = 0.5
 
 
 def counted(count: int, noun: str) -> str:
@@ -34,8 +36,53 @@ def verdict(summary: Mapping[str, Any]) -> tuple[str, str]:
         tone = GOOD
     if summary["truncated"]:
         tone = BAD if tone == BAD else UNSURE
-    parts = [words, stop_verdict(summary), "Only a part could be read." if summary["truncated"] else ""]
+    parts = [
+        words,
+        stop_verdict(summary),
+        "Only a part could be read." if summary["truncated"] else "",
+        advice(summary),
+    ]
     return tone, " ".join(filter(None, parts))
+
+
+def pool_verdict(pooled: Mapping[str, Any]) -> tuple[str, str]:
+    """Likewise of a set of recordings (``pool.pool``)."""
+    judged = [one for one in pooled["recordings"] if not one["error"]]
+    tone, words = _pool_tone(pooled, judged)
+    stopped, raised = sum(bool(stops_on_the_way(one)) for one in judged), pooled["alarms"]["raised"]
+    parts = [
+        words,
+        f"Would have stopped in {stopped} of {counted(len(judged), 'recording')}; "
+        f"{counted(raised, 'alarm') if raised else 'no alarm'}.",
+    ]
+    if pooled["failed"]:
+        parts.append(f"{pooled['failed']} of {counted(len(pooled['recordings']), 'recording')} could not be judged.")
+    if any(one["truncated"] for one in judged):
+        parts.append("Of some only a part could be read.")
+    if tone == GOOD and len(parts) > 2:
+        tone = UNSURE
+    return tone, " ".join(filter(None, parts))
+
+
+def _pool_tone(pooled: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """By the gate, else by the events, else by there being no stop."""
+    passed, of_events = pooled["gate"]["passed"], pooled["judgement"]["passed"]
+    if passed is not None:
+        broken = sum(one["gate"]["passed"] is False for one in judged)
+        together = sum(not rule["passed"] for rule in pooled["gate"]["rules"])
+        by = [f"{broken} of {counted(len(judged), 'recording')}"] if broken else []
+        by += [f"{counted(together, 'limit')} of all together"] if together else []
+        return (GOOD, "Gate passed.") if passed else (BAD, f"Gate broken by {' and by '.join(by)}.")
+    if any(one["gate"]["passed"] is not None for one in judged):
+        return UNSURE, "Gate not decided."
+    if of_events is not None:
+        bad = sum(not one["judgement"]["passed"] for one in judged if one["truth"] == "events")
+        known = sum(one["truth"] == "events" for one in judged)
+        if bad:
+            return BAD, f"{bad} of {counted(known, 'recording')} with events not as they ask."
+        return GOOD, f"As the events ask in {counted(known, 'recording')}."
+    calm = judged and not any(stops_on_the_way(one) or one["alarms"]["raised"] for one in judged)
+    return (GOOD if calm else UNSURE), ""
 
 
 def stops_on_the_way(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -65,8 +112,39 @@ def judged_well(summary: Mapping[str, Any]) -> str:
     return f"{events}; there was no clean driving to judge by"
 
 
+def share(value: float | None) -> str:
+    """In per cent, or that there is none."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def of_all_events(summary: Mapping[str, Any]) -> str:
+    """The usual delay of the alarm, the share of their time under STOP, and the longest way back to NOMINAL."""
+    median_s, decision = summary["alarms"]["delay_s"]["median"], summary["decision"]
+    parts = [] if median_s is None else [f"alarm after {median_s:.2f} s (median)"]
+    parts.append(f"STOP in {share(decision['hold_ratio'])} of their time")
+    if decision["time_to_resume_s"] is not None:
+        parts.append(f"NOMINAL {decision['time_to_resume_s']:.2f} s after their end at the latest")
+    if decision["not_resumed"]:
+        parts.append(f"never again after {decision['not_resumed']}")
+    return f"of all events: {', '.join(parts)}"
+
+
+def advice(summary: Mapping[str, Any]) -> str:
+    """What to do where most frames that should be clean are above the threshold, in a sentence; empty = nothing."""
+    above = summary["ood"]["clean_above_threshold"]
+    if above is None or above <= _UNFIT or summary["clip"]:
+        return ""
+    where = "outside events " if summary["events"] else ""
+    return (
+        f"{share(above)} of the frames {where}are above the threshold: if they are usual driving, this bundle does not fit "
+        "these cameras; ls-ood calibrate makes one that does, from a clean recording of them."
+    )
+
+
 def false_alarm_rate(summary: Mapping[str, Any]) -> str:
     """False alarms and their rate, where there was a time to tell it by."""
+    if summary["clip"]:
+        return "no rate of false alarms: a clip is cut around its alarm"
     alarms = summary["alarms"]
     words = counted(alarms["false"], "false alarm")
     if summary["truth"] != "events":

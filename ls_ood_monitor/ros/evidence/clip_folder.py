@@ -160,8 +160,8 @@ class ClipFolder:
         images = {
             camera: {
                 "images": self._images[camera],
-                "before_s": round((raised_ns - first) / 1e9, 3),
-                "after_s": round((last - raised_ns) / 1e9, 3),
+                "before_s": round(max(0, raised_ns - first) / 1e9, 3),
+                "after_s": round(max(0, last - raised_ns) / 1e9, 3),
                 "not_judged": self._dropped[camera][1] - self._dropped[camera][0],
             }
             for camera, (first, last) in self._span.items()

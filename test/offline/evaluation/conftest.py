@@ -26,11 +26,17 @@ MASK = np.zeros((24, 32), np.uint8)
 PROVENANCE = {
     "version": "1.2.3",
     "network": {"device": "cpu", "engine": "onnx", "precision": "fp32"},
+    "environment": {
+        "machine": "Linux x86_64, 2 cores",
+        "gpu": None,
+        "versions": {"Python": "3.11.2", "torch": "2.13.0", "ONNX Runtime": "1.32.0"},
+    },
     "recording": {
         "path": "/data/drive",
         "format": "ROS 2 bag (mcap)",
         "start": "2023-11-14T22:13:20.000Z",
         "size_bytes": 1234567,
+        "rate_hz": None,
     },
     "events_file": None,
     "parameters": {

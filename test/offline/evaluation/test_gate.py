@@ -179,6 +179,15 @@ def test_a_damaged_recording_breaks_the_gate_unless_it_is_accepted(allowed, pass
     assert damage.sentence.startswith("8 of the 90 images cannot be read.")
 
 
+@pytest.mark.parametrize("truth", ["events", "none: every alarm counts as false"])
+def test_ground_truth_can_be_required(truth):
+    """Alone, and of each recording of a set: without a file of events the limits on them would ask nothing."""
+    summary = {"truncated": "", "truth": truth, "events": []}
+    rules = check_gate(Gate(require_events=True, min_events_detected=1.0), summary, of_set=True)
+    assert [(rule.name, rule.passed) for rule in rules] == [("ground truth", truth == "events")]
+    assert ("a file holds []" in rules[0].sentence) == (truth != "events")
+
+
 def test_an_event_under_stop_tells_no_time_to_stop():
     """It is no proof that the vehicle stops in time: alone it breaks the limit, in a set too; beside others it is told."""
     held = {**event("mud", "left", 0.2, 0.0), "stop_was_on": True}
@@ -241,6 +250,7 @@ def test_what_no_recording_of_a_set_answered_is_broken():
         ("max_faults: yes", "max_faults is True; a limit is a number"),
         ("{max_faults: 0, allow_damaged: 1}", "allow_damaged is 1; it must be true or false"),
         ("allow_damaged: true", "checks nothing"),
+        ("require_events: 1", "require_events is 1; it must be true or false"),
         ("max_time_to_stop_s: -2", "0 or more"),
         ("max_time_to_stop_s: -0.5", "0 or more"),
         ("max_faults: -1", "checks nothing"),

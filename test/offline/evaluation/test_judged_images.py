@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage, JudgedImages
+from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage, JudgedImages, by_camera
 
 PICTURE, MASK = np.ones((24, 32, 3), np.uint8), np.ones((24, 32), np.uint8)
 
@@ -48,6 +48,22 @@ def test_what_is_kept_comes_out():
     assert [image.time_s for image in images[1:3]] == [0.1, 0.2]
     with pytest.raises(IndexError):
         images[9]
+
+
+def test_each_camera_has_its_own_in_order():
+    """As a list would choose them, by number, from behind and by part."""
+    given = [good(index) for index in range(7)]
+    images = JudgedImages("larem", ["larem", "multitap"])
+    for image in given:
+        images.append(image)
+    parts = by_camera(images)
+    assert list(parts) == ["front", "left"]
+    for camera, part in parts.items():
+        own = [image.time_s for image in given if image.alarm.camera == camera]
+        assert [image.time_s for image in part] == own
+        assert (len(part), part[-1].time_s) == (len(own), own[-1])
+        assert [image.time_s for image in part[1:]] == own[1:]
+    assert by_camera([]) == {}
 
 
 def test_no_picture_is_kept():

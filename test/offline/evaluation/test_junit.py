@@ -22,6 +22,8 @@ def test_every_rule_is_a_case(tmp_path):
     assert (suite.tag, suite.get("name"), counts(suite)) == ("testsuite", "drive", ("2", "1", "0"))
     failures = {case.get("name"): case.find("failure") for case in suite.iter("testcase")}
     assert failures["min_auroc"] is None
+    kept = suite.find("testcase[@name='min_auroc']")
+    assert kept.findtext("system-out") == KEPT.sentence
     assert failures["max_faults"].get("message") == BROKEN.sentence
     assert suite.findtext("system-out") == "8 images cannot be read."
 
@@ -33,6 +35,13 @@ def test_a_recording_that_failed_is_an_error(tmp_path):
     assert counts(suite) == ("1", "0", "1")
     assert suite.find("testcase/error").get("message") == "bag is damaged (??)"
     assert suite.find("system-out") is None
+
+
+def test_a_recording_that_no_rule_asks_is_a_case_all_the_same():
+    """It was judged; a suite without a test would look like one that did not run."""
+    suite = junit_suite("drive", [])
+    assert counts(suite) == ("1", "0", "0")
+    assert [len(case) for case in suite.iter("testcase")] == [0]
 
 
 def test_several_suites_are_summed(tmp_path):

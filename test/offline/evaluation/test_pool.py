@@ -13,6 +13,12 @@ from ls_ood_monitor.offline.evaluation.gate import Gate, check_gate
 from ls_ood_monitor.offline.evaluation.pool import pool
 from ls_ood_monitor.offline.evaluation.pool_files import SUITE, remove_pool, write_pool
 
+PROVENANCE = {
+    "version": "1.2.3",
+    "network": {"device": "cpu", "engine": "onnx", "precision": "fp32"},
+    "environment": {"machine": "Linux x86_64", "gpu": None, "versions": {"Python": "3.11.2"}},
+    "parameters": {"perception_node": {"rule": "consecutive"}, "supervisor_node": {}, "judgement": {}},
+}
 FOG = {"label": "fog", "camera": "front", "start_s": 7.0, "end_s": 11.0, "stop_was_on": False}
 
 
@@ -25,10 +31,19 @@ def summary_of(name: str, clean_h: float, gate: Gate | None = None, **changes: A
         "truncated": "",
         "bundle": {"sha256": "ab" * 32},
         "detector": "spatial",
+        "threshold": 2.0,
+        "provenance": PROVENANCE | {"recording": {"path": f"/data/{name}"}, "events_file": None},
         "duration_s": clean_s + 2.0,
         "frames": 100,
         "cameras": ["front"],
-        "alarms": {"events": 0, "detected": 0, "false": 1, "detected_share": None, "delay_s": {"max": None}},
+        "alarms": {
+            "events": 0,
+            "detected": 0,
+            "raised": 1,
+            "false": 1,
+            "detected_share": None,
+            "delay_s": {"max": None},
+        },
         "decision": {
             "time_to_stop_s": None,
             "time_to_resume_s": None,
@@ -36,6 +51,8 @@ def summary_of(name: str, clean_h: float, gate: Gate | None = None, **changes: A
             "false_stop_s": 1.0,
             "clean_s": clean_s,
             "false_stop_ratio": 1.0 / clean_s if clean_s else None,
+            "held_s": 0.0,
+            "event_s": 0.0,
         },
         "events": [],
         "faults": {},
@@ -68,8 +85,15 @@ def with_fog(name: str, clean_h: float, gate: Gate | None = None) -> dict[str, A
         gate,
         cameras=["front", "left"],
         events=events,
-        alarms={"events": 2, "detected": 1, "false": 2, "detected_share": 0.5, "delay_s": {"max": 0.4}},
-        decision={**one["decision"], "time_to_stop_s": 0.6, "time_to_resume_s": 0.9, "not_resumed": 1},
+        alarms={"events": 2, "detected": 1, "raised": 3, "false": 2, "detected_share": 0.5, "delay_s": {"max": 0.4}},
+        decision={
+            **one["decision"],
+            "time_to_stop_s": 0.6,
+            "time_to_resume_s": 0.9,
+            "not_resumed": 1,
+            "held_s": 3.0,
+            "event_s": 4.0,
+        },
         faults={"black": 3, "stale": 10},
         fault_count=13,
         by_camera={
@@ -92,6 +116,11 @@ def test_figures_are_those_of_all_recordings():
     assert (decision["time_to_stop_s"], decision["stop_was_on"], decision["not_stopped"]) == (0.6, 1, 0)
     assert (decision["time_to_resume_s"], decision["not_resumed"]) == (0.9, 1)
     assert (decision["false_stop_s"], decision["clean_s"]) == (2.0, 7200.0)
+    assert (decision["held_s"], decision["event_s"], decision["hold_ratio"]) == (3.0, 4.0, 0.75)
+    assert alarms["raised"] == 4
+    assert pooled["judgement"] == {"passed": True, "failures": []}
+    assert pooled["provenance"] == PROVENANCE
+    assert (pooled["detector"], pooled["threshold"]) == ("spatial", 2.0)
     assert decision["false_stop_ratio"] == pytest.approx(2.0 / 7200.0)
     assert pooled["events"][0] == {"recording": "tue", **FOG, "alarm_delay_s": 0.4, "stop_delay_s": 0.6}
     assert (pooled["faults"], pooled["fault_count"]) == ({"black": 3, "stale": 10}, 13)
@@ -166,6 +195,7 @@ def test_the_files_of_a_set_tell_the_same(written):
     suites = {suite.get("name"): suite for suite in root}
     assert list(suites) == ["tue's drive", "<mon>", "scrap", SUITE]
     assert [suites[name].get("failures") for name in suites] == ["1", "0", "0", "0"]
+    assert [suites[name].get("tests") for name in suites] == ["1", "2", "1", "1"]
     assert suites["scrap"].find("testcase/error").get("message") == "scrap is no bag & no video."
     assert suites["<mon>"].findtext("system-out") == "8 of 90 images cannot be read."
     assert [case.get("name") for case in suites[SUITE].iter("testcase")] == ["max_false_alarms_per_hour"]
@@ -180,12 +210,18 @@ def test_the_index_leads_to_every_report(written):
     assert "<a href='%3Cmon%3E/report.html'>&lt;mon&gt;</a>" in page
     assert "scrap/report.html" not in page
     assert "not judged: scrap is no bag &amp; no video." in page
-    assert "<td>1</td>" in page  # stop on the way: the one at the start is every vehicle's
+    assert "<td data-title='stops'>1</td>" in page  # stop on the way: the one at the start is every vehicle's
     assert "BROKEN" in page
     assert "max_faults: alarms without a verdict" in page
     assert "8 of 90 images cannot be read." in page
     assert "3 in 2 h of clean driving: 1.5 an hour" in page
-    assert "--out &lt;x&gt;" in page
+    assert "<span>--out</span> <span>&lt;x&gt;</span>" in page
+    assert (
+        "<p class='banner bad'>Gate broken by 1 of 2 recordings. Would have stopped in 2 of 2 recordings; 4 alarms."
+        in page
+    )
+    assert f"sha256 {'ab' * 32}" in page
+    assert "ls_ood_monitor 1.2.3, Python 3.11.2" in page
     assert not any(f"{name}='http" in page for name in ("src", "href"))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import cv2
 import numpy as np
 import pytest
 
+from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.config import AlarmOverrides, AlarmSettings, SupervisorSettings
-from ls_ood_monitor.offline.evaluation.provenance import alarm_rule, parameters, recording_facts
+from ls_ood_monitor.offline.evaluation.provenance import alarm_rule, environment, parameters, recording_facts
 from ls_ood_monitor.offline.evaluation.recording import open_recording
 from ls_ood_monitor.offline.evaluation.vehicle import VehicleSettings
 from ls_ood_monitor.offline.timeline import Limits
@@ -23,6 +26,7 @@ def test_a_bag_tells_its_format_start_and_size(write_drive, tmp_path, storage):
         "format": f"ROS 2 bag ({storage})",
         "start": "2023-11-14T22:13:20.000Z",
         "size_bytes": sum(file.stat().st_size for file in bag.iterdir()),
+        "rate_hz": None,
     }
     file = next(entry for entry in bag.iterdir() if entry.suffix in (".db3", ".mcap"))
     alone = recording_facts(open_recording(file))
@@ -33,8 +37,20 @@ def test_pictures_have_no_clock(tmp_path):
     """Their times are reckoned from a rate, so no start is claimed."""
     cv2.imwrite(str(tmp_path / "001.png"), np.zeros((24, 32, 3), np.uint8))
     facts = recording_facts(open_recording(tmp_path))
-    assert (facts["format"], facts["start"]) == ("pictures", None)
+    assert (facts["format"], facts["start"], facts["rate_hz"]) == ("pictures", None, 10.0)
+    assert recording_facts(open_recording(tmp_path, rate_hz=4.0))["rate_hz"] == 4.0
     assert facts["size_bytes"] == (tmp_path / "001.png").stat().st_size
+
+
+def test_the_environment_names_what_judged(tiny_bundle):
+    """Machine, and the versions that are installed; a runtime only where it runs the network."""
+    told = environment(load_bundle(tiny_bundle, device="cpu", engine="eager"))
+    assert set(told["versions"]) == {"Python", "torch", "numpy", "OpenCV", "plotly", "rosbags"}
+    assert told["versions"]["numpy"] == np.__version__
+    assert told["gpu"] is None
+    assert "cores" in told["machine"]
+    embedded = environment(load_bundle(device="cpu"))
+    assert embedded["versions"]["ONNX Runtime"] == metadata.version("onnxruntime")
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,12 @@ def page(tmp_path) -> str:
     _, summary = summarise_replay(images, [], decisions, stops, events, 6.0, "ab" * 32, Limits(resume_s=0.5))
     rules = [{"name": "max_faults", "passed": False, "sentence": "1 (at most 0 accepted)"}]
     network = {"device": "cpu", "engine": "onnx", "precision": "fp32"}
-    origin = {"path": f"/data/{NASTY}", "format": "ROS 2 bag (mcap)", "start": None, "size_bytes": 1}
+    origin = {"path": f"/data/{NASTY}", "format": "ROS 2 bag (mcap)", "start": None, "size_bytes": 1, "rate_hz": 10.0}
     summary.update(
         judgement=summary["gate"],
         clip=None,
         provenance={
+            "environment": {"machine": NASTY, "gpu": None, "versions": {"Python": "3.11.2"}},
             "version": "1.2.3",
             "network": network,
             "recording": origin,
@@ -135,9 +136,9 @@ def test_where_it_comes_from(make_report, tell):
     text = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     for words in (
         "ls_ood_monitor 1.2.3",
-        "torch",
-        platform.machine(),
-        "ls-ood evaluate drive --out x",
+        "torch 2.13.0",
+        "Linux x86_64, 2 cores",
+        "<span>ls-ood</span> <span>evaluate</span> <span>drive</span> <span>--out</span> <span>x</span>",
         "cpu, engine onnx fp32",
         "/data/drive",
         "ROS 2 bag (mcap), 1,234,567 bytes",

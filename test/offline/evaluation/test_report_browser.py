@@ -57,6 +57,10 @@ TEXT = """(() => {
 })()"""
 
 
+#: Tables that are wider than their boxes, so that their last columns are cut off.
+SCROLLING = "[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth).length"
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 def test_it_opens_without_a_network_and_fits(page, report, width, height):
     """Nothing is asked for, nothing complains; every plot has points; no sideways scrolling; text of 11 px that can be read."""
@@ -70,6 +74,7 @@ def test_it_opens_without_a_network_and_fits(page, report, width, height):
     assert min(drawn) > 0
     assert drawn[0] > 600
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(SCROLLING) == 0
     smallest, contrast = page.evaluate(TEXT)
     assert smallest >= 11.0
     assert contrast >= 4.5
@@ -125,6 +130,37 @@ def test_dragging_zooms_into_all_rows_and_a_double_click_goes_back(page, report)
         if time_range(page) == whole:
             break
     assert time_range(page) == whole
+    assert page.complaints == []
+
+
+def test_a_finger_scrolls_over_plots_and_buttons_zoom(page, report):
+    """A swipe over the timeline moves the page and no axis; the phone is told how to zoom, and its buttons do."""
+    page.open(report, 390, 844)
+    told = page.evaluate("document.body.innerText")
+    assert "Tap a point to read it" in told
+    assert "Drag to zoom" not in told
+    whole, before = time_range(page), page.evaluate("scrollY")
+    middle = place_in_timeline(page, 0.5, 0.5)
+    scores = "document.querySelector('.js-plotly-plot')._fullLayout.yaxis.range"
+    heights = page.evaluate(scores)
+    page.swipe(middle, 300.0)
+    assert page.evaluate("scrollY") > before + 200.0
+    assert time_range(page) == whole
+    assert (
+        page.evaluate("[...document.querySelectorAll('.modebar')].map(one => getComputedStyle(one).opacity)")
+        == ["1"] * 5
+    )
+    page.evaluate("document.querySelector('.modebar-btn[data-val=in]').dispatchEvent(new MouseEvent('click'))")
+    for _ in range(100):
+        page.settle()
+        if time_range(page) != whole:
+            break
+    assert time_range(page)[1] - time_range(page)[0] < whole[1] - whole[0]
+    assert page.evaluate(scores) == heights
+    page.open(report, 1280, 900)
+    told = page.evaluate("document.body.innerText")
+    assert "Tap a point" not in told
+    assert "Drag to zoom" in told
     assert page.complaints == []
 
 
@@ -197,6 +233,7 @@ def test_long_words_wrap_on_a_phone(page, make_report, tell):
     assert page.complaints == []
     fits, torn, widths = page.evaluate(CELLS)
     assert fits
+    assert page.evaluate(SCROLLING) == 0
     assert torn == 0
     assert min(widths) > 300
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from ls_ood_monitor.offline.evaluation.words import (
+    advice,
     again_in_clip,
     counted,
     delay,
     false_alarm_rate,
     judged_well,
+    of_all_events,
+    pool_verdict,
     stop_verdict,
     verdict,
 )
@@ -34,6 +37,8 @@ def summary(**changes: Any) -> dict[str, Any]:
         "events": [],
         "judgement": {"passed": True, "failures": []},
         "gate": {"passed": None, "rules": []},
+        "ood": {"clean_above_threshold": 0.0},
+        "clip": None,
         **changes,
     }
 
@@ -88,6 +93,7 @@ def test_what_was_not_driven_is_not_judged():
     alone = {"raised": 1, "false": 1, "false_per_hour": None}
     told = false_alarm_rate(summary(alarms=alone, truth="events"))
     assert told == "1 false alarm; there was no clean driving to tell a rate by"
+    assert false_alarm_rate(summary(clip={"alarms": []})) == "no rate of false alarms: a clip is cut around its alarm"
     assert false_alarm_rate(summary()).startswith("0 false alarms (no events given: every alarm counts): 0.0 an hour")
 
 
@@ -100,6 +106,74 @@ def test_what_was_on_already_came_after_nothing(delay_s, was_on, words):
     event = {"alarm_delay_s": 7.0, "alarm_was_on": False, "stop_delay_s": delay_s, "stop_was_on": was_on}
     assert delay(event, "stop") == words
     assert delay(event, "alarm") == "after 7.00 s"
+
+
+def test_all_events_are_told_together():
+    """Median delay, share of their time under STOP, and the way back; what never came is counted."""
+    decision = {"clean_s": 9.0, "hold_ratio": 0.9, "time_to_resume_s": 0.85, "not_resumed": 0}
+    told = summary(alarms={"delay_s": {"median": 0.4}}, decision=decision)
+    assert of_all_events(told) == (
+        "of all events: alarm after 0.40 s (median), STOP in 90.0 % of their time, NOMINAL 0.85 s after their end at the latest"
+    )
+    never = {**decision, "hold_ratio": 0.0, "time_to_resume_s": None, "not_resumed": 2}
+    told = summary(alarms={"delay_s": {"median": None}}, decision=never)
+    assert of_all_events(told) == "of all events: STOP in 0.0 % of their time, never again after 2"
+
+
+@pytest.mark.parametrize(
+    ("above", "events", "clip", "words"),
+    [
+        (0.98, [], None, "98.0 % of the frames are above the threshold"),
+        (0.98, [{}], None, "98.0 % of the frames outside events are above"),
+        (0.5, [], None, ""),
+        (None, [], None, ""),
+        (0.98, [], {"alarms": []}, ""),
+    ],
+)
+def test_a_bundle_of_other_cameras_is_named_as_one(above, events, clip, words):
+    """With what to do; not of a clip, which is cut around an alarm."""
+    told = advice(summary(ood={"clean_above_threshold": above}, events=events, clip=clip))
+    assert told.startswith(words)
+    assert ("ls-ood calibrate" in told) == bool(words)
+
+
+def pooled(*recordings: dict[str, Any], failed: int = 0, passed: bool | None = None, rules: Any = ()) -> dict[str, Any]:
+    """The parts of a pool that are told."""
+    known = [one for one in recordings if one["truth"] == "events"]
+    return {
+        "recordings": [*({"error": "", **one} for one in recordings), *[{"error": "gone"}] * failed],
+        "failed": failed,
+        "alarms": {"raised": sum(one["alarms"]["raised"] for one in recordings)},
+        "gate": {"passed": passed, "rules": list(rules)},
+        "judgement": {"passed": all(one["judgement"]["passed"] for one in known) if known else None},
+    }
+
+
+def test_the_verdict_of_a_set():
+    """Gate before events before neither; what is missing or damaged is never good."""
+    calm, fine = summary(), summary(truth="events", stops=[stop(2.0, 4.0)], alarms={"raised": 1})
+    late = {**fine, "judgement": {"passed": False, "failures": ["late"]}}
+    assert pool_verdict(pooled(calm, calm)) == ("good", "Would have stopped in 0 of 2 recordings; no alarm.")
+    assert pool_verdict(pooled(calm, fine)) == (
+        "good",
+        "As the events ask in 1 recording. Would have stopped in 1 of 2 recordings; 1 alarm.",
+    )
+    tone, words = pool_verdict(pooled(calm, fine, late))
+    assert tone == "bad"
+    assert words.startswith("1 of 2 recordings with events not as they ask. Would have stopped in 2 of 3")
+    kept, broken = {**fine, "gate": {"passed": True}}, {**fine, "gate": {"passed": False}}
+    assert pool_verdict(pooled(kept, kept, passed=True))[0] == "good"
+    tone, words = pool_verdict(pooled(kept, broken, passed=False, rules=[{"passed": False}, {"passed": True}]))
+    assert tone == "bad"
+    assert words.startswith("Gate broken by 1 of 2 recordings and by 1 limit of all together. ")
+    tone, words = pool_verdict(pooled(kept, failed=1))
+    assert (tone, words[:17], words[-38:]) == (
+        "unsure",
+        "Gate not decided.",
+        "1 of 2 recordings could not be judged.",
+    )
+    damaged = {**kept, "truncated": "What can be read ends at 3.0 s."}
+    assert pool_verdict(pooled(kept, damaged, passed=True))[0] == "unsure"
 
 
 def test_a_clip_is_told_alarm_by_alarm():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ls_ood_monitor.offline.evaluation.thinning import Span, keep_extremes, merge_spans, thin_curve
+from ls_ood_monitor.offline.thinning import Span, keep_extremes, merge_spans, thin_curve
 
 
 def test_a_short_recording_is_drawn_whole():
