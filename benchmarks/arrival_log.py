@@ -44,7 +44,7 @@ def alarm_rows(message: DiagnosticArray, at_ns: int) -> list[Alarm]:
     rows = []
     for alarm, status in zip(alarms_of(message), message.status, strict=False):
         values = values_of(status)
-        told = (number_of(values, name) for name in ("latency_ms", "network_ms", "decode_ms"))
+        told = (number_of(values, name) for name in ("latency_ms", "network_ms", "decode_ms", "send_ms"))
         if alarm.stamp_ns > 0:
             rows.append(Alarm(at_ns, alarm.camera, alarm.stamp_ns, alarm.score, alarm.fault, *told))
     return rows

@@ -45,6 +45,7 @@ class Alarm(NamedTuple):
     latency_ms: float
     network_ms: float
     decode_ms: float
+    send_ms: float = nan
 
 
 class Segmentation(NamedTuple):
@@ -196,16 +197,19 @@ def episodes(images: Sequence[Published], heard: Heard) -> list[Episode]:
 
 
 def overhead(images: Sequence[Published], alarms: Iterable[Alarm]) -> dict[str, float] | None:
-    """The node's time from arrival to alarm beside network and decoding, ms and per cent of the whole; None if it does not tell.
+    """The node's time beside network and decoding, from its callback until an alarm is sent: ms, and per cent of the whole.
+
+    Resizing, scoring, the alarm's rule, and building and sending the message count as the node's, the last as what it took
+    for the alarm before. DDS and rclpy's own conversion of the image are not in it. None where the node does not tell.
 
     Where several cameras send at once it holds the time in which a picture waits for those before it.
     """
     wanted = {(image.camera, image.stamp_ns) for image in images}
-    told = [one for one in alarms if (one.camera, one.stamp_ns) in wanted and isfinite(one.network_ms)]
+    told = [one for one in alarms if (one.camera, one.stamp_ns) in wanted and isfinite(one.network_ms + one.send_ms)]
     if not told:
         return None
-    rest = [one.latency_ms - one.network_ms - one.decode_ms for one in told]
-    shares = [100.0 * part / one.latency_ms for part, one in zip(rest, told, strict=True)]
+    rest = [one.latency_ms - one.network_ms - one.decode_ms + one.send_ms for one in told]
+    shares = [100.0 * part / (one.latency_ms + one.send_ms) for part, one in zip(rest, told, strict=True)]
     return {
         "p50_ms": float(np.median(rest)),
         "p95_ms": float(np.percentile(rest, 95)),

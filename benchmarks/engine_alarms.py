@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import console, progress_bar, write_json
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.errors import MonitorError
 from ls_ood_monitor.monitor import OodMonitor, choose_device
 from ls_ood_monitor.offline.benchmark.pictures import Studio
 from ls_ood_monitor.offline.benchmark.protocols import street_protocol
@@ -73,16 +74,23 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="workers that make pictures")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    device = choose_device(args.device)
-    usual = "eager,eager:bf16" if device.type == "cuda" else "onnx,compile"
-    engines = [EngineChoice.parse(text) for text in (args.engines or usual).split(",")]
+    try:
+        usual = "eager,eager:bf16" if choose_device(args.device).type == "cuda" else "onnx,compile"
+        return compare(args, [EngineChoice.parse(text) for text in (args.engines or usual).split(",")])
+    except MonitorError as error:
+        print(f"engine_alarms.py: {error}", file=sys.stderr)
+        return 2
+
+
+def compare(args: argparse.Namespace, engines: list[EngineChoice]) -> int:
+    """The same, of options that are read. What is wrong with the pictures is found before a bundle is loaded."""
+    kinds = {"kinds": tuple(args.kinds.split(","))} if args.kinds else {}
+    protocol = street_protocol(drives=args.drives, per_drive=1, **kinds)
     reference = load_bundle(args.bundle, device="cpu", engine="eager")
     monitors = {
         str(one): load_bundle(args.bundle, device=args.device, engine=one.engine, precision=one.precision)
         for one in engines
     }
-    kinds = {"kinds": tuple(args.kinds.split(","))} if args.kinds else {}
-    protocol = street_protocol(drives=args.drives, per_drive=1, **kinds)
     studio = Studio(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
     table = {(engine, detector): Agreement(engine, detector) for engine in monitors for detector in reference.detectors}
     with progress_bar("pictures", protocol.control.count or 0) as update, studio.opened():
@@ -103,7 +111,7 @@ def main() -> int:
         args.json,
         {
             "machine": describe_machine(),
-            "device": str(device),
+            "device": args.device,
             "bundle": reference.bundle_id,
             "conditions": [str(one) for one in protocol.conditions],
             "engines": [asdict(one) for one in table.values()],

@@ -83,7 +83,9 @@ class ClearMonitor:
 
     bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
-    frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32"))
+    frame_pass = SimpleNamespace(
+        device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32", reentrant=True)
+    )
     difference = None
 
     def warm_up(self, batch: int) -> None:
@@ -92,7 +94,7 @@ class ClearMonitor:
     def begin(self, frames: list[Frame], *, decode: bool = True) -> SimpleNamespace:
         """All at once."""
         results = self.process(frames)
-        return SimpleNamespace(judgements=results, results=lambda: results)
+        return SimpleNamespace(judgements=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
 
     def process(self, frames: list[Frame]) -> list[FrameResult]:
         """Score 1 under a threshold of 2."""

@@ -7,11 +7,12 @@ threshold. Tensors become arrays here, in one visible place.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -30,6 +31,8 @@ from .features import BEFORE_DECODER, OF_MASKS, FrameFeatures, check_features
 from .vision.deeplabv3p import DeepLabV3Plus
 from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
 from .vision.preprocess import PreprocessSpec, resize_image
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,16 @@ def choose_device(name: str) -> torch.device:
 def limit_gpu_memory(device: str, limit_mb: float) -> None:
     """Let torch take at most so much of a GPU's memory; 0 = no limit. Of no effect where the device is a CPU.
 
+    ONNX Runtime has memory of its own, which this does not limit.
+
     Raises:
         ConfigError: see ``choose_device``; also a limit beyond the memory that there is.
     """
     target = choose_device(device)
-    if limit_mb == 0.0 or target.type == "cpu":
+    if target.type == "cpu":
+        return
+    if limit_mb == 0.0:  # an earlier limit of this process must not stay
+        torch.cuda.set_per_process_memory_fraction(1.0, target)
         return
     total_mb = torch.cuda.get_device_properties(target).total_memory / 1e6
     if limit_mb > total_mb:
@@ -129,6 +137,7 @@ class FramePass:
         self.features = check_features(features)
         self.masks = masks
         self.graphs = dict(graphs or {})
+        self._fresh_seed = fresh_seed
         self._averaging = averaging_weights(mask_bank).to(self.device)
         draws = masks == "fresh" and not OF_MASKS.isdisjoint(self.features)
         self._fresh = _fresh_masks(network, mask_bank, fresh_seed) if draws else None
@@ -145,11 +154,12 @@ class FramePass:
         )
 
     def scoring(self, detectors: Mapping[str, Detector]) -> FramePass:
-        """The same pass for these detectors alone: on a GPU it scores the portable ones, and hands out no features of theirs.
+        """The same pass for these detectors alone: torch on a GPU scores the portable ones, and hands out no features of theirs.
 
-        Else the features would travel to the host, where a wide latent's covariance takes milliseconds.
+        Else the features would travel to the host, where a wide latent's covariance takes milliseconds. Exported graphs score
+        nothing: their features are what the host scores.
         """
-        if self.device.type != "cuda":
+        if self.device.type != "cuda" or self.engine.name == "onnx":
             return self
         ported = {
             name: detector
@@ -165,6 +175,7 @@ class FramePass:
             self.device,
             features_of(name for name in detectors if name not in ported),
             masks=self.masks,
+            fresh_seed=self._fresh_seed,
             engine=self.engine.name,
             precision=self.engine.precision,
             graphs=self.graphs,
@@ -190,7 +201,9 @@ class FramePass:
         pixels = np.stack([resize_image(image, self.preprocess_spec) for image in images])
         averaging = self._averaging if self._fresh is None else self._fresh.weights(len(images)).to(self.device)
         decode = decode or not BEFORE_DECODER.issuperset(self.features)
-        return PendingPass(self.engine.begin(pixels, averaging, decode=decode), self.features)
+        began_ns = time.perf_counter_ns()
+        run = self.engine.begin(pixels, averaging, decode=decode)
+        return PendingPass(run, self.features, (time.perf_counter_ns() - began_ns) / 1e6)
 
     def features_of(self, images: Sequence[NDArray[np.uint8]]) -> FrameFeatures:
         """Only the features, as calibration needs them: the decoder runs only if one of them needs it."""
@@ -198,10 +211,14 @@ class FramePass:
 
 
 class PendingPass:
-    """A pass of N frames whose results are taken one half after the other, before the next pass begins."""
+    """A pass of N frames whose results are taken one half after the other, before the next pass begins.
 
-    def __init__(self, run: EnginePass, names: Sequence[str]) -> None:
-        self._run, self._names = run, names
+    Attributes:
+        network_ms: that the engine has taken so far, to begin, and to hand out what was asked for.
+    """
+
+    def __init__(self, run: EnginePass, names: Sequence[str], network_ms: float = 0.0) -> None:
+        self._run, self._names, self.network_ms = run, names, network_ms
 
     @cached_property
     def features(self) -> FrameFeatures:
@@ -229,11 +246,18 @@ class PendingPass:
 
     @cached_property
     def _rows(self) -> Rows:
-        return self._run.rows()
+        return self._timed(self._run.rows)
 
     @cached_property
     def _planes(self) -> Planes:
-        return self._run.planes()
+        return self._timed(self._run.planes)
+
+    def _timed(self, ask: Callable[[], T]) -> T:
+        began_ns = time.perf_counter_ns()
+        try:
+            return ask()
+        finally:
+            self.network_ms += (time.perf_counter_ns() - began_ns) / 1e6
 
 
 def _fresh_masks(network: DeepLabV3Plus, mask_bank: torch.Tensor, seed: int | None) -> FreshMasks:
@@ -371,14 +395,16 @@ class MonitorPass:
 
     def results(self) -> list[FrameResult]:
         """Judgements with the segmentation; waits for the decoder."""
-        return [
-            FrameResult(
-                *(getattr(judgement, spec.name) for spec in fields(Judgement)),
-                segmentation=_to_size(self.run.class_ids[index], judgement.frame.image, cv2.INTER_NEAREST),
-                confidence=_to_size(self.run.confidence[index], judgement.frame.image, cv2.INTER_LINEAR),
-            )
-            for index, judgement in enumerate(self.judgements)
-        ]
+        return [self.result(index) for index in range(len(self._frames))]
+
+    def result(self, index: int) -> FrameResult:
+        """That of one frame, whose pictures alone are brought to its size."""
+        judgement = self.judgements[index]
+        return FrameResult(
+            *(getattr(judgement, spec.name) for spec in fields(Judgement)),
+            segmentation=_to_size(self.run.class_ids[index], judgement.frame.image, cv2.INTER_NEAREST),
+            confidence=_to_size(self.run.confidence[index], judgement.frame.image, cv2.INTER_LINEAR),
+        )
 
 
 def _to_size(plane: NDArray[np.uint8], image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:

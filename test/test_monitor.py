@@ -118,3 +118,27 @@ def test_a_gpu_scores_as_the_cpu_does(monitor, tiny_bundle):
     for ours, other in zip(on_gpu.process(frames), monitor.process(frames), strict=True):
         assert ours.scores == pytest.approx(other.scores, rel=1e-2)
         assert (ours.segmentation == other.segmentation).mean() > 0.99
+
+
+def test_exported_graphs_score_nothing_on_a_gpu(monkeypatch):
+    """Only torch does; a pass without their features would leave the host nothing to score."""
+    embedded = load_bundle(device="cpu")
+    assert embedded.frame_pass.engine.name == "onnx"
+    monkeypatch.setattr(embedded.frame_pass, "device", torch.device("cuda"))
+    assert embedded.frame_pass.scoring(embedded.detectors) is embedded.frame_pass
+
+
+def test_the_network_s_time_is_the_engine_s_alone(monitor):
+    """It grows with what is asked for, and not by asking again; results of one frame are those of all."""
+    frames = [Frame(picture(0), 5, "front"), Frame(picture(1), 6, "left")]
+    run = monitor.begin(frames)
+    begun = run.run.network_ms
+    assert len(run.judgements) == 2
+    judged = run.run.network_ms
+    second = run.result(1)
+    assert 0.0 < begun <= judged < run.run.network_ms
+    shown = run.run.network_ms
+    whole = run.results()
+    assert run.run.network_ms == shown
+    np.testing.assert_array_equal(second.segmentation, whole[1].segmentation)
+    assert second.frame.camera == "left"

@@ -114,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{path} is where --out writes, and holds former results, no recording; leave it out.")
         if inside:
             raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out is {args.out}, which is a file; name a folder.")
     if args.rate is not None and not 0.0 < args.rate < float("inf"):
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
     names = distinct_names(args.recordings)
@@ -126,8 +128,7 @@ def run(args: argparse.Namespace) -> int:
     _require_files(args)
     gate = read_gate(args.gate) if args.gate else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
-    for path in args.recordings:
-        _require_fitting_options(args, path)
+    _require_fitting_options(args)
     if args.scheduler:
         from ..offline.evaluation.cluster import require_cluster
 
@@ -242,20 +243,18 @@ def _require_files(args: argparse.Namespace) -> None:
             raise ConfigError(f"there is no {option} file {path}, which --{option} names.")
 
 
-def _require_fitting_options(args: argparse.Namespace, path: Path) -> None:
-    """Refuse what would be ignored."""
+def _require_fitting_options(args: argparse.Namespace) -> None:
+    """Refuse an option that no recording takes; of a mixed set each takes its own."""
     from ..errors import ConfigError
     from ..offline.drives import is_bag
 
-    if not path.exists():  # opening it says so
-        return
-    if is_bag(path):
-        if args.rate is not None:
-            raise ConfigError(
-                f"--rate is for pictures and videos, but {path} is a bag, which has times of its own; leave it out."
-            )
-    elif args.topic:
-        raise ConfigError(f"--topic is for bags, but {path} is none; leave it out.")
+    bags = [is_bag(path) for path in args.recordings if path.exists()]  # opening the others says so
+    if args.rate is not None and bags and all(bags):
+        raise ConfigError(
+            f"--rate is for pictures and videos, but {args.recordings[0]} is a bag, which has times of its own; leave it out."
+        )
+    if args.topic and bags and not any(bags):
+        raise ConfigError(f"--topic is for bags, but {args.recordings[0]} is none; leave it out.")
 
 
 def _events_of(recording: Recording, given: Path | None) -> Any:

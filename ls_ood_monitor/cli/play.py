@@ -160,6 +160,7 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     recorded = recorder.counts if recorder is not None else Counter()
     pairs = recorder.pairs() if recorder is not None else {}
     pictures = recorder.pictures() if recorder is not None else {}
+    cameras = fate_of_images(info.cameras, counts, recorder.answers() if recorder is not None else {})
     write_json(
         args.json,
         {
@@ -167,15 +168,44 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
             "turns": turns,
             "recorded": dict(recorded),
             "judged": {topic: {"alarms": alarms, "scores": scores} for topic, (alarms, scores) in pairs.items()},
+            "cameras": cameras,
             "pictures": {topic: {"pictures": count, "scores": scores} for topic, (count, scores) in pictures.items()},
         },
     )
     for title, found in (("", counts), ("recorded ", recorded)):
         for topic, count in sorted(found.items()):
             console.print(f"{title}{topic}: {count} messages")
+    for camera, fate in cameras.items():
+        console.print(
+            f"{camera}: {fate['played']} images played, {fate['judged']} judged, {fate['faults']} that could not be judged, "
+            f"{fate['dropped']} dropped by perception for want of time, {fate['lost']} lost on the way to it",
+            soft_wrap=True,
+        )
     for sentence in lost_on_the_way(pairs, pictures):
         warn(sentence)
     return 0
+
+
+def fate_of_images(
+    topics: Mapping[str, str], played: Mapping[str, int], answers: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """What became of each camera's images. A best effort network may lose some before perception hears of them.
+
+    Args:
+        topics: image topic -> camera.
+        played: messages by topic.
+        answers: as ``OutputRecorder.answers``.
+
+    Returns:
+        camera -> ``played``, ``judged``, ``faults``, ``dropped``, ``lost``; of cameras that perception speaks of.
+    """
+    fates = {}
+    for topic, camera in topics.items():
+        if camera in answers:
+            known = answers[camera]
+            lost = max(0, played.get(topic, 0) - known["judged"] - known["faults"] - known["dropped"])
+            fates[camera] = {"played": played.get(topic, 0), **known, "lost": lost}
+    return fates
 
 
 def lost_on_the_way(pairs: Mapping[str, tuple[int, int]], pictures: Mapping[str, tuple[int, int]]) -> Iterator[str]:

@@ -133,7 +133,7 @@ def board(view: LiveView) -> Group:
     for name, side in (
         ("camera", "left"),
         ("alarm", "left"),
-        ("score", "right"),
+        ("score/thr", "right"),
         ("", "left"),
         ("trend, 30 s", "left"),
         ("Hz", "right"),

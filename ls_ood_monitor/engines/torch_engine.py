@@ -31,7 +31,7 @@ class TorchEngine:
     """Runs the graphs with torch on the network's device.
 
     Args:
-        network: in eval mode, on its device.
+        network: in eval mode, on its device; it is put into the layout that its engine wants, for whoever else runs it, too.
         spec: size and normalisation.
         features: names of features to compute.
         compiled: by TorchInductor (takes tens of seconds a batch size; on a CPU it needs a C++ compiler).
@@ -68,13 +68,17 @@ class TorchEngine:
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> TorchPass | _CapturedPass:
         """See ``Engine.begin``."""
         if self._captured:
-            shape = (*pixels.shape, *averaging.shape)
-            if shape not in self._captures:
-                self._captures[shape] = self._capture(pixels, averaging)
-            return self._captures[shape].replay(pixels, averaging, decode)
+            with torch.cuda.device(self._device):  # streams and events are of the thread's current one
+                return self._replay(pixels, averaging, decode)
         with self._modes():
             encoded = self._encoder(torch.from_numpy(pixels).to(self._device), averaging)
         return TorchPass(self, encoded, averaging)
+
+    def _replay(self, pixels: NDArray[np.uint8], averaging: Tensor, decode: bool) -> _CapturedPass:
+        shape = (*pixels.shape, *averaging.shape)
+        if shape not in self._captures:
+            self._captures[shape] = self._capture(pixels, averaging)
+        return self._captures[shape].replay(pixels, averaging, decode)
 
     def decode(self, low: Tensor, high: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
         """The decoder's outputs, on the device."""
@@ -206,8 +210,9 @@ class _CapturedPass:
     def planes(self) -> Planes:
         """See ``EnginePass.planes``."""
         if not self._decodes:
-            self._capture.decoder.replay()
-            self._capture.planes.fetch()
+            with torch.cuda.device(self._capture.inputs.device):
+                self._capture.decoder.replay()
+                self._capture.planes.fetch()
             self._decodes = True
         class_ids, confidence, *rows = self._capture.planes.read()
         return Planes(class_ids.numpy(), confidence.numpy(), self._capture.engine.late(tuple(rows)))

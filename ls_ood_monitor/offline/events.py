@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,11 @@ def read_events(path: Path, cameras: Sequence[str], duration_s: float) -> tuple[
     content = read_yaml(path, DataError)
     if not isinstance(content, list):
         raise DataError(f"{path} holds no list of events; {_EXAMPLE}.")
-    return tuple(_event(path, number, entry, cameras, duration_s) for number, entry in enumerate(content, 1))
+    events = tuple(_event(path, number, entry, cameras, duration_s) for number, entry in enumerate(content, 1))
+    for number, event in enumerate(events, 1):
+        if event in events[: number - 1]:
+            raise DataError(f"{path}: event {number} is event {events.index(event) + 1} once more; give it once.")
+    return events
 
 
 def clip_events(events: Sequence[Event], end_s: float) -> tuple[Event, ...]:
@@ -61,6 +65,9 @@ def _event(path: Path, number: int, entry: Any, cameras: Sequence[str], duration
     missing = [name for name in ("camera", "start_s", "end_s", "label") if entry.get(name) is None]
     if missing:
         raise DataError(f"{where} has no {' and no '.join(missing)}; {_EXAMPLE}.")
+    known = [spec.name for spec in fields(Event)]
+    if unknown := [str(name) for name in entry if name not in known]:
+        raise DataError(f"{where} has no {', '.join(unknown)}; known: {', '.join(known)}.")
     camera, label = str(entry["camera"]), str(entry["label"])
     start_s, end_s = (_seconds(where, name, entry[name]) for name in ("start_s", "end_s"))
     severity = entry.get("severity", 4)

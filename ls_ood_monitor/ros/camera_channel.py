@@ -45,6 +45,7 @@ class CameraChannel:
         self.anomaly_map = node.create_publisher(Image, f"~/{name}/anomaly_map", _NEWEST)
         self.score = node.create_publisher(Float64, f"~/{name}/ood_score", _RELIABLE)
         self.last_latency_ms = float("nan")
+        self.last_send_ms = float("nan")
         self.last_alarm: Alarm | None = None
         self.has_foreign_clock = False
 

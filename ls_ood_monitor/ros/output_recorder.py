@@ -17,7 +17,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import Empty
 
 from ..errors import DataError
-from .conversions import judged_cameras
+from .conversions import alarms_of, judged_cameras, values_of
 from .heartbeat import alive_topic
 from .player import message_class
 from .raw_bag import RawBagWriter, load_types
@@ -76,6 +76,8 @@ class OutputRecorder(Node):
         self._alive: set[str] = set()
         self.counts: Counter[str] = Counter()
         self._judged: Counter[str] = Counter()
+        self._answers: dict[str, Counter[str]] = {}
+        self._dropped: dict[str, list[int]] = {}  # camera -> first and last count of perception
         self._timer = self.create_timer(_LOOK_S, self._look)
 
     def is_ready(self) -> bool:
@@ -95,6 +97,17 @@ class OutputRecorder(Node):
         """Score topic -> recorded alarms about images that were judged, and scores, of which there is one for each."""
         scores = {topic: count for topic, count in self.counts.items() if _last(topic) == "ood_score"}
         return {topic: (self._judged[topic], scores.get(topic, 0)) for topic in sorted({*self._judged, *scores})}
+
+    def answers(self) -> dict[str, dict[str, int]]:
+        """Camera -> how many of its images were ``judged``, were ``faults``, and ``dropped`` by perception for want of time."""
+        return {
+            camera: {
+                "judged": self._answers.get(camera, Counter())["judged"],
+                "faults": self._answers.get(camera, Counter())["faults"],
+                "dropped": last - first,
+            }
+            for camera, (first, last) in sorted(self._dropped.items())
+        }
 
     def pictures(self) -> dict[str, tuple[int, int]]:
         """Picture topic -> recorded pictures, and recorded scores of their camera, of which each has a picture.
@@ -162,6 +175,9 @@ class OutputRecorder(Node):
 
     def _write(self, topic: str, kind: str, data: bytes, waited_ns: int, offered: QoSProfile) -> None:
         """Take in a message that waited so long for this thread."""
+        if _last(topic) == "diagnostics":
+            with suppress(Exception):
+                self._count_dropped(deserialize_message(bytes(data), DiagnosticArray))
         stamp_ns = self._clock_ns(waited_ns if 0 <= waited_ns < _LONGEST_WAIT_NS else 0)
         if not self._is_recording or stamp_ns <= 0 or self._failure:
             return
@@ -176,8 +192,21 @@ class OutputRecorder(Node):
         self.counts[topic] += 1
         if _last(topic) == "ood_alarm":
             with suppress(Exception):  # whatever it was that cannot be read, it is recorded
-                cameras = judged_cameras(deserialize_message(bytes(data), DiagnosticArray))
+                message = deserialize_message(bytes(data), DiagnosticArray)
+                cameras = judged_cameras(message)
                 self._judged.update(f"{topic.rsplit('/', 1)[0]}/{camera}/ood_score" for camera in cameras)
+                for alarm in alarms_of(message):
+                    if alarm.stamp_ns > 0:  # of an image; silence has none
+                        self._answers.setdefault(alarm.camera, Counter())["faults" if alarm.is_fault else "judged"] += 1
+
+    def _count_dropped(self, message: DiagnosticArray) -> None:
+        """What perception says of each camera; before the recording begins it is what was dropped earlier."""
+        for entry in message.status:
+            values = values_of(entry)
+            if {"frames", "dropped"} <= values.keys():
+                count = int(values["dropped"])
+                counts = self._dropped.setdefault(entry.hardware_id, [count, count])
+                counts[:] = (counts[0] if self._is_recording else count), count
 
 
 def _last(topic: str) -> str:

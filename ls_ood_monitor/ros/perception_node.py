@@ -37,7 +37,7 @@ from ..core.camera_watch import alarm_without_frame
 from ..core.health import SANE_AGE_NS, Fault, Finding
 from ..core.types import Alarm, Frame, FrameResult, Judgement
 from ..errors import ConfigError, ImageError, MonitorError
-from ..monitor import OodMonitor, limit_gpu_memory
+from ..monitor import MonitorPass, OodMonitor, limit_gpu_memory
 from ..vision.overlay import draw_overlay, map_picture
 from .bundle_fit import check_fit, strange_cameras
 from .camera_channel import CameraChannel
@@ -63,6 +63,15 @@ class ReadFrame(NamedTuple):
     arrival: Arrival
     frame: Frame
     decode_ms: float
+
+
+class Judged(NamedTuple):
+    """A batch whose alarms are out and whose pictures are not: its messages, pass and alarms, and who is looked at."""
+
+    arrivals: list[Arrival]
+    run: MonitorPass
+    alarms: list[Alarm]
+    shown: list[bool]
 
 
 class PerceptionNode(LifecycleNode):
@@ -290,11 +299,16 @@ class PerceptionNode(LifecycleNode):
 
     def _judge(self, arrivals: Sequence[Arrival]) -> None:
         # Batch by batch, reading included: the alarm of the first camera does not wait until the last one's picture is read.
+        # Nor does the last alarm wait for the first one's pictures, where an engine keeps several passes.
+        waiting: list[Judged] = []
         for first in range(0, len(arrivals), self._batch):
             read = [self._read(arrival) for arrival in arrivals[first : first + self._batch]]
             good = [one for one in read if one is not None]
-            if good:
-                self._infer(good)
+            if good and (judged := self._infer(good)) is not None:
+                waiting.append(judged)
+            if self._monitor is not None and not self._monitor.frame_pass.engine.reentrant:
+                self._show_all(waiting)
+        self._show_all(waiting)
 
     def _read(self, arrival: Arrival) -> ReadFrame | None:
         """The frame of a message, or None where a fault was published instead."""
@@ -315,46 +329,52 @@ class PerceptionNode(LifecycleNode):
         self._publish_fault(arrival, finding)
         return None
 
-    def _infer(self, good: Sequence[ReadFrame]) -> None:
+    def _infer(self, good: Sequence[ReadFrame]) -> Judged | None:
         """One batch: every alarm leaves before the decoder has run, and before the first picture is drawn."""
         if self._monitor is None:
-            return
+            return None
         try:
-            began_ns = time.monotonic_ns()
-            shown = self._is_looked_at([self._channels[one.arrival.camera] for one in good])
-            run = self._monitor.begin([one.frame for one in good], decode=shown)
-            judgements = run.judgements
-            network_ms = (time.monotonic_ns() - began_ns) / 1e6
-            judged = [
-                (one.arrival, self._publish_alarm(one, judgement, network_ms))
-                for one, judgement in zip(good, judgements, strict=True)
+            shown = [self._is_looked_at(self._channels[one.arrival.camera]) for one in good]
+            run = self._monitor.begin([one.frame for one in good], decode=any(shown))
+            alarms = [
+                self._publish_alarm(one, judgement, run.run.network_ms)
+                for one, judgement in zip(good, run.judgements, strict=True)
             ]
+            return Judged([one.arrival for one in good], run, alarms, shown)
         except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
             if not self.context.ok():  # told to end while judging; nobody hears us any more
-                return
+                return None
             self.get_logger().error(traceback.format_exc())
             for one in good:
                 self._publish_fault(one.arrival, Finding(Fault.INFERENCE, f"inference failed: {error!r}"))
-            return
-        results: list[FrameResult] | None = None
-        try:
-            results = run.results() if shown else None
-        except Exception:  # the scores were right; what is lost is for people
-            if self.context.ok():
-                self.get_logger().error(traceback.format_exc())
-        for index, (arrival, alarm) in enumerate(judged):
-            result = results[index] if results is not None else None
+            return None
+
+    def _show_all(self, waiting: list[Judged]) -> None:
+        """The pictures of batches whose alarms are out; each is let go when it is shown."""
+        while waiting:
+            self._show(waiting.pop(0))
+
+    def _show(self, judged: Judged) -> None:
+        for index, (arrival, alarm) in enumerate(zip(judged.arrivals, judged.alarms, strict=True)):
+            result: FrameResult | None = None
+            try:
+                result = judged.run.result(index) if judged.shown[index] else None
+            except Exception:  # the scores were right; what is lost is for people
+                self._log_defect()
             try:
                 if self._evidence is not None:
                     self._evidence.shown(arrival.camera, result)
-                self._publish_pictures(arrival, judgements[index], result, alarm)
+                self._publish_pictures(arrival, judged.run.judgements[index], result, alarm)
             except Exception:  # pictures are for people; losing one must not end the thread
-                if self.context.ok():
-                    self.get_logger().error(traceback.format_exc())
+                self._log_defect()
 
-    def _is_looked_at(self, channels: Sequence[CameraChannel]) -> bool:
-        """Whether anybody wants what the decoder makes; nobody pays for it else."""
-        return self._evidence is not None or any(channel.shows_classes() for channel in channels)
+    def _log_defect(self) -> None:
+        if self.context.ok():
+            self.get_logger().error(traceback.format_exc())
+
+    def _is_looked_at(self, channel: CameraChannel) -> bool:
+        """Whether anybody wants what the decoder makes of this camera; nobody pays for it else."""
+        return self._evidence is not None or channel.shows_classes()
 
     def _frame_of(self, arrival: Arrival) -> Frame:
         convert = image_to_bgr if self._settings.transport == "raw" else compressed_to_bgr
@@ -377,9 +397,12 @@ class PerceptionNode(LifecycleNode):
             **_strangest_place(result),
             "decode_ms": round(read.decode_ms, 3),
             "network_ms": round(network_ms, 3),
+            "send_ms": round(channel.last_send_ms, 3),  # of the alarm before
         }
+        began_ns = time.monotonic_ns()
         self._send(channel, alarm, arrival, facts, result)
         channel.score.publish(Float64(data=result.score))
+        channel.last_send_ms = (time.monotonic_ns() - began_ns) / 1e6
         return alarm
 
     def _publish_fault(self, arrival: Arrival, finding: Finding) -> None:

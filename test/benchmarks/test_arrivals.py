@@ -39,7 +39,7 @@ def test_a_log_reads_back_as_it_was_written(arrivals, tmp_path):
     """Every kind of row, with its unknown values."""
     rows = [
         arrivals.Published("front", 1, "clean", False, True, 0.25),
-        arrivals.Alarm(5, "front", 1, 0.5, "", 4.0, 3.0, 0.5),
+        arrivals.Alarm(5, "front", 1, 0.5, "", 4.0, 3.0, 0.5, 0.25),
         arrivals.Segmentation(6, "front", 1),
         arrivals.Stop(7, True),
         arrivals.Decision(8, "STOP", "camera front: …"),
@@ -155,10 +155,14 @@ def test_overhead_is_what_is_not_the_network(arrivals, story):
     images, heard, *_ = story
     assert arrivals.overhead(images, heard.alarms) is None
     told = zip(heard.alarms, (36.0, 42.0), (2.0, 3.0), strict=False)
-    heard.alarms[:2] = [one._replace(network_ms=network, decode_ms=decode) for one, network, decode in told]
+    heard.alarms[:2] = [
+        one._replace(network_ms=network, decode_ms=decode, send_ms=0.0) for one, network, decode in told
+    ]
     figures = arrivals.overhead(images, heard.alarms)
     assert figures["p50_ms"] == pytest.approx(3.5)
     assert figures["percent"] == pytest.approx((5.0 + 10.0) / 2)
+    heard.alarms[:2] = [one._replace(send_ms=0.5) for one in heard.alarms[:2]]
+    assert arrivals.overhead(images, heard.alarms)["p50_ms"] == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("limit", [1.0, 3.7, 10.0, 18.8, 75.0, 240.0])

@@ -157,9 +157,9 @@ def test_the_ear_notes_alarms_of_images_and_the_nodes_counts(script):
     row = log.alarm_rows(alarm_message(alarm, {"latency_ms": 12.5}, "perception_node"), 99)[0]
     assert (row.at_ns, row.camera, row.stamp_ns, row.score, row.latency_ms) == (99, "front", 77, 0.25, 12.5)
     assert isnan(row.network_ms)
-    told = {"latency_ms": 12.5, "network_ms": 11.0, "decode_ms": 1.0}
+    told = {"latency_ms": 12.5, "network_ms": 11.0, "decode_ms": 1.0, "send_ms": 0.25}
     row = log.alarm_rows(alarm_message(alarm, told, "perception_node"), 99)[0]
-    assert (row.network_ms, row.decode_ms) == (11.0, 1.0)
+    assert (row.network_ms, row.decode_ms, row.send_ms) == (11.0, 1.0, 0.25)
     silent = Alarm("front", 0, AlarmState.RAISED, nan, nan, "no image", True, "stale")
     assert log.alarm_rows(alarm_message(silent, {}, "perception_node"), 99) == []
     message = alarm_message(alarm, {}, "perception_node")

@@ -108,3 +108,25 @@ def test_bad_usage_is_a_sentence(arguments, words, capsys):
     """Exit code 2 and what to do."""
     assert run("--size", "96x64", *arguments) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--engines", "foo"), "'foo' is no engine; it must be one of "),
+        (("--engines", "eager,onnx:fp99"), "'onnx:fp99' is no engine"),
+        (("--growth", "growth.png", "--cameras", "4"), "--growth has sizes and cameras of its own"),
+        (("--growth", "growth.png", "--check"), "--growth has sizes and cameras of its own"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(capsys, monkeypatch, tmp_path, arguments, words):
+    """In a sentence, before anything is measured."""
+    monkeypatch.chdir(tmp_path)
+    assert run("--networks", "resnet18", *arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_engine_that_was_named_and_not_compared_does_not_agree(capsys):
+    """A precision that needs a GPU is left out on a CPU: nothing was compared, and that is no success."""
+    assert run(*SMALL, "--device", "cpu", "--check", "--engines", "eager:bf16") == 1
+    assert "not every engine could be compared" in capsys.readouterr().out

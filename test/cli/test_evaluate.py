@@ -115,14 +115,16 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     pictures.mkdir()
     for index, picture in enumerate(make_pictures(5, seed=9)):
         cv2.imwrite(str(pictures / f"{index:03d}.png"), picture)
-    done, out = evaluate(bag, pictures, "--json", tmp_path / "all.json")
+    # Each takes its own options: the topic is the bag's, the rate the pictures'.
+    done, out = evaluate(
+        bag, pictures, "--json", tmp_path / "all.json", "--topic", "/front/image=front", "--rate", "10"
+    )
     assert done.returncode == 0, done.stderr
     assert (out / "drive" / "summary.json").exists()
     summary = json.loads((tmp_path / "all.json").read_text())["stills"]
     assert summary["frames"] == 5
     assert summary["truth"].startswith("none")
     assert summary["provenance"]["recording"]["rate_hz"] == 10.0
-    assert "stills: pictures carry no time, and count as taken at 10 Hz" in done.stderr
     assert "stills: it has no events, so every alarm counts as false; a file that holds [] says" in done.stderr
     pooled = json.loads((out / "summary.json").read_text())
     assert pooled == json.loads((tmp_path / "all.json").read_text())["pool"]
@@ -136,6 +138,15 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     assert not (out / "junit.xml").exists()
 
 
+def test_a_file_is_no_folder_for_results(ls_ood, bag, tmp_path):
+    """It is named with its option, and stays."""
+    (tmp_path / "notes.txt").write_text("mine")
+    done = ls_ood("evaluate", bag, "--out", tmp_path / "notes.txt")
+    assert done.returncode == 2
+    assert f"--out is {tmp_path / 'notes.txt'}, which is a file; name a folder." in done.stderr
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_stills_whose_alarm_is_raised_say_so(evaluate, tmp_path):
     """Too short for a rate and without clean driving: the alarm and the stop are told all the same."""
     stills = tmp_path / "noise"
@@ -145,6 +156,7 @@ def test_stills_whose_alarm_is_raised_say_so(evaluate, tmp_path):
         cv2.imwrite(str(stills / f"{index:03d}.png"), noise)
     done, out = evaluate(stills)
     assert done.returncode == 0, done.stderr
+    assert "noise: pictures carry no time, and count as taken at 10 Hz; --rate says another." in done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["alarms"]["raised"], summary["decision"]["clean_s"]) == (1, 0)
     lines = done.stdout.splitlines()

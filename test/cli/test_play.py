@@ -9,7 +9,7 @@ import pytest
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ls_ood_monitor.cli.play import lost_on_the_way
+from ls_ood_monitor.cli.play import fate_of_images, lost_on_the_way
 from ls_ood_monitor.offline.bags import FrameBagWriter
 
 
@@ -46,3 +46,17 @@ def test_what_was_lost_on_the_way_is_told():
     scores, overlays = lost_on_the_way(pairs, pictures)
     assert scores.startswith("/p/left/ood_score has 19 scores in the recording, and 20 alarms are about images")
     assert overlays.startswith("/p/left/overlay has 12 pictures in the recording, and its camera 19 scores; what is")
+
+
+def test_what_became_of_each_image_is_told():
+    """What perception neither judged, nor called a fault, nor dropped never reached it; of other cameras it tells nothing."""
+    answers = {
+        "front": {"judged": 90, "faults": 3, "dropped": 5},
+        "left": {"judged": 101, "faults": 0, "dropped": 0},  # somebody else sends, too
+    }
+    topics = {"/front/image": "front", "/left/image": "left", "/rear/image": "rear"}
+    fates = fate_of_images(topics, {"/front/image": 100, "/left/image": 100, "/rear/image": 100}, answers)
+    assert fates == {
+        "front": {"played": 100, "judged": 90, "faults": 3, "dropped": 5, "lost": 2},
+        "left": {"played": 100, "judged": 101, "faults": 0, "dropped": 0, "lost": 0},
+    }

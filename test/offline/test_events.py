@@ -46,6 +46,15 @@ def test_events_come_back(tmp_path):
         ("- {camera: front, start_s: 2, end_s: 2, label: fog}", "it must begin before it ends"),
         ("- {camera: front, start_s: 6, end_s: 7, label: fog}", "within the 5.0 s of the recording"),
         ("- {camera: front, start_s: -1, end_s: 7, label: fog}", "lasts from -1 to 7 s"),
+        (
+            "- {camera: front, start_s: 1, end_s: 2, label: fog, severty: 2}",
+            "event 1 has no severty; known: camera, start_s, end_s, label, severity",
+        ),
+        (
+            "[{camera: front, start_s: 1, end_s: 2, label: a}, {camera: front, start_s: 1, end_s: 2, label: a}]",
+            "event 2 is event 1 once more; give it once",
+        ),
+        ("- {camera: front, start_s: 1, start_s: 2, end_s: 3, label: fog}", "'start_s' is given twice"),
         ("- {camera: front, start_s: .nan, end_s: 7, label: fog}", "lasts from nan"),
     ],
 )

@@ -181,7 +181,7 @@ def test_the_player_ends_cleanly_and_the_nodes_live(live):
     scores = live.messages("/perception_node/front/ood_score", Float64)
     assert [one.data for one in scores] == [alarm.score for alarm in live.alarms() if not alarm.is_fault]
     assert live.judged == {"/perception_node/front/ood_score": {"alarms": len(scores), "scores": len(scores)}}
-    assert "lost on the way" not in live.logs
+    assert "was lost on the way" not in live.logs
 
 
 def test_scores_and_alarms_equal_those_of_an_evaluation(live, monitor):

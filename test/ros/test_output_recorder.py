@@ -23,7 +23,7 @@ from std_msgs.msg import Bool, Empty, Float64, Header
 from ls_ood_monitor.core.types import Alarm, AlarmState
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.offline.bags import bag_info, iter_raw
-from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp, stamp_to_ns
+from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp, stamp_to_ns, status
 from ls_ood_monitor.ros.output_recorder import OutputRecorder
 from ls_ood_monitor.ros.processes import wait_until
 
@@ -232,3 +232,31 @@ def test_a_full_disk_is_told_and_what_was_written_stays(spin, record, tmp_path):
     with pytest.raises(DataError, match="ended early: File too large"):
         record.end()
     assert (tmp_path / "out").exists()
+
+
+def test_the_fate_of_images_is_counted(spin, record):
+    """Judged, faults, and dropped since the recording began; a silent camera's alarm is about no image."""
+    recorder = record()
+    node = spin(Node("p"))
+    alarms = node.create_publisher(DiagnosticArray, "/p/ood_alarm", RELIABLE)
+    diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
+    wait_until(lambda: alarms.get_subscription_count() and diagnostics.get_subscription_count(), "the subscriptions")
+
+    def tell(dropped: int) -> None:
+        facts = {"frames": 10 + dropped, "dropped": dropped}
+        diagnostics.publish(DiagnosticArray(status=[status(b"\x00", "p: front", "front", "clear", facts)]))
+
+    tell(7)  # of an earlier drive
+    wait_until(lambda: recorder.answers(), "the count before")
+    recorder.begin()
+    judged, fault = (
+        Alarm("front", 5, AlarmState.CLEAR, 0.5, 1.0, "clear"),
+        Alarm("front", 6, AlarmState.RAISED, float("nan"), float("nan"), "late", True, "late"),
+    )
+    silent = Alarm("front", 0, AlarmState.RAISED, float("nan"), float("nan"), "no image", True, "stale")
+    for alarm in (judged, judged, fault, silent):
+        alarms.publish(alarm_message(alarm, {}, "p"))
+    tell(9)
+    tell(10)
+    wait_until(lambda: recorder.counts.total() == 6, "all messages")
+    assert recorder.answers() == {"front": {"judged": 2, "faults": 1, "dropped": 3}}

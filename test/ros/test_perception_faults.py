@@ -35,7 +35,9 @@ class MadeUpMonitor:
 
     bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras = AlarmSettings(), CAMERAS
-    frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32"))
+    frame_pass = SimpleNamespace(
+        device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32", reentrant=True)
+    )
     difference = None
     class_names = ("void", "road")
 
@@ -45,7 +47,7 @@ class MadeUpMonitor:
 
     def begin(self, frames, *, decode=True):
         results = self.process(frames)
-        return SimpleNamespace(judgements=results, results=lambda: results)
+        return SimpleNamespace(judgements=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
 
     def process(self, frames):
         mask = np.ones(frames[0].image.shape[:2], np.uint8)

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,8 @@ def summarise_replay(
     held = sum(_overlap(span, (event.start_s, event.end_s)) for span in spans for event in _merged(events))
     covered = sum(event.end_s - event.start_s for event in _merged(events))
     # An event that stands until the end cannot tell whether the vehicle would have gone on.
-    resumes = [_resume_s(event, decisions) for event in events if event.end_s < duration_s]
+    resumes = [_resume_s(event, decisions, limits.stop_s) for event in events if event.end_s < duration_s]
+    resumes = [value for value in resumes if value is not None]
     summary.update(
         frames=len(images),
         faults=dict(faults),
@@ -120,8 +122,8 @@ def summarise_replay(
         held_s=held,
         event_s=covered,
         hold_ratio=held / covered if covered else None,
-        time_to_resume_s=max((value for value in resumes if value is not None), default=None),
-        not_resumed=sum(value is None for value in resumes),
+        time_to_resume_s=max((value for value in resumes if value < inf), default=None),
+        not_resumed=sum(value == inf for value in resumes),
     )
     return verdict, rounded(summary)
 
@@ -190,8 +192,23 @@ def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
-def _resume_s(event: Event, decisions: Sequence[ModeSample]) -> float | None:
-    """Seconds from an event's end to NOMINAL; None if it never came before the end of the recording."""
-    later = (one.time_s for one in decisions if one.time_s >= event.end_s and one.mode is FallbackMode.NOMINAL)
-    moment = next(later, None)
-    return None if moment is None else moment - event.end_s
+def _resume_s(event: Event, decisions: Sequence[ModeSample], stop_s: float) -> float | None:
+    """Seconds from an event's end to NOMINAL; None where it has cost none, infinite where it never came.
+
+    The way back is that from the last command but NOMINAL that was on when the event began or came in it, or, if there was
+    none, came within ``stop_s`` after it.
+    """
+    left, back = False, None
+    for one in decisions:
+        if one.time_s > event.end_s + stop_s and (not left or back is not None):
+            break
+        if one.mode is FallbackMode.NOMINAL:
+            if one.time_s < event.start_s:
+                left = False
+            elif left and back is None:
+                back = one.time_s
+        elif one.time_s <= event.end_s or (not left and one.time_s <= event.end_s + stop_s):
+            left, back = True, None
+    if not left:
+        return None
+    return inf if back is None else max(0.0, back - event.end_s)

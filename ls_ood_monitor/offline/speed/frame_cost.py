@@ -6,6 +6,7 @@ any monitor by the same engine: what the vehicle pays anyway. *To the alarm* end
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from ...core.alarm import AlarmFilter
 from ...core.detectors import DEFAULT_DETECTORS
 from ...core.types import Frame
-from ...errors import MonitorError
+from ...engines import ENGINES, PRECISIONS
+from ...errors import ConfigError, MonitorError
 from ...monitor import FramePass, OodMonitor
-from ...vision.deeplabv3p import DeepLabV3Plus
 from ...vision.preprocess import normalise
 from .subject import Subject
 from .timing import Timing, interleaved, ratio
@@ -47,9 +48,14 @@ class EngineChoice:
 
     @staticmethod
     def parse(text: str) -> EngineChoice:
-        """From its written form."""
-        engine, _, precision = text.partition(":")
-        return EngineChoice(engine, precision or "fp32")
+        """From its written form. Raises ``ConfigError`` where there is no such engine or precision."""
+        engine, _, precision = text.strip().partition(":")
+        choice = EngineChoice(engine, precision or "fp32")
+        if choice.engine not in ENGINES or choice.precision not in PRECISIONS:
+            raise ConfigError(
+                f"{text!r} is no engine; it must be one of {', '.join(ENGINES)}, with {', '.join(PRECISIONS)} behind a colon."
+            )
+        return choice
 
     def __str__(self) -> str:
         return self.engine if self.precision == "fp32" else f"{self.engine}:{self.precision}"
@@ -77,33 +83,36 @@ def frame_work(
         work[f"{choice}, {PASS}"] = _pass(plain, images)
         for name, monitor in monitors.items():
             work[f"{choice}, {name}"] = _monitored(monitor, images)
-        first = next(iter(monitors.values()))
-        work[f"{choice}, {ALARM}"] = _to_the_alarm(first, images)
+        # Of all detectors that there are, as a vehicle scores them.
+        work[f"{choice}, {ALARM}"] = _to_the_alarm(list(monitors.values())[-1], images)
     return work, missing
 
 
 def plain_torch(subject: Subject) -> Callable[[], object]:
     """The pass in torch as it comes: no layout, no graph; float32."""
-    network = subject.network
+    network = copy.deepcopy(subject.network)
     pixels = torch.from_numpy(subject.picture[None].copy())
-    copy = DeepLabV3Plus(subject.settings).to(subject.device).eval()
-    copy.load_state_dict(network.state_dict())
-    copy = copy.to(memory_format=torch.contiguous_format)
 
     @torch.inference_mode()
     def run() -> object:
-        features = copy.encode(normalise(pixels.to(subject.device), subject.spec))
-        logits = copy.decode(features.low, features.high, (subject.height, subject.width))
+        features = network.encode(normalise(pixels.to(subject.device), subject.spec))
+        logits = network.decode(features.low, features.high, (subject.height, subject.width))
         return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
 
     return run
 
 
 def peer_work(subject: Subject, contenders: Contenders) -> dict[str, Callable[[], object]]:
-    """Frames of other implementations, on the same network and picture, already normalised and on the device."""
+    """Frames of other implementations, on the same network and picture, already normalised and on the device.
+
+    On a CPU in the layout that is fastest there, which is ours, too.
+    """
+    network = copy.deepcopy(subject.network)
+    if subject.device.type == "cpu":
+        network = network.to(memory_format=torch.channels_last)
     pixels = torch.from_numpy(subject.picture[None].copy()).to(subject.device)
     pictures = normalise(pixels, subject.spec)
-    return dict(contenders(subject.network, pictures, subject.bank, subject.detectors["larem"].score))
+    return dict(contenders(network, pictures, subject.bank, subject.detectors["larem"].score))
 
 
 def measure_frames(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -62,7 +63,7 @@ class Subject:
         """The network's side, by an engine. Raises ``ConfigError`` where that engine cannot run here."""
         names = tuple(features)
         return FramePass(
-            self.network,
+            copy.deepcopy(self.network),  # engines put it into layouts of their own
             self.spec,
             self.bank,
             self.device,
