@@ -138,7 +138,7 @@ def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scena
         gate=None,
         limits=Limits(),
         out=out.absolute(),
-        command=shlex.join(command),
+        command=f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(command)}",
         run="demo",
         events_file=bag.with_name("events.yaml").absolute(),
         note="The street is procedural: everything here is synthetic. This is the offline evaluation of the recording that "

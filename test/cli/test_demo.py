@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,4 +45,5 @@ def test_the_demo_ends_with_the_report_of_its_recording(tmp_path, tiny_bundle, m
     assert "offline evaluation of the recording" in text
     assert monitor.bundle_id in text
     assert "<td>1 of 1</td>" in text
-    assert f"ls-ood evaluate {tmp_path}/bag --events {tmp_path}/events.yaml --bundle {tiny_bundle} --out" in text
+    command = f"ls-ood evaluate {tmp_path}/bag --events {tmp_path}/events.yaml --bundle {tiny_bundle} --out"
+    assert f"cd {Path.cwd()} &amp;&amp; {command}" in re.sub("</?span>", "", text)

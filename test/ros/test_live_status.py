@@ -111,7 +111,7 @@ def test_for_some_seconds_it_watches_and_the_last_table_stays(start):
     done = top("--seconds", 6)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("camera left: waiting for its first alarm") == 1
-    assert "STOP  camera front: no alarm message has arrived yet" in done.stdout.replace("\n", " ")
+    assert "STOP (stop true)  camera front: no alarm message has arrived yet" in done.stdout.replace("\n", " ")
     done = top("--seconds", 0)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--seconds is 0" in done.stderr
