@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -88,6 +89,11 @@ class _Title(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Its text."""
         return Text(task.description, style="bold", no_wrap=True, overflow="ellipsis")
+
+
+def typed_here(words: Sequence[str]) -> str:
+    """A shell command that gives these words in the folder where they were given."""
+    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(words)}"
 
 
 def warn(sentence: str) -> None:

@@ -110,8 +110,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scenario, bag: Path) -> Path:
     """The recording once more, offline, as ``ls-ood evaluate`` judges it; returns the report's path."""
-    import shlex
-
     from ..errors import DataError
     from ..offline.evaluation.evaluate import REPORT, evaluate
     from ..offline.evaluation.processes import cores
@@ -119,7 +117,7 @@ def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scena
     from ..offline.evaluation.request import Request
     from ..offline.evaluation.vehicle import VehicleSettings
     from ..offline.timeline import Limits
-    from .console import progress_bar
+    from .console import progress_bar, typed_here
 
     out = args.out / "evaluation"
     out.mkdir(exist_ok=True)
@@ -138,7 +136,7 @@ def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scena
         gate=None,
         limits=Limits(),
         out=out.absolute(),
-        command=f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(command)}",
+        command=typed_here(command),
         run="demo",
         events_file=bag.with_name("events.yaml").absolute(),
         note="The street is procedural: everything here is synthetic. This is the offline evaluation of the recording that "

@@ -203,9 +203,10 @@ def _pool(
     """Judge the recordings as one: write it beside their folders, and tell it."""
     from ..offline.evaluation.pool import pool
     from ..offline.evaluation.pool_files import write_pool
+    from .console import typed_here
 
     pooled = pool(names, summaries, failed, gate)
-    write_pool(args.out, pooled, _command(args), gate is not None)
+    write_pool(args.out, pooled, typed_here(["ls-ood", *args.arguments]), gate is not None)
     if summaries:
         tell_pool(pooled, args.out)
     return pooled
@@ -317,6 +318,7 @@ def _requests(
     from ..offline.evaluation.evaluate import JUNIT, finished
     from ..offline.evaluation.request import Request
     from ..offline.timeline import Limits
+    from .console import typed_here
 
     run = uuid.uuid4().hex
     requests = []
@@ -336,7 +338,7 @@ def _requests(
             gate=gate,
             limits=Limits(args.stop_within, args.resume_within),
             out=out.absolute(),
-            command=_command(args),
+            command=typed_here(["ls-ood", *args.arguments]),
             run=run,
             resume=args.resume,
             events_file=None if events is None else _events_file(recording, args.events),
@@ -346,13 +348,6 @@ def _requests(
             (out / JUNIT).unlink(missing_ok=True)
         requests.append(request)
     return requests
-
-
-def _command(args: argparse.Namespace) -> str:
-    """What was typed, and where."""
-    import shlex
-
-    return f"cd {shlex.quote(str(Path.cwd()))} && ls-ood {shlex.join(args.arguments)}"
 
 
 def _put_junit(out: Path, name: str, error: str) -> None:

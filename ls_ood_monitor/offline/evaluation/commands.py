@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 from ...core.types import FallbackMode
 from ..timeline import ModeSample, StopSample
+from .columns import Columns
 
 
-class Decisions(Sequence[ModeSample]):
-    """A list of decisions; each is put together when it is asked for. A reason that is said again is kept once."""
+class Decisions(Columns[ModeSample]):
+    """Decisions in their order. A reason that is said again is kept once."""
 
     def __init__(self) -> None:
         self._times, self._modes, self._places = array("d"), array("b"), array("q")
@@ -28,10 +28,8 @@ class Decisions(Sequence[ModeSample]):
     def __len__(self) -> int:
         return len(self._times)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        return ModeSample(self._times[index], FallbackMode(self._modes[index]), self._reasons[self._places[index]])
+    def _row(self, place: int) -> ModeSample:
+        return ModeSample(self._times[place], FallbackMode(self._modes[place]), self._reasons[self._places[place]])
 
     @property
     def stops(self) -> Stops:
@@ -39,7 +37,7 @@ class Decisions(Sequence[ModeSample]):
         return Stops(self._times, self._modes)
 
 
-class Stops(Sequence[StopSample]):
+class Stops(Columns[StopSample]):
     """The stop commands that go with decisions.
 
     Args:
@@ -53,7 +51,5 @@ class Stops(Sequence[StopSample]):
     def __len__(self) -> int:
         return len(self._times)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        return StopSample(self._times[index], self._modes[index] == FallbackMode.STOP.value)
+    def _row(self, place: int) -> StopSample:
+        return StopSample(self._times[place], self._modes[place] == FallbackMode.STOP.value)

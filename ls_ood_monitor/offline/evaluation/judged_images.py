@@ -6,11 +6,11 @@ import heapq
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
+from .columns import Columns
 
 _STATES = tuple(AlarmState)
 _NONE = np.zeros((0, 0), np.uint8)
@@ -41,7 +41,7 @@ class JudgedImage:
         return self.alarm.ratio
 
 
-class JudgedImages(Sequence[JudgedImage]):
+class JudgedImages(Columns[JudgedImage]):
     """A list of judged images that keeps no picture; each is put together when it is asked for.
 
     Args:
@@ -83,38 +83,28 @@ class JudgedImages(Sequence[JudgedImage]):
     def __len__(self) -> int:
         return len(self._stamps)
 
-    def __iter__(self) -> Iterator[JudgedImage]:
-        return (self._image(index) for index in range(len(self)))
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._image(one) for one in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        return self._image(index % len(self))
-
-    def _image(self, index: int) -> JudgedImage:
-        time_s, score, threshold, latency_ms = (column[index] for column in self._numbers.values())
+    def _row(self, place: int) -> JudgedImage:
+        time_s, score, threshold, latency_ms = (column[place] for column in self._numbers.values())
         names = list(self._names)
-        camera, fault = names[self._cameras[index]], names[self._faults[index]]
-        reason = self._text[self._ends[index] : self._ends[index + 1]].decode()
-        stamp_ns, flags = self._stamps[index], self._flags[index]
-        alarm = Alarm(camera, stamp_ns, _STATES[self._states[index]], score, threshold, reason, bool(flags & 1), fault)
+        camera, fault = names[self._cameras[place]], names[self._faults[place]]
+        reason = self._text[self._ends[place] : self._ends[place + 1]].decode()
+        stamp_ns, flags = self._stamps[place], self._flags[place]
+        alarm = Alarm(camera, stamp_ns, _STATES[self._states[place]], score, threshold, reason, bool(flags & 1), fault)
         result = None
         if flags & 2:
             result = FrameResult(
                 Frame(_NO_PICTURE, stamp_ns, camera),
-                self._judged[index],
-                self._limits[index],
+                self._judged[place],
+                self._limits[place],
                 self._detector,
-                {name: scores[index] for name, scores in self._scores.items()},
+                {name: scores[place] for name, scores in self._scores.items()},
                 segmentation=_NONE,
                 confidence=_NONE,
             )
-        return JudgedImage(time_s, alarm, FallbackMode(self._modes[index]), result, latency_ms)
+        return JudgedImage(time_s, alarm, FallbackMode(self._modes[place]), result, latency_ms)
 
 
-class Part(Sequence[JudgedImage]):
+class Part(Columns[JudgedImage]):
     """Some images of a sequence, without a list of them.
 
     Args:
@@ -128,10 +118,8 @@ class Part(Sequence[JudgedImage]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return Part(self._images, self._places[index])
-        return self._images[self._places[index]]
+    def _row(self, place: int) -> JudgedImage:
+        return self._images[self._places[place]]
 
 
 def by_camera(images: Sequence[JudgedImage]) -> dict[str, Part]:

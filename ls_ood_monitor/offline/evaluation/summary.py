@@ -27,6 +27,7 @@ from ..timeline import (
     stop_spans,
     summarise,
 )
+from .columns import Columns
 from .judged_images import JudgedImage, in_order
 from .silence import silences_of
 from .stops import Stop, stops_of
@@ -35,7 +36,7 @@ _MICROSECOND = 6
 _STATES = tuple(AlarmState)
 
 
-class ScoreSamples(Sequence[ScoreSample]):
+class ScoreSamples(Columns[ScoreSample]):
     """The alarms of a replay, in columns, for the judgement that a live recording gets too."""
 
     def __init__(self, alarms: Iterable[JudgedImage]) -> None:
@@ -52,10 +53,7 @@ class ScoreSamples(Sequence[ScoreSample]):
     def __len__(self) -> int:
         return len(self._states)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def _row(self, place: int) -> ScoreSample:
         time_s, score, threshold, latency_ms = self._numbers[4 * place : 4 * place + 4]
         camera, state = self._cameras_named[self._cameras[place]], _STATES[self._states[place]]
         return ScoreSample(time_s, camera, state, score, threshold, latency_ms)
