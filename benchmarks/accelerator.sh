@@ -53,7 +53,7 @@ size=$([ -n "$QUICK" ] && echo 160x128 || echo 640x483)
 fast=$([ "$device" = cuda ] && echo eager:bf16 || echo eager)
 all=$([ "$device" = cuda ] && echo eager,eager:tf32,eager:fp16,eager:bf16 || echo eager)
 # ONNX Runtime on the GPU is a package of its own (onnxruntime-gpu); where it is there, it is measured, too.
-if "$PYTHON" -c "import onnxruntime, sys; sys.exit('CUDAExecutionProvider' not in onnxruntime.get_available_providers())" 2> /dev/null; then all=$all,onnx; fi
+if "$PYTHON" -c "import onnxruntime, onnxscript, sys; sys.exit('CUDAExecutionProvider' not in onnxruntime.get_available_providers())" 2> /dev/null; then all=$all,onnx; fi
 networks=$([ -n "$QUICK" ] && echo mobilenet_v2 || echo mobilenet_v2,resnet101)
 resnet=$([ -n "$QUICK" ] && echo resnet18 || echo resnet101)
 export -f bench

@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
     parser.add_argument("--cameras", type=int, default=1, metavar="N", help="pictures at once (default %(default)s)")
     parser.add_argument(
-        "--engines", help="for example eager,onnx,compile or eager,eager:bf16 (default: all but compile)"
+        "--engines",
+        help="for example eager,onnx,compile or eager,eager:bf16 (default: eager and onnx; on a GPU eager, in each precision)",
     )
     parser.add_argument("--repeats", type=int, default=15, metavar="N", help="turns that count (default %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")

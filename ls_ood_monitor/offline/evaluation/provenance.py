@@ -53,7 +53,9 @@ def environment(monitor: OodMonitor) -> dict[str, Any]:
         **{name: metadata.version(name) for name in ("plotly", "rosbags")},
     }
     if monitor.frame_pass.engine.name == "onnx":
-        versions["ONNX Runtime"] = metadata.version("onnxruntime")
+        import onnxruntime  # its GPU package has another name, so it is asked itself
+
+        versions["ONNX Runtime"] = onnxruntime.__version__
     device = monitor.frame_pass.device
     return {
         "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
