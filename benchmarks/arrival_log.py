@@ -118,7 +118,7 @@ class ArrivalLog(Node):
 def main() -> int:
     """Listen until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cameras", nargs="+", required=True)
+    parser.add_argument("--cameras", nargs="*", default=[], help="whose class pictures are listened to")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rclpy.init()

@@ -234,10 +234,17 @@ class Vehicle:
         environment: from ``ros_environment``.
         perception: further parameters of perception_node.
         spoil: what spoils a picture.
+        watched: somebody subscribes to every class picture, so that the decoder runs.
     """
 
     def __init__(
-        self, setup: Setup, out: Path, environment: Mapping[str, str], perception: Mapping[str, object], spoil: str
+        self,
+        setup: Setup,
+        out: Path,
+        environment: Mapping[str, str],
+        perception: Mapping[str, object],
+        spoil: str,
+        watched: bool = True,
     ) -> None:
         self.setup, self.cameras = setup, list(CAMERAS[: setup.cameras])
         self._out, self._environment = out, environment
@@ -253,6 +260,7 @@ class Vehicle:
             *(["--compressed"] if compressed else []),
             *("--cameras", *self.cameras),
         ]
+        self._watched = self.cameras if watched else []
         self._heard, self._read_to, self._plans = Heard(), 0, 0
 
     def __enter__(self) -> Vehicle:
@@ -270,7 +278,7 @@ class Vehicle:
                     ("perception_node", self._parameters, ()),
                 )
             }
-            listening = ["--out", str(self._arrivals), "--cameras", *self.cameras]
+            listening = ["--out", str(self._arrivals), "--cameras", *self._watched]
             self._companions = {
                 name: stack.enter_context(
                     Companion(f"{name}.py", arguments, self._environment, self._out / f"{name}.log")
@@ -542,7 +550,9 @@ def run_all(
     with progress_bar("Driving", steps) as update:
         for setup, fixed in chosen.items():
             update(done, setup.name)
-            with Vehicle(setup, out / setup.name, environment, perception, options.spoil) as vehicle:
+            with Vehicle(
+                setup, out / setup.name, environment, perception, options.spoil, not options.alarms_only
+            ) as vehicle:
                 for rate_hz in fixed:
                     update(done, case_name(setup, rate_hz))
                     cases.append(measure(vehicle, rate_hz, options.seconds, options.stops))
@@ -572,6 +582,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=_positive, default=10.0, help="clean time of a case (default %(default)s)")
     parser.add_argument("--stops", type=_count, default=5, help="spoiled moments of a case (default %(default)s)")
     parser.add_argument("--spoil", default="fog", help="an anomaly at its strongest, or black (default %(default)s)")
+    parser.add_argument(
+        "--alarms-only", action="store_true", help="nobody subscribes to a class picture, so that no decoder runs"
+    )
     parser.add_argument("--no-search", action="store_true", help="fixed rates only")
     parser.add_argument("--search-seconds", type=_positive, default=6.0, help="of a rate (default %(default)s)")
     parser.add_argument("--bundle", type=Path, help="default: the one in the package")
@@ -610,6 +623,7 @@ def _run(args: argparse.Namespace) -> int:
         "fast_dds_profile": Path(environment["FASTDDS_DEFAULT_PROFILES_FILE"]).name,
         "bundle": str(args.bundle) if args.bundle else "embedded",
         "parameters": dict(args.set),
+        "alarms_only": args.alarms_only,
         "spoil": args.spoil,
         "loss_limit_percent": 100.0 * LOSS_LIMIT,
     }

@@ -4,8 +4,8 @@ Speed: pictures as a camera sends them, raw and as JPEG, judged by the embedded 
 checks and network are each timed alone, one thread each; the rest (alarm, supervisor, table, pictures, report) is what is
 left of a whole evaluation. What counts are the shares: ``reading`` and ``decoding`` must stay far below ``network``.
 
-Memory: small pictures and a small network, so that what is kept of a frame is all that can grow; peak of a fresh process
-over a recording and over one that is ten times as long.
+Growth: small pictures and a small network, so that what is kept of a frame is all that can grow; peak memory and time a frame of
+a fresh process over a recording, and over ones that are three and ten times as long. ``--growth PICTURE`` draws it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
+from ls_ood_monitor.cli.console import PICTURES, require_file_place
 from ls_ood_monitor.config import HealthSettings
 from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
@@ -45,6 +47,8 @@ from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
 START_NS, PERIOD_NS = 10**18, 10**8
 DETECTORS = ("larem", "multitap")
+#: Of the recordings whose cost is compared, in multiples of the shortest.
+LENGTHS = (1, 3, 10)
 STAGES = ("reading", "decoding", "checks", "network", "rest")
 
 
@@ -161,21 +165,55 @@ def speed_table(found: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def peak_mb(request: Request, folder: Path) -> float:
-    """Peak memory of a fresh process that evaluates."""
+def cost_of(request: Request, folder: Path) -> dict[str, float]:
+    """Peak memory of a fresh process that evaluates, and its time a frame, report included."""
     place = folder / "request.pickle"
     place.write_bytes(pickle.dumps(request))
     done = subprocess.run([sys.executable, __file__, "--child", str(place)], capture_output=True, text=True, check=True)
-    return float(done.stdout.strip().splitlines()[-1])
+    cost: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return cost
 
 
 def child(place: Path) -> None:
-    """Evaluate, and tell the peak."""
+    """Evaluate, and tell peak and time."""
+    begin = time.perf_counter()
     result = evaluate(pickle.loads(place.read_bytes()))
     if result.summary is None:
         raise SystemExit(result.error)
+    frame_ms = 1000.0 * (time.perf_counter() - begin) / result.summary["frames"]
     status = Path("/proc/self/status").read_text(encoding="utf-8")
-    print(int(status.split("VmHWM:")[1].split()[0]) / 1024.0)
+    print(json.dumps({"peak_mb": int(status.split("VmHWM:")[1].split()[0]) / 1024.0, "frame_ms": frame_ms}))
+
+
+def draw_growth(growth: Mapping[int, Mapping[str, float]], path: Path) -> None:
+    """Peak memory and time a frame against the number of frames, both from nothing."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(6.8, 2.8))
+    counts = sorted(growth)
+    first = growth[counts[0]]
+    for panel, (key, label) in zip(
+        panels, {"peak_mb": "peak memory, MB", "frame_ms": "ms a frame"}.items(), strict=True
+    ):
+        values = [growth[count][key] for count in counts]
+        panel.plot(counts, values, "o-")
+        for count, value in zip(counts, values, strict=True):
+            panel.annotate(
+                f"x{value / first[key]:.2f}", (count, value), (0, 8), textcoords="offset points", ha="center"
+            )
+        panel.set_xscale("log")
+        panel.set_xticks(counts, [f"{count:,}" for count in counts])
+        panel.minorticks_off()
+        panel.margins(x=0.2)
+        panel.set_ylim(0.0, 1.3 * max(values))
+        panel.set_xlabel("frames of the recording")
+        panel.set_ylabel(label)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -183,7 +221,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=30, help="for the speed (%(default)s)")
     parser.add_argument("--size", default="1280x720", help="of their pictures (%(default)s)")
-    parser.add_argument("--memory-frames", type=int, default=400, help="of the shorter recording (%(default)s)")
+    parser.add_argument("--growth-frames", type=int, default=400, help="of the shortest recording (%(default)s)")
+    parser.add_argument("--growth", type=Path, metavar="PICTURE", help="draw how the cost grows with the recording")
     parser.add_argument("--bundle", type=Path, metavar="DIR")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
@@ -191,8 +230,10 @@ def main() -> None:
     if args.child:
         child(args.child)
         return
+    require_file_place("--growth", args.growth, PICTURES)
+    require_file_place("--json", args.json)
     width, height = map(int, args.size.split("x"))
-    report: dict[str, Any] = {"size": args.size, "speed": {}, "memory": {}}
+    report: dict[str, Any] = {"size": args.size, "speed": {}, "growth": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for kind in ("raw", "jpeg"):
@@ -200,15 +241,16 @@ def main() -> None:
             figures = speed(bag, request_for(bag, args.bundle and args.bundle.absolute(), folder / f"{kind}_out"))
             report["speed"][kind] = figures
         bundle = small_bundle(folder / "bundle")
-        for count in (args.memory_frames, 10 * args.memory_frames):
+        for count in (factor * args.growth_frames for factor in LENGTHS):
             bag = write_bag(folder / f"bag_{count}", count, 64, 48, False)
-            report["memory"][count] = peak_mb(request_for(bag, bundle, folder / f"out_{count}"), folder)
-    short, long = report["memory"].values()
-    report["memory_ratio"] = long / short
+            report["growth"][count] = cost_of(request_for(bag, bundle, folder / f"out_{count}"), folder)
+            shutil.rmtree(bag)
     console = Console()
     console.print(speed_table(report["speed"]))
-    sizes = ", ".join(f"{count} frames {peak:.0f} MB" for count, peak in report["memory"].items())
-    console.print(f"peak memory: {sizes}; ratio {report['memory_ratio']:.3f}")
+    for count, cost in report["growth"].items():
+        console.print(f"{count} frames: peak memory {cost['peak_mb']:.0f} MB, {cost['frame_ms']:.2f} ms a frame")
+    if args.growth:
+        draw_growth(report["growth"], args.growth)
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 

@@ -293,7 +293,8 @@ class PerceptionNodeSettings(EvidenceSettings):
     )
     gpu_memory_mb: float = setting(
         0.0,
-        "GPU memory that torch may take; a batch that needs more is an inference fault; 0 = no limit",
+        "GPU memory that torch may take, and ONNX Runtime as much again where it runs; a batch that needs more is an "
+        "inference fault; 0 = no limit",
         low=0.0,
         high=1e6,
         unit="MB",

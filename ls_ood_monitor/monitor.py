@@ -75,7 +75,7 @@ def choose_device(name: str) -> torch.device:
 def limit_gpu_memory(device: str, limit_mb: float) -> None:
     """Let torch take at most so much of a GPU's memory; 0 = no limit. Of no effect where the device is a CPU.
 
-    ONNX Runtime has memory of its own, which this does not limit.
+    Sessions that ONNX Runtime opens after this may take as much again, in memory of their own.
 
     Raises:
         ConfigError: see ``choose_device``; also a limit beyond the memory that there is.

@@ -68,11 +68,22 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     # Idle threads that spin take the cores from whoever has work: DDS, the supervisor, the next camera's decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    settings = {"device_id": device.index or 0} if device.type == "cuda" else {}
     try:
-        return onnxruntime.InferenceSession(content, options, providers=[(provider, settings)])
+        return onnxruntime.InferenceSession(content, options, providers=[(provider, provider_settings(device))])
     except Exception as error:  # its exceptions have no common base but this
         raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an exported graph: {error}.") from error
+
+
+def provider_settings(device: torch.device) -> dict[str, int]:
+    """Options of ONNX Runtime's provider. Where torch's memory of a GPU is limited, each of the two graphs gets half as much."""
+    if device.type != "cuda":
+        return {}
+    settings = {"device_id": device.index or 0}
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    if share < 1.0:
+        settings["gpu_mem_limit"] = int(share * torch.cuda.get_device_properties(device).total_memory / 2)
+        settings["arena_extend_strategy"] = "kSameAsRequested"
+    return settings
 
 
 class OnnxPass:

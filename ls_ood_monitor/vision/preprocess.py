@@ -41,13 +41,24 @@ class PreprocessSpec(Checked):
 
 
 def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """Resize BGR uint8 (H, W, 3) to the network's size: area averaging down, bilinear up."""
+    """Resize BGR uint8 (H, W, 3) to the network's size: area averaging down, bilinear up.
+
+    A picture at least twice as large is first halved, as often as that goes without a rest: means of 2x2 pixels, a level of the
+    image pyramid (Burt & Adelson 1983, with a box for its kernel). OpenCV averages those many times as fast as areas that cut
+    pixels, and what is left to average is a quarter of the picture.
+    """
     height, width = image.shape[:2]
+    while height % 2 == 0 and width % 2 == 0 and height >= 2 * spec.height and width >= 2 * spec.width:
+        height, width = height // 2, width // 2
+        image = _resized(image, width, height, cv2.INTER_AREA)
     if (height, width) == (spec.height, spec.width):
         return image
     shrinks = height >= spec.height and width >= spec.width
-    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (spec.width, spec.height), interpolation=mode), dtype=np.uint8)
+    return _resized(image, spec.width, spec.height, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _resized(image: NDArray[np.uint8], width: int, height: int, mode: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.uint8)
 
 
 def resize_labels(labels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -26,6 +26,38 @@ def test_shrinking_averages_areas():
     assert np.abs(resize_image(image, PreprocessSpec(width=64, height=48)) - expected).max() <= 1.0
 
 
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_halving_is_the_mean_of_areas(factor):
+    """A picture that is a power of two as large gives the mean of each cell, but for half a level of rounding a step."""
+    image = np.random.default_rng(1).integers(0, 256, (32 * factor, 40 * factor, 3), dtype=np.uint8)
+    expected = image.reshape(32, factor, 40, factor, 3).astype(float).mean(axis=(1, 3))
+    small = resize_image(image, PreprocessSpec(width=40, height=32))
+    assert np.abs(small - expected).max() <= 0.5 * np.log2(factor) + 0.01
+
+
+def test_a_larger_camera_gives_what_its_half_gives():
+    """A picture of twice the size, pixel by pixel, is to the network the picture it came from: the threshold holds for both."""
+    picture = np.random.default_rng(2).integers(0, 256, (97, 131, 3), dtype=np.uint8)
+    spec = PreprocessSpec(width=64, height=48)
+    np.testing.assert_array_equal(resize_image(picture.repeat(2, 0).repeat(2, 1), spec), resize_image(picture, spec))
+
+
+def test_an_odd_picture_is_averaged_at_once():
+    """Where halving would leave a rest every pixel still counts by its share, and none is left out."""
+    image = np.random.default_rng(3).integers(0, 256, (99, 133, 3), dtype=np.uint8)
+    small = resize_image(image, PreprocessSpec(width=33, height=33))
+    expected = _areas(_areas(image.astype(float), 33).transpose(1, 0, 2), 33).transpose(1, 0, 2)
+    assert np.abs(small - expected).max() <= 0.51
+
+
+def _areas(values: np.ndarray, rows: int) -> np.ndarray:
+    """Means of ``rows`` equal stretches of the first axis, cut pixels by their share."""
+    edges = np.linspace(0.0, len(values), rows + 1)
+    sums = np.concatenate([np.zeros_like(values[:1]), values.cumsum(axis=0)])
+    at = [np.interp(edges, np.arange(len(sums)), column) for column in sums.reshape(len(sums), -1).T]
+    return (np.diff(np.stack(at, axis=1), axis=0) / np.diff(edges)[:, None]).reshape(rows, *values.shape[1:])
+
+
 def test_pictures_of_several_sizes_share_a_batch():
     """One batch may mix sizes; each row equals the picture on its own."""
     random = np.random.default_rng(1)
