@@ -4,8 +4,9 @@
 #     benchmarks/accelerator.sh [OUT]          figures and logs into OUT (default: accelerator_out)
 #     QUICK=1 benchmarks/accelerator.sh        a few turns of everything, on a CPU too: does it run?
 #
-# Packages that are missing come from pip; where there is no network, PIP_FIND_LINKS names a folder of wheels. Without rclpy
-# the part over DDS is left out and says so. Every part has its own log; one that fails does not keep the others from it.
+# Packages that are missing come from pip, with what they need; where there is no network, PIP_FIND_LINKS names a folder of wheels and
+# PIP_NO_INDEX=1 says so. torch stays as it is. Without rclpy the part over DDS is left out and says so; ONNX Runtime is measured where
+# onnxruntime-gpu is there. Every part has its own log; one that fails does not keep the others from it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 OUT=$(mkdir -p "${1:-accelerator_out}" && cd "${1:-accelerator_out}" && pwd)
@@ -22,15 +23,23 @@ trap 'rm -rf "$site"' EXIT
 above=$("$site/bin/python" -c "import site; print(site.getsitepackages()[0])")
 for folder in $below; do echo "import site; site.addsitedir('$folder')"; done > "$above/below.pth"
 BASE=$PYTHON PYTHON=$site/bin/python
-install() { "$BASE" -m pip --python "$PYTHON" install -q --no-deps --no-compile "$@"; }
-missing() { for name in "$@"; do "$PYTHON" -c "import ${name%%=*}" 2> /dev/null || echo "${name##*=}"; done; }
-packages=$(missing dropblock=dropblock cv2=opencv-python-headless safetensors=safetensors sklearn=scikit-learn \
-  threadpoolctl=threadpoolctl rich=rich yaml=PyYAML psutil=psutil matplotlib=matplotlib array_api_compat=array-api-compat \
+"$PYTHON" -c "import torch; print('torch==' + torch.__version__)" > "$site/torch.txt" || { echo "there is no torch for $BASE" >&2; exit 1; }
+install() { "$BASE" -m pip --python "$PYTHON" install -q --no-compile -c "$site/torch.txt" "$@"; }
+missing() { for name in "$@"; do "$PYTHON" -c "import ${name%%=*}" 2> /dev/null || echo "${name#*=}"; done; }
+# torchvision 0.x belongs to torch 2.(x - 15).
+vision=torchvision==$("$PYTHON" -c "import torch; print(f'0.{int(torch.__version__.split(\".\")[1]) + 15}.*')")
+packages=$(missing "torchvision=$vision" dropblock=dropblock cv2=opencv-python-headless safetensors=safetensors scipy=scipy \
+  joblib=joblib sklearn=scikit-learn threadpoolctl=threadpoolctl rich=rich yaml=PyYAML psutil=psutil matplotlib=matplotlib \
+  array_api_compat=array-api-compat pytest=pytest onnx=onnx onnxscript=onnxscript lightning=lightning \
   torch_uncertainty=torch-uncertainty pytorch_ood=pytorch-ood einops=einops)
-[ -z "$packages" ] || install $packages || echo "note: not all of $packages" >&2
+if [ -n "$packages" ] && ! install $packages; then
+  for name in $packages; do install "$name" || install --no-deps "$name" || echo "note: no $name" >&2; done
+fi
+"$PYTHON" -c "import ls_ood_monitor.cli.bench, ls_ood_monitor.offline.speed.frame_cost" || \
+  { echo "the package cannot be imported here: a package is missing, see above" >&2; exit 1; }
 if ! "$PYTHON" -c "import rclpy" 2> /dev/null; then
   if [ -n "${PIP_FIND_LINKS:-}" ]; then
-    install "$PIP_FIND_LINKS"/ros_*.whl "$PIP_FIND_LINKS"/lark*.whl
+    install --no-deps "$PIP_FIND_LINKS"/ros_*.whl "$PIP_FIND_LINKS"/lark*.whl
   else
     "$BASE" -m pip --python "$PYTHON" install -q $(grep -h '^ros-' requirements/ros.txt)
   fi || echo "note: no rclpy; the part over DDS is left out" >&2

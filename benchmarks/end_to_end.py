@@ -58,7 +58,7 @@ from arrivals import (
     read_rows,
 )
 
-from ls_ood_monitor.cli.console import progress_bar, require_file_place, warn, write_json
+from ls_ood_monitor.cli.console import STDOUT, progress_bar, require_file_place, warn, write_json
 from ls_ood_monitor.errors import ConfigError, DataError, MonitorError
 from ls_ood_monitor.offline.anomalies import ANOMALIES
 from ls_ood_monitor.offline.machine import describe_machine
@@ -80,6 +80,8 @@ except ImportError:  # a part of requirements/bench.txt
 SIZES = ((640, 483), (1280, 966))
 RATES_HZ = (10.0, 30.0)
 TRANSPORTS = ("raw", "jpeg")
+#: Clean time and spoiled moments of a case.
+SECONDS, STOPS = 10.0, 5
 #: Before anything counts: an alarm that the silence before has raised must clear first.
 WARM_S = 2.5
 #: A spoiled moment, and the clean driving after it in which the alarm clears.
@@ -540,11 +542,13 @@ def run_all(
     out: Path,
     environment: Mapping[str, str],
     perception: Mapping[str, object],
+    keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Every case and search."""
+    """Every case and search; after each of them ``keep`` is given all that is known."""
     cases: list[dict[str, Any]] = []
     rates: dict[str, dict[str, Any]] = {}
     wrong: list[str] = []
+    found = {"cases": cases, "highest_rates": rates, "complaints": wrong}
     steps = sum(map(len, chosen.values())) + (0 if options.no_search else len(chosen))
     done = 0
     with progress_bar("Driving", steps) as update:
@@ -557,6 +561,7 @@ def run_all(
                     update(done, case_name(setup, rate_hz))
                     cases.append(measure(vehicle, rate_hz, options.seconds, options.stops))
                     wrong += [f"{cases[-1]['case']}: {text}" for text in cases[-1]["complaints"]]
+                    keep(found)
                     done += 1
                 if not options.no_search:
                     tell = lambda trial, setup=setup, done=done: update(  # noqa: E731
@@ -570,17 +575,18 @@ def run_all(
                         "trials": [{**trial._asdict(), "held": trial.held} for trial in result.trials],
                     }
                     wrong += [f"{setup.name}, search: {text}" for text in complained]
+                    keep(found)
                     done += 1
             update(done)
-    return {"cases": cases, "highest_rates": rates, "complaints": wrong}
+    return found
 
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=[], metavar="PATTERN", help="names such as '4cam-*-jpeg-*'")
-    parser.add_argument("--seconds", type=_positive, default=10.0, help="clean time of a case (default %(default)s)")
-    parser.add_argument("--stops", type=_count, default=5, help="spoiled moments of a case (default %(default)s)")
+    parser.add_argument("--seconds", type=_positive, default=SECONDS, help="clean time of a case (default %(default)s)")
+    parser.add_argument("--stops", type=_count, default=STOPS, help="spoiled moments of a case (default %(default)s)")
     parser.add_argument("--spoil", default="fog", help="an anomaly at its strongest, or black (default %(default)s)")
     parser.add_argument(
         "--alarms-only", action="store_true", help="nobody subscribes to a class picture, so that no decoder runs"
@@ -612,6 +618,12 @@ def _run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--spoil is {args.spoil!r}; it must be black or one of {known}.")
     if args.bundle is not None and not args.bundle.is_dir():
         raise ConfigError(f"--bundle is {args.bundle}; there is no such folder.")
+    if args.short and (
+        args.cases or args.alarms_only or args.no_search or args.seconds != SECONDS or args.stops != STOPS
+    ):
+        raise ConfigError(
+            "--short is one case of its own; leave out --cases, --seconds, --stops, --alarms-only and --no-search."
+        )
     chosen = chosen_cases(args.cases)
     if psutil is None:
         warn("psutil is not installed, so CPU shares are left out; pip install -r requirements/bench.txt.")
@@ -637,7 +649,12 @@ def _run(args: argparse.Namespace) -> int:
                 f"{lost.published} images: {lost.judged} judged, {lost.faulted} told as faults, {lost.silent} lost"
             )
         else:
-            report = {**about, **run_all(chosen, args, out, environment, perception)}
+
+            def keep(found: dict[str, Any]) -> None:
+                if args.json != STDOUT:  # a file holds what there is, should the next case never end
+                    write_json(args.json, without_nan({**about, **found}))
+
+            report = {**about, **run_all(chosen, args, out, environment, perception, keep)}
             wrong = report["complaints"]
             told = about["machine"]
             console.print(f"{told['cpu']}, {told['cores']} cores, torch {told['versions'].get('torch', 'unknown')}")

@@ -19,16 +19,18 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from command_line import count, exit_code
 from rich.console import Console
 from rich.table import Table
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
+from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import PICTURES, require_file_place
 from ls_ood_monitor.config import HealthSettings
 from ls_ood_monitor.core.camera_watch import CameraWatch
@@ -165,10 +167,10 @@ def speed_table(found: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def cost_of(request: Request, folder: Path) -> dict[str, float]:
-    """Peak memory of a fresh process that evaluates, and its time a frame, report included."""
+def cost_of(requests: Sequence[Request], folder: Path) -> dict[str, float]:
+    """Of the last request, in a fresh process that has met the others: peak memory, and time a frame, report included."""
     place = folder / "request.pickle"
-    place.write_bytes(pickle.dumps(request))
+    place.write_bytes(pickle.dumps(list(requests)))
     done = subprocess.run([sys.executable, __file__, "--child", str(place)], capture_output=True, text=True, check=True)
     cost: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return cost
@@ -176,8 +178,11 @@ def cost_of(request: Request, folder: Path) -> dict[str, float]:
 
 def child(place: Path) -> None:
     """Evaluate, and tell peak and time."""
+    *before, request = pickle.loads(place.read_bytes())
+    for one in before:
+        evaluate(one)
     begin = time.perf_counter()
-    result = evaluate(pickle.loads(place.read_bytes()))
+    result = evaluate(request)
     if result.summary is None:
         raise SystemExit(result.error)
     frame_ms = 1000.0 * (time.perf_counter() - begin) / result.summary["frames"]
@@ -198,14 +203,14 @@ def draw_growth(growth: Mapping[int, Mapping[str, float]], path: Path) -> None:
     for panel, (key, label) in zip(
         panels, {"peak_mb": "peak memory, MB", "frame_ms": "ms a frame"}.items(), strict=True
     ):
-        values = [growth[count][key] for count in counts]
+        values = [growth[frames][key] for frames in counts]
         panel.plot(counts, values, "o-")
-        for count, value in zip(counts, values, strict=True):
+        for frames, value in zip(counts, values, strict=True):
             panel.annotate(
-                f"x{value / first[key]:.2f}", (count, value), (0, 8), textcoords="offset points", ha="center"
+                f"x{value / first[key]:.2f}", (frames, value), (0, 8), textcoords="offset points", ha="center"
             )
         panel.set_xscale("log")
-        panel.set_xticks(counts, [f"{count:,}" for count in counts])
+        panel.set_xticks(counts, [f"{frames:,}" for frames in counts])
         panel.minorticks_off()
         panel.margins(x=0.2)
         panel.set_ylim(0.0, 1.3 * max(values))
@@ -219,9 +224,9 @@ def draw_growth(growth: Mapping[int, Mapping[str, float]], path: Path) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=30, help="for the speed (%(default)s)")
+    parser.add_argument("--frames", type=count, default=30, help="for the speed (%(default)s)")
     parser.add_argument("--size", default="1280x720", help="of their pictures (%(default)s)")
-    parser.add_argument("--growth-frames", type=int, default=400, help="of the shortest recording (%(default)s)")
+    parser.add_argument("--growth-frames", type=count, default=400, help="of the shortest recording (%(default)s)")
     parser.add_argument("--growth", type=Path, metavar="PICTURE", help="draw how the cost grows with the recording")
     parser.add_argument("--bundle", type=Path, metavar="DIR")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -232,7 +237,7 @@ def main() -> None:
         return
     require_file_place("--growth", args.growth, PICTURES)
     require_file_place("--json", args.json)
-    width, height = map(int, args.size.split("x"))
+    width, height = parse_size(args.size)
     report: dict[str, Any] = {"size": args.size, "speed": {}, "growth": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -241,14 +246,17 @@ def main() -> None:
             figures = speed(bag, request_for(bag, args.bundle and args.bundle.absolute(), folder / f"{kind}_out"))
             report["speed"][kind] = figures
         bundle = small_bundle(folder / "bundle")
-        for count in (factor * args.growth_frames for factor in LENGTHS):
-            bag = write_bag(folder / f"bag_{count}", count, 64, 48, False)
-            report["growth"][count] = cost_of(request_for(bag, bundle, folder / f"out_{count}"), folder)
+        # Loading is paid for before: a long recording would share it out among more frames than a short one.
+        first = write_bag(folder / "first", 20, 64, 48, False)
+        for frames in (factor * args.growth_frames for factor in LENGTHS):
+            bag = write_bag(folder / f"bag_{frames}", frames, 64, 48, False)
+            requests = [request_for(path, bundle, folder / f"{path.name}_{frames}_out") for path in (first, bag)]
+            report["growth"][frames] = cost_of(requests, folder)
             shutil.rmtree(bag)
     console = Console()
     console.print(speed_table(report["speed"]))
-    for count, cost in report["growth"].items():
-        console.print(f"{count} frames: peak memory {cost['peak_mb']:.0f} MB, {cost['frame_ms']:.2f} ms a frame")
+    for frames, cost in report["growth"].items():
+        console.print(f"{frames} frames: peak memory {cost['peak_mb']:.0f} MB, {cost['frame_ms']:.2f} ms a frame")
     if args.growth:
         draw_growth(report["growth"], args.growth)
     if args.json:
@@ -256,4 +264,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

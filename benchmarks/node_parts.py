@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
 from camera_messages import jpeg_messages, raw_messages
+from command_line import count, exit_code
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import require_file_place, write_json
@@ -133,7 +134,7 @@ def _percentiles(values: list[float]) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--repeats", type=count, default=200, help="images of each kind (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     require_file_place("--json", args.json)
@@ -157,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -15,14 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from command_line import count, exit_code
 
 from ls_ood_monitor.cli.bench import parse_size
-from ls_ood_monitor.cli.console import console, progress_bar, write_json
+from ls_ood_monitor.cli.console import console, progress_bar, require_file_place, write_json
 from ls_ood_monitor.engines.onnx_engine import open_session
+from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.monitor import features_of
 from ls_ood_monitor.offline.machine import describe_machine
 from ls_ood_monitor.offline.speed.subject import Subject
 from ls_ood_monitor.offline.speed.timing import Timing, interleaved, ratio
+from ls_ood_monitor.vision.backbones import BACKBONES
 from ls_ood_monitor.vision.deeplabv3p import NetworkSettings
 
 #: What is computed beside the segmentation.
@@ -68,12 +71,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default="mobilenet_v2,resnet101")
     parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT")
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=count, default=15)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    require_file_place("--json", args.json)
     width, height = parse_size(args.size)
     result: dict[str, object] = {"machine": describe_machine(), "size": args.size}
     for network in args.networks.split(","):
+        if network not in BACKBONES:
+            raise ConfigError(f"--networks names {network!r}; there are {', '.join(BACKBONES)}.")
         settings = NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5)
         subject = Subject(settings, width, height)
         work = {
@@ -99,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -37,6 +37,9 @@ from scipy.spatial import cKDTree
 from scipy.special import digamma
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
+from command_line import count
+
 from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import require_file_place
 from ls_ood_monitor.core.entropy import latent_entropies
@@ -286,20 +289,14 @@ def measure(backbone: str, width: int, height: int, repeats: int, device: torch.
     return interleaved(work, repeats)
 
 
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1.")
-    return int(text)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet101")
     parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT", help="default %(default)s")
-    parser.add_argument("--repeats", type=_count, default=7, help="turns that count (default %(default)s)")
+    parser.add_argument("--repeats", type=count, default=7, help="turns that count (default %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
-    parser.add_argument("--threads", type=_count, default=1, help="CPU threads of torch (default %(default)s)")
+    parser.add_argument("--threads", type=count, default=1, help="CPU threads of torch (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     try:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from command_line import count, exit_code
 from peers import kd_tree_entropies
 
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, detector_spec
@@ -75,7 +77,7 @@ def score_cost(backbone: str, repeats: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=count, default=15)
     parser.add_argument("--backbones", default="mobilenet_v2,resnet101")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
@@ -93,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -311,7 +311,7 @@ class PerceptionNodeSettings(EvidenceSettings):
         unit="s",
     )
     overlay_alpha: float = setting(0.5, "opacity of the class colours in the overlay", low=0.0, high=1.0)
-    num_threads: int = setting(0, "CPU threads of the network; 0 = torch's choice", low=0, high=1024)
+    num_threads: int = setting(0, "CPU threads of the network and of OpenCV; 0 = their choice", low=0, high=1024)
     autostart: bool = setting(False, "configure and activate at start, for use without a lifecycle manager")
     class_table: bool = setting(False, "publish the class names, latched, on ~/class_table and ~/label_info")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,21 +42,31 @@ class NetworkPass:
         self.network = network
         self.encoded = encoded
         self.averaging = averaging
+        # Not ``functools.cached_property``: until Python 3.11 it takes a lock, at which torch's compiler cuts its graph.
+        self._latents: Tensor | None = None
+        self._penultimate: Tensor | None = None
+        self._logits: Tensor | None = None
 
-    @cached_property
+    @property
     def latents(self) -> Tensor:
         """(N, M, C) Monte-Carlo latents."""
-        return sample_latents(self.encoded.high, self.averaging)
+        if self._latents is None:
+            self._latents = sample_latents(self.encoded.high, self.averaging)
+        return self._latents
 
-    @cached_property
+    @property
     def penultimate(self) -> Tensor:
         """(N, P, H/4, W/4), input of the last layer."""
-        return self.network.penultimate(self.encoded.low, self.encoded.high)
+        if self._penultimate is None:
+            self._penultimate = self.network.penultimate(self.encoded.low, self.encoded.high)
+        return self._penultimate
 
-    @cached_property
+    @property
     def logits(self) -> Tensor:
         """(N, classes, H/4, W/4), at the decoder's own resolution."""
-        return self.network.classify(self.penultimate)
+        if self._logits is None:
+            self._logits = self.network.classify(self.penultimate)
+        return self._logits
 
     def sampled_probabilities(self, samples: int) -> Iterator[Tensor]:
         """Class probabilities (N, classes, H/4, W/4) of up to ``samples`` decoder passes, a mask each at the seam."""

@@ -52,13 +52,13 @@ def features_of(detectors: Iterable[str]) -> tuple[str, ...]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Resolve ``auto`` (GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+    """Resolve ``auto`` (GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``; a GPU always comes with its number.
 
     Raises:
         ConfigError: an unknown name, or a GPU asked for where torch sees none.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -69,7 +69,8 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(
             f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs; use device cpu or auto."
         )
-    return device
+    # Not all of torch's functions take a GPU without one.
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def limit_gpu_memory(device: str, limit_mb: float) -> None:

@@ -11,6 +11,7 @@ from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.core.grid import GRID
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.monitor import choose_device
 from ls_ood_monitor.offline.anomalies import apply_anomaly
 from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import CAMERA_SIZE
@@ -142,3 +143,11 @@ def test_the_network_s_time_is_the_engine_s_alone(monitor):
     assert run.run.network_ms == shown
     np.testing.assert_array_equal(second.segmentation, whole[1].segmentation)
     assert second.frame.camera == "left"
+
+
+@pytest.mark.parametrize(("name", "number"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
+def test_a_gpu_comes_with_its_number(monkeypatch, name, number):
+    """Torch's limit of memory, for one, refuses a GPU without one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device(name) == torch.device("cuda", number)

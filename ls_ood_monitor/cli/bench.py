@@ -37,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--networks",
-        default=",".join(_NETWORKS),
-        help="backbones, or street for the embedded bundle's (default %(default)s)",
+        help=f"backbones, or street for the embedded bundle's (default {','.join(_NETWORKS)}; with --growth the first)",
     )
     parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT", help="of the input (default %(default)s)")
     parser.add_argument("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
@@ -55,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--growth",
         type=Path,
         metavar="PICTURE",
-        help="measure how costs grow around 640x483, of the first network and the first engine, and draw it",
+        help="measure how costs grow around 640x483, of one network and one engine, and draw it",
     )
     parser.add_argument(
         "--make-bundle", type=Path, metavar="DIR", help="write a bundle of random weights, time nothing"
@@ -79,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name} is {getattr(args, name)}; it must lie within [{low}, {high}].")
     require_file_place("--growth", args.growth, PICTURES)
-    if args.growth is not None and (args.check or args.peers or args.cameras != 1 or args.size != "640x483"):
-        raise ConfigError("--growth has sizes and cameras of its own; leave out --size, --cameras, --with and --check.")
+    _refuse_ignored(args)
     contenders = _load(args.peers) if args.peers else None
     device = choose_device(args.device)
     if args.threads:
@@ -88,11 +86,17 @@ def run(args: argparse.Namespace) -> int:
     # As in the nodes: the scores' matrices are small, and numpy's threads would only take the cores from torch's.
     threadpool_limits(1, user_api="blas")
     engines = [EngineChoice.parse(text) for text in args.engines.split(",")] if args.engines else _engines(device)
-    result: dict[str, Any] = {"machine": describe_machine(), "device": str(device)}
-    console.print(_machine_line(result["machine"], str(device)), soft_wrap=True)
-    subjects = {
-        name: _subject(name, width, height, args.masks, device) for name in dict.fromkeys(args.networks.split(","))
+    left_out: dict[str, dict[str, str]] = {}
+    names = args.networks.split(",") if args.networks else _NETWORKS[:1] if args.growth else _NETWORKS
+    result: dict[str, Any] = {
+        "machine": describe_machine(),
+        "device": str(device),
+        "settings": {name: getattr(args, name) for name in ("size", "masks", "cameras", "repeats", "threads")},
+        "engines": [str(engine) for engine in engines],
+        "left_out": left_out,
     }
+    console.print(_machine_line(result["machine"], str(device)), soft_wrap=True)
+    subjects = {name: _subject(name, width, height, args.masks, device) for name in dict.fromkeys(names)}
     if args.make_bundle is not None:
         return _make_bundle(subjects, args.make_bundle)
     if args.check:
@@ -113,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         result["growth"] = _growth(args, subjects, engines, device)
     else:
         result["frames"] = {
-            name: _frames(name, subject, engines, args, contenders) for name, subject in subjects.items()
+            name: _frames(name, subject, engines, args, contenders, left_out) for name, subject in subjects.items()
         }
     if device.type == "cuda":
         result["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
@@ -121,7 +125,28 @@ def run(args: argparse.Namespace) -> int:
             f"GPU memory at most {result['gpu_peak_mb']:.0f} MB, all engines and networks of this run together"
         )
     write_json(args.json, result)
+    if left_out and args.engines:
+        console.print("[bold red]not every engine that was named could be measured[/]")
+        return 1
     return 0
+
+
+def _refuse_ignored(args: argparse.Namespace) -> None:
+    """Refuse what would be ignored, in a sentence."""
+    from ..errors import ConfigError
+
+    if args.make_bundle is not None and (args.check or args.peers or args.growth or args.json):
+        raise ConfigError("--make-bundle times nothing; leave out --check, --growth, --with and --json.")
+    if args.check and args.peers:
+        raise ConfigError("--check compares engines alone; leave out --with.")
+    if args.growth is None:
+        return
+    if args.check or args.peers or args.cameras != 1 or args.size != "640x483":
+        raise ConfigError("--growth has sizes and cameras of its own; leave out --size, --cameras, --with and --check.")
+    if args.networks == "street" or "," in (args.networks or "") or "," in (args.engines or ""):
+        raise ConfigError(
+            "--growth takes one network of random weights and one engine, for example --networks mobilenet_v2 --engines onnx."
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -190,7 +215,12 @@ def _make_bundle(subjects: Mapping[str, Subject], folder: Path) -> int:
 
 
 def _frames(
-    name: str, subject: Subject, engines: Sequence[Any], args: argparse.Namespace, contenders: Contenders | None
+    name: str,
+    subject: Subject,
+    engines: Sequence[Any],
+    args: argparse.Namespace,
+    contenders: Contenders | None,
+    left_out: dict[str, dict[str, str]],
 ) -> list[dict[str, Any]]:
     from ..offline.speed.frame_cost import PASS, frame_work, measure_frames, peer_work, plain_torch
     from .console import console, progress_bar, warn
@@ -198,6 +228,8 @@ def _frames(
     work, missing = frame_work(subject, engines, args.cameras)
     for engine, reason in missing.items():
         warn(f"{engine} is left out: {reason}")
+    if missing:
+        left_out[name] = missing
     if args.cameras == 1:
         work = {"torch as it comes, " + PASS: plain_torch(subject), **work}
     if contenders is not None:
@@ -256,7 +288,7 @@ def _growth(
     from .console import console, progress_bar
 
     first = next(iter(subjects))
-    chosen = points("mobilenet_v2" if first == "street" else first, 483, args.masks)
+    chosen = points(first, 483, args.masks)
     with progress_bar("growth", len(chosen)) as update:
         rows = list(measure_growth(chosen, engines[0], device, args.repeats, update))
     console.print(_growth_table(rows))

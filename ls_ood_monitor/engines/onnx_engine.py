@@ -68,17 +68,24 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     # Idle threads that spin take the cores from whoever has work: DDS, the supervisor, the next camera's decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    chosen = [(provider, provider_settings(device))]
     try:
-        return onnxruntime.InferenceSession(content, options, providers=[(provider, provider_settings(device))])
+        session = onnxruntime.InferenceSession(content, options, providers=chosen)
     except Exception as error:  # its exceptions have no common base but this
         raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an exported graph: {error}.") from error
+    if session.get_providers()[0] != provider:  # it falls back to the CPU without a word where a library does not load
+        raise ConfigError(
+            f"engine is onnx and device is {device}, but ONNX Runtime {onnxruntime.__version__} could not load its {provider} "
+            "(CUDA or cuDNN of another version); install those that it names, or use engine eager."
+        )
+    return session
 
 
-def provider_settings(device: torch.device) -> dict[str, int]:
+def provider_settings(device: torch.device) -> dict[str, Any]:
     """Options of ONNX Runtime's provider. Where torch's memory of a GPU is limited, each of the two graphs gets half as much."""
     if device.type != "cuda":
         return {}
-    settings = {"device_id": device.index or 0}
+    settings: dict[str, Any] = {"device_id": device.index or 0}
     share = torch.cuda.get_per_process_memory_fraction(device)
     if share < 1.0:
         settings["gpu_mem_limit"] = int(share * torch.cuda.get_device_properties(device).total_memory / 2)

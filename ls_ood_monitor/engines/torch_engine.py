@@ -25,6 +25,8 @@ from .graphs import DecoderGraph, EncoderGraph
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 #: Runs before a capture: cuDNN and the compiler make their choices in them.
 _WARM_UPS = 3
+#: Compiled graphs of a process, of all networks and batch sizes together.
+_MOST_GRAPHS = 64
 
 
 class TorchEngine:
@@ -59,8 +61,8 @@ class TorchEngine:
             network = network.to(memory_format=torch.channels_last)
         self._encoder_graph = EncoderGraph(network, spec, features, scores).to(self._device).eval()
         self._decoder_graph = DecoderGraph(network, spec, features).to(self._device).eval()
-        self._encoder: Any = torch.compile(self._encoder_graph, dynamic=False) if compiled else self._encoder_graph
-        self._decoder: Any = torch.compile(self._decoder_graph, dynamic=False) if compiled else self._decoder_graph
+        self._encoder: Any = _compiled(self._encoder_graph) if compiled else self._encoder_graph
+        self._decoder: Any = _compiled(self._decoder_graph) if compiled else self._decoder_graph
         self._captured = captured and self._device.type == "cuda"
         self.reentrant = not self._captured
         self._captures: dict[tuple[int, ...], _Capture] = {}
@@ -216,6 +218,13 @@ class _CapturedPass:
             self._decodes = True
         class_ids, confidence, *rows = self._capture.planes.read()
         return Planes(class_ids.numpy(), confidence.numpy(), self._capture.engine.late(tuple(rows)))
+
+
+def _compiled(graph: nn.Module) -> Any:
+    """One whole graph a shape, or an error: in pieces, or eager beyond a number of shapes, it would not be what it is called."""
+    config: Any = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _MOST_GRAPHS)
+    return torch.compile(graph, dynamic=False, fullgraph=True)
 
 
 def _named(graph: nn.Module, values: tuple[Tensor, ...]) -> Rows:

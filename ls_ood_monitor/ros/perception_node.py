@@ -19,6 +19,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -133,6 +134,7 @@ class PerceptionNode(LifecycleNode):
             health = read_settings(self, HealthSettings)
             if self._settings.num_threads:
                 torch.set_num_threads(self._settings.num_threads)
+                cv2.setNumThreads(self._settings.num_threads)
             # The scores' matrices are small: numpy's threads would only take the cores from torch's, which spin on.
             threadpool_limits(1, user_api="blas")
             limit_gpu_memory(self._settings.device, self._settings.gpu_memory_mb)

@@ -20,6 +20,8 @@ from ..errors import ConfigError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+#: Times the network's size from which a picture is halved before areas are averaged.
+_HALVED_FROM = 3
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,17 @@ class PreprocessSpec(Checked):
 def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Resize BGR uint8 (H, W, 3) to the network's size: area averaging down, bilinear up.
 
-    A picture at least twice as large is first halved, as often as that goes without a rest: means of 2x2 pixels, a level of the
-    image pyramid (Burt & Adelson 1983, with a box for its kernel). OpenCV averages those many times as fast as areas that cut
-    pixels, and what is left to average is a quarter of the picture.
+    A picture at least three times as large, of even sides, is halved first: OpenCV takes means of 2x2 pixels many times as fast
+    as areas that cut pixels, of which a quarter is then left. Once, and only where much is left to average: areas hardly larger
+    than the pixels that they cut would mix neighbours in some places and not in others.
     """
     height, width = image.shape[:2]
-    while height % 2 == 0 and width % 2 == 0 and height >= 2 * spec.height and width >= 2 * spec.width:
+    if (
+        height % 2 == 0
+        and width % 2 == 0
+        and height >= _HALVED_FROM * spec.height
+        and width >= _HALVED_FROM * spec.width
+    ):
         height, width = height // 2, width // 2
         image = _resized(image, width, height, cv2.INTER_AREA)
     if (height, width) == (spec.height, spec.width):

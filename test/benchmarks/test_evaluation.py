@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import pytest
 
 pytest.importorskip("torch")
@@ -23,3 +24,13 @@ def test_the_table_fits_eighty_columns(script):
         line = next(line for line in text.splitlines() if name in line)
         assert line.count(value) == 2
     assert "…" not in text
+
+
+def test_growth_is_drawn_from_nothing(script, tmp_path):
+    """Three lengths, each as a multiple of the shortest; the axes begin at zero, else a per cent looks like a doubling."""
+    evaluation = script("evaluation")
+    growth = {frames: {"peak_mb": 500.0 + frames / 100, "frame_ms": 10.0} for frames in (100, 300, 1000)}
+    evaluation.draw_growth(growth, tmp_path / "growth.png")
+    picture = cv2.imread(str(tmp_path / "growth.png"))
+    assert picture.shape[1] > 2 * picture.shape[0]
+    assert (picture != 255).any()

@@ -59,6 +59,9 @@ def test_a_table_has_every_piece_of_work(tmp_path):
     assert rows["eager, pass"]["of_base"]["median_ms"] == rows["eager, pass"]["of_own_pass"]["median_ms"] == 1.0
     assert rows["somebody else"]["of_own_pass"] is None
     assert result["machine"]["cores"] >= 1
+    assert (result["settings"]["size"], result["settings"]["repeats"]) == ("96x64", 2)
+    assert result["engines"] == ["eager"]
+    assert result["left_out"] == {}
     assert "torch" in result["machine"]["versions"]
 
 
@@ -117,6 +120,11 @@ def test_bad_usage_is_a_sentence(arguments, words, capsys):
         (("--engines", "eager,onnx:fp99"), "'onnx:fp99' is no engine"),
         (("--growth", "growth.png", "--cameras", "4"), "--growth has sizes and cameras of its own"),
         (("--growth", "growth.png", "--check"), "--growth has sizes and cameras of its own"),
+        (("--growth", "growth.png", "--engines", "eager,onnx"), "--growth takes one network"),
+        (("--growth", "growth.png", "--networks", "street"), "--growth takes one network"),
+        (("--engines", "auto"), "'auto' is no engine"),
+        (("--make-bundle", "b", "--check"), "--make-bundle times nothing"),
+        (("--check", "--with", "peers.py"), "--check compares engines alone"),
     ],
 )
 def test_what_would_be_ignored_is_refused(capsys, monkeypatch, tmp_path, arguments, words):
@@ -130,3 +138,14 @@ def test_an_engine_that_was_named_and_not_compared_does_not_agree(capsys):
     """A precision that needs a GPU is left out on a CPU: nothing was compared, and that is no success."""
     assert run(*SMALL, "--device", "cpu", "--check", "--engines", "eager:bf16") == 1
     assert "not every engine could be compared" in capsys.readouterr().out
+
+
+def test_an_engine_that_was_named_and_not_measured_is_no_success(tmp_path, capsys):
+    """What could be measured is written, with the reason for what is not there."""
+    path = tmp_path / "frames.json"
+    arguments = ("--device", "cpu", "--engines", "eager,eager:bf16", "--repeats", "1", "--json", path)
+    assert run(*SMALL, *arguments) == 1
+    result = json.loads(path.read_text())
+    assert "needs a GPU" in result["left_out"]["resnet18"]["eager:bf16"]
+    assert any(row["name"] == "eager, pass" for row in result["frames"]["resnet18"])
+    assert "not every engine that was named could be measured" in capsys.readouterr().out

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, DETECTORS, ArrayDetector, MapsCells, detector_spec
-from ls_ood_monitor.engines import CELLS, SCORE, TorchEngine
+from ls_ood_monitor.engines import CELLS, SCORE, DecoderGraph, EncoderGraph, TorchEngine
+from ls_ood_monitor.features import FEATURES
 from ls_ood_monitor.vision.mc_dropout import averaging_weights
 
 
@@ -45,3 +46,17 @@ def test_only_a_portable_detector_is_asked():
     assert isinstance(detector, ArrayDetector)
     with pytest.raises(MonitorError, match="is not portable"):
         detector.portable_score(np.zeros((1, 2)), {})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_the_compiler_takes_each_graph_whole(subject, pictures):
+    """Cut in pieces, it would come out slower than it could be, and nobody would know."""
+    averaging = averaging_weights(subject.bank)
+    with torch.inference_mode():
+        encoder = EncoderGraph(subject.network, subject.spec, FEATURES, subject.detectors).eval()
+        whole = torch.compile(encoder, dynamic=False, fullgraph=True, backend="eager")
+        expected, found = encoder(torch.from_numpy(pictures), averaging), whole(torch.from_numpy(pictures), averaging)
+        decoder = DecoderGraph(subject.network, subject.spec, FEATURES).eval()
+        decoded = torch.compile(decoder, dynamic=False, fullgraph=True, backend="eager")(*found[:2], averaging)
+        for one, other in zip((*expected, *decoder(*expected[:2], averaging)), (*found, *decoded), strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,7 +33,7 @@ def test_halving_is_the_mean_of_areas(factor):
     image = np.random.default_rng(1).integers(0, 256, (32 * factor, 40 * factor, 3), dtype=np.uint8)
     expected = image.reshape(32, factor, 40, factor, 3).astype(float).mean(axis=(1, 3))
     small = resize_image(image, PreprocessSpec(width=40, height=32))
-    assert np.abs(small - expected).max() <= 0.5 * np.log2(factor) + 0.01
+    assert np.abs(small - expected).max() <= (0.51 if factor == 2 else 1.01)
 
 
 def test_a_larger_camera_gives_what_its_half_gives():
@@ -48,6 +49,19 @@ def test_an_odd_picture_is_averaged_at_once():
     small = resize_image(image, PreprocessSpec(width=33, height=33))
     expected = _areas(_areas(image.astype(float), 33).transpose(1, 0, 2), 33).transpose(1, 0, 2)
     assert np.abs(small - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("size", [(966, 1280), (972, 1296), (1080, 1920), (1944, 2592)])
+def test_halving_first_is_close_to_averaging_at_once(size):
+    """Of pictures with some sharpness: within a level on average, nowhere more than in places elsewhere."""
+    noise = np.random.default_rng(4).integers(0, 256, (*size, 3), dtype=np.uint8)
+    picture = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    small = resize_image(picture, PreprocessSpec(width=320, height=242)).astype(float)
+    expected = _areas(_areas(picture.astype(float), 242).transpose(1, 0, 2), 320).transpose(1, 0, 2)
+    difference = np.abs(small - expected).mean(axis=2)
+    assert difference.mean() < 1.0
+    quarters = [part.mean() for rows in np.array_split(difference, 4) for part in np.array_split(rows, 4, axis=1)]
+    assert max(quarters) < 2.0 * np.mean(quarters)
 
 
 def _areas(values: np.ndarray, rows: int) -> np.ndarray:

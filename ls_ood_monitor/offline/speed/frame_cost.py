@@ -51,9 +51,10 @@ class EngineChoice:
         """From its written form. Raises ``ConfigError`` where there is no such engine or precision."""
         engine, _, precision = text.strip().partition(":")
         choice = EngineChoice(engine, precision or "fp32")
-        if choice.engine not in ENGINES or choice.precision not in PRECISIONS:
+        known = [name for name in ENGINES if name != "auto"]  # which would hide what was measured
+        if choice.engine not in known or choice.precision not in PRECISIONS:
             raise ConfigError(
-                f"{text!r} is no engine; it must be one of {', '.join(ENGINES)}, with {', '.join(PRECISIONS)} behind a colon."
+                f"{text!r} is no engine; it must be one of {', '.join(known)}, with {', '.join(PRECISIONS)} behind a colon."
             )
         return choice
 
@@ -105,14 +106,15 @@ def plain_torch(subject: Subject) -> Callable[[], object]:
 def peer_work(subject: Subject, contenders: Contenders) -> dict[str, Callable[[], object]]:
     """Frames of other implementations, on the same network and picture, already normalised and on the device.
 
-    On a CPU in the layout that is fastest there, which is ours, too.
+    On a CPU in the layout that is fastest there, on a GPU in float32 with cuDNN's choice of algorithms: as our own engine's.
     """
     network = copy.deepcopy(subject.network)
     if subject.device.type == "cpu":
         network = network.to(memory_format=torch.channels_last)
     pixels = torch.from_numpy(subject.picture[None].copy()).to(subject.device)
     pictures = normalise(pixels, subject.spec)
-    return dict(contenders(network, pictures, subject.bank, subject.detectors["larem"].score))
+    work = dict(contenders(network, pictures, subject.bank, subject.detectors["larem"].score))
+    return {name: _in_float32(run) for name, run in work.items()} if subject.device.type == "cuda" else work
 
 
 def measure_frames(
@@ -132,6 +134,14 @@ def measure_frames(
             }
         )
     return rows
+
+
+def _in_float32(run: Callable[[], object]) -> Callable[[], object]:
+    def pure() -> object:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            return run()
+
+    return pure
 
 
 def _pass(frame_pass: FramePass, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
