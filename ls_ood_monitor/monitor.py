@@ -364,8 +364,9 @@ class MonitorPass:
     def judgements(self) -> list[Judgement]:
         """Of each frame, in their order; waits for no segmentation, unless a detector reads it."""
         monitor = self._monitor
-        scores = {name: self._scores(name, fitted) for name, fitted in monitor.detectors.items()}
-        cells = self._cells(monitor.detectors[monitor.detector])
+        judged = {name: self._scores(name, fitted) for name, fitted in monitor.detectors.items()}
+        scores = {name: values for name, (values, _) in judged.items()}
+        cells = judged[monitor.detector][1]
         maps = None if cells is None else cells.reshape(len(self._frames), *GRID).astype(np.float32)
         return [
             Judgement(
@@ -379,20 +380,16 @@ class MonitorPass:
             for index, frame in enumerate(self._frames)
         ]
 
-    def _scores(self, name: str, fitted: Detector) -> NDArray[np.float64]:
+    def _scores(self, name: str, fitted: Detector) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Scores of the frames, and of their cells where the detector raises the alarm and maps them."""
         scored = self.run.scored(name)
         if scored is not None:
             # As on the host: a row that is not finite has no score.
-            return np.where(np.isfinite(scored[0]), scored[0], np.nan)
-        return fitted.score(self.run.features.of(detector_spec(name).feature))
-
-    def _cells(self, chosen: Detector) -> NDArray[np.float64] | None:
-        if not isinstance(chosen, MapsCells):
-            return None
-        scored = self.run.scored(self._monitor.detector)
-        if scored is not None:
-            return scored[1]
-        return chosen.cell_scores(self.run.features.of(detector_spec(self._monitor.detector).feature))
+            return np.where(np.isfinite(scored[0]), scored[0], np.nan), scored[1]
+        rows = self.run.features.of(detector_spec(name).feature)
+        if name == self._monitor.detector and isinstance(fitted, MapsCells):
+            return fitted.score_and_cells(rows)
+        return fitted.score(rows), None
 
     def results(self) -> list[FrameResult]:
         """Judgements with the segmentation; waits for the decoder."""

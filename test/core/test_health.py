@@ -51,6 +51,20 @@ def test_the_next_good_frame_works(bad):
     assert guard.check(frame(7)) is None
 
 
+@pytest.mark.parametrize("size", [(483, 640), (966, 1280), (1944, 2592)])
+def test_of_a_large_picture_enough_is_looked_at(size):
+    """The sensor's noise tells two pictures of a still scene apart, and a share of it that is black is told to a per cent."""
+    scene = np.full((*size, 3), 90, np.uint8)
+    scene[: round(0.9 * size[0])] = 0
+    guard = FrameGuard("front", HealthSettings(max_blind_share=0.95))
+    for stamp_ns in (5, 6):
+        noise = np.random.default_rng(stamp_ns).integers(0, 3, scene.shape, dtype=np.uint8)
+        assert guard.check(Frame(scene + noise, stamp_ns, "front")) is None
+    finding = FrameGuard("front", HealthSettings(max_blind_share=0.85)).check(Frame(scene, 7, "front"))
+    share = float(finding.reason.split("%")[0])
+    assert share == pytest.approx(90.0, abs=1.0)
+
+
 def test_an_unusable_picture_leaves_the_reference_alone():
     """After a frame without pixels the next good one is compared with the last good one, and passes."""
     guard = FrameGuard("front")

@@ -37,6 +37,10 @@ class MapsCells(Protocol):
         """
         ...
 
+    def score_and_cells(self, rows: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``score`` and ``cell_scores`` of the same rows, for little more than one of them."""
+        ...
+
     def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
         """The same as ``Portable.portable_score`` does it; asked only of a portable detector."""
         ...

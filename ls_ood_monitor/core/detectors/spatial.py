@@ -77,16 +77,22 @@ class SpatialDetector(ArrayDetector):
         On the scale of ``score``, which is never below it; larger = more OoD; where a cell is not finite it and the
         block around it are NaN.
         """
+        return self.score_and_cells(rows)[1]
+
+    def score_and_cells(self, rows: ArrayLike) -> tuple[Values, Values]:
+        """``score`` (N,) and ``cell_scores`` (N, 48), from one computation of the distances."""
         arrays = self._fitted()
         data = np.asarray(rows, dtype=np.float64)
         self._check_axes(data, arrays)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(self.portable_cells(data, arrays), dtype=np.float64)
+            terms = _terms(data, arrays)
+            scores, cells = _score_of(terms), _cells_of(terms)
+        scores[~np.isfinite(data).all(axis=(1, 2))] = np.nan
+        return scores, cells
 
     def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
         """``cell_scores`` of any array library, as ``portable_score``."""
-        _, blocks, cells = _terms(rows, arrays)
-        return array_namespace(cells).maximum(cells_of(blocks), cells)
+        return _cells_of(_terms(rows, arrays))
 
     def _learn(self, data: Values) -> dict[str, Values]:
         if len(data) > _MAX_FRAMES:
@@ -103,8 +109,7 @@ class SpatialDetector(ArrayDetector):
         return {**_gaussians(data), "usual": np.median(unseen, axis=0)}
 
     def _score(self, data: Any, arrays: Mapping[str, Any]) -> Any:
-        largest = _largest(_terms(data, arrays))
-        return array_namespace(largest).max(largest, axis=1)
+        return _score_of(_terms(data, arrays))
 
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
@@ -148,6 +153,18 @@ def _terms(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
         weight * (values - arrays["usual"][index])
         for index, (weight, values) in enumerate(zip(_WEIGHTS, _excesses(data, arrays), strict=True))
     ]
+
+
+def _score_of(terms: list[Any]) -> Any:
+    """(N,): the largest of all."""
+    largest = _largest(terms)
+    return array_namespace(largest).max(largest, axis=1)
+
+
+def _cells_of(terms: list[Any]) -> Any:
+    """(N, 48): the larger of a cell's and of its block's."""
+    _, blocks, cells = terms
+    return array_namespace(cells).maximum(cells_of(blocks), cells)
 
 
 def _largest(scales: list[Any]) -> Any:

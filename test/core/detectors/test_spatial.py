@@ -156,6 +156,9 @@ def test_broken_rows_score_nan_and_leave_their_neighbours_alone(fitted):
     assert np.isnan(scores[1])
     assert np.isfinite(scores[[0, 2]]).all()
     assert scores[2] == pytest.approx(alone, rel=1e-12)
+    both = fitted.score_and_cells(rows)
+    np.testing.assert_array_equal(both[0], scores)
+    np.testing.assert_array_equal(both[1], fitted.cell_scores(rows))
     broken = np.isnan(fitted.cell_scores(rows)[1]).reshape(GRID)
     assert broken[:2, 2:4].all()  # the cell's whole block
     assert not broken[2:].any()
