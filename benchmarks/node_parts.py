@@ -1,6 +1,6 @@
 """What perception_node does with an image beside the network, step by step, in one process that nothing else disturbs.
 
-    python benchmarks/node_parts.py [--repeats 200] [--json FILE]
+    python benchmarks/node_parts.py [--repeats 200] [--pause-ms 80] [--json FILE]
 
 The steps are the node's own functions in its order, on pictures of the procedural (synthetic) street, with the embedded bundle
 on ONNX Runtime, sent to nobody: what DDS does until a reader has it, and what other processes take of the cores, is in
@@ -13,7 +13,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from std_msgs.msg import Float64, Header
 from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
-from camera_messages import jpeg_messages, raw_messages
+from camera_messages import Picture, jpeg_messages, raw_messages
 from command_line import count, exit_code
 
 from ls_ood_monitor.bundle import load_bundle
@@ -37,6 +37,7 @@ from ls_ood_monitor.cli.console import require_file_place, write_json
 from ls_ood_monitor.config import HealthSettings
 from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.offline.machine import describe_machine
 from ls_ood_monitor.offline.street import Drive
 from ls_ood_monitor.offline.street_data import DEMO_DRIVE
@@ -70,14 +71,12 @@ class Parts:
 class Way:
     """The way of images of one size and transport through the node."""
 
-    def __init__(self, node: Node, width: int, height: int, transport: str) -> None:
+    def __init__(self, node: Node, monitor: OodMonitor, pictures: Sequence[Picture], transport: str) -> None:
+        height, width = pictures[0].shape[:2]
         self.name = f"{width}x{height} {transport}"
-        self._monitor = load_bundle(engine="onnx")
-        self._monitor.warm_up()
-        self._watch = CameraWatch(CAMERA, self._monitor.alarm, self._monitor.usual, HealthSettings(), timeout_s=inf)
+        self._monitor = monitor
+        self._watch = CameraWatch(CAMERA, monitor.alarm, monitor.usual, HealthSettings(), timeout_s=inf)
         self._watch.start(time.monotonic_ns())
-        drive = Drive(DEMO_DRIVE)
-        pictures = [drive.render(CAMERA, 0.1 * index, width, height)[0] for index in range(PICTURES)]
         self._convert = image_to_bgr if transport == "raw" else compressed_to_bgr
         self._make = raw_messages(pictures) if transport == "raw" else jpeg_messages(pictures, JPEG_QUALITY)
         topic = self.name.replace(" ", "_")
@@ -112,11 +111,12 @@ class Way:
         return parts.ms
 
 
-def measure(ways: list[Way], repeats: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Median and 95th percentile of each step, and of all that is the node's own, by way; ms."""
+def measure(ways: list[Way], repeats: int, pause_s: float = 0.0) -> dict[str, dict[str, dict[str, float]]]:
+    """Median and 95th percentile of each step, and of all that is the node's own, by way; ms. A pause before each image."""
     taken: dict[str, list[dict[str, float]]] = {way.name: [] for way in ways}
     for turn in range(repeats + 5):
         for way in ways:
+            time.sleep(pause_s)
             parts = way.drive(turn)
             own = sum(value for step, value in parts.items() if step not in BESIDE)
             if turn >= 5:  # the first ones warm up
@@ -135,6 +135,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=count, default=200, help="images of each kind (default %(default)s)")
+    parser.add_argument(
+        "--pause-ms",
+        type=count,
+        default=0,
+        help="rest before each image, in which cores and caches go cold as between two images of a camera (default none)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     require_file_place("--json", args.json)
@@ -142,9 +148,11 @@ def main() -> None:
     threadpool_limits(1, user_api="blas")
     rclpy.init()
     node = Node("node_parts")
-    figures = measure(
-        [Way(node, *size, transport) for transport in ("raw", "jpeg") for size in SIZES], max(2, args.repeats)
-    )
+    monitor, drive = load_bundle(engine="onnx"), Drive(DEMO_DRIVE)
+    monitor.warm_up()
+    shown = [[drive.render(CAMERA, 0.1 * index, *size)[0] for index in range(PICTURES)] for size in SIZES]
+    ways = [Way(node, monitor, pictures, transport) for transport in ("raw", "jpeg") for pictures in shown]
+    figures = measure(ways, max(2, args.repeats), args.pause_ms / 1000.0)
     node.destroy_node()
     rclpy.try_shutdown()
     table = Table(
@@ -154,7 +162,16 @@ def main() -> None:
         table.add_row(name, *(f"{one['p50']:.2f} / {one['p95']:.2f}" for one in steps.values()))
     Console(width=170).print(table)
     threads = {"torch": torch.get_num_threads(), "opencv": cv2.getNumThreads()}
-    write_json(args.json, {"machine": describe_machine(), "threads": threads, "repeats": args.repeats, "ms": figures})
+    write_json(
+        args.json,
+        {
+            "machine": describe_machine(),
+            "threads": threads,
+            "repeats": args.repeats,
+            "pause_ms": args.pause_ms,
+            "ms": figures,
+        },
+    )
 
 
 if __name__ == "__main__":
