@@ -403,8 +403,8 @@ class PerceptionNode(LifecycleNode):
         }
         began_ns = time.monotonic_ns()
         self._send(channel, alarm, arrival, facts, result)
-        channel.score.publish(Float64(data=result.score))
         channel.last_send_ms = (time.monotonic_ns() - began_ns) / 1e6
+        channel.score.publish(Float64(data=result.score))
         return alarm
 
     def _publish_fault(self, arrival: Arrival, finding: Finding) -> None:

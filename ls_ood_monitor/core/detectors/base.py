@@ -35,6 +35,7 @@ class ArrayDetector(ABC):
         #: Arrays known before fitting (the network's last layer, say); part of the state.
         self._given: dict[str, NDArray[np.float64]] = {}
         self._learnt: dict[str, NDArray[np.float64]] | None = None
+        self._rows_seen: tuple[tuple[int, ...] | None, Arrays | None] = (None, None)
 
     def fit(self: Self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> Self:
         """Learn from clean rows, N >= 2, all finite, not all equal; OoD rows are not used.
@@ -53,7 +54,7 @@ class ArrayDetector(ABC):
         """
         arrays = self._fitted()
         data = np.asarray(rows, dtype=np.float64)
-        self._check_axes(data, arrays)
+        self._check_rows(data, arrays)
         finite = np.isfinite(data).all(axis=tuple(range(1, data.ndim)))
         scores = np.full(len(data), np.nan)
         if finite.any():
@@ -133,6 +134,13 @@ class ArrayDetector(ABC):
             # Without any spread every frame would score alike and the monitor would be blind.
             raise MonitorError(f"all {len(data)} {what} are equal; a detector needs frames that differ.")
         return data
+
+    def _check_rows(self, data: NDArray[np.float64], arrays: Arrays) -> None:
+        """``_check_axes``, once for all rows of one shape: it takes as long as a score."""
+        shape, known = self._rows_seen
+        if data.shape[1:] != shape or arrays is not known:
+            self._check_axes(data, arrays)
+            self._rows_seen = data.shape[1:], arrays
 
     def _check_axes(self, data: NDArray[np.float64], arrays: Arrays) -> None:
         try:

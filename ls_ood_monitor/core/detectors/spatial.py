@@ -83,7 +83,7 @@ class SpatialDetector(ArrayDetector):
         """``score`` (N,) and ``cell_scores`` (N, 48), from one computation of the distances."""
         arrays = self._fitted()
         data = np.asarray(rows, dtype=np.float64)
-        self._check_axes(data, arrays)
+        self._check_rows(data, arrays)
         with np.errstate(over="ignore", invalid="ignore"):
             terms = _terms(data, arrays)
             scores, cells = _score_of(terms), _cells_of(terms)
