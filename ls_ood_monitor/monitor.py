@@ -199,8 +199,8 @@ class FramePass:
 
         ``decode`` tells that the segmentation will be read, so that a GPU need not wait for the question.
         """
-        small = [resize_image(image, self.preprocess_spec) for image in images]
-        pixels = np.stack(small) if len(small) > 1 else small[0][None]
+        # Always copied: a picture of the network's size is that of the message, which nobody may write.
+        pixels = np.stack([resize_image(image, self.preprocess_spec) for image in images])
         averaging = self._averaging if self._fresh is None else self._fresh.weights(len(images)).to(self.device)
         decode = decode or not BEFORE_DECODER.issuperset(self.features)
         began_ns = time.perf_counter_ns()

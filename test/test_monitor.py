@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -151,3 +153,14 @@ def test_a_gpu_comes_with_its_number(monkeypatch, name, number):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device(name) == torch.device("cuda", number)
+
+
+def test_a_picture_that_may_not_be_written_is_judged(monitor):
+    """As one of a message is, of the network's own size: it goes to the network as a copy."""
+    spec = monitor.frame_pass.preprocess_spec
+    image = picture(3, spec.height, spec.width)
+    expected = monitor.process([Frame(image.copy(), 5, "front")])[0].score
+    image.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert monitor.process([Frame(image, 6, "front")])[0].score == expected
