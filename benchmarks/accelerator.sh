@@ -38,7 +38,7 @@ fi
 "$PYTHON" -c "import ls_ood_monitor.cli.bench, ls_ood_monitor.offline.speed.frame_cost" || \
   { echo "the package cannot be imported here: a package is missing, see above" >&2; exit 1; }
 if ! "$PYTHON" -c "import rclpy" 2> /dev/null; then
-  if [ -n "${PIP_FIND_LINKS:-}" ]; then
+  if ls "${PIP_FIND_LINKS:-/nowhere}"/ros_*.whl > /dev/null 2>&1; then
     install --no-deps "$PIP_FIND_LINKS"/ros_*.whl "$PIP_FIND_LINKS"/lark*.whl
   else
     "$BASE" -m pip --python "$PYTHON" install -q $(grep -h '^ros-' requirements/ros.txt)
