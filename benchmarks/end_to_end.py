@@ -57,9 +57,10 @@ from arrivals import (
     read_row,
     read_rows,
 )
+from command_line import exit_code
 
 from ls_ood_monitor.cli.console import STDOUT, progress_bar, require_file_place, warn, write_json
-from ls_ood_monitor.errors import ConfigError, DataError, MonitorError
+from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.offline.anomalies import ANOMALIES
 from ls_ood_monitor.offline.machine import describe_machine
 from ls_ood_monitor.offline.street import CAMERAS
@@ -600,14 +601,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="one case of a few seconds that looks at no time")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the processes' logs there")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    args = parser.parse_args()
-    try:
-        return _run(args)
-    except MonitorError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return _run(parser.parse_args())
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -670,4 +664,4 @@ def _run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from command_line import count, exit_code
 from numpy.typing import NDArray
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import console, progress_bar, write_json
 from ls_ood_monitor.core.types import Frame
-from ls_ood_monitor.errors import MonitorError
 from ls_ood_monitor.monitor import OodMonitor, choose_device
 from ls_ood_monitor.offline.benchmark.pictures import Studio
 from ls_ood_monitor.offline.benchmark.protocols import street_protocol
@@ -69,17 +69,15 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, help="(default: the embedded one)")
     parser.add_argument("--engines", help="for example onnx,compile or eager:bf16 (default: all of this machine)")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--drives", type=int, default=6, help="unseen drives, four cameras each (default %(default)s)")
+    parser.add_argument(
+        "--drives", type=count, default=6, help="unseen drives, four cameras each (default %(default)s)"
+    )
     parser.add_argument("--kinds", help="anomalies, separated by commas (default: all)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="workers that make pictures")
+    parser.add_argument("--processes", type=count, default=os.cpu_count() or 1, help="workers that make pictures")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    try:
-        usual = "eager,eager:bf16" if choose_device(args.device).type == "cuda" else "onnx,compile"
-        return compare(args, [EngineChoice.parse(text) for text in (args.engines or usual).split(",")])
-    except MonitorError as error:
-        print(f"engine_alarms.py: {error}", file=sys.stderr)
-        return 2
+    usual = "eager,eager:bf16" if choose_device(args.device).type == "cuda" else "onnx,compile"
+    return compare(args, [EngineChoice.parse(text) for text in (args.engines or usual).split(",")])
 
 
 def compare(args: argparse.Namespace, engines: list[EngineChoice]) -> int:
@@ -121,4 +119,4 @@ def compare(args: argparse.Namespace, engines: list[EngineChoice]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -10,7 +10,6 @@ on ONNX Runtime, sent to nobody: what DDS does until a reader has it, and what o
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from std_msgs.msg import Float64, Header
 from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
+from arrivals import percentiles
 from camera_messages import Picture, jpeg_messages, raw_messages
 from command_line import count, exit_code
 
@@ -112,7 +112,7 @@ class Way:
 
 
 def measure(ways: list[Way], repeats: int, pause_s: float = 0.0) -> dict[str, dict[str, dict[str, float]]]:
-    """Median and 95th percentile of each step, and of all that is the node's own, by way; ms. A pause before each image."""
+    """Percentiles of each step, and of all that is the node's own, by way; ms. A pause before each image."""
     taken: dict[str, list[dict[str, float]]] = {way.name: [] for way in ways}
     for turn in range(repeats + 5):
         for way in ways:
@@ -122,13 +122,9 @@ def measure(ways: list[Way], repeats: int, pause_s: float = 0.0) -> dict[str, di
             if turn >= 5:  # the first ones warm up
                 taken[way.name].append({**parts, "own": own})
     return {
-        name: {step: _percentiles([row[step] for row in rows]) for step in (*STEPS, "own")}
+        name: {step: percentiles([row[step] for row in rows]) for step in (*STEPS, "own")}
         for name, rows in taken.items()
     }
-
-
-def _percentiles(values: list[float]) -> dict[str, float]:
-    return {"p50": statistics.median(values), "p95": statistics.quantiles(values, n=20, method="inclusive")[-1]}
 
 
 def main() -> None:
@@ -152,7 +148,7 @@ def main() -> None:
     monitor.warm_up()
     shown = [[drive.render(CAMERA, 0.1 * index, *size)[0] for index in range(PICTURES)] for size in SIZES]
     ways = [Way(node, monitor, pictures, transport) for transport in ("raw", "jpeg") for pictures in shown]
-    figures = measure(ways, max(2, args.repeats), args.pause_ms / 1000.0)
+    figures = measure(ways, args.repeats, args.pause_ms / 1000.0)
     node.destroy_node()
     rclpy.try_shutdown()
     table = Table(
