@@ -76,7 +76,7 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     if session.get_providers()[0] != provider:  # it falls back to the CPU without a word where a library does not load
         raise ConfigError(
             f"engine is onnx and device is {device}, but ONNX Runtime {onnxruntime.__version__} could not load its {provider} "
-            "(CUDA or cuDNN missing or of another version); install those that onnxruntime-gpu was built for, or use engine eager."
+            "(CUDA or cuDNN missing or of another version); install those that it was built for, or use engine eager."
         )
     return session
 
