@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..config import Checked, setting
 from ..errors import ConfigError
+from .area_means import area_means
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -57,15 +58,13 @@ def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.u
         and width >= _HALVED_FROM * spec.width
     ):
         height, width = height // 2, width // 2
-        image = _resized(image, width, height, cv2.INTER_AREA)
+        image = area_means(image, width, height)
     if (height, width) == (spec.height, spec.width):
         return image
-    shrinks = height >= spec.height and width >= spec.width
-    return _resized(image, spec.width, spec.height, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _resized(image: NDArray[np.uint8], width: int, height: int, mode: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.uint8)
+    if height >= spec.height and width >= spec.width:
+        return area_means(image, spec.width, spec.height)
+    larger = cv2.resize(image, (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(larger, dtype=np.uint8)
 
 
 def resize_labels(labels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
