@@ -417,6 +417,7 @@ def measure(vehicle: Vehicle, rate_hz: float, seconds: float, stops: int) -> dic
             "not_free_before": sum(not one.was_free for one in found),
             "not_stopped": sum(one.was_free and not isfinite(one.stop_ms) for one in found),
             "median_ms": percentiles(times)["p50"],
+            "percentiles_ms": percentiles(times),
             "longest_ms": max(times, default=nan),
             "ms": times,
             "reasons": sorted({one.reason for one in found if one.reason}),
