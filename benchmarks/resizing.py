@@ -3,9 +3,9 @@
     python benchmarks/resizing.py --json resizing.json
 
 Three ways in turns, by one thread, on pictures of the procedural (synthetic) street: OpenCV's means of areas at once
-(``INTER_AREA``), the same means by ``vision/area_means.py``, and ``resize_image``, which halves large pictures first. Then the detectors of the
-embedded bundle judge what each way makes of clean and foggy pictures: the largest move of a score from that of OpenCV's way, as a
-share of its threshold, and how many scores change sides of theirs.
+(``INTER_AREA``), the same means by ``vision/area_means.py``, and ``resize_image``, which halves large pictures first. Then
+the detectors of the embedded bundle judge what each way makes of clean and foggy pictures: the largest move of a score from
+that of OpenCV's way, as a share of its threshold, and how many scores change sides of theirs.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_calibrated_size_is_brought_down_to_the_same_levels(tmp_path):
-    """At the size of the embedded bundle's calibration: OpenCV's, but for the last place of a sum, so scores stay where they are."""
+    """At the size of the embedded bundle's calibration: OpenCV's, but for a sum's last place, so scores stay."""
     out = tmp_path / "resizing.json"
     done = run("--sizes", "640x483", "--pictures", "2", "--repeats", "1", "--json", str(out))
     assert done.returncode == 0, done.stderr
