@@ -287,7 +287,8 @@ class PerceptionNodeSettings(EvidenceSettings):
     precision: str = setting("fp32", "of the network on a GPU, checked likewise", choices=PRECISIONS)
     max_batch: int = setting(
         0,
-        "cameras judged together at most; 0 = all on a GPU, one on a CPU, where waiting for the others gains nothing",
+        "cameras judged together at most; 0 = as many as the engine gains by: all on a GPU, on a CPU four by ONNX Runtime and "
+        "one by torch",
         low=0,
         high=64,
     )

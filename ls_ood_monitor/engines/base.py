@@ -47,11 +47,13 @@ class Engine(Protocol):
         name: as in ``ENGINES``, but ``auto``.
         precision: as in ``PRECISIONS``.
         reentrant: several runs may be under way at once, in several threads.
+        gainful_batch: pictures that it runs together in less time than one after the other, at most.
     """
 
     name: str
     precision: str
     reentrant: bool
+    gainful_batch: int
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> EnginePass:
         """Start a run.

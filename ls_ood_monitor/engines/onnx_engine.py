@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ class OnnxEngine:
             raise ConfigError(
                 "engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager."
             )
+        # On a CPU its threads share larger pieces of work better; beyond a few pictures nothing is left to gain.
+        self.gainful_batch = sys.maxsize if device.type == "cuda" else 4
         self._encoder, self._decoder = (open_session(content, device, threads) for content in (encoder, decoder))
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> OnnxPass:

@@ -5,6 +5,7 @@ A GPU works ahead: encoder, features and decoder are queued at once, and while t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class TorchEngine:
         self._decoder_graph = DecoderGraph(network, spec, features).to(self._device).eval()
         self._encoder: Any = _compiled(self._encoder_graph) if compiled else self._encoder_graph
         self._decoder: Any = _compiled(self._decoder_graph) if compiled else self._decoder_graph
+        # On a CPU torch takes longer for pictures together than for one after the other.
+        self.gainful_batch = 1 if self._device.type == "cpu" else sys.maxsize
         self._captured = captured and self._device.type == "cuda"
         self.reentrant = not self._captured
         self._captures: dict[tuple[int, ...], _Capture] = {}

@@ -149,7 +149,7 @@ class PerceptionNode(LifecycleNode):
             if self._settings.evidence_dir:
                 check_evidence(Path(self._settings.evidence_dir))
             alarm = overrides.of(monitor.alarm)
-            batch = self._settings.max_batch or (1 if monitor.frame_pass.device.type == "cpu" else sys.maxsize)
+            batch = self._settings.max_batch or monitor.frame_pass.engine.gainful_batch
             self._batch = min(batch, len(self._settings.cameras))
             monitor.warm_up(self._batch)
             channels = {

@@ -26,6 +26,7 @@ from ls_ood_monitor.ros import perception_node
 from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, stamp_to_ns
 from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
 from ls_ood_monitor.ros.processes import wait_until
+from ls_ood_monitor.ros.worker import Arrival
 
 CAMERAS = ("front", "left")
 
@@ -36,7 +37,8 @@ class MadeUpMonitor:
     bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras = AlarmSettings(), CAMERAS
     frame_pass = SimpleNamespace(
-        device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32", reentrant=True)
+        device=torch.device("cpu"),
+        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, gainful_batch=4),
     )
     difference = None
     class_names = ("void", "road")
@@ -160,6 +162,22 @@ def test_cameras_are_judged_apart(ask, monitor):
         assert broken.alarm.camera == "front"
         assert ask("left").alarm.state is AlarmState.CLEAR
     assert broken.alarm.state is AlarmState.RAISED
+
+
+@pytest.mark.parametrize(("max_batch", "sizes"), [(0, [4, 1]), (1, [1] * 5), (2, [2, 2, 1]), (64, [5])])
+def test_as_many_are_judged_together_as_the_engine_gains_by(node, monitor, max_batch, sizes):
+    """Or as many as the parameter says; one alarm a camera in any case."""
+    seen = []
+    monitor.answer = lambda results: seen.append(len(results)) or results
+    cameras = [f"camera{number}" for number in range(5)]
+    running = node(cameras=cameras, max_batch=max_batch)
+    running.start()
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    message = image_message(picture, Header(stamp=ns_to_stamp(10**9)), "bgr8")
+    now_ns = time.monotonic_ns()
+    running._handle([Arrival(camera, message, now_ns, now_ns) for camera in cameras])
+    assert seen == sizes
+    assert all(channel.last_alarm.state is AlarmState.CLEAR for channel in running._channels.values())
 
 
 def stamp_now(message) -> None:
