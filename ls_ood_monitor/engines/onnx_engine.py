@@ -47,7 +47,7 @@ class OnnxEngine:
             raise ConfigError(
                 "engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager."
             )
-        # On a CPU its threads share larger pieces of work better; beyond a few pictures nothing is left to gain.
+        # On a CPU threads share the steps of a small network better where these are longer; a few pictures are enough for that.
         self.gainful_batch = sys.maxsize if device.type == "cuda" else 4
         self._encoder, self._decoder = (open_session(content, device, threads) for content in (encoder, decoder))
 

@@ -32,7 +32,11 @@ class Timing:
 
 
 def interleaved(
-    work: Mapping[str, Callable[[], object]], repeats: int, done: Callable[[int], None] | None = None
+    work: Mapping[str, Callable[[], object]],
+    repeats: int,
+    done: Callable[[int], None] | None = None,
+    *,
+    rest_s: float = 0.0,
 ) -> dict[str, list[float]]:
     """Milliseconds of each turn by name, ``repeats`` of each; a first turn that warms up is not counted.
 
@@ -40,10 +44,12 @@ def interleaved(
         work: pieces that return only when they are done: one that works on a GPU has to fetch its result.
         repeats: turns that count.
         done: told the number of turns so far, the first one included.
+        rest_s: before each piece, in which cores and caches go cold as between two images of a camera; not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(repeats + 1):
         for name, run in work.items():
+            time.sleep(rest_s)
             begin = time.perf_counter()
             run()
             if turn:
