@@ -1,25 +1,27 @@
-"""The script on the ways to the network's size: a short run that looks at no time."""
+"""The script on the ways to the network's size: short runs that look at no time."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "resizing.py"
+import cv2
+import pytest
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The script as a process."""
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+@pytest.fixture(autouse=True)
+def _opencv_threads():
+    """The script takes one thread; the tests after it have theirs."""
+    before = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(before)
 
 
-def test_the_calibrated_size_is_brought_down_to_the_same_levels(tmp_path):
+def test_the_calibrated_size_is_brought_down_to_the_same_levels(script, tmp_path, monkeypatch):
     """At the size of the embedded bundle's calibration: OpenCV's, but for a sum's last place, so scores stay."""
     out = tmp_path / "resizing.json"
-    done = run("--sizes", "640x483", "--pictures", "2", "--repeats", "1", "--json", str(out))
-    assert done.returncode == 0, done.stderr
+    words = ["--sizes", "640x483", "--pictures", "2", "--repeats", "1", "--json", str(out)]
+    monkeypatch.setattr("sys.argv", ["resizing.py", *words])
+    script("resizing").main()
     ways = json.loads(out.read_text())["sizes"]["640x483"]
     assert set(ways) == {"OpenCV at once", "area_means at once", "resize_image"}
     for one in ways.values():
@@ -29,9 +31,9 @@ def test_the_calibrated_size_is_brought_down_to_the_same_levels(tmp_path):
         assert one["scores"] == 4 * 4
 
 
-def test_a_size_that_is_none_is_a_sentence():
+def test_a_size_that_is_none_is_a_sentence(script, monkeypatch, capsys):
     """Before anything is rendered."""
-    done = run("--sizes", "640by483")
-    assert done.returncode == 2
-    assert "640by483" in done.stderr
-    assert "Traceback" not in done.stderr
+    resizing = script("resizing")
+    monkeypatch.setattr("sys.argv", ["resizing.py", "--sizes", "640by483"])
+    assert resizing.exit_code(resizing.main) == 2
+    assert "640by483" in capsys.readouterr().err
