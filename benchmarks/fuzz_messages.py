@@ -84,7 +84,8 @@ class ClearMonitor:
     bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
     frame_pass = SimpleNamespace(
-        device=torch.device("cpu"), engine=SimpleNamespace(name="none", precision="fp32", reentrant=True)
+        device=torch.device("cpu"),
+        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, gainful_batch=1),
     )
     difference = None
 

@@ -16,15 +16,15 @@ from scipy.sparse import csr_array
 
 
 def area_means(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """BGR uint8 (H, W, 3) -> (height, width, 3), neither larger than the picture; means are rounded to the nearest level."""
+    """uint8 (H, W) or (H, W, 3) -> (height, width) or (height, width, 3), no larger; means are rounded to the nearest level."""
     rows, columns = image.shape[:2]
     if (rows, columns) == (2 * height, 2 * width):
         return _resized(image, width, height, cv2.INTER_AREA)  # means of four whole pixels are OpenCV's fastest
     # In floats, because only the last result may be rounded. Half-way between two pixels their mean is the linear interpolation.
     mode = cv2.INTER_LINEAR if columns == 2 * width else cv2.INTER_AREA
     narrow = _resized(image.astype(np.float32), width, rows, mode)
-    means = _shares(rows, height) @ narrow.reshape(rows, 3 * width)
-    return np.asarray(cv2.convertScaleAbs(means), dtype=np.uint8).reshape(height, width, 3)
+    means = _shares(rows, height) @ narrow.reshape(rows, -1)
+    return np.asarray(cv2.convertScaleAbs(means), dtype=np.uint8).reshape(height, *narrow.shape[1:])
 
 
 @lru_cache(maxsize=8)

@@ -83,7 +83,7 @@ class MadeUpMonitor:
 
         self.bundle_id, self.detector, self.threshold, self.usual = "0" * 64, "larem", 2.0, 1.0
         self.alarm, self.cameras, self.class_names = AlarmSettings(), ("front",), CLASS_NAMES
-        engine = SimpleNamespace(name="made up", precision="fp32", reentrant=True)
+        engine = SimpleNamespace(name="made up", precision="fp32", reentrant=True, gainful_batch=1)
         self.frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=engine)
         self.difference = None
 

@@ -11,10 +11,11 @@ from ls_ood_monitor.vision.area_means import area_means
 SIZES = [(483, 640), (480, 640), (484, 640), (540, 960), (720, 1280), (370, 1224), (243, 321), (242, 640), (242, 320)]
 
 
+@pytest.mark.parametrize("channels", [(), (3,)])
 @pytest.mark.parametrize("size", SIZES)
-def test_it_is_the_area_interpolation_of_opencv(size):
-    """The same levels, but for a mean so near to the middle of two that the order of adding decides."""
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+def test_it_is_the_area_interpolation_of_opencv(size, channels):
+    """The same levels, but for a mean so near to the middle of two that the order of adding decides; masks have no colours."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, *channels), dtype=np.uint8)
     difference = area_means(image, 320, 242).astype(int) - cv2.resize(image, (320, 242), interpolation=cv2.INTER_AREA)
     assert np.abs(difference).max() <= 1
     assert (difference != 0).mean() < 2e-4
