@@ -3,7 +3,7 @@
     python benchmarks/batches.py --networks street,mobilenet_v2,resnet101 --json batches.json
 
 In turns, in one process, as multiples of one after the other; to the alarm, and with the segmentation. ``--pause-ms`` lets
-the cores rest before each turn, as between two images of a camera. ``street`` is the embedded bundle's network at its own size.
+the cores rest before each eight pictures. ``street`` is the embedded bundle's network at its own size.
 """
 
 from __future__ import annotations
@@ -47,8 +47,6 @@ def passes_of(network: str, width: int, height: int) -> tuple[dict[str, FramePas
         passes = {engine: load_bundle(engine=engine).frame_pass for engine in ENGINES}
         spec = passes[ENGINES[0]].preprocess_spec
         return passes, random.integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8)
-    if network not in BACKBONES:
-        raise ConfigError(f"--networks names {network!r}; there are {STREET}, {', '.join(BACKBONES)}.")
     subject = Subject(NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5), width, height)
     features = features_of(("spatial", "larem"))
     return {engine: subject.frame_pass(engine, "fp32", features) for engine in ENGINES}, subject.picture
@@ -95,9 +93,13 @@ def main() -> None:
     args = parser.parse_args()
     require_file_place("--json", args.json)
     width, height = parse_size(args.size)
+    networks = args.networks.split(",")
+    for network in networks:
+        if network not in (STREET, *BACKBONES):
+            raise ConfigError(f"--networks names {network!r}; there are {STREET}, {', '.join(BACKBONES)}.")
     table = Table("", "engine", "", *(f"by {size}" for size in SIZES), title=f"{CAMERAS} pictures, ms; of one by one")
     told: dict[str, dict[str, Any]] = {}
-    for network in args.networks.split(","):
+    for network in networks:
         passes, picture = passes_of(network, width, height)
         told[network] = {}
         for engine, frame_pass in passes.items():

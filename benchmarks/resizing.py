@@ -28,6 +28,7 @@ from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.offline.anomalies import apply_anomaly
 from ls_ood_monitor.offline.machine import describe_machine
@@ -129,6 +130,12 @@ def main() -> None:
     sizes = {size: parse_size(size) for size in args.sizes.split(",")}
     cv2.setNumThreads(1)
     monitor = load_bundle(engine="eager")
+    spec = monitor.frame_pass.preprocess_spec
+    for size, (width, height) in sizes.items():
+        if width < spec.width or height < spec.height:
+            raise ConfigError(
+                f"--sizes names {size}; the network's is {spec.width}x{spec.height}, and areas only shrink."
+            )
     told: dict[str, dict[str, dict[str, Any]]] = {}
     for size, (width, height) in sizes.items():
         pictures: list[Picture] = []

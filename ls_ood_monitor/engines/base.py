@@ -47,7 +47,7 @@ class Engine(Protocol):
         name: as in ``ENGINES``, but ``auto``.
         precision: as in ``PRECISIONS``.
         reentrant: several runs may be under way at once, in several threads.
-        gainful_batch: pictures that it runs together in less time than one after the other, at most.
+        gainful_batch: pictures to give it together, at most, where nobody says otherwise; chosen for small networks.
     """
 
     name: str

@@ -300,7 +300,7 @@ class PerceptionNode(LifecycleNode):
                 self.get_logger().error(traceback.format_exc())
 
     def _judge(self, arrivals: Sequence[Arrival]) -> None:
-        # Batch by batch, reading included: the alarm of the first camera does not wait until the last one's picture is read.
+        # Batch by batch, reading included: an alarm waits for the pictures of its own batch alone.
         # Nor does the last alarm wait for the first one's pictures, where an engine keeps several passes.
         waiting: list[Judged] = []
         for first in range(0, len(arrivals), self._batch):

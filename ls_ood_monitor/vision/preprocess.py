@@ -46,7 +46,7 @@ class PreprocessSpec(Checked):
 def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Resize BGR uint8 (H, W, 3), or a mask (H, W), to the network's size: area averaging down, bilinear up.
 
-    A picture at least three times as large, of even sides, is halved first: OpenCV takes means of 2x2 pixels many times as fast
+    A picture at least three times as large, of even sides, is halved first: means of 2x2 whole pixels are many times as fast
     as areas that cut pixels, of which a quarter is then left. Once, and only where much is left to average: areas hardly larger
     than the pixels that they cut would mix neighbours in some places and not in others.
     """

@@ -74,7 +74,7 @@ def test_a_batch_of_another_size_gives_the_same(engine, subject, pictures):
     np.testing.assert_allclose(alone[0], together[1], rtol=1e-4, atol=1e-5)
 
 
-def test_on_a_cpu_only_onnx_runtime_gains_by_a_batch(engine):
+def test_on_a_cpu_only_onnx_runtime_is_given_a_batch(engine):
     """What perception_node takes for its cameras where no parameter says otherwise."""
     assert engine.gainful_batch == (4 if engine.name == "onnx" else 1)
 
