@@ -30,11 +30,10 @@ def area_means(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.
 @lru_cache(maxsize=8)
 def _shares(pixels: int, areas: int) -> csr_array:
     """(areas, pixels): how much of each area is a pixel; rows add up to 1."""
-    edges = np.arange(areas + 1)[:, None] * pixels / areas
-    first = np.arange(pixels)
-    inside = np.minimum(first + 1, edges[1:]) - np.maximum(first, edges[:-1])
-    inside[inside < 1e-6] = 0.0  # outside, or an edge that rounding put beside a whole number
-    return csr_array((inside * areas / pixels).astype(np.float32))
+    cuts = np.union1d(np.arange(pixels + 1), np.arange(areas + 1) * pixels / areas)
+    middles = (cuts[:-1] + cuts[1:]) / 2  # of pieces that lie in one pixel and one area
+    shares = (np.diff(cuts) * areas / pixels).astype(np.float32)
+    return csr_array((shares, ((middles * areas / pixels).astype(int), middles.astype(int))), shape=(areas, pixels))
 
 
 def _resized(image: NDArray[Any], width: int, height: int, mode: int) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from ...core.types import Alarm, AlarmState
 from .judged_images import JudgedImage
 
 _FILE = "clip.json"
-#: Scores of one machine differ by less: cameras that were judged as one batch by 1e-14.
+#: Scores of one machine differ by less: cameras that were judged as one batch by up to 2e-13 of the threshold.
 _SAME = 1e-12
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
+import pytest
+
+from ls_ood_monitor.offline.speed import timing
 from ls_ood_monitor.offline.speed.timing import interleaved
 
 
@@ -21,9 +25,18 @@ def test_pieces_take_turns_and_the_first_turn_is_not_counted():
     assert min(times["b"]) >= 20.0
 
 
-def test_a_rest_is_not_counted():
+def test_a_rest_is_not_counted(monkeypatch):
     """Pieces rest before each turn, and their figures are those without."""
-    began = time.perf_counter()
-    times = interleaved({"a": lambda: None}, 3, rest_s=0.05)
-    assert time.perf_counter() - began >= 0.2
-    assert min(times["a"]) < 50.0
+    now, rests = [0.0], []
+
+    def sleep(seconds):
+        rests.append(seconds)
+        now[0] += seconds
+
+    def piece():
+        now[0] += 0.02
+
+    monkeypatch.setattr(timing, "time", SimpleNamespace(sleep=sleep, perf_counter=lambda: now[0]))
+    times = interleaved({"a": piece}, 3, rest_s=5.0)
+    assert rests == [5.0] * 4
+    assert times["a"] == pytest.approx([20.0] * 3)
