@@ -13,7 +13,7 @@ from .judged_images import JudgedImage
 
 _FILE = "clip.json"
 #: Scores of one machine differ by less: cameras that were judged as one batch by up to 2e-13 of the threshold.
-_SAME = 1e-12
+_SAME = 1e-9
 
 
 def read_clip(recording: Path) -> dict[str, Any] | None:
