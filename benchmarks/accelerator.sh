@@ -35,7 +35,7 @@ packages=$(missing "torchvision=$vision" dropblock=dropblock cv2=opencv-python-h
 if [ -n "$packages" ] && ! install $packages; then
   for name in $packages; do install "$name" || install --no-deps "$name" || echo "note: no $name" >&2; done
 fi
-"$PYTHON" -c "import ls_ood_monitor.cli.bench, ls_ood_monitor.offline.speed.frame_cost" || \
+"$PYTHON" -c "import ls_ood_monitor.cli.profile, ls_ood_monitor.profiling.frame_cost" || \
   { echo "the package cannot be imported here: a package is missing, see above" >&2; exit 1; }
 if ! "$PYTHON" -c "import rclpy" 2> /dev/null; then
   if ls "${PIP_FIND_LINKS:-/nowhere}"/ros_*.whl > /dev/null 2>&1; then

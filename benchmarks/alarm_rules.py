@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import progress_bar
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.alarm import alarm_onsets
 from ls_ood_monitor.core.detectors import detector_spec
 from ls_ood_monitor.core.intervals import poisson_interval
-from ls_ood_monitor.offline.anomalies import apply_anomaly
-from ls_ood_monitor.offline.street import CAMERAS
-from ls_ood_monitor.offline.street_data import Shot, render_shots
+from ls_ood_monitor.street import CAMERAS
+from ls_ood_monitor.street.shots import Shot, render_shots
 
 #: Drives of the validation range; none of them is reported on elsewhere.
 FIRST_DRIVE = 2300

@@ -31,10 +31,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
 from arrivals import Published, write_rows
 from camera_messages import Picture, jpeg_messages, raw_messages, to_and_fro
 
-from ls_ood_monitor.offline.anomalies import apply_anomaly
-from ls_ood_monitor.offline.street import Drive
-from ls_ood_monitor.offline.street_data import DEMO_DRIVE
+from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.ros.conversions import ns_to_stamp
+from ls_ood_monitor.street import StreetDrive
+from ls_ood_monitor.street.shots import DEMO_DRIVE
 
 #: Pictures of a camera; more than the network ever skips at once, so that no two that it sees in a row are equal.
 PICTURES = 16
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--compressed", action="store_true")
     parser.add_argument("--spoil", default="fog")
     args = parser.parse_args()
-    drive = Drive(DEMO_DRIVE)
+    drive = StreetDrive(DEMO_DRIVE)
     rclpy.init()
     node = Node("camera_source")
     cameras = []

@@ -24,12 +24,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import load_bundle, verify_bundle
 from ls_ood_monitor.core.intervals import wilson_interval
 from ls_ood_monitor.core.types import AlarmState, Frame
 from ls_ood_monitor.errors import DataError
-from ls_ood_monitor.offline.anomalies import apply_anomaly
-from ls_ood_monitor.offline.bags import FrameBagWriter, bag_info, iter_raw
+from ls_ood_monitor.recordings.bags import FrameBagWriter, bag_info, iter_raw
 from ls_ood_monitor.ros.processes import (
     NodeProcess,
     private_domain,

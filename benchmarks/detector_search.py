@@ -5,7 +5,7 @@
 Rows of 960 clean frames of 120 calibration drives, of 64 frames of 16 development drives (2100 to 2115) under 18 kinds of
 anomaly, and of 240 clean frames of 60 further ones (2116 to 2175) are computed once and kept in --cache. Every score is
 fitted to the calibration drives; its threshold for 1 % comes from twelve groups of them, held out in turn. These drives
-choose, so their figures are no test; the drives that ls-ood benchmark reports on (4000 and on) are not touched. Synthetic
+choose, so their figures are no test; the drives that ls-ood compare reports on (4000 and on) are not touched. Synthetic
 throughout.
 """
 
@@ -26,16 +26,16 @@ from threadpoolctl import threadpool_limits
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import progress_bar
+from ls_ood_monitor.comparison.conditions import BENIGN, CLEAN_CONDITION, OOD, make_conditions
+from ls_ood_monitor.comparison.pictures import Picture, PictureRenderer
+from ls_ood_monitor.comparison.protocols import ALL_KINDS
 from ls_ood_monitor.core.detectors import SpatialDetector
 from ls_ood_monitor.core.grid import blocks_of
 from ls_ood_monitor.core.threshold import quantile_threshold
 from ls_ood_monitor.features import NetworkPass, compute_features, pool_cells
 from ls_ood_monitor.monitor import FramePass
-from ls_ood_monitor.offline.benchmark.conditions import BENIGN, CLEAN_CONDITION, OOD, make_conditions
-from ls_ood_monitor.offline.benchmark.pictures import Picture, Studio
-from ls_ood_monitor.offline.benchmark.protocols import ALL_KINDS
-from ls_ood_monitor.offline.street import CAMERAS
-from ls_ood_monitor.offline.street_data import CALIBRATION_DRIVES, spread_shots
+from ls_ood_monitor.street import CAMERAS
+from ls_ood_monitor.street.shots import CALIBRATION_DRIVES, spread_shots
 from ls_ood_monitor.vision.preprocess import preprocess
 
 Values = NDArray[np.float64]
@@ -76,7 +76,7 @@ def collect(cache: Path, name: str, frame_pass: FramePass) -> Rows:
         drives, moments, conditions = SETS[name]
         shots = sorted(spread_shots(drives, moments, CAMERAS), key=lambda shot: (shot.drive, shot.camera, shot.time_s))
         parts: list[Rows] = []
-        studio = Studio(frame_pass.preprocess_spec, seed=0, processes=2)
+        studio = PictureRenderer(frame_pass.preprocess_spec, seed=0, processes=2)
         with studio.opened(), progress_bar(f"Rows: {name}", len(shots)) as update:
             pictures = (Picture(str(shot.drive), shot) for shot in shots)
             for shown in studio.show(pictures, conditions):

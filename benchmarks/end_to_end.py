@@ -59,11 +59,10 @@ from arrivals import (
 )
 from command_line import exit_code
 
+from ls_ood_monitor.anomalies import ANOMALIES
 from ls_ood_monitor.cli.console import STDOUT, progress_bar, require_file_place, warn, write_json
 from ls_ood_monitor.errors import ConfigError, DataError
-from ls_ood_monitor.offline.anomalies import ANOMALIES
-from ls_ood_monitor.offline.machine import describe_machine
-from ls_ood_monitor.offline.street import CAMERAS
+from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.ros.processes import (
     NodeProcess,
     asked_domain,
@@ -72,6 +71,7 @@ from ls_ood_monitor.ros.processes import (
     require_rclpy,
     ros_environment,
 )
+from ls_ood_monitor.street import CAMERAS
 
 try:
     import psutil

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import console, progress_bar, write_json
+from ls_ood_monitor.comparison.pictures import PictureRenderer
+from ls_ood_monitor.comparison.protocols import street_protocol
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import OodMonitor, choose_device
-from ls_ood_monitor.offline.benchmark.pictures import Studio
-from ls_ood_monitor.offline.benchmark.protocols import street_protocol
-from ls_ood_monitor.offline.machine import describe_machine
-from ls_ood_monitor.offline.speed.frame_cost import EngineChoice
+from ls_ood_monitor.profiling.frame_cost import EngineChoice
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Agreement:
 
 def scores(monitor: OodMonitor, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
     """Scores of each detector, each frame judged by itself, as on a CPU of a vehicle."""
-    judged = [monitor.begin([Frame(image, 1, "")], decode=False).judgements[0].scores for image in images]
+    judged = [monitor.begin([Frame(image, 1, "")], decode=False).verdicts[0].scores for image in images]
     return {name: np.array([one[name] for one in judged]) for name in monitor.detectors}
 
 
@@ -89,7 +89,7 @@ def compare(args: argparse.Namespace, engines: list[EngineChoice]) -> int:
         str(one): load_bundle(args.bundle, device=args.device, engine=one.engine, precision=one.precision)
         for one in engines
     }
-    studio = Studio(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
+    studio = PictureRenderer(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
     table = {(engine, detector): Agreement(engine, detector) for engine in monitors for detector in reference.detectors}
     with progress_bar("pictures", protocol.control.count or 0) as update, studio.opened():
         for number, shown in enumerate(studio.show(protocol.control.read(), protocol.conditions)):

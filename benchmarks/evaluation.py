@@ -30,20 +30,20 @@ from rich.console import Console
 from rich.table import Table
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
-from ls_ood_monitor.cli.bench import parse_size
+from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
 from ls_ood_monitor.cli.console import PICTURES, require_file_place
+from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings
 from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.evaluation.evaluate import evaluate
+from ls_ood_monitor.evaluation.processes import cores
+from ls_ood_monitor.evaluation.request import Request
+from ls_ood_monitor.evaluation.timeline import Limits
 from ls_ood_monitor.monitor import FramePass, LatentSettings
-from ls_ood_monitor.offline.bags import FrameBagWriter, iter_arrivals, iter_raw
-from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
-from ls_ood_monitor.offline.evaluation.evaluate import evaluate
-from ls_ood_monitor.offline.evaluation.processes import cores
-from ls_ood_monitor.offline.evaluation.recording import open_recording
-from ls_ood_monitor.offline.evaluation.request import Request
-from ls_ood_monitor.offline.evaluation.vehicle import VehicleSettings
-from ls_ood_monitor.offline.timeline import Limits
+from ls_ood_monitor.parameter_file import VehicleSettings
+from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
+from ls_ood_monitor.recordings.recording import open_recording
 from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
 

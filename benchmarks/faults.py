@@ -35,10 +35,10 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module by the tests
 from rig import Picture, Rig, clean_pictures
 
+from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import EMBEDDED_BUNDLE, MANIFEST, manifest_checksum
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.errors import DataError
-from ls_ood_monitor.offline.anomalies import apply_anomaly
 from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp
 from ls_ood_monitor.ros.processes import private_domain, ros_environment, wait_until
 

@@ -40,7 +40,7 @@ def _begin_with_faults(self: OodMonitor, frames: Sequence[Frame], **options: Any
         raise torch.OutOfMemoryError("CUDA out of memory (put in by the fault campaign)")
     started = time.monotonic()
     run = _begin(self, frames, **options)
-    _ = run.judgements
+    _ = run.verdicts
     if fault == "slow":
         time.sleep(max(0.0, started + _SLOW_S - time.monotonic()))
     return run

@@ -85,7 +85,7 @@ class ClearMonitor:
     alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
     frame_pass = SimpleNamespace(
         device=torch.device("cpu"),
-        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, gainful_batch=1),
+        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, preferred_batch_size=1),
     )
     difference = None
 
@@ -95,7 +95,7 @@ class ClearMonitor:
     def begin(self, frames: list[Frame], *, decode: bool = True) -> SimpleNamespace:
         """All at once."""
         results = self.process(frames)
-        return SimpleNamespace(judgements=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
 
     def process(self, frames: list[Frame]) -> list[FrameResult]:
         """Score 1 under a threshold of 2."""

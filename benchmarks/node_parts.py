@@ -37,12 +37,12 @@ from ls_ood_monitor.cli.console import require_file_place, write_json
 from ls_ood_monitor.config import HealthSettings
 from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import OodMonitor
-from ls_ood_monitor.offline.machine import describe_machine
-from ls_ood_monitor.offline.street import Drive
-from ls_ood_monitor.offline.street_data import DEMO_DRIVE
 from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp, stamp_to_ns
 from ls_ood_monitor.ros.image_conversion import compressed_to_bgr, image_to_bgr
+from ls_ood_monitor.street import StreetDrive
+from ls_ood_monitor.street.shots import DEMO_DRIVE
 from ls_ood_monitor.vision.preprocess import resize_image
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Way:
         judged = monitor.begin([Frame(small, frame.stamp_ns, CAMERA)], decode=False)
         _ = judged.run.features
         parts.ms["network"] = judged.run.network_ms
-        judgement = parts.timed("score", lambda: judged.judgements[0])
+        judgement = parts.timed("score", lambda: judged.verdicts[0])
         held_ns = time.monotonic_ns() - arrived_ns
         alarm = parts.timed("rule", lambda: self._watch.judged(judgement, held_ns, time.time_ns()))
         facts = {"detector": judgement.detector, **judgement.scores, **parts.ms, "bundle_sha256": monitor.bundle_id}
@@ -144,7 +144,7 @@ def main() -> None:
     threadpool_limits(1, user_api="blas")
     rclpy.init()
     node = Node("node_parts")
-    monitor, drive = load_bundle(engine="onnx"), Drive(DEMO_DRIVE)
+    monitor, drive = load_bundle(engine="onnx"), StreetDrive(DEMO_DRIVE)
     monitor.warm_up()
     shown = [[drive.render(CAMERA, 0.1 * index, *size)[0] for index in range(PICTURES)] for size in SIZES]
     ways = [Way(node, monitor, pictures, transport) for transport in ("raw", "jpeg") for pictures in shown]

@@ -17,14 +17,14 @@ import numpy as np
 import onnx
 from command_line import count, exit_code
 
-from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import console, progress_bar, require_file_place, write_json
+from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.engines.onnx_engine import open_session
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import features_of
-from ls_ood_monitor.offline.machine import describe_machine
-from ls_ood_monitor.offline.speed.subject import Subject
-from ls_ood_monitor.offline.speed.timing import Timing, interleaved, ratio
+from ls_ood_monitor.profiling.random_network import RandomNetwork
+from ls_ood_monitor.profiling.timing import Timing, interleaved, ratio
 from ls_ood_monitor.vision.backbones import BACKBONES
 from ls_ood_monitor.vision.deeplabv3p import NetworkSettings
 
@@ -43,7 +43,7 @@ def joined(graphs: dict[str, bytes]) -> bytes:
     return content
 
 
-def frame_of(subject: Subject, features: tuple[str, ...]) -> dict[str, Callable[[], object]]:
+def frame_of(subject: RandomNetwork, features: tuple[str, ...]) -> dict[str, Callable[[], object]]:
     """The same frame in two graphs and in one; each gives the class ids."""
     graphs = subject.graphs(features)
     whole = open_session(joined(graphs), subject.device)
@@ -81,7 +81,7 @@ def main() -> None:
         if network not in BACKBONES:
             raise ConfigError(f"--networks names {network!r}; there are {', '.join(BACKBONES)}.")
         settings = NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5)
-        subject = Subject(settings, width, height)
+        subject = RandomNetwork(settings, width, height)
         work = {
             f"{what}, {how}": run
             for what, features in FEATURES.items()

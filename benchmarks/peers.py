@@ -1,7 +1,7 @@
 """What a monitored frame costs by other means than ours, on the same network and the same pictures.
 
     python benchmarks/peers.py --backbone resnet101 --size 640x483 [--repeats 7] [--json FILE]
-    ls-ood bench --with benchmarks/peers.py
+    ls-ood profile --with benchmarks/peers.py
 
 - *naive MC*: M full passes with DropBlock at the seam, spatial means as latents, entropies, score.
 - *reference*: one pass, 16 DropBlock modules on its latent, one KD-tree a channel in a loop, score: our own statement of
@@ -40,13 +40,13 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
 from command_line import count
 
-from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import require_file_place
+from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.monitor import choose_device
-from ls_ood_monitor.offline.speed.subject import Subject
-from ls_ood_monitor.offline.speed.timing import interleaved
+from ls_ood_monitor.profiling.random_network import RandomNetwork
+from ls_ood_monitor.profiling.timing import interleaved
 from ls_ood_monitor.vision.backbones import BACKBONES
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings, upsample
 from ls_ood_monitor.vision.mc_dropout import averaging_weights, run_time_dropblock, sample_latents
@@ -277,7 +277,7 @@ def our_frame(
 def measure(backbone: str, width: int, height: int, repeats: int, device: torch.device) -> dict[str, list[float]]:
     """Milliseconds of each turn, of one picture, by contender; the plain pass first, then ours."""
     settings = NetworkSettings(backbone=backbone, dropblock_size=8, dropblock_prob=0.5)
-    subject = Subject(settings, width, height, OUR_MASKS, device)
+    subject = RandomNetwork(settings, width, height, OUR_MASKS, device)
     network, score = subject.network, subject.detectors["larem"].score
     pictures = normalise(torch.from_numpy(subject.picture[None]).to(device), subject.spec)
     averaging = averaging_weights(subject.bank).to(device)

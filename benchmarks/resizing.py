@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.cli.bench import parse_size
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
+from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import OodMonitor
-from ls_ood_monitor.offline.anomalies import apply_anomaly
-from ls_ood_monitor.offline.machine import describe_machine
-from ls_ood_monitor.offline.speed.timing import Timing, interleaved, ratio
-from ls_ood_monitor.offline.street import Drive
+from ls_ood_monitor.profiling.timing import Timing, interleaved, ratio
+from ls_ood_monitor.street import StreetDrive
 from ls_ood_monitor.vision.area_means import area_means
 from ls_ood_monitor.vision.preprocess import PreprocessSpec, resize_image
 
@@ -58,7 +58,7 @@ def ways_to(spec: PreprocessSpec) -> dict[str, Way]:
 
 def scores_of(monitor: OodMonitor, image: Picture) -> dict[str, float]:
     """Each detector's score in multiples of its threshold."""
-    scores = monitor.begin([Frame(image, 0, "front")], decode=False).judgements[0].scores
+    scores = monitor.begin([Frame(image, 0, "front")], decode=False).verdicts[0].scores
     return {name: score / monitor.thresholds[name].value for name, score in scores.items()}
 
 
@@ -141,7 +141,7 @@ def main() -> None:
         pictures: list[Picture] = []
         with progress_bar(f"rendering {size}", args.pictures) as update:
             for drive in range(args.pictures):
-                clean = Drive(FIRST_DRIVE + drive).render("front", 1.0, width, height)[0]
+                clean = StreetDrive(FIRST_DRIVE + drive).render("front", 1.0, width, height)[0]
                 pictures += [clean, apply_anomaly("fog", clean, 1, drive)]
                 update(drive + 1)
         told[size] = compare(monitor, pictures, args.repeats)

@@ -23,10 +23,10 @@ from std_msgs.msg import Header
 
 from ls_ood_monitor.core.types import FallbackMode
 from ls_ood_monitor.errors import DataError
-from ls_ood_monitor.offline.street_data import DEMO_DRIVE, Shot, render_shots
 from ls_ood_monitor.ros.conversions import ns_to_stamp
 from ls_ood_monitor.ros.observer import MonitorObserver
 from ls_ood_monitor.ros.processes import NodeProcess, remove_orphaned_segments, wait_until
+from ls_ood_monitor.street.shots import DEMO_DRIVE, Shot, render_shots
 from ls_ood_monitor.vision.preprocess import PreprocessSpec, resize_image
 
 #: Changes a message before it is sent; a list, because a fault may send none, or many.

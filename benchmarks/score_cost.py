@@ -22,7 +22,7 @@ from peers import kd_tree_entropies
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, detector_spec
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.features import NetworkPass, compute_features
-from ls_ood_monitor.offline.speed.timing import interleaved
+from ls_ood_monitor.profiling.timing import interleaved
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank
 

@@ -23,12 +23,13 @@ from pathlib import Path
 
 import torch
 
-from ls_ood_monitor.offline.datasets import LabelledFolder, open_woodscape, write_woodscape
-from ls_ood_monitor.offline.street import Drive
-from ls_ood_monitor.offline.street_data import Rendered, Shot
-from ls_ood_monitor.offline.training.data import LabelledSet, make_loader
-from ls_ood_monitor.offline.training.fit import Hardware, train_network
-from ls_ood_monitor.offline.training.settings import reference_settings
+from ls_ood_monitor.datasets import LabelledFolder, open_woodscape
+from ls_ood_monitor.street import StreetDrive
+from ls_ood_monitor.street.shots import Rendered, Shot
+from ls_ood_monitor.street.woodscape_writer import write_woodscape
+from ls_ood_monitor.training.data import LabelledSet, make_loader
+from ls_ood_monitor.training.fit import Hardware, train_network
+from ls_ood_monitor.training.settings import reference_settings
 from ls_ood_monitor.vision.deeplabv3p import variant_settings
 from ls_ood_monitor.vision.preprocess import PreprocessSpec, normalise
 
@@ -87,7 +88,7 @@ def _run_peer(backbone: str, pictures: LabelledSet, spec: PreprocessSpec, batch:
 
 def _tree(root: Path, count: int) -> LabelledFolder:
     """``count`` street pictures of WoodScape's size on disk, of a few that repeat."""
-    drive = Drive(1000)
+    drive = StreetDrive(1000)
     seen = [drive.render("front", 0.5 * index, *WOODSCAPE_SIZE) for index in range(8)]
     write_woodscape(root, (Rendered(Shot(1000, "front", float(index)), *seen[index % 8]) for index in range(count)))
     return open_woodscape(root)
@@ -115,7 +116,7 @@ def main() -> None:
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     spec = PreprocessSpec(width=args.width, height=args.height)
-    drive = Drive(1000)
+    drive = StreetDrive(1000)
     shots = [drive.render("front", 0.5 * index, 640, 480) for index in range(8)]
     count = args.steps * args.batch
     pictures = LabelledSet(

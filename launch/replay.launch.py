@@ -146,7 +146,7 @@ def _topics(given):
     topics = yaml.safe_load(given("topics"))
     if topics:
         return [topics] if isinstance(topics, str) else [str(topic) for topic in topics]
-    from ls_ood_monitor.offline.evaluation.vehicle import read_image_topics
+    from ls_ood_monitor.parameter_file import read_image_topics
 
     own = os.path.join(get_package_share_directory(PACKAGE), "config", "monitor.yaml")
     images = read_image_topics(

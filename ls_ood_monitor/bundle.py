@@ -326,7 +326,7 @@ def difference_from_eager(monitor: OodMonitor) -> Difference:
     frame_pass = monitor.frame_pass
     pictures = check_pictures(frame_pass.preprocess_spec)
     run = monitor.begin([Frame(picture, 1, "") for picture in pictures])
-    scores = {name: np.array([one.scores[name] for one in run.judgements]) for name in monitor.detectors}
+    scores = {name: np.array([one.scores[name] for one in run.verdicts]) for name in monitor.detectors}
     reference = TorchEngine(frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, captured=False)
     eager = reference.begin(pictures, frame_pass.averaging)
     planes = eager.planes()

@@ -75,7 +75,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
 
 @dataclass(frozen=True)
 class AlarmSettings(Checked):
-    """One camera's scores over time -> an alarm (core/alarm.py, core/evidence.py)."""
+    """One camera's scores over time -> an alarm (core/alarm.py, core/alarm_rules.py)."""
 
     trigger_consecutive_frames: int = setting(
         3, "OoD or unusable frames, in a row or of the window, that raise the alarm", low=1, high=1000, unit="frames"
@@ -176,7 +176,7 @@ class SupervisorSettings(Checked):
 
 @dataclass(frozen=True)
 class HealthSettings(Checked):
-    """When an input is not fit to be judged (core/health.py); 0 or empty switches a check off where it says so."""
+    """When an input is not fit to be judged (core/input_validation.py); 0 or empty switches a check off where it says so."""
 
     max_age_s: float = setting(
         1.0,
@@ -237,7 +237,7 @@ def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class EvidenceSettings(Checked):
-    """What is kept around an alarm, to be looked at afterwards (core/clips.py, ros/evidence/)."""
+    """What is kept around an alarm, to be looked at afterwards (core/clips.py, ros/clip_recorder/)."""
 
     evidence_dir: str = setting("", "folder that gets a clip of every alarm; it must exist; empty = none is recorded")
     evidence_before_s: float = setting(5.0, "time before an alarm in its clip", low=0.0, high=300.0, unit="s")

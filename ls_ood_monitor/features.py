@@ -178,9 +178,9 @@ FEATURES: dict[str, Callable[[NetworkPass], Tensor]] = {
     "mutual_information": _mutual_information,
 }
 #: Those that the encoder alone gives: scores made of them need not wait for the segmentation.
-BEFORE_DECODER = frozenset({"entropies", "latent_means", "taps", "cells"})
+ENCODER_FEATURES = frozenset({"entropies", "latent_means", "taps", "cells"})
 #: Those that read the masks of the Monte-Carlo samples.
-OF_MASKS = frozenset({"entropies", "mutual_information"})
+MC_FEATURES = frozenset({"entropies", "mutual_information"})
 
 
 @dataclass(frozen=True)

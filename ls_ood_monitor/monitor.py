@@ -20,14 +20,22 @@ import torch
 from numpy.typing import NDArray
 
 from .config import AlarmSettings, Checked, setting
-from .core.detectors import DEFAULT_DETECTORS, ArrayDetector, Detector, Head, MapsCells, Portable, detector_spec
+from .core.detectors import (
+    DEFAULT_DETECTORS,
+    ArrayApiDetector,
+    ArrayDetector,
+    CellDetector,
+    Detector,
+    Head,
+    detector_spec,
+)
 from .core.grid import GRID
 from .core.threshold import Threshold
-from .core.types import Frame, FrameResult, Judgement
-from .engines import CELLS, SCORE, Engine, EnginePass, Planes, Rows, make_engine
+from .core.types import Frame, FrameResult, Verdict
+from .engines import CELLS, SCORE, DecoderOutput, Engine, EnginePass, FeatureRows, make_engine
 from .engines.verification import Difference
 from .errors import ConfigError
-from .features import BEFORE_DECODER, OF_MASKS, FrameFeatures, check_features
+from .features import ENCODER_FEATURES, MC_FEATURES, FrameFeatures, check_features
 from .vision.deeplabv3p import DeepLabV3Plus
 from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
 from .vision.preprocess import PreprocessSpec, resize_image
@@ -129,7 +137,7 @@ class FramePass:
         precision: str = "fp32",
         graphs: Mapping[str, bytes] | None = None,
         threads: int = 0,
-        scores: Mapping[str, Portable] | None = None,
+        scores: Mapping[str, ArrayApiDetector] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
@@ -140,7 +148,7 @@ class FramePass:
         self.graphs = dict(graphs or {})
         self._fresh_seed = fresh_seed
         self._averaging = averaging_weights(mask_bank).to(self.device)
-        draws = masks == "fresh" and not OF_MASKS.isdisjoint(self.features)
+        draws = masks == "fresh" and not MC_FEATURES.isdisjoint(self.features)
         self._fresh = _fresh_masks(network, mask_bank, fresh_seed) if draws else None
         self.engine: Engine = make_engine(
             engine,
@@ -167,7 +175,7 @@ class FramePass:
             for name, detector in detectors.items()
             if isinstance(detector, ArrayDetector)
             and detector.portable
-            and detector_spec(name).feature in BEFORE_DECODER
+            and detector_spec(name).feature in ENCODER_FEATURES
         }
         return FramePass(
             self.network,
@@ -202,7 +210,7 @@ class FramePass:
         # Always copied: a picture of the network's size is that of the message, which nobody may write.
         pixels = np.stack([resize_image(image, self.preprocess_spec) for image in images])
         averaging = self._averaging if self._fresh is None else self._fresh.weights(len(images)).to(self.device)
-        decode = decode or not BEFORE_DECODER.issuperset(self.features)
+        decode = decode or not ENCODER_FEATURES.issuperset(self.features)
         began_ns = time.perf_counter_ns()
         run = self.engine.begin(pixels, averaging, decode=decode)
         return PendingPass(run, self.features, (time.perf_counter_ns() - began_ns) / 1e6)
@@ -247,11 +255,11 @@ class PendingPass:
         return self._planes.confidence
 
     @cached_property
-    def _rows(self) -> Rows:
+    def _rows(self) -> FeatureRows:
         return self._timed(self._run.rows)
 
     @cached_property
-    def _planes(self) -> Planes:
+    def _planes(self) -> DecoderOutput:
         return self._timed(self._run.planes)
 
     def _timed(self, ask: Callable[[], T]) -> T:
@@ -362,7 +370,7 @@ class MonitorPass:
         self._monitor, self._frames, self.run = monitor, frames, run
 
     @cached_property
-    def judgements(self) -> list[Judgement]:
+    def verdicts(self) -> list[Verdict]:
         """Of each frame, in their order; waits for no segmentation, unless a detector reads it."""
         monitor = self._monitor
         judged = {name: self._scores(name, fitted) for name, fitted in monitor.detectors.items()}
@@ -370,7 +378,7 @@ class MonitorPass:
         cells = judged[monitor.detector][1]
         maps = None if cells is None else cells.reshape(len(self._frames), *GRID).astype(np.float32)
         return [
-            Judgement(
+            Verdict(
                 frame,
                 float(scores[monitor.detector][index]),
                 monitor.threshold,
@@ -388,7 +396,7 @@ class MonitorPass:
             # As on the host: a row that is not finite has no score.
             return np.where(np.isfinite(scored[0]), scored[0], np.nan), scored[1]
         rows = self.run.features.of(detector_spec(name).feature)
-        if name == self._monitor.detector and isinstance(fitted, MapsCells):
+        if name == self._monitor.detector and isinstance(fitted, CellDetector):
             return fitted.score_and_cells(rows)
         return fitted.score(rows), None
 
@@ -398,9 +406,9 @@ class MonitorPass:
 
     def result(self, index: int) -> FrameResult:
         """That of one frame, whose pictures alone are brought to its size."""
-        judgement = self.judgements[index]
+        judgement = self.verdicts[index]
         return FrameResult(
-            *(getattr(judgement, spec.name) for spec in fields(Judgement)),
+            *(getattr(judgement, spec.name) for spec in fields(Verdict)),
             segmentation=_to_size(self.run.class_ids[index], judgement.frame.image, cv2.INTER_NEAREST),
             confidence=_to_size(self.run.confidence[index], judgement.frame.image, cv2.INTER_LINEAR),
         )

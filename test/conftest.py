@@ -27,10 +27,10 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded network at a small input size, calibrated on random pictures: fast, and right in form."""
     pytest.importorskip("torch")
     from ls_ood_monitor.bundle import load_bundle, save_bundle
+    from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
     from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS
     from ls_ood_monitor.core.types import Frame
     from ls_ood_monitor.monitor import FramePass, LatentSettings
-    from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
     from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
     from ls_ood_monitor.vision.preprocess import PreprocessSpec
 

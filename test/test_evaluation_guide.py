@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from ls_ood_monitor.offline.events import read_events
+from ls_ood_monitor.recordings.events import read_events
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
@@ -43,8 +43,8 @@ def test_the_commands_run_and_the_gate_is_kept(tmp_path):
 def test_every_figure_of_the_guide_is_in_the_summary():
     """Names in the table stand in the code that writes the summary."""
     code = "".join(
-        (ROOT / "ls_ood_monitor" / "offline" / name).read_text()
-        for name in ("timeline.py", "evaluation/summary.py", "evaluation/evaluate.py")
+        (ROOT / "ls_ood_monitor" / name).read_text()
+        for name in ("evaluation/timeline.py", "evaluation/summary.py", "evaluation/evaluate.py")
     )
     table = TEXT.split("| figure in `summary.json`")[1].split("## 4.")[0]
     names = {

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ls_ood_monitor.bundle import load_bundle
+from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
 from ls_ood_monitor.config import from_mapping
 from ls_ood_monitor.core.detectors import DETECTORS
 from ls_ood_monitor.core.grid import GRID
@@ -17,7 +18,6 @@ from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.features import CELL_CHANNELS, FEATURES, MI_SAMPLES, NetworkPass, compute_features, pool_cells
 from ls_ood_monitor.monitor import FramePass, LatentSettings, features_of
-from ls_ood_monitor.offline.calibration import CalibrationSettings, calibrate, collect_features
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.preprocess import preprocess
 

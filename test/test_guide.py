@@ -30,7 +30,7 @@ def commands() -> list[list[str]]:
 def test_the_blocks_are_the_expected_ones():
     """Shell and Python alone; what needs a vehicle says so."""
     assert {language for language, _ in BLOCKS} == {"sh", "python"}
-    assert {command[1] for command in commands()} == {"synth", "-c", "calibrate", "bundle", "benchmark"}
+    assert {command[1] for command in commands()} == {"synth", "-c", "calibrate", "bundle", "compare"}
     assert "need a ROS distribution" in VEHICLE
 
 

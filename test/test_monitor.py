@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.core.grid import GRID
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.monitor import choose_device
-from ls_ood_monitor.offline.anomalies import apply_anomaly
-from ls_ood_monitor.offline.street import Drive
-from ls_ood_monitor.offline.street_data import CAMERA_SIZE
+from ls_ood_monitor.street import StreetDrive
+from ls_ood_monitor.street.shots import CAMERA_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_broken_weights_give_a_score_that_is_not_a_number(tiny_bundle):
 def test_the_control_anomaly_is_in_distribution_for_every_detector(severity):
     """Identity through the path of the anomalies: the scores of the picture itself, within every threshold."""
     monitor = load_bundle()
-    picture = Drive(5000).render("front", 1.0, *CAMERA_SIZE)[0]
+    picture = StreetDrive(5000).render("front", 1.0, *CAMERA_SIZE)[0]
     control = apply_anomaly("identity", picture, severity, seed=3)
     clean, same = (monitor.process([Frame(image, 1, "front")])[0].scores for image in (picture, control))
     assert same == clean
@@ -136,7 +136,7 @@ def test_the_network_s_time_is_the_engine_s_alone(monitor):
     frames = [Frame(picture(0), 5, "front"), Frame(picture(1), 6, "left")]
     run = monitor.begin(frames)
     begun = run.run.network_ms
-    assert len(run.judgements) == 2
+    assert len(run.verdicts) == 2
     judged = run.run.network_ms
     second = run.result(1)
     assert 0.0 < begun <= judged < run.run.network_ms

@@ -48,7 +48,7 @@ def test_the_blocks_are_the_expected_ones():
         "calibrate",
         "evaluate",
         "bundle",
-        "bench",
+        "profile",
     }
 
 

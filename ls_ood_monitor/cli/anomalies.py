@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Disturb, write, say where it is."""
+    from ..anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
     from ..errors import ConfigError, DataError
-    from ..offline.anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
     from .console import console, progress_bar, write_json
 
     kinds = _kinds(args.kinds, ANOMALIES)
@@ -154,10 +154,10 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 
 def _street() -> NDArray[np.uint8]:
-    from ..offline.street import Drive
-    from ..offline.street_data import CAMERA_SIZE, DEMO_DRIVE
+    from ..street import StreetDrive
+    from ..street.shots import CAMERA_SIZE, DEMO_DRIVE
 
-    return Drive(DEMO_DRIVE).render("front", _STREET_TIME_S, *CAMERA_SIZE)[0]
+    return StreetDrive(DEMO_DRIVE).render("front", _STREET_TIME_S, *CAMERA_SIZE)[0]
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> Path:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..offline.calibration_words import calibrated_on, calibration_target
+from ..calibration.summary_text import calibrated_on, calibration_target
 
 
 def calibration_report(

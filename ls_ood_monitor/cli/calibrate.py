@@ -140,15 +140,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, fit, set thresholds, save, show."""
     from ..bundle import load_bundle, read_calibration, verify_bundle
+    from ..calibration.calibrate import FeatureTable
+    from ..calibration.calibrated_bundle import write_calibrated_bundle
+    from ..calibration.feature_table import unpack_table
+    from ..calibration.plot import draw_calibration
     from ..config import from_mapping
     from ..core.detectors import detector_spec
     from ..errors import ConfigError
     from ..features import FrameFeatures
     from ..monitor import FramePass, LatentSettings, features_of
-    from ..offline.calibrated_bundle import write_calibrated_bundle
-    from ..offline.calibration import FeatureTable
-    from ..offline.calibration_plot import draw_calibration
-    from ..offline.calibration_table import unpack_table
     from .bundle_report import calibration_report
     from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
 
@@ -255,8 +255,9 @@ def run(args: argparse.Namespace) -> int:
 def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
     """Drives to calibrate on, and drives to check on."""
     from ..errors import ConfigError
-    from ..offline import street_data
-    from ..offline.drives import dataset_drives, distinct, open_drives, street_drives
+    from ..recordings.drive_source import dataset_drives, distinct, open_drives
+    from ..street.drives import street_drives
+    from ..street.shots import CALIBRATION_DRIVES, TEST_DRIVES
     from .topics import parse_topics
 
     options = {"topics": parse_topics(args.topic), "rate_hz": args.rate}
@@ -268,10 +269,10 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
         if args.datapath is not None:
             raise ConfigError("--datapath is for data sets on disk; the street is rendered.")
         count = _STREET_DRIVES if args.drives is None else args.drives
-        if not 1 <= count <= len(street_data.CALIBRATION_DRIVES):
-            raise ConfigError(f"--drives is {count}; it must lie within [1, {len(street_data.CALIBRATION_DRIVES)}].")
-        drives += street_drives(street_data.CALIBRATION_DRIVES[:count])
-        check = check or street_drives(street_data.TEST_DRIVES[:_STREET_CHECK_DRIVES])
+        if not 1 <= count <= len(CALIBRATION_DRIVES):
+            raise ConfigError(f"--drives is {count}; it must lie within [1, {len(CALIBRATION_DRIVES)}].")
+        drives += street_drives(CALIBRATION_DRIVES[:count])
+        check = check or street_drives(TEST_DRIVES[:_STREET_CHECK_DRIVES])
     elif args.dataset is not None:
         if args.datapath is None:
             raise ConfigError(f"--dataset {args.dataset} needs its root folder; give --datapath DIR.")
@@ -287,8 +288,8 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
 
 def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
     """Options, then the settings of the bundle that is updated, then defaults."""
+    from ..calibration.calibrate import CalibrationSettings
     from ..config import AlarmSettings, from_mapping
-    from ..offline.calibration import CalibrationSettings
 
     target = before.get("target", {})
     if args.target_rate is not None:

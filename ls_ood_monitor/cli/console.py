@@ -91,7 +91,7 @@ class _Title(ProgressColumn):
         return Text(task.description, style="bold", no_wrap=True, overflow="ellipsis")
 
 
-def typed_here(words: Sequence[str]) -> str:
+def reproduce_command(words: Sequence[str]) -> str:
     """A shell command that gives these words in the folder where they were given."""
     return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(words)}"
 

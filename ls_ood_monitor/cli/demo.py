@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..monitor import OodMonitor
-    from ..offline.scenario import Scenario
     from ..ros.observer import MonitorObserver
+    from ..street.scenario import Scenario
 
 DESCRIPTION = """\
 Renders a short drive of the procedural (synthetic) street with two cameras: clean, fog on the front camera, clean,
@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
     import shutil
 
     from ..bundle import load_bundle
-    from ..offline.scenario import DEMO_SCENARIO, record_scenario
-    from ..offline.timeline import draw_timeline, judge, summarise
+    from ..evaluation.timeline import draw_timeline, judge, summarise
     from ..ros.processes import asked_domain, private_domain, require_rclpy
+    from ..street.scenario import DEMO_SCENARIO, record_scenario
     from .console import console, progress_bar, write_json
 
     require_rclpy()
@@ -111,13 +111,13 @@ def run(args: argparse.Namespace) -> int:
 def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scenario, bag: Path) -> Path:
     """The recording once more, offline, as ``ls-ood evaluate`` judges it; returns the report's path."""
     from ..errors import DataError
-    from ..offline.evaluation.evaluate import REPORT, evaluate
-    from ..offline.evaluation.processes import cores
-    from ..offline.evaluation.recording import open_recording
-    from ..offline.evaluation.request import Request
-    from ..offline.evaluation.vehicle import VehicleSettings
-    from ..offline.timeline import Limits
-    from .console import progress_bar, typed_here
+    from ..evaluation.evaluate import REPORT, evaluate
+    from ..evaluation.processes import cores
+    from ..evaluation.request import Request
+    from ..evaluation.timeline import Limits
+    from ..parameter_file import VehicleSettings
+    from ..recordings.recording import open_recording
+    from .console import progress_bar, reproduce_command
 
     out = args.out / "evaluation"
     out.mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ def _write_report(args: argparse.Namespace, monitor: OodMonitor, scenario: Scena
         gate=None,
         limits=Limits(),
         out=out.absolute(),
-        command=typed_here(command),
+        command=reproduce_command(command),
         run="demo",
         events_file=bag.with_name("events.yaml").absolute(),
         note="The street is procedural: everything here is synthetic. This is the offline evaluation of the recording that "
@@ -167,7 +167,7 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, domain: int) 
     from rclpy.executors import SingleThreadedExecutor
     from rich.live import Live
 
-    from ..offline.bags import iter_raw
+    from ..recordings.bags import iter_raw
     from ..ros.observer import MonitorObserver
     from ..ros.player import make_publishers, play, wait_for_subscribers
     from .console import console
@@ -318,7 +318,7 @@ def _keep_overlays(observer: MonitorObserver, scenario: Scenario, offset_s: floa
 
 def _on_axis(observer: MonitorObserver, begin_ns: int, duration_s: float) -> tuple[list[Any], ...]:
     """Alarms, decisions and stop commands heard, as samples in seconds from the start of the recording."""
-    from ..offline.timeline import ModeSample, ScoreSample, StopSample
+    from ..evaluation.timeline import ModeSample, ScoreSample, StopSample
 
     scores = [
         ScoreSample(

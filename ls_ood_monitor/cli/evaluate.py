@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .engine_options import add_engine_arguments
-from .evaluate_told import tell, tell_failures, tell_pool
+from .evaluation_summary import tell, tell_failures, tell_pool
 
 if TYPE_CHECKING:
-    from ..offline.evaluation.recording import Recording
-    from ..offline.evaluation.request import Request, Result
+    from ..evaluation.request import Request, Result
+    from ..recordings.recording import Recording
 
 DESCRIPTION = """\
 Judges every frame of a recording with the checks, network, alarm and supervisor of the vehicle, on the recording's own
@@ -93,11 +93,11 @@ def run(args: argparse.Namespace) -> int:
 
     from ..bundle import load_bundle
     from ..errors import ConfigError, DataError
-    from ..offline.evaluation.evaluate import JUNIT, SUMMARY
-    from ..offline.evaluation.gate import read_gate, require_known_names
-    from ..offline.evaluation.pool_files import remove_pool
-    from ..offline.evaluation.recording import distinct_names, is_result, open_recording
-    from ..offline.evaluation.vehicle import VehicleSettings, read_parameters
+    from ..evaluation.acceptance import read_acceptance, require_known_names
+    from ..evaluation.evaluate import JUNIT, SUMMARY
+    from ..evaluation.pool_files import remove_pool
+    from ..parameter_file import VehicleSettings, read_parameters
+    from ..recordings.recording import distinct_names, is_result, open_recording
     from .console import console, warn, write_json
     from .topics import parse_topics
 
@@ -126,11 +126,11 @@ def run(args: argparse.Namespace) -> int:
         for out in {*outs.values(), args.out}:
             (out / JUNIT).unlink(missing_ok=True)
     _require_files(args)
-    gate = read_gate(args.gate) if args.gate else None
+    gate = read_acceptance(args.gate) if args.gate else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     _require_fitting_options(args)
     if args.scheduler:
-        from ..offline.evaluation.cluster import require_cluster
+        from ..evaluation.cluster import require_cluster
 
         require_cluster(args.scheduler)
     # What is wrong for all is told before the recordings are opened, which may take long.
@@ -201,12 +201,12 @@ def _pool(
     gate: Any,
 ) -> dict[str, Any]:
     """Judge the recordings as one: write it beside their folders, and tell it."""
-    from ..offline.evaluation.pool import pool
-    from ..offline.evaluation.pool_files import write_pool
-    from .console import typed_here
+    from ..evaluation.pool import pool
+    from ..evaluation.pool_files import write_pool
+    from .console import reproduce_command
 
     pooled = pool(names, summaries, failed, gate)
-    write_pool(args.out, pooled, typed_here(["ls-ood", *args.arguments]), gate is not None)
+    write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), gate is not None)
     if summaries:
         tell_pool(pooled, args.out)
     return pooled
@@ -221,7 +221,7 @@ def _network_options(args: argparse.Namespace) -> dict[str, str]:
 
 def _jobs(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
-    from ..offline.evaluation.processes import cores
+    from ..evaluation.processes import cores
 
     if args.scheduler and args.jobs != "1":
         raise ConfigError("--jobs and --scheduler exclude each other: a cluster has the workers that it has.")
@@ -247,7 +247,7 @@ def _require_files(args: argparse.Namespace) -> None:
 def _require_fitting_options(args: argparse.Namespace) -> None:
     """Refuse an option that no recording takes; of a mixed set each takes its own."""
     from ..errors import ConfigError
-    from ..offline.drives import is_bag
+    from ..recordings.drive_source import is_bag
 
     bags = [is_bag(path) for path in args.recordings if path.exists()]  # opening the others says so
     if args.rate is not None and bags and all(bags):
@@ -262,7 +262,7 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
     """Ground truth of a recording; None where there is none."""
     from math import inf
 
-    from ..offline.events import read_events
+    from ..recordings.events import read_events
 
     place = _events_file(recording, given)
     if place is None:
@@ -274,7 +274,7 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
 
 def _notes(args: argparse.Namespace, recording: Recording, events: Any) -> list[str]:
     """What was taken for granted, a sentence each."""
-    from ..offline.evaluation.evidence_clip import read_clip
+    from ..evaluation.evidence_clip import read_clip
 
     notes = []
     if events is None and len(args.recordings) > 1:
@@ -315,10 +315,10 @@ def _requests(
     """One for each recording; the folders are made."""
     import uuid
 
-    from ..offline.evaluation.evaluate import JUNIT, finished
-    from ..offline.evaluation.request import Request
-    from ..offline.timeline import Limits
-    from .console import typed_here
+    from ..evaluation.evaluate import JUNIT, finished
+    from ..evaluation.request import Request
+    from ..evaluation.timeline import Limits
+    from .console import reproduce_command
 
     run = uuid.uuid4().hex
     requests = []
@@ -338,7 +338,7 @@ def _requests(
             gate=gate,
             limits=Limits(args.stop_within, args.resume_within),
             out=out.absolute(),
-            command=typed_here(["ls-ood", *args.arguments]),
+            command=reproduce_command(["ls-ood", *args.arguments]),
             run=run,
             resume=args.resume,
             events_file=None if events is None else _events_file(recording, args.events),
@@ -352,8 +352,8 @@ def _requests(
 
 def _put_junit(out: Path, name: str, error: str) -> None:
     """The verdict of a recording that failed, in place of a former one; without a gate there is none."""
-    from ..offline.evaluation.evaluate import JUNIT
-    from ..offline.evaluation.junit import junit_suite, write_junit
+    from ..evaluation.evaluate import JUNIT
+    from ..evaluation.junit import junit_suite, write_junit
 
     if not error:
         (out / JUNIT).unlink(missing_ok=True)
@@ -364,7 +364,7 @@ def _put_junit(out: Path, name: str, error: str) -> None:
 
 def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
     """Results, with a line for each recording while they are made."""
-    from ..offline.evaluation.processes import evaluate_here
+    from ..evaluation.processes import evaluate_here
     from .console import progress_lines, warn
 
     if not requests:
@@ -372,7 +372,7 @@ def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> 
     with progress_lines({one.recording.name: one.recording.images or None for one in requests}) as update:
         try:
             if args.scheduler:
-                from ..offline.evaluation.cluster import evaluate_on_cluster
+                from ..evaluation.cluster import evaluate_on_cluster
 
                 results = evaluate_on_cluster(requests, args.scheduler, update)
             else:

@@ -20,12 +20,12 @@ COMMANDS = {
     "anomalies": "disturb pictures: fog, rain, night, mud, broken JPEG, unknown objects and more, at five severities",
     "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
-    "benchmark": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
+    "compare": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
     "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and a gate for releases",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "top": "watch the running nodes in a terminal: decision, alarms, scores, rates, delays",
     "bundle": "show what is in a bundle, verify it, or export its network",
-    "bench": "what a monitored frame costs on this machine, by every engine and beside other ways",
+    "profile": "what a monitored frame costs on this machine, by every engine and beside other ways",
 }
 
 

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot work, wait for the nodes, publish, count."""
     from ..errors import ConfigError
-    from ..offline.bags import bag_info
+    from ..recordings.bags import bag_info
     from ..ros.processes import adopt_ros_environment, require_rclpy
 
     _check(args)
@@ -160,7 +160,7 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     recorded = recorder.counts if recorder is not None else Counter()
     pairs = recorder.pairs() if recorder is not None else {}
     pictures = recorder.pictures() if recorder is not None else {}
-    cameras = fate_of_images(info.cameras, counts, recorder.answers() if recorder is not None else {})
+    cameras = image_accounting(info.cameras, counts, recorder.answers() if recorder is not None else {})
     write_json(
         args.json,
         {
@@ -186,7 +186,7 @@ def _play(args: argparse.Namespace, info: Any, topics: dict[str, str]) -> int:
     return 0
 
 
-def fate_of_images(
+def image_accounting(
     topics: Mapping[str, str], played: Mapping[str, int], answers: Mapping[str, Mapping[str, int]]
 ) -> dict[str, dict[str, int]]:
     """What became of each camera's images. A best effort network may lose some before perception hears of them.
@@ -236,7 +236,7 @@ def _turns(
     counts: Counter[str],
 ) -> int:
     """Play once, or until Ctrl-C; returns how often it was begun."""
-    from ..offline.bags import iter_raw
+    from ..recordings.bags import iter_raw
     from ..ros.player import play
     from .console import progress_bar
 

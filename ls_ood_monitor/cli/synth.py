@@ -12,7 +12,7 @@ Renders a drive of the procedural (synthetic) fisheye street into a ROS 2 bag wi
 
 With --layout woodscape it renders clean pictures of several drives with their class ids instead, as a data set in the
 folder layout of WoodScape. split.json names the drive of every picture and which drives train, validate and test
-(72, 18 and 10 % of the pictures; three drives or more); ls-ood train and ls-ood benchmark keep to it.
+(72, 18 and 10 % of the pictures; three drives or more); ls-ood train and ls-ood compare keep to it.
 
   ls-ood synth --out street --layout woodscape --drives 20 --per-drive 4
 """
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
-    from ..offline.events import Event
-    from ..offline.scenario import Scenario, record_scenario
+    from ..recordings.events import Event
+    from ..street.scenario import Scenario, record_scenario
     from .console import console, progress_bar, write_json
 
     events = []
@@ -111,9 +111,9 @@ def _record(args: argparse.Namespace) -> int:
 
 def _write_data_set(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
-    from ..offline.datasets import write_woodscape
-    from ..offline.street import CAMERAS
-    from ..offline.street_data import render_shots, spread_shots
+    from ..street import CAMERAS
+    from ..street.shots import render_shots, spread_shots
+    from ..street.woodscape_writer import write_woodscape
     from .console import console, progress_bar, write_json
 
     if args.event:

@@ -138,19 +138,19 @@ def run(args: argparse.Namespace) -> int:
 
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+    from ..anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
+    from ..calibration.calibrate import CalibrationSettings
+    from ..calibration.plot import draw_calibration
     from ..core.classes import CLASS_NAMES
     from ..core.detectors import DEFAULT_DETECTORS
     from ..core.threshold import shortage
+    from ..datasets import write_split
     from ..errors import CalibrationError, ConfigError
     from ..monitor import LatentSettings, choose_device
-    from ..offline.anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
-    from ..offline.calibration import CalibrationSettings
-    from ..offline.calibration_plot import draw_calibration
-    from ..offline.datasets import write_split
-    from ..offline.training.bundling import make_bundle
-    from ..offline.training.checkpoints import require_fresh
-    from ..offline.training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
-    from ..offline.training.fit import (
+    from ..training.bundling import make_bundle
+    from ..training.checkpoints import require_fresh
+    from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
+    from ..training.fit import (
         Hardware,
         load_checkpoint,
         load_initial_weights,
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
         require_same_run,
         train_network,
     )
-    from ..offline.training.sources import SOURCES, require_labels
+    from ..training.sources import SOURCES, require_labels
     from ..vision.backbones import imagenet_file
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, warn, write_json
@@ -330,7 +330,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _own_folder(args: argparse.Namespace) -> Path:
     """Where the results go unless --out says otherwise: a run that is resumed keeps its folder."""
-    from ..offline.training.checkpoints import checkpoints_of
+    from ..training.checkpoints import checkpoints_of
 
     if args.evaluate:
         return args.evaluate.parent.parent / "evaluation"
@@ -353,9 +353,9 @@ def _as_options(make: Callable[[], Any]) -> Any:
 
 def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:
     """The pictures; those of a data set on disk split as ``module``, if there is one, was trained."""
+    from ..datasets import read_split
     from ..errors import DataError
-    from ..offline.datasets import read_split
-    from ..offline.training.sources import from_folder, from_street
+    from ..training.sources import from_folder, from_street
     from .console import progress_bar, warn
 
     if args.dataset == "street":
@@ -400,7 +400,7 @@ def _network_settings(args: argparse.Namespace, classes: int) -> Any:
 
 
 def _training_settings(args: argparse.Namespace) -> Any:
-    from ..offline.training.settings import TrainingSettings, reference_settings
+    from ..training.settings import TrainingSettings, reference_settings
 
     chosen: dict[str, Any] = {
         "epochs": args.epochs,

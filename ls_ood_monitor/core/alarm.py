@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..config import AlarmSettings
 from ..errors import ConfigError
-from .evidence import RULES
-from .health import Fault, Finding
+from .alarm_rules import RULES
+from .input_validation import Fault, InputFault
 from .types import Alarm, AlarmState
 
 #: Frames, in multiples of those that raise, among which faults are counted together.
@@ -23,7 +23,7 @@ _TINY = 1e-12
 class AlarmStates:
     """CLEAR, PENDING, RAISED of one camera, without words.
 
-    Evidence gathers by a rule (``core/evidence.py``): none is CLEAR, some is PENDING, enough is RAISED; ``release`` good
+    Evidence gathers by a rule (``core/alarm_rules.py``): none is CLEAR, some is PENDING, enough is RAISED; ``release`` good
     frames in a row clear a RAISED alarm. The start is PENDING: a camera that has shown nothing is not clear. A bad frame
     is never CLEAR. Frames that cannot be judged raise by any rule when ``trigger_consecutive_frames`` of them lie among
     three times as many: a fault that comes and goes is one.
@@ -110,7 +110,7 @@ class AlarmFilter:
         self._states.lose()
         self._last_bad = what
 
-    def fault(self, stamp_ns: int, finding: Finding) -> Alarm:
+    def fault(self, stamp_ns: int, finding: InputFault) -> Alarm:
         """Count a frame that could not be judged."""
         return self._alarm(stamp_ns, nan, nan, finding.reason, finding.fault)
 

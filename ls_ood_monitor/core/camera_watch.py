@@ -10,7 +10,7 @@ from math import nan
 
 from ..config import AlarmSettings, HealthSettings
 from .alarm import AlarmFilter
-from .health import ArrivalWatch, Fault, Finding, FrameGuard
+from .input_validation import ArrivalMonitor, Fault, FrameValidator, InputFault
 from .types import Alarm, AlarmState, Frame, FrameResult
 
 
@@ -31,8 +31,8 @@ class CameraWatch:
         self, camera: str, alarm: AlarmSettings, usual: float, health: HealthSettings, timeout_s: float
     ) -> None:
         self.camera = camera
-        self.guard = FrameGuard(camera, health)
-        self.arrivals = ArrivalWatch(health, timeout_s)
+        self.guard = FrameValidator(camera, health)
+        self.arrivals = ArrivalMonitor(health, timeout_s)
         self.alarm_filter = AlarmFilter(alarm, camera, usual)
 
     def start(self, steady_ns: int) -> None:
@@ -41,7 +41,7 @@ class CameraWatch:
         self.alarm_filter.reset()
         self.arrivals.start(steady_ns)
 
-    def examine(self, frame: Frame, encoding: str, arrived_ns: int, now_ns: int) -> Finding | None:
+    def examine(self, frame: Frame, encoding: str, arrived_ns: int, now_ns: int) -> InputFault | None:
         """Why the network need not look at the frame, or None.
 
         Args:
@@ -65,25 +65,25 @@ class CameraWatch:
             return self.fault(result.frame.stamp_ns, late)
         return self.alarm_filter.update(result.frame.stamp_ns, result.score, result.threshold)
 
-    def fault(self, stamp_ns: int, finding: Finding) -> Alarm:
+    def fault(self, stamp_ns: int, finding: InputFault) -> Alarm:
         """Count a frame that could not be judged."""
         return self.alarm_filter.fault(stamp_ns, finding)
 
-    def silence(self, steady_ns: int, topic: str) -> Finding | None:
+    def silence(self, steady_ns: int, topic: str) -> InputFault | None:
         """A silence of the camera, if there is one; a camera that is too slow is told by its own frames."""
         found = self.arrivals.check(steady_ns)
         if found is None or found.fault is not Fault.STALE:
             return None
-        finding = Finding(Fault.STALE, f"{found.reason} on {topic}")
+        finding = InputFault(Fault.STALE, f"{found.reason} on {topic}")
         self.lose(finding)
         return finding
 
-    def lose(self, finding: Finding) -> None:
+    def lose(self, finding: InputFault) -> None:
         """The camera is silent, or the node cannot judge it: its alarm is RAISED, and good frames must clear it."""
         self.alarm_filter.lose(finding.reason)
 
 
-def alarm_without_frame(camera: str, finding: Finding) -> Alarm:
+def alarm_without_frame(camera: str, finding: InputFault) -> Alarm:
     """RAISED without a frame: a camera that is silent, or a node that cannot judge it."""
     return Alarm(
         camera, 0, AlarmState.RAISED, nan, nan, f"camera {camera}: {finding.reason}", True, finding.fault.value

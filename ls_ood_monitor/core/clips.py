@@ -15,7 +15,7 @@ from ..config import EvidenceSettings
 T = TypeVar("T")
 
 #: Clips that wait for the writer; more are refused, for a disk that stands still would make them grow without end.
-_MOST_WAITING = 4
+_MAX_WAITING = 4
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class ClipBuffer(Generic[T]):
             last.end_ns = max(last.end_ns, min(at_ns + self._after_ns, last.raised_ns + self._longest_ns))
             return last
         too_soon = is_fault and self._fault_ns is not None and at_ns - self._fault_ns < self._fault_gap_ns
-        if too_soon or len(self._clips) >= _MOST_WAITING:
+        if too_soon or len(self._clips) >= _MAX_WAITING:
             self.skipped += 1
             return None
         if is_fault:

@@ -13,7 +13,7 @@ from .transit import TransitDelay
 from .types import Alarm, AlarmState, Decision, FallbackMode
 
 #: Senders, by camera, whose delay is known; more than a vehicle has.
-_MOST_SENDERS = 100
+_MAX_SENDERS = 100
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Supervisor:
         known = self._transit
         transit = known.pop((alarm.camera, alarm.source), None) or TransitDelay()
         known[alarm.camera, alarm.source] = transit  # the newest last: the oldest gives way to a new one
-        if len(known) > _MOST_SENDERS:
+        if len(known) > _MAX_SENDERS:
             del known[next(iter(known))]
         return transit.of(alarm.sent_ns, now_ns)
 

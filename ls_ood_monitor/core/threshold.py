@@ -22,7 +22,7 @@ from .alarm import alarm_onsets
 from .detectors.contract import Detector
 from .intervals import poisson_upper_bound
 
-_MOST_FITS = 40
+_MAX_FITS = 40
 _FITS_AT_ONCE = 4  # each holds a copy of the data; more than there are cores do no harm
 
 
@@ -39,7 +39,7 @@ class Threshold:
         method: how the scores were made.
         warning: what the data cannot support, in a sentence; empty if nothing.
         target_per_hour: accepted false alarms an hour, where that was the target.
-        usual: median of the n clean scores, the unit in which excesses are measured (``core/evidence.py``); NaN in
+        usual: median of the n clean scores, the unit in which excesses are measured (``core/alarm_rules.py``); NaN in
             bundles of earlier versions.
     """
 
@@ -94,7 +94,7 @@ def leave_one_block_out_scores(
             "Record longer, or use shorter blocks."
         )
     scores = np.empty(len(data))
-    folds = numbers % (_MOST_FITS if len(names) > _MOST_FITS else len(names))
+    folds = numbers % (_MAX_FITS if len(names) > _MAX_FITS else len(names))
 
     def unseen_scores(fold: int) -> NDArray[np.float64]:
         detector = make_detector()
@@ -114,7 +114,7 @@ def leave_one_block_out_scores(
 
 def units_together(units: int) -> int:
     """How many of so many blocks or drives ``leave_one_block_out_scores`` leaves out at a time, at most."""
-    return ceil(units / _MOST_FITS)
+    return ceil(units / _MAX_FITS)
 
 
 def quantile_threshold(

@@ -30,7 +30,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Verdict:
     """What the detector says about one frame; it is there before the segmentation.
 
     Attributes:
@@ -52,7 +52,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class FrameResult(Judgement):
+class FrameResult(Verdict):
     """The same with what the network sees in the frame.
 
     Attributes:

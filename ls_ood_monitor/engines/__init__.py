@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 
 from ..config import ENGINES, PRECISIONS
-from ..core.detectors import Portable
+from ..core.detectors import ArrayApiDetector
 from ..errors import ConfigError
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec
 from . import onnx_engine
-from .base import Engine, EnginePass, Planes, Rows
+from .base import DecoderOutput, Engine, EnginePass, FeatureRows
 from .graphs import CELLS, SCORE, DecoderGraph, EncoderGraph
 from .onnx_engine import OnnxEngine
 from .torch_engine import TorchEngine
@@ -27,8 +27,8 @@ __all__ = [
     "Engine",
     "EnginePass",
     "OnnxEngine",
-    "Planes",
-    "Rows",
+    "DecoderOutput",
+    "FeatureRows",
     "TorchEngine",
     "check_engine",
     "choose_engine",
@@ -67,7 +67,7 @@ def make_engine(
     precision: str = "fp32",
     graphs: Mapping[str, bytes] | None = None,
     threads: int = 0,
-    scores: Mapping[str, Portable] | None = None,
+    scores: Mapping[str, ArrayApiDetector] | None = None,
 ) -> Engine:
     """Build an engine.
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-Rows = Mapping[str, NDArray[np.float64]]
+FeatureRows = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Planes:
+class DecoderOutput:
     """The decoder's half of N pictures.
 
     Attributes:
@@ -25,17 +25,17 @@ class Planes:
 
     class_ids: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
-    rows: Rows
+    rows: FeatureRows
 
 
 class EnginePass(Protocol):
     """One run over N pictures. It must be read before the engine begins the next one."""
 
-    def rows(self) -> Rows:
+    def rows(self) -> FeatureRows:
         """Features that need no decoder, float64 (N, ...), by name; waits for the encoder alone."""
         ...
 
-    def planes(self) -> Planes:
+    def planes(self) -> DecoderOutput:
         """The decoder's half; runs the decoder, or waits for it."""
         ...
 
@@ -47,13 +47,13 @@ class Engine(Protocol):
         name: as in ``ENGINES``, but ``auto``.
         precision: as in ``PRECISIONS``.
         reentrant: several runs may be under way at once, in several threads.
-        gainful_batch: pictures to give it together, at most, where nobody says otherwise; chosen for small networks.
+        preferred_batch_size: pictures to give it together, at most, where nobody says otherwise; chosen for small networks.
     """
 
     name: str
     precision: str
     reentrant: bool
-    gainful_batch: int
+    preferred_batch_size: int
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> EnginePass:
         """Start a run.

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.detectors import MapsCells, Portable, detector_spec
-from ..features import BEFORE_DECODER, FEATURES, NetworkPass
+from ..core.detectors import ArrayApiDetector, CellDetector, detector_spec
+from ..features import ENCODER_FEATURES, FEATURES, NetworkPass
 from ..vision.deeplabv3p import DeepLabV3Plus, Features, upsample
 from ..vision.preprocess import Normalisation, PreprocessSpec
 
@@ -32,7 +32,7 @@ class ScoreGraph(nn.Module):
         outputs: names of what it gives: ``score.<detector>``, and ``cells.<detector>`` of one that maps cells.
     """
 
-    def __init__(self, detectors: Mapping[str, Portable]) -> None:
+    def __init__(self, detectors: Mapping[str, ArrayApiDetector]) -> None:
         super().__init__()
         self._detectors = dict(detectors)
         self._keys = {name: tuple(detector.state()) for name, detector in self._detectors.items()}
@@ -40,7 +40,7 @@ class ScoreGraph(nn.Module):
         for name, detector in self._detectors.items():
             for key, values in detector.state().items():
                 self.register_buffer(f"{name}_{key}", torch.from_numpy(np.ascontiguousarray(values)), persistent=False)
-            outputs += [f"{SCORE}{name}", *([f"{CELLS}{name}"] if isinstance(detector, MapsCells) else [])]
+            outputs += [f"{SCORE}{name}", *([f"{CELLS}{name}"] if isinstance(detector, CellDetector) else [])]
         self.outputs = tuple(outputs)
 
     def forward(self, run: NetworkPass) -> list[Tensor]:
@@ -53,7 +53,7 @@ class ScoreGraph(nn.Module):
                 rows[feature] = FEATURES[feature](run).double()
             arrays = {key: getattr(self, f"{name}_{key}") for key in self._keys[name]}
             values.append(detector.portable_score(rows[feature], arrays))
-            if isinstance(detector, MapsCells):
+            if isinstance(detector, CellDetector):
                 values.append(detector.portable_cells(rows[feature], arrays))
         return values
 
@@ -76,12 +76,12 @@ class EncoderGraph(nn.Module):
         network: DeepLabV3Plus,
         spec: PreprocessSpec,
         features: Iterable[str],
-        scores: Mapping[str, Portable] | None = None,
+        scores: Mapping[str, ArrayApiDetector] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.normalise = Normalisation(spec)
-        self._names = tuple(name for name in features if name in BEFORE_DECODER)
+        self._names = tuple(name for name in features if name in ENCODER_FEATURES)
         self._scores = ScoreGraph(scores or {})
         self.features = (*self._names, *self._scores.outputs)
 
@@ -108,7 +108,7 @@ class DecoderGraph(nn.Module):
         super().__init__()
         self.network = network
         self.size = spec.height, spec.width
-        self.features = tuple(name for name in features if name not in BEFORE_DECODER)
+        self.features = tuple(name for name in features if name not in ENCODER_FEATURES)
 
     def forward(self, low: Tensor, high: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
         """Low, high, averaging weights -> class ids (N, height, width), confidence (N, h, w), then a tensor a feature.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ConfigError, MonitorError
-from .base import Planes, Rows
+from .base import DecoderOutput, FeatureRows
 
 try:
     import onnxruntime
@@ -48,7 +48,7 @@ class OnnxEngine:
                 "engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager."
             )
         # On a CPU threads share the steps of a small network better where these are longer; a few pictures are enough for that.
-        self.gainful_batch = sys.maxsize if device.type == "cuda" else 4
+        self.preferred_batch_size = sys.maxsize if device.type == "cuda" else 4
         self._encoder, self._decoder = (open_session(content, device, threads) for content in (encoder, decoder))
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> OnnxPass:
@@ -102,15 +102,17 @@ class OnnxPass:
     def __init__(self, decoder: Any, encoded: dict[str, NDArray[Any]], masks: NDArray[np.float32]) -> None:
         self._decoder, self._encoded, self._masks = decoder, encoded, masks
 
-    def rows(self) -> Rows:
+    def rows(self) -> FeatureRows:
         """See ``EnginePass.rows``."""
         return _features(self._encoded, ("low", "high"))
 
-    def planes(self) -> Planes:
+    def planes(self) -> DecoderOutput:
         """See ``EnginePass.planes``."""
         inputs = {"low": self._encoded["low"], "high": self._encoded["high"], "averaging": self._masks}
         decoded = _run(self._decoder, inputs)
-        return Planes(decoded["class_ids"], decoded["confidence"], _features(decoded, ("class_ids", "confidence")))
+        return DecoderOutput(
+            decoded["class_ids"], decoded["confidence"], _features(decoded, ("class_ids", "confidence"))
+        )
 
 
 def _run(session: Any, values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -120,5 +122,5 @@ def _run(session: Any, values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any
     return {one.name: value for one, value in zip(session.get_outputs(), outputs, strict=True)}
 
 
-def _features(outputs: dict[str, NDArray[Any]], others: tuple[str, ...]) -> Rows:
+def _features(outputs: dict[str, NDArray[Any]], others: tuple[str, ...]) -> FeatureRows:
     return {name: np.asarray(value, dtype=np.float64) for name, value in outputs.items() if name not in others}

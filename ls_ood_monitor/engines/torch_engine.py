@@ -16,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.detectors import Portable
+from ..core.detectors import ArrayApiDetector
 from ..features import as_rows
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec
-from .base import Planes, Rows
+from .base import DecoderOutput, FeatureRows
 from .graphs import DecoderGraph, EncoderGraph
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 #: Runs before a capture: cuDNN and the compiler make their choices in them.
 _WARM_UPS = 3
 #: Compiled graphs of a process, of all networks and batch sizes together.
-_MOST_GRAPHS = 64
+_MAX_GRAPHS = 64
 
 
 class TorchEngine:
@@ -52,7 +52,7 @@ class TorchEngine:
         compiled: bool = False,
         precision: str = "fp32",
         captured: bool = True,
-        scores: Mapping[str, Portable] | None = None,
+        scores: Mapping[str, ArrayApiDetector] | None = None,
     ) -> None:
         self.name = "compile" if compiled else "eager"
         self.precision = precision
@@ -65,7 +65,7 @@ class TorchEngine:
         self._encoder: Any = _compiled(self._encoder_graph) if compiled else self._encoder_graph
         self._decoder: Any = _compiled(self._decoder_graph) if compiled else self._decoder_graph
         # On a CPU torch gains by small pictures together, and takes up to three times as long for large ones.
-        self.gainful_batch = 1 if self._device.type == "cpu" else sys.maxsize
+        self.preferred_batch_size = 1 if self._device.type == "cpu" else sys.maxsize
         self._captured = captured and self._device.type == "cuda"
         self.reentrant = not self._captured
         self._captures: dict[tuple[int, ...], _Capture] = {}
@@ -90,11 +90,11 @@ class TorchEngine:
         with self._modes():
             return tuple(self._decoder(low, high, averaging))
 
-    def early(self, values: tuple[Tensor, ...]) -> Rows:
+    def early(self, values: tuple[Tensor, ...]) -> FeatureRows:
         """Names to the encoder's features."""
         return _named(self._encoder_graph, values)
 
-    def late(self, values: tuple[Tensor, ...]) -> Rows:
+    def late(self, values: tuple[Tensor, ...]) -> FeatureRows:
         """Names to the decoder's features."""
         return _named(self._decoder_graph, values)
 
@@ -138,14 +138,14 @@ class TorchPass:
         self._low, self._high, *rows = encoded
         self._rows = tuple(rows)
 
-    def rows(self) -> Rows:
+    def rows(self) -> FeatureRows:
         """See ``EnginePass.rows``."""
         return self._engine.early(self._rows)
 
-    def planes(self) -> Planes:
+    def planes(self) -> DecoderOutput:
         """See ``EnginePass.planes``."""
         class_ids, confidence, *rows = self._engine.decode(self._low, self._high, self._averaging)
-        return Planes(class_ids.cpu().numpy(), confidence.cpu().numpy(), self._engine.late(tuple(rows)))
+        return DecoderOutput(class_ids.cpu().numpy(), confidence.cpu().numpy(), self._engine.late(tuple(rows)))
 
 
 @dataclass
@@ -208,11 +208,11 @@ class _CapturedPass:
     def __init__(self, capture: _Capture, decodes: bool) -> None:
         self._capture, self._decodes = capture, decodes
 
-    def rows(self) -> Rows:
+    def rows(self) -> FeatureRows:
         """See ``EnginePass.rows``."""
         return self._capture.engine.early(self._capture.rows.read())
 
-    def planes(self) -> Planes:
+    def planes(self) -> DecoderOutput:
         """See ``EnginePass.planes``."""
         if not self._decodes:
             with torch.cuda.device(self._capture.inputs.device):
@@ -220,16 +220,16 @@ class _CapturedPass:
                 self._capture.planes.fetch()
             self._decodes = True
         class_ids, confidence, *rows = self._capture.planes.read()
-        return Planes(class_ids.numpy(), confidence.numpy(), self._capture.engine.late(tuple(rows)))
+        return DecoderOutput(class_ids.numpy(), confidence.numpy(), self._capture.engine.late(tuple(rows)))
 
 
 def _compiled(graph: nn.Module) -> Any:
     """One whole graph a shape, or an error: in pieces, or eager beyond a number of shapes, it would not be what it is called."""
     config: Any = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, _MOST_GRAPHS)
+    config.recompile_limit = max(config.recompile_limit, _MAX_GRAPHS)
     return torch.compile(graph, dynamic=False, fullgraph=True)
 
 
-def _named(graph: nn.Module, values: tuple[Tensor, ...]) -> Rows:
+def _named(graph: nn.Module, values: tuple[Tensor, ...]) -> FeatureRows:
     names: Any = graph.features
     return {name: as_rows(value) for name, value in zip(names, values, strict=True)}

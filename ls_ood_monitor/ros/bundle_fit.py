@@ -7,23 +7,23 @@ from ..errors import BundleError
 from ..monitor import OodMonitor
 
 #: Digits of a bundle's identity that are enough to name it.
-_SHORTEST_HASH = 12
+_MIN_HASH_DIGITS = 12
 
 
 def check_fit(monitor: OodMonitor, settings: PerceptionNodeSettings) -> None:
     """Refuse a bundle that is not the one asked for, or was not calibrated on these cameras. Raises ``BundleError``."""
     wanted = settings.bundle_sha256.lower()
-    if wanted and (len(wanted) < _SHORTEST_HASH or not monitor.bundle_id.startswith(wanted)):
+    if wanted and (len(wanted) < _MIN_HASH_DIGITS or not monitor.bundle_id.startswith(wanted)):
         raise BundleError(
             f"the bundle is {monitor.bundle_id}, the parameter bundle_sha256 asks for {wanted} (at least "
-            f"{_SHORTEST_HASH} digits); set bundle_path to the right one, or the parameter to what was approved."
+            f"{_MIN_HASH_DIGITS} digits); set bundle_path to the right one, or the parameter to what was approved."
         )
-    strangers = strange_cameras(monitor, settings)
+    strangers = uncalibrated_cameras(monitor, settings)
     if settings.require_calibrated_cameras and strangers:
         raise BundleError(f"{strangers} (require_calibrated_cameras); calibrate on drives of these cameras.")
 
 
-def strange_cameras(monitor: OodMonitor, settings: PerceptionNodeSettings) -> str:
+def uncalibrated_cameras(monitor: OodMonitor, settings: PerceptionNodeSettings) -> str:
     """Which cameras the bundle was not calibrated on, in words; empty when it was on all of them."""
     missing = [name for name in settings.cameras if name not in monitor.cameras]
     if not missing:

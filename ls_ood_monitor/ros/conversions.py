@@ -32,7 +32,7 @@ _MODE_LEVELS = {
 
 
 #: Alarms in a message, of which perception sends one; more than any vehicle has cameras.
-_MOST_ALARMS = 100
+_MAX_ALARMS = 100
 #: The last time that builtin_interfaces/Time can hold.
 _LATEST_NS = (2**31 - 1) * 1_000_000_000 + 999_999_999
 
@@ -115,7 +115,7 @@ def alarms_of(message: DiagnosticArray) -> list[Alarm]:
     stamp_ns = stamp_to_ns(message.header.stamp)
     if not message.status:
         return [_unreadable(UNREADABLE, stamp_ns, "the message holds no status")]
-    if len(message.status) > _MOST_ALARMS:  # reading them would keep the stop command waiting
+    if len(message.status) > _MAX_ALARMS:  # reading them would keep the stop command waiting
         return [_unreadable(UNREADABLE, stamp_ns, f"the message holds {len(message.status)} statuses")]
     return [_alarm_of(one, stamp_ns) for one in message.status]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from ..errors import DataError
 
 #: A disk is called full while others can still write to it, bytes.
-LEAST_FREE = 64_000_000
+MIN_FREE = 64_000_000
 
 
 def check_free_space(what: str, folder: Path) -> None:
     """Raise ``DataError``, with ``what`` as its subject, where a folder's disk is full; ``OSError`` where it is gone."""
     free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE:
+    if free < MIN_FREE:
         raise DataError(
-            f"{what} has {free / 1e6:.0f} MB free, less than the {LEAST_FREE / 1e6:.0f} MB that are left to others; "
+            f"{what} has {free / 1e6:.0f} MB free, less than the {MIN_FREE / 1e6:.0f} MB that are left to others; "
             "make room on its disk."
         )

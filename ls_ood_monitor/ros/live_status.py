@@ -20,8 +20,8 @@ from .observer import HeardAlarm, HeardDecision, HeardStop, MonitorListener
 #: The trend: so many stretches of so many seconds.
 TREND_SLICES, TREND_SLICE_S = 15, 2.0
 _RATE_WINDOW_S = 5.0
-_MOST_SAMPLES = 4000
-_MOST_CAMERAS = 100
+_MAX_SAMPLES = 4000
+_MAX_CAMERAS = 100
 #: An alarm comes with every image and ten times a second without one, a decision twenty times, diagnostics once.
 _ALARM_SILENT_S, _DECISION_SILENT_S, _DIAGNOSTICS_SILENT_S = 1.0, 0.5, 3.0
 #: Farther from now, a stamp is of another clock (a recording, a driver's own) and says nothing about delay.
@@ -104,7 +104,7 @@ class LiveView:
 class _Camera:
     last: HeardAlarm | None = None
     delay_ms: float = nan
-    samples: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_MOST_SAMPLES))
+    samples: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
 
 
 class LiveStatus(MonitorListener):
@@ -130,7 +130,7 @@ class LiveStatus(MonitorListener):
         """Keep the last one of each camera, and its score over threshold."""
         delay_s = (time.time_ns() - heard.alarm.stamp_ns) / 1e9
         with self._lock:
-            if heard.alarm.camera not in self._cameras and len(self._cameras) >= _MOST_CAMERAS:
+            if heard.alarm.camera not in self._cameras and len(self._cameras) >= _MAX_CAMERAS:
                 return
             camera = self._cameras.setdefault(heard.alarm.camera, _Camera())
             camera.last = heard
@@ -155,7 +155,7 @@ class LiveStatus(MonitorListener):
                     self._monitor = (at_ns, one)
                 elif one.name == "perception_node: evidence":
                     continue  # the recorder of clips, no camera
-                elif one.name == f"perception_node: {one.hardware_id}" and len(self._inputs) < _MOST_CAMERAS:
+                elif one.name == f"perception_node: {one.hardware_id}" and len(self._inputs) < _MAX_CAMERAS:
                     self._inputs[one.hardware_id] = values_of(one)
 
     def view(self) -> LiveView:

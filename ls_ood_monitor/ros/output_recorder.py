@@ -39,7 +39,7 @@ _SETTLE_S = 3.0
 #: What waits while this process has no time for it: seconds of everything that four fast cameras say.
 _DEPTH, _IMAGES = 2000, 10
 #: A wait that is longer, or negative, is a clock that was set anew.
-_LONGEST_WAIT_NS = 60_000_000_000
+_MAX_WAIT_NS = 60_000_000_000
 
 
 class OutputRecorder(Node):
@@ -178,7 +178,7 @@ class OutputRecorder(Node):
         if _last(topic) == "diagnostics":
             with suppress(Exception):
                 self._count_dropped(deserialize_message(bytes(data), DiagnosticArray))
-        stamp_ns = self._clock_ns(waited_ns if 0 <= waited_ns < _LONGEST_WAIT_NS else 0)
+        stamp_ns = self._clock_ns(waited_ns if 0 <= waited_ns < _MAX_WAIT_NS else 0)
         if not self._is_recording or stamp_ns <= 0 or self._failure:
             return
         try:

@@ -35,16 +35,16 @@ from threadpoolctl import threadpool_limits
 from ..bundle import load_bundle
 from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.camera_watch import alarm_without_frame
-from ..core.health import SANE_AGE_NS, Fault, Finding
-from ..core.types import Alarm, Frame, FrameResult, Judgement
+from ..core.input_validation import SANE_AGE_NS, Fault, InputFault
+from ..core.types import Alarm, Frame, FrameResult, Verdict
 from ..errors import ConfigError, ImageError, MonitorError
 from ..monitor import MonitorPass, OodMonitor, limit_gpu_memory
 from ..vision.overlay import draw_overlay, map_picture
-from .bundle_fit import check_fit, strange_cameras
+from .bundle_fit import check_fit, uncalibrated_cameras
 from .camera_channel import CameraChannel
 from .class_table import publish_class_table
+from .clip_recorder.clip_store import check_evidence
 from .conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
-from .evidence.clip_store import check_evidence
 from .heartbeat import heartbeat_publisher
 from .image_conversion import compressed_to_bgr, image_to_bgr
 from .parameters import check_unknown, declare_settings, read_settings
@@ -52,7 +52,7 @@ from .runner import run_node
 from .worker import Arrival, NewestFrameWorker
 
 if TYPE_CHECKING:
-    from .evidence.recorder import EvidenceRecorder
+    from .clip_recorder.recorder import ClipRecorder
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PARAMETERS = (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
@@ -66,7 +66,7 @@ class ReadFrame(NamedTuple):
     decode_ms: float
 
 
-class Judged(NamedTuple):
+class PublishedBatch(NamedTuple):
     """A batch whose alarms are out and whose pictures are not: its messages, pass and alarms, and who is looked at."""
 
     arrivals: list[Arrival]
@@ -88,7 +88,7 @@ class PerceptionNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._class_table: list[Any] = []
         self._worker: NewestFrameWorker | None = None
-        self._evidence: EvidenceRecorder | None = None
+        self._evidence: ClipRecorder | None = None
         self._received_before: dict[str, int] = {}
         # Host and process for people; a drawn part, because two containers may share both.
         self._source = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -149,7 +149,7 @@ class PerceptionNode(LifecycleNode):
             if self._settings.evidence_dir:
                 check_evidence(Path(self._settings.evidence_dir))
             alarm = overrides.of(monitor.alarm)
-            batch = self._settings.max_batch or monitor.frame_pass.engine.gainful_batch
+            batch = self._settings.max_batch or monitor.frame_pass.engine.preferred_batch_size
             self._batch = min(batch, len(self._settings.cameras))
             monitor.warm_up(self._batch)
             channels = {
@@ -162,7 +162,7 @@ class PerceptionNode(LifecycleNode):
         except Exception as error:  # a GPU without memory, a driver fault: the reason must reach /diagnostics
             self.get_logger().error(traceback.format_exc())
             return self._refuse(f"loading failed: {error!r}")
-        strangers = strange_cameras(monitor, self._settings)
+        strangers = uncalibrated_cameras(monitor, self._settings)
         if strangers:
             self.get_logger().warning(
                 f"{strangers}; its thresholds are not of these cameras (require_calibrated_cameras)"
@@ -201,7 +201,7 @@ class PerceptionNode(LifecycleNode):
             channel.start()
             self._inputs.append(self.create_subscription(kind, self._topic(name), self._receiver(channel), newest))
         if self._settings.evidence_dir and self._monitor is not None:
-            from .evidence.of_node import record_evidence  # with rosbags, only where it is asked for
+            from .clip_recorder.of_node import record_evidence  # with rosbags, only where it is asked for
 
             names = [spec.name for settings in _PARAMETERS for spec in fields(settings)]
             parameters = {name: self.get_parameter(name).value for name in names}
@@ -302,7 +302,7 @@ class PerceptionNode(LifecycleNode):
     def _judge(self, arrivals: Sequence[Arrival]) -> None:
         # Batch by batch, reading included: an alarm waits for the pictures of its own batch alone.
         # Nor does the last alarm wait for the first one's pictures, where an engine keeps several passes.
-        waiting: list[Judged] = []
+        waiting: list[PublishedBatch] = []
         for first in range(0, len(arrivals), self._batch):
             read = [self._read(arrival) for arrival in arrivals[first : first + self._batch]]
             good = [one for one in read if one is not None]
@@ -322,16 +322,16 @@ class PerceptionNode(LifecycleNode):
             encoding = getattr(arrival.message, "encoding", "")
             finding = channel.watch.examine(frame, encoding, arrival.arrived_ns, self._now_ns())
         except ImageError as error:
-            finding = Finding(Fault.UNREADABLE, str(error))
+            finding = InputFault(Fault.UNREADABLE, str(error))
         except Exception as error:  # a defect must read as not OK, with its traceback in the log
             self.get_logger().error(traceback.format_exc())
-            finding = Finding(Fault.UNREADABLE, f"reading the image failed: {error!r}")
+            finding = InputFault(Fault.UNREADABLE, f"reading the image failed: {error!r}")
         if finding is None:
             return ReadFrame(arrival, frame, decode_ms)
         self._publish_fault(arrival, finding)
         return None
 
-    def _infer(self, good: Sequence[ReadFrame]) -> Judged | None:
+    def _infer(self, good: Sequence[ReadFrame]) -> PublishedBatch | None:
         """One batch: every alarm leaves before the decoder has run, and before the first picture is drawn."""
         if self._monitor is None:
             return None
@@ -340,23 +340,23 @@ class PerceptionNode(LifecycleNode):
             run = self._monitor.begin([one.frame for one in good], decode=any(shown))
             alarms = [
                 self._publish_alarm(one, judgement, run.run.network_ms)
-                for one, judgement in zip(good, run.judgements, strict=True)
+                for one, judgement in zip(good, run.verdicts, strict=True)
             ]
-            return Judged([one.arrival for one in good], run, alarms, shown)
+            return PublishedBatch([one.arrival for one in good], run, alarms, shown)
         except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
             if not self.context.ok():  # told to end while judging; nobody hears us any more
                 return None
             self.get_logger().error(traceback.format_exc())
             for one in good:
-                self._publish_fault(one.arrival, Finding(Fault.INFERENCE, f"inference failed: {error!r}"))
+                self._publish_fault(one.arrival, InputFault(Fault.INFERENCE, f"inference failed: {error!r}"))
             return None
 
-    def _show_all(self, waiting: list[Judged]) -> None:
+    def _show_all(self, waiting: list[PublishedBatch]) -> None:
         """The pictures of batches whose alarms are out; each is let go when it is shown."""
         while waiting:
             self._show(waiting.pop(0))
 
-    def _show(self, judged: Judged) -> None:
+    def _show(self, judged: PublishedBatch) -> None:
         for index, (arrival, alarm) in enumerate(zip(judged.arrivals, judged.alarms, strict=True)):
             result: FrameResult | None = None
             try:
@@ -366,7 +366,7 @@ class PerceptionNode(LifecycleNode):
             try:
                 if self._evidence is not None:
                     self._evidence.shown(arrival.camera, result)
-                self._publish_pictures(arrival, judged.run.judgements[index], result, alarm)
+                self._publish_pictures(arrival, judged.run.verdicts[index], result, alarm)
             except Exception:  # pictures are for people; losing one must not end the thread
                 self._log_defect()
 
@@ -385,7 +385,7 @@ class PerceptionNode(LifecycleNode):
             raise ImageError(f"stamp has {stamp.nanosec} nanoseconds; the driver must keep them below a second")
         return Frame(convert(arrival.message), stamp_to_ns(stamp), arrival.camera)
 
-    def _publish_alarm(self, read: ReadFrame, result: Judgement, network_ms: float) -> Alarm:
+    def _publish_alarm(self, read: ReadFrame, result: Verdict, network_ms: float) -> Alarm:
         arrival = read.arrival
         channel = self._channels[arrival.camera]
         with channel.lock:
@@ -407,7 +407,7 @@ class PerceptionNode(LifecycleNode):
         channel.score.publish(Float64(data=result.score))
         return alarm
 
-    def _publish_fault(self, arrival: Arrival, finding: Finding) -> None:
+    def _publish_fault(self, arrival: Arrival, finding: InputFault) -> None:
         channel = self._channels[arrival.camera]
         with channel.lock:
             alarm = channel.watch.fault(stamp_to_ns(arrival.message.header.stamp), finding)
@@ -420,7 +420,7 @@ class PerceptionNode(LifecycleNode):
         alarm: Alarm,
         arrival: Arrival,
         extra: dict[str, object],
-        result: Judgement | None = None,
+        result: Verdict | None = None,
     ) -> None:
         channel.last_latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
         channel.last_alarm = alarm
@@ -436,7 +436,7 @@ class PerceptionNode(LifecycleNode):
         alarm: Alarm,
         facts: dict[str, object],
         arrival: Arrival | None = None,
-        result: Judgement | None = None,
+        result: Verdict | None = None,
     ) -> None:
         said = replace(alarm, source=self._source, sent_ns=time.monotonic_ns())
         frame_id = arrival.message.header.frame_id if arrival is not None else ""
@@ -446,9 +446,7 @@ class PerceptionNode(LifecycleNode):
         if evidence is not None:
             evidence.told(said, message, arrival, result)
 
-    def _publish_pictures(
-        self, arrival: Arrival, judgement: Judgement, result: FrameResult | None, alarm: Alarm
-    ) -> None:
+    def _publish_pictures(self, arrival: Arrival, judgement: Verdict, result: FrameResult | None, alarm: Alarm) -> None:
         channel, header = self._channels[arrival.camera], arrival.message.header
         if judgement.anomaly_map is not None and channel.anomaly_map.get_subscription_count():
             height, width = judgement.frame.image.shape[:2]
@@ -473,13 +471,15 @@ class PerceptionNode(LifecycleNode):
         """Time on the clock of the stamps; 0 while simulated time has not begun."""
         return int(self.get_clock().now().nanoseconds)
 
-    def _trouble(self) -> Finding | None:
+    def _trouble(self) -> InputFault | None:
         """Why no camera can be judged now; None while the node works."""
         busy_s = self._worker.busy_s() if self._worker is not None else 0.0
         if busy_s > self._settings.image_timeout_s:
             limit_s = self._settings.image_timeout_s
-            return Finding(Fault.HUNG, f"the network has been at one batch for {busy_s:.1f} s (limit {limit_s:.2f} s)")
-        return Finding(Fault.NOT_READY, self._problem) if self._problem else None
+            return InputFault(
+                Fault.HUNG, f"the network has been at one batch for {busy_s:.1f} s (limit {limit_s:.2f} s)"
+            )
+        return InputFault(Fault.NOT_READY, self._problem) if self._problem else None
 
     def _bundle_id(self) -> str:
         return self._monitor.bundle_id if self._monitor is not None else ""
@@ -491,8 +491,8 @@ class PerceptionNode(LifecycleNode):
         for name in self._settings.cameras:
             channel = self._channels.get(name)
             if problem is not None or channel is None:
-                found = problem or Finding(Fault.NOT_READY, self._problem)
-                finding = Finding(found.fault, f"perception cannot judge it: {found.reason}")
+                found = problem or InputFault(Fault.NOT_READY, self._problem)
+                finding = InputFault(found.fault, f"perception cannot judge it: {found.reason}")
                 if channel is not None:
                     with channel.lock:
                         channel.watch.lose(finding)
@@ -513,7 +513,7 @@ class PerceptionNode(LifecycleNode):
         self._diagnosed_ns = now_ns
         node = self.get_name()
         problem = self._trouble()
-        strangers = strange_cameras(self._monitor, self._settings) if self._monitor else ""
+        strangers = uncalibrated_cameras(self._monitor, self._settings) if self._monitor else ""
         level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.WARN if strangers else DiagnosticStatus.OK
         entries = [
             status(
@@ -584,7 +584,7 @@ def _engine_of(monitor: OodMonitor) -> str:
     return f"{engine.name} {engine.precision}"
 
 
-def _strangest_place(result: Judgement) -> dict[str, object]:
+def _strangest_place(result: Verdict) -> dict[str, object]:
     """Row, column and score of the largest cell of the anomaly map, for the alarm's values."""
     if result.anomaly_map is None or not np.isfinite(result.anomaly_map).all():
         return {}

@@ -1,4 +1,4 @@
-"""Serialised messages into a rosbag2 recording (mcap), as they are; reading is ``offline/bags.py``'s."""
+"""Serialised messages into a rosbag2 recording (mcap), as they are; reading is ``recordings/bags.py``'s."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from ls_ood_monitor.anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
 from ls_ood_monitor.cli.main import main
-from ls_ood_monitor.offline.anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
-from ls_ood_monitor.offline.street import Drive
+from ls_ood_monitor.street import StreetDrive
 
-PICTURE = Drive(7).render("front", 3.0, width=160, height=120)[0]
+PICTURE = StreetDrive(7).render("front", 3.0, width=160, height=120)[0]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from ls_ood_monitor.bundle import CALIBRATION, load_bundle, save_bundle, verify_
 from ls_ood_monitor.cli.main import main
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.monitor import FramePass, LatentSettings
-from ls_ood_monitor.offline.bags import FrameBagWriter, iter_frames
+from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_frames
 
 
 def calibrate(*arguments: str | Path) -> int:

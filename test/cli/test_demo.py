@@ -11,9 +11,9 @@ import numpy as np
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.demo import _on_axis, _write_report
 from ls_ood_monitor.core.types import FallbackMode
-from ls_ood_monitor.offline.bags import FrameBagWriter
-from ls_ood_monitor.offline.events import Event
-from ls_ood_monitor.offline.scenario import Scenario
+from ls_ood_monitor.recordings.bags import FrameBagWriter
+from ls_ood_monitor.recordings.events import Event
+from ls_ood_monitor.street.scenario import Scenario
 
 
 def test_the_stop_is_the_one_commanded_not_the_one_explained():

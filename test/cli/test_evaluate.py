@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ls_ood_monitor.offline.bags import FrameBagWriter
-from ls_ood_monitor.offline.events import Event, write_events
+from ls_ood_monitor.recordings.bags import FrameBagWriter
+from ls_ood_monitor.recordings.events import Event, write_events
 
 START = 1_700_000_000 * 10**9
 

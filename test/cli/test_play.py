@@ -9,8 +9,8 @@ import pytest
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ls_ood_monitor.cli.play import fate_of_images, lost_on_the_way
-from ls_ood_monitor.offline.bags import FrameBagWriter
+from ls_ood_monitor.cli.play import image_accounting, lost_on_the_way
+from ls_ood_monitor.recordings.bags import FrameBagWriter
 
 
 def test_a_bag_without_a_message_is_refused(ls_ood, tmp_path):
@@ -55,7 +55,7 @@ def test_what_became_of_each_image_is_told():
         "left": {"judged": 101, "faults": 0, "dropped": 0},  # somebody else sends, too
     }
     topics = {"/front/image": "front", "/left/image": "left", "/rear/image": "rear"}
-    fates = fate_of_images(topics, {"/front/image": 100, "/left/image": 100, "/rear/image": 100}, answers)
+    fates = image_accounting(topics, {"/front/image": 100, "/left/image": 100, "/rear/image": 100}, answers)
     assert fates == {
         "front": {"played": 100, "judged": 90, "faults": 3, "dropped": 5, "lost": 2},
         "left": {"played": 100, "judged": 101, "faults": 0, "dropped": 0, "lost": 0},

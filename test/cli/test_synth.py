@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ls_ood_monitor.offline.datasets import open_dataset
+from ls_ood_monitor.datasets import open_dataset
 
 
 def synth(*arguments: str) -> subprocess.CompletedProcess[str]:

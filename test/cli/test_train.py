@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.offline.datasets import (
+from ls_ood_monitor.datasets import (
     open_dataset,
     read_split,
     split_by_sequence,
     write_split,
-    write_woodscape,
 )
-from ls_ood_monitor.offline.street import Drive
-from ls_ood_monitor.offline.street_data import Rendered, Shot
+from ls_ood_monitor.street import StreetDrive
+from ls_ood_monitor.street.shots import Rendered, Shot
+from ls_ood_monitor.street.woodscape_writer import write_woodscape
 
 RUN = ("-m", "deeplabv3p-backbone-dropblock2d", "--loss_type", "focal_loss")
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def woodscape(tmp_path_factory) -> Path:
 
     def pictures():
         for seed in range(1, 13):
-            drive = Drive(seed)
+            drive = StreetDrive(seed)
             for camera in ("front", "rear"):
                 for t in (1.0, 3.0):
                     yield Rendered(Shot(seed, camera, t), *drive.render(camera, t, 160, 120))

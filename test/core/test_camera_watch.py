@@ -7,7 +7,7 @@ import pytest
 
 from ls_ood_monitor.config import AlarmSettings, HealthSettings
 from ls_ood_monitor.core.camera_watch import CameraWatch, alarm_without_frame
-from ls_ood_monitor.core.health import Fault, Finding
+from ls_ood_monitor.core.input_validation import Fault, InputFault
 from ls_ood_monitor.core.types import AlarmState, Frame, FrameResult
 
 SECOND = 10**9
@@ -80,14 +80,14 @@ def test_silence_raises_at_once_and_good_frames_clear(watch):
 def test_a_camera_that_was_lost_must_be_cleared(watch):
     """A network that hung, or a node that could not judge it: one good frame is not enough."""
     watch.judged(result(NOW, 1.0), 0, 0)
-    watch.lose(Finding(Fault.HUNG, "the network hangs"))
+    watch.lose(InputFault(Fault.HUNG, "the network hangs"))
     states = [watch.judged(result(NOW + step, 1.0), 0, 0).state for step in range(1, 3)]
     assert states == [AlarmState.RAISED, AlarmState.CLEAR]
 
 
 def test_an_alarm_without_a_frame_is_raised_and_says_why():
     """No stamp, no score, the name of the fault."""
-    alarm = alarm_without_frame("front", Finding(Fault.HUNG, "the network hangs"))
+    alarm = alarm_without_frame("front", InputFault(Fault.HUNG, "the network hangs"))
     assert (alarm.state, alarm.is_fault, alarm.fault, alarm.stamp_ns) == (AlarmState.RAISED, True, "hung", 0)
     assert np.isnan(alarm.score)
     assert alarm.reason == "camera front: the network hangs"

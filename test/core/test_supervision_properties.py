@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ls_ood_monitor.config import AlarmSettings, SupervisorSettings
 from ls_ood_monitor.core.alarm import AlarmFilter
-from ls_ood_monitor.core.health import Fault, Finding
+from ls_ood_monitor.core.input_validation import Fault, InputFault
 from ls_ood_monitor.core.supervision import Supervisor
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 
@@ -265,7 +265,7 @@ def test_an_alarm_is_clear_only_after_a_good_frame(rule_name, story, trigger, re
     good_in_a_row, bad_in_a_row, before = 0, 0, AlarmState.PENDING
     for stamp, score in enumerate(story, 1):
         alarm = (
-            alarm_filter.fault(stamp, Finding(Fault.BLACK, "black"))
+            alarm_filter.fault(stamp, InputFault(Fault.BLACK, "black"))
             if score is None
             else alarm_filter.update(stamp, score, 1.0)
         )

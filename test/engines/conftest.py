@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from ls_ood_monitor.offline.speed.subject import Subject
+from ls_ood_monitor.profiling.random_network import RandomNetwork
 from ls_ood_monitor.vision.deeplabv3p import NetworkSettings
 
 
 @pytest.fixture(scope="session")
-def subject() -> Subject:
+def subject() -> RandomNetwork:
     """ResNet-18 of random weights at 128x96, on the CPU."""
-    return Subject(NetworkSettings("resnet18", classes=5, aspp_channels=32, separable=True), 128, 96, 16)
+    return RandomNetwork(NetworkSettings("resnet18", classes=5, aspp_channels=32, separable=True), 128, 96, 16)
 
 
 @pytest.fixture(scope="session")

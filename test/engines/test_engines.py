@@ -76,7 +76,7 @@ def test_a_batch_of_another_size_gives_the_same(engine, subject, pictures):
 
 def test_on_a_cpu_only_onnx_runtime_is_given_a_batch(engine):
     """What perception_node takes for its cameras where no parameter says otherwise."""
-    assert engine.gainful_batch == (4 if engine.name == "onnx" else 1)
+    assert engine.preferred_batch_size == (4 if engine.name == "onnx" else 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -93,10 +93,10 @@ def test_on_a_cpu_only_onnx_runtime_is_given_a_batch(engine):
 )
 def test_a_captured_graph_gives_what_the_cpu_gives(subject, pictures, by_hand, precision, limit, compiled):
     """On a GPU, captured, in each precision; a second picture is no copy of the first, and the bank may change."""
-    from ls_ood_monitor.offline.speed.subject import Subject
+    from ls_ood_monitor.profiling.random_network import RandomNetwork
 
     cuda = torch.device("cuda")
-    own = Subject(subject.settings, 128, 96, 16, cuda)
+    own = RandomNetwork(subject.settings, 128, 96, 16, cuda)
     own.network.load_state_dict(subject.network.state_dict())
     engine = TorchEngine(own.network, own.spec, EVERY, compiled=compiled, precision=precision)
     averaging = averaging_weights(subject.bank).to(cuda)

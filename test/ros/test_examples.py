@@ -13,7 +13,7 @@ import yaml
 pytest.importorskip("rclpy")
 
 from ls_ood_monitor.core.classes import CLASS_NAMES
-from ls_ood_monitor.offline.evaluation.gate import read_gate
+from ls_ood_monitor.evaluation.acceptance import read_acceptance
 from ls_ood_monitor.ros.class_table import LABEL_TOPIC
 from ls_ood_monitor.ros.speed_limit_output import SPEED_LIMIT_TOPIC
 
@@ -34,12 +34,12 @@ def parameters(name: str, *path: str) -> dict:
 def test_the_gate_names_known_limits_and_says_all_of_them(tmp_path):
     """What it sets is read, and what it only shows would be, too."""
     text = (EXAMPLES / "gate.yaml").read_text(encoding="utf-8")
-    assert read_gate(EXAMPLES / "gate.yaml").max_time_to_stop_s == 1.0
+    assert read_acceptance(EXAMPLES / "gate.yaml").max_time_to_stop_s == 1.0
     shown = re.sub(r"^# (?=\s*\w+:( |$))", "", text, flags=re.MULTILINE)
     (tmp_path / "gate.yaml").write_text(
         "\n".join(line for line in shown.splitlines() if not line.startswith("These")), encoding="utf-8"
     )
-    gate = read_gate(tmp_path / "gate.yaml")
+    gate = read_acceptance(tmp_path / "gate.yaml")
     assert gate.max_false_alarms_per_hour_upper == 3.0
     assert gate.allow_damaged
     assert gate.labels["tunnel"].max_events_detected == 0.0

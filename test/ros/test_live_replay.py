@@ -31,16 +31,16 @@ from std_msgs.msg import Float64
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.config import HealthSettings, SupervisorSettings
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
-from ls_ood_monitor.offline.bags import bag_info, iter_arrivals, iter_raw
-from ls_ood_monitor.offline.evaluation.judged_images import JudgedImage
-from ls_ood_monitor.offline.evaluation.recording import open_recording
-from ls_ood_monitor.offline.evaluation.replay import Replay
-from ls_ood_monitor.offline.evaluation.vehicle import VehicleSettings, read_parameters
-from ls_ood_monitor.offline.events import Event
-from ls_ood_monitor.offline.scenario import Scenario, record_scenario
+from ls_ood_monitor.evaluation.judged_images import FrameRecord
+from ls_ood_monitor.evaluation.replay import Replay
+from ls_ood_monitor.parameter_file import VehicleSettings, read_parameters
+from ls_ood_monitor.recordings.bags import bag_info, iter_arrivals, iter_raw
+from ls_ood_monitor.recordings.events import Event
+from ls_ood_monitor.recordings.recording import open_recording
 from ls_ood_monitor.ros.conversions import alarms_of, decision_of, values_of
 from ls_ood_monitor.ros.observer import MonitorObserver
 from ls_ood_monitor.ros.processes import NodeProcess, wait_until
+from ls_ood_monitor.street.scenario import Scenario, record_scenario
 
 #: Clean, fog, clean again: long enough for the alarm to be raised, and cleared by five good frames.
 SCENARIO = Scenario(cameras=("front",), duration_s=3.6, rate_hz=5.0, events=(Event("front", 0.8, 1.8, "fog"),))
@@ -151,7 +151,7 @@ def monitor():
     torch.set_num_threads(threads)
 
 
-def replayed(monitor, bag: Path, settings: VehicleSettings, stamps=None) -> tuple[Replay, list[JudgedImage]]:
+def replayed(monitor, bag: Path, settings: VehicleSettings, stamps=None) -> tuple[Replay, list[FrameRecord]]:
     """The evaluation of a bag; of the frames with these stamps alone, if they are given."""
     recording = open_recording(bag)
     replay = Replay(monitor, recording.cameras, settings, recording.begin_ns)

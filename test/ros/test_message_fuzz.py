@@ -33,9 +33,9 @@ def test_three_thousand_messages(ros, fuzzing):
 
 def test_the_fuzzing_can_fail(ros, fuzzing, monkeypatch):
     """With a check taken out it finds the messages that pass."""
-    from ls_ood_monitor.core.health import FrameGuard
+    from ls_ood_monitor.core.input_validation import FrameValidator
 
-    monkeypatch.setattr(FrameGuard, "_check_stamp", lambda self, stamp_ns, now_ns: None)
+    monkeypatch.setattr(FrameValidator, "_check_stamp", lambda self, stamp_ns, now_ns: None)
     outcome = fuzzing.fuzz(600, seed=1)["raw image"]
     assert outcome.accepted_invalid["stamp before the last"] > 0
     assert not outcome.passed

@@ -22,7 +22,7 @@ from std_msgs.msg import Bool, Empty, Float64, Header
 
 from ls_ood_monitor.core.types import Alarm, AlarmState
 from ls_ood_monitor.errors import DataError
-from ls_ood_monitor.offline.bags import bag_info, iter_raw
+from ls_ood_monitor.recordings.bags import bag_info, iter_raw
 from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp, stamp_to_ns, status
 from ls_ood_monitor.ros.output_recorder import OutputRecorder
 from ls_ood_monitor.ros.processes import wait_until

@@ -38,7 +38,7 @@ class MadeUpMonitor:
     alarm, cameras = AlarmSettings(), CAMERAS
     frame_pass = SimpleNamespace(
         device=torch.device("cpu"),
-        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, gainful_batch=4),
+        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, preferred_batch_size=4),
     )
     difference = None
     class_names = ("void", "road")
@@ -49,7 +49,7 @@ class MadeUpMonitor:
 
     def begin(self, frames, *, decode=True):
         results = self.process(frames)
-        return SimpleNamespace(judgements=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
 
     def process(self, frames):
         mask = np.ones(frames[0].image.shape[:2], np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import ConfigError
 from .base import ArrayDetector
 from .classwise import ClasswiseDetector
-from .contract import Detector, DetectorSpec, Head, MapsCells, Portable
+from .contract import ArrayApiDetector, CellDetector, Detector, DetectorSpec, Head
 from .density import DensityDetector, TwoClassDensityDetector
 from .gaussian import MahalanobisDetector
 from .head import AshDetector, DiceDetector, HeadDetector, ReactDetector, VimDetector
@@ -22,8 +22,8 @@ __all__ = [
     "DetectorSpec",
     "Head",
     "MahalanobisDetector",
-    "MapsCells",
-    "Portable",
+    "CellDetector",
+    "ArrayApiDetector",
     "detector_spec",
 ]
 

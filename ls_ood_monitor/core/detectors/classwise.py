@@ -18,7 +18,7 @@ from .mixture import check_mixture, mixture_log_density
 from .projection import check_components, fit_whitening
 
 #: Clean frames in which a class must be predicted to get a Gaussian; a rarer one has no covariance to speak of.
-_LEAST_FRAMES = 10
+_MIN_FRAMES = 10
 _RIDGE = 1e-6
 
 
@@ -52,10 +52,10 @@ class ClasswiseDetector(ArrayDetector):
 
     def _learn(self, data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         seen = data[:, :, -1] > 0.0
-        classes = np.flatnonzero(seen.sum(axis=0) >= _LEAST_FRAMES)
+        classes = np.flatnonzero(seen.sum(axis=0) >= _MIN_FRAMES)
         if len(classes) == 0:
             raise MonitorError(
-                f"no class is predicted in at least {_LEAST_FRAMES} of the {len(data)} clean frames, so there is no class "
+                f"no class is predicted in at least {_MIN_FRAMES} of the {len(data)} clean frames, so there is no class "
                 "to fit a Gaussian to; give more frames."
             )
         latents = [data[seen[:, index], index, :-1] for index in classes]

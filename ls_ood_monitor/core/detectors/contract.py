@@ -27,7 +27,7 @@ class Detector(Protocol):
 
 
 @runtime_checkable
-class MapsCells(Protocol):
+class CellDetector(Protocol):
     """A detector that also says where in the picture it is strange."""
 
     def cell_scores(self, rows: ArrayLike) -> NDArray[np.float64]:
@@ -42,11 +42,11 @@ class MapsCells(Protocol):
         ...
 
     def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
-        """The same as ``Portable.portable_score`` does it; asked only of a portable detector."""
+        """The same as ``ArrayApiDetector.portable_score`` does it; asked only of a portable detector."""
         ...
 
 
-class Portable(Protocol):
+class ArrayApiDetector(Protocol):
     """A detector whose arithmetic any array library can do, on its own device."""
 
     def state(self) -> dict[str, NDArray[np.float64]]:

@@ -13,7 +13,7 @@ from ...errors import ConfigError
 
 #: Rows that a whitened direction needs: with fewer, directions are stretched by chance and unseen clean rows look far.
 ROWS_PER_COMPONENT = 5
-_LEAST_VARIANCE = 1e-12
+_MIN_VARIANCE = 1e-12
 
 
 def check_components(components: int | None) -> int | None:
@@ -44,6 +44,6 @@ def fit_whitening(
     count = max(1, min(components, rows.shape[1], len(rows) // rows_per_component))
     pca = PCA(count, svd_solver="randomized", random_state=seed).fit(rows)
     variance = pca.explained_variance_
-    kept = variance > _LEAST_VARIANCE * variance[0]
+    kept = variance > _MIN_VARIANCE * variance[0]
     projection = pca.components_[kept].T / np.sqrt(variance[kept])
     return np.asarray(pca.mean_, dtype=np.float64), np.asarray(projection, dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Calibration: clean drives in, fitted detectors with thresholds and their provenance out."""

@@ -1,0 +1,115 @@
+"""A calibration as one picture: held-out scores of each drive against the threshold, and the false alarms to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibrate import DetectorCalibration, FeatureTable
+
+_MANY_DRIVES = 8
+_UNITS = {"block": ("blocks left out", "#37474f"), "drive": ("drives left out", "#1565c0")}
+_LIMIT = "#c62828"
+
+
+def draw_calibration(
+    fitted: Mapping[str, DetectorCalibration],
+    table: FeatureTable,
+    path: Path,
+    *,
+    check: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str = "",
+) -> None:
+    """Draw one row a detector as a PNG.
+
+    Args:
+        fitted: detectors by name.
+        table: the clean frames.
+        path: file to write.
+        check: frames of further drives above each threshold (``false_alarms``).
+        title: above all.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    figure = Figure(figsize=(12, 1.3 + 2.5 * len(fitted)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(fitted), 2, squeeze=False, gridspec_kw={"width_ratios": [2.2, 1.0]})
+    drives = np.asarray(table.drives)
+    for (name, result), (left, right) in zip(fitted.items(), axes, strict=True):
+        unit = "drive" if "drive" in result.scores else "block"
+        scores, limit = result.scores[unit], result.threshold.value
+        ratio = limit > 0.0 and bool((scores > 0.0).all())
+        values = scores / limit if ratio else scores
+        _histograms(left, values, drives, table.drive_names, log=ratio)
+        left.axvline(
+            1.0 if ratio else limit, color=_LIMIT, linestyle="--", linewidth=1.2, label=f"threshold {limit:.4g}"
+        )
+        if ratio:
+            left.set_xscale("log")
+            left.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            left.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+            left.xaxis.set_minor_formatter(NullFormatter())
+        left.set_xlabel(f"score / threshold, {_UNITS[unit][0]}" if ratio else f"score, {_UNITS[unit][0]}")
+        left.set_ylabel(f"{name}\nframes")
+        left.margins(y=0.12)
+        left.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=5, borderaxespad=0.1)
+        _rates(right, result, (check or {}).get(name))
+    if title:
+        figure.suptitle(title, fontsize=12)
+    figure.savefig(path, dpi=100)
+
+
+def _histograms(
+    axis: Any, values: NDArray[np.float64], drives: NDArray[np.str_], names: tuple[str, ...], *, log: bool
+) -> None:
+    """A line a drive; of many drives one area for all, and a tick at the largest score of each."""
+    low, high = float(values.min()), float(values.max())
+    if log:
+        edges = np.geomspace(low / 1.02, max(high, 1.0) * 1.02, 37)
+    else:
+        margin = 0.02 * (high - low) or 1.0
+        edges = np.linspace(low - margin, high + margin, 37)
+    if len(names) > _MANY_DRIVES:
+        axis.hist(values, edges, color="#90a4ae", alpha=0.7, label=f"all {len(names)} drives")
+        worst = [values[drives == name].max() for name in names]
+        axis.plot(worst, np.zeros(len(worst)), "|", color="#37474f", markersize=12, label="largest score of each drive")
+        return
+    for index, name in enumerate(names):
+        own = values[drives == name]
+        axis.hist(own, edges, histtype="step", linewidth=1.5, color=f"C{index}", label=f"{name} ({len(own)})")
+
+
+def _rates(axis: Any, result: DetectorCalibration, check: Mapping[str, Any] | None) -> None:
+    """Rate and interval of frames above the threshold, one row each, beside the target."""
+    rows = [(*_UNITS[unit], share.rate, share.low, share.high) for unit, share in result.rates.items()]
+    if check is not None:
+        rows.append(("further drives", "#2e7d32", check["rate"], check["low"], check["high"]))
+    for index, (label, colour, rate, low, high) in enumerate(rows):
+        axis.plot(
+            [100.0 * low, 100.0 * high], [index, index], color=colour, linewidth=5.0, alpha=0.35, solid_capstyle="butt"
+        )
+        axis.plot([100.0 * rate], [index], "o", color=colour)
+        axis.annotate(
+            f"{label}: {rate:.2%}  [{low:.2%}, {high:.2%}]",
+            (0.02, index + 0.22),
+            xycoords=axis.get_yaxis_transform(),
+            fontsize=8,
+            color=colour,
+        )
+    target = result.threshold.target_rate
+    axis.axvline(100.0 * target, color=_LIMIT, linestyle="--", linewidth=1.0, label=f"target {target:.2%}")
+    axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1)
+    axis.set_ylim(-0.5, len(rows) - 0.2)
+    axis.set_xlim(0.0, 100.0 * max(2.5 * target, *(1.15 * row[4] for row in rows)))
+    axis.set_yticks([])
+    alarms = next(reversed(result.alarms.values()), None)
+    text = "clean frames above, % (95 % interval)"
+    if alarms is not None:
+        text += f"\n{alarms.events} alarms in {alarms.hours:.2g} h, claim < {alarms.upper:.3g} an hour"
+    axis.set_xlabel(text, fontsize=9)

@@ -1,0 +1,318 @@
+"""ls-ood profile: what a monitored frame costs on this machine, beside the network's plain pass and beside others."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..profiling.frame_cost import Contenders
+    from ..profiling.random_network import RandomNetwork
+
+DESCRIPTION = """\
+Times the deterministic pass of the network (what a vehicle pays for its segmentation anyway), the frame with our monitor,
+and the way to the alarm alone, by every engine that runs here, in turns, on one machine. Ratios are what counts: times of
+another machine, or of this one under load, are other times.
+
+  ls-ood profile                                          both networks at 640x483, every engine of this machine
+  ls-ood profile --with benchmarks/peers.py               the same beside naive Monte-Carlo dropout and other libraries
+  ls-ood profile --networks mobilenet_v2 --size 320x242   one network at another size
+  ls-ood profile --growth growth.png                      how the cost grows with cameras, resolution, masks and latents
+  ls-ood profile --make-bundle DIR --networks resnet101   a bundle of random weights, to time nodes with
+  ls-ood profile --check                                  only that all engines give the same scores; no time is looked at
+
+Networks have random weights: what a frame costs depends on shapes alone. Engines: eager, onnx, and compile, which takes
+minutes and is measured where --engines names it; on a GPU with a precision, as in eager:bf16. "To the alarm" scores all
+detectors, as a vehicle does. --with takes a Python file with a function contenders(network, pictures, mask_bank,
+entropies_to_score) that gives a whole monitored frame by name.
+"""
+_NETWORKS = ("mobilenet_v2", "resnet101")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--networks",
+        help=f"backbones, or street for the embedded bundle's (default {','.join(_NETWORKS)}; with --growth the first)",
+    )
+    parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT", help="of the input (default %(default)s)")
+    parser.add_argument("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
+    parser.add_argument("--cameras", type=int, default=1, metavar="N", help="pictures at once (default %(default)s)")
+    parser.add_argument(
+        "--engines",
+        help="for example eager,onnx,compile or eager,eager:bf16 (default: eager and onnx; on a GPU eager, in each precision)",
+    )
+    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="turns that count (default %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--with", dest="peers", type=Path, metavar="FILE", help="further contenders, a Python file")
+    parser.add_argument(
+        "--growth",
+        type=Path,
+        metavar="PICTURE",
+        help="measure how costs grow around 640x483, of one network and one engine, and draw it",
+    )
+    parser.add_argument(
+        "--make-bundle", type=Path, metavar="DIR", help="write a bundle of random weights, time nothing"
+    )
+    parser.add_argument("--check", action="store_true", help="compare the engines' scores, time nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, or check; exit 1 where engines disagree."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from ..errors import ConfigError
+    from ..machine import describe_machine
+    from ..monitor import choose_device
+    from ..profiling.frame_cost import EngineChoice
+    from .console import PICTURES, console, require_file_place, write_json
+
+    width, height = parse_size(args.size)
+    for name, low, high in (("masks", 2, 4096), ("cameras", 1, 64), ("repeats", 1, 10000), ("threads", 0, 1024)):
+        if not low <= getattr(args, name) <= high:
+            raise ConfigError(f"--{name} is {getattr(args, name)}; it must lie within [{low}, {high}].")
+    require_file_place("--growth", args.growth, PICTURES)
+    _refuse_ignored(args)
+    contenders = _load(args.peers) if args.peers else None
+    device = choose_device(args.device)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    # As in the nodes: the scores' matrices are small, and numpy's threads would only take the cores from torch's.
+    threadpool_limits(1, user_api="blas")
+    engines = [EngineChoice.parse(text) for text in args.engines.split(",")] if args.engines else _engines(device)
+    left_out: dict[str, dict[str, str]] = {}
+    names = args.networks.split(",") if args.networks else _NETWORKS[:1] if args.growth else _NETWORKS
+    result: dict[str, Any] = {
+        "machine": describe_machine(),
+        "device": str(device),
+        "settings": {name: getattr(args, name) for name in ("size", "masks", "cameras", "repeats", "threads")},
+        "engines": [str(engine) for engine in engines],
+        "left_out": left_out,
+    }
+    console.print(_machine_line(result["machine"], str(device)), soft_wrap=True)
+    subjects = {name: _subject(name, width, height, args.masks, device) for name in dict.fromkeys(names)}
+    if args.make_bundle is not None:
+        return _make_bundle(subjects, args.make_bundle)
+    if args.check:
+        result["check"] = {name: _check(name, subject, engines) for name, subject in subjects.items()}
+        write_json(args.json, result)
+        rows = [row for rows in result["check"].values() for row in rows]
+        agrees = all(row["agrees"] for row in rows)
+        # One that was asked for and cannot run is no engine that agrees.
+        whole = bool(rows) and (not args.engines or len(rows) == len(engines) * len(subjects))
+        if not agrees:
+            console.print("[bold red]engines disagree[/]")
+        elif not whole:
+            console.print("[bold red]not every engine could be compared[/]")
+        else:
+            console.print(f"all engines agree: {', '.join(dict.fromkeys(row['engine'] for row in rows))}")
+        return 0 if agrees and whole else 1
+    if args.growth is not None:
+        result["growth"] = _growth(args, subjects, engines, device)
+    else:
+        result["frames"] = {
+            name: _frames(name, subject, engines, args, contenders, left_out) for name, subject in subjects.items()
+        }
+    if device.type == "cuda":
+        result["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+        console.print(
+            f"GPU memory at most {result['gpu_peak_mb']:.0f} MB, all engines and networks of this run together"
+        )
+    write_json(args.json, result)
+    if left_out and args.engines:
+        console.print("[bold red]not every engine that was named could be measured[/]")
+        return 1
+    return 0
+
+
+def _refuse_ignored(args: argparse.Namespace) -> None:
+    """Refuse what would be ignored, in a sentence."""
+    from ..errors import ConfigError
+
+    if args.make_bundle is not None and (args.check or args.peers or args.growth or args.json):
+        raise ConfigError("--make-bundle times nothing; leave out --check, --growth, --with and --json.")
+    if args.check and args.peers:
+        raise ConfigError("--check compares engines alone; leave out --with.")
+    if args.growth is None:
+        return
+    if args.check or args.peers or args.cameras != 1 or args.size != "640x483":
+        raise ConfigError("--growth has sizes and cameras of its own; leave out --size, --cameras, --with and --check.")
+    if args.networks == "street" or "," in (args.networks or "") or "," in (args.engines or ""):
+        raise ConfigError(
+            "--growth takes one network of random weights and one engine, for example --networks mobilenet_v2 --engines onnx."
+        )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of ``WIDTHxHEIGHT``. Raises ``ConfigError`` where it is none, or too small or large."""
+    from ..errors import ConfigError
+
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 64 <= int(width) <= 8192 and 64 <= int(height) <= 8192):
+        raise ConfigError(f"--size is {text}; it must be WIDTHxHEIGHT, each within [64, 8192], for example 640x483.")
+    return int(width), int(height)
+
+
+def _engines(device: Any) -> list[Any]:
+    from ..profiling.frame_cost import EngineChoice
+
+    names = ("eager", "eager:tf32", "eager:fp16", "eager:bf16") if device.type == "cuda" else ("eager", "onnx")
+    return [EngineChoice.parse(name) for name in names]
+
+
+def _subject(name: str, width: int, height: int, masks: int, device: Any) -> RandomNetwork:
+    from ..bundle import load_bundle
+    from ..errors import ConfigError
+    from ..profiling.random_network import RandomNetwork
+    from ..vision.backbones import BACKBONES
+    from ..vision.deeplabv3p import NetworkSettings
+
+    if name == "street":
+        settings = load_bundle(device="cpu", engine="eager").frame_pass.network.settings
+    elif name in BACKBONES:
+        settings = NetworkSettings(backbone=name, dropblock_size=8, dropblock_prob=0.5)
+    else:
+        raise ConfigError(f"--networks names {name!r}; there are {', '.join(BACKBONES)} and street.")
+    return RandomNetwork(settings, width, height, masks, device)
+
+
+def _load(path: Path) -> Contenders:
+    """The function ``contenders`` of a Python file."""
+    import importlib.util
+
+    from ..errors import ConfigError
+
+    if not path.is_file():
+        raise ConfigError(f"--with is {path}; there is no such file.")
+    spec = importlib.util.spec_from_file_location("ls_ood_contenders", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--with is {path}; it must be a Python file (.py).")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        contenders: Contenders = module.contenders
+    except Exception as error:
+        raise ConfigError(f"--with is {path}; it gives no function contenders: {error!r}.") from error
+    return contenders
+
+
+def _make_bundle(subjects: Mapping[str, RandomNetwork], folder: Path) -> int:
+    from ..errors import ConfigError
+    from .console import console
+
+    if len(subjects) != 1:
+        raise ConfigError("--make-bundle makes one bundle; name one network, for example --networks resnet101.")
+    (name, subject), *_ = subjects.items()
+    identity = subject.write_bundle(folder)
+    console.print(f"{folder}: {name} of random weights, {subject.width}x{subject.height}, bundle {identity[:12]}")
+    return 0
+
+
+def _frames(
+    name: str,
+    subject: RandomNetwork,
+    engines: Sequence[Any],
+    args: argparse.Namespace,
+    contenders: Contenders | None,
+    left_out: dict[str, dict[str, str]],
+) -> list[dict[str, Any]]:
+    from ..profiling.frame_cost import PASS, frame_work, measure_frames, peer_work, plain_torch
+    from .console import console, progress_bar, warn
+
+    work, missing = frame_work(subject, engines, args.cameras)
+    for engine, reason in missing.items():
+        warn(f"{engine} is left out: {reason}")
+    if missing:
+        left_out[name] = missing
+    if args.cameras == 1:
+        work = {"torch as it comes, " + PASS: plain_torch(subject), **work}
+    if contenders is not None:
+        work |= peer_work(subject, contenders)
+    base = f"{engines[0]}, {PASS}"
+    if base not in work:
+        base = next(iter(work))
+    with progress_bar(name, args.repeats + 1) as update:
+        rows = measure_frames(work, args.repeats, base, update)
+    title = f"{name}, {subject.width}x{subject.height}, M = {subject.masks}, {args.cameras} at once"
+    console.print(_table(title, base, rows))
+    return rows
+
+
+def _table(title: str, base: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table("frame", "median ms", "quartiles", f"x {base}", "x own pass", title=title)
+    for row in rows:
+        own = row["of_own_pass"]
+        table.add_row(
+            row["name"],
+            f"{row['ms']['median_ms']:.2f}",
+            f"{row['ms']['low_ms']:.2f} .. {row['ms']['high_ms']:.2f}",
+            f"{row['of_base']['median_ms']:.3f}",
+            f"{own['median_ms']:.3f}" if own else "",
+        )
+    return table
+
+
+def _check(name: str, subject: RandomNetwork, engines: Sequence[Any]) -> list[dict[str, Any]]:
+    """Every engine's scores and classes against eager torch in single precision."""
+    from ..bundle import difference_from_eager
+    from ..core.detectors import DEFAULT_DETECTORS
+    from ..engines.verification import is_accepted
+    from ..errors import MonitorError
+    from .console import console, warn
+
+    rows = []
+    for choice in engines:
+        try:
+            monitor = subject.monitor(choice.engine, choice.precision, DEFAULT_DETECTORS)
+        except MonitorError as error:
+            warn(f"{choice} is left out: {error}")
+            continue
+        found = difference_from_eager(monitor)
+        console.print(f"{name}, {choice}: {found}", soft_wrap=True, highlight=False)
+        rows.append({"engine": str(choice), "agrees": is_accepted(found, choice.precision), **vars(found)})
+    return rows
+
+
+def _growth(
+    args: argparse.Namespace, subjects: Mapping[str, RandomNetwork], engines: Sequence[Any], device: Any
+) -> list[dict[str, Any]]:
+    from ..profiling.growth import draw_growth, measure_growth, points
+    from .console import console, progress_bar
+
+    first = next(iter(subjects))
+    chosen = points(first, 483, args.masks)
+    with progress_bar("growth", len(chosen)) as update:
+        rows = list(measure_growth(chosen, engines[0], device, args.repeats, update))
+    console.print(_growth_table(rows))
+    draw_growth(rows, args.growth)
+    console.print(f"drawn in {args.growth}")
+    return rows
+
+
+def _growth_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table("axis", "value", "pass ms", "monitored ms", "ratio")
+    for row in rows:
+        table.add_row(
+            row["axis"],
+            str(row["value"]),
+            f"{row['pass_ms']['median_ms']:.2f}",
+            f"{row['monitored_ms']['median_ms']:.2f}",
+            f"{row['ratio']['median_ms']:.3f}",
+        )
+    return table
+
+
+def _machine_line(machine: Mapping[str, Any], device: str) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads{gpu}; on {device}; {versions}"

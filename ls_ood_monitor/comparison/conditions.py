@@ -1,0 +1,108 @@
+"""What is done to a clean picture: nothing, a benign change that must not alarm, or an anomaly at a severity."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..anomalies import ANOMALIES, MASKED_ANOMALIES, anomaly_mask, apply_anomaly
+from ..errors import ConfigError
+
+Image = NDArray[np.uint8]
+
+CLEAN, BENIGN, OOD = "clean", "benign", "ood"
+
+#: Kinds of anomaly whose place in the picture is known, so that a map can be held against it.
+LOCAL_KINDS = MASKED_ANOMALIES
+
+_TILT_DEG, _EXPOSURE, _QUALITY = 1.0, 0.10, 90
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One state in which every test picture is shown.
+
+    Attributes:
+        shift: kind of anomaly, name of a benign change, or name of a recorded OoD set.
+        severity: 1 to 5; 0 where there is none.
+        role: ``clean``, ``benign`` (must not alarm) or ``ood`` (must alarm).
+    """
+
+    shift: str
+    severity: int
+    role: str
+
+    @property
+    def label(self) -> str:
+        """Name for people and for columns of arrays, such as ``fog_3``."""
+        return f"{self.shift}_{self.severity}" if self.severity else self.shift
+
+
+CLEAN_CONDITION = Condition("clean", 0, CLEAN)
+
+
+def _exposed(image: Image, gain: float) -> Image:
+    return np.clip(image.astype(np.float32) * np.float32(gain) + 0.5, 0.0, 255.0).astype(np.uint8)
+
+
+def _recompressed(image: Image) -> Image:
+    data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _tilted(image: Image) -> Image:
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), _TILT_DEG, 1.0)
+    return np.asarray(cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+_BENIGN: dict[str, Callable[[Image], Image]] = {
+    "identity": lambda image: apply_anomaly("identity", image, 1, 0),  # the control: an anomaly's way through the code
+    "exposure_up_10": lambda image: _exposed(image, 1.0 + _EXPOSURE),
+    "exposure_down_10": lambda image: _exposed(image, 1.0 - _EXPOSURE),
+    "jpeg_90": _recompressed,
+    "tilt_1_deg": _tilted,
+}
+BENIGN_CHANGES: tuple[str, ...] = tuple(_BENIGN)
+
+
+def make_conditions(kinds: Sequence[str], severities: Sequence[int]) -> tuple[Condition, ...]:
+    """Clean first, then the benign changes, then every kind at every severity.
+
+    Raises:
+        ConfigError: unknown kind or severity, or none of them.
+    """
+    unknown = [kind for kind in kinds if kind not in ANOMALIES or kind == "identity"]
+    if unknown or not kinds:
+        known = ", ".join(kind for kind in ANOMALIES if kind != "identity")
+        raise ConfigError(f"there is no kind of anomaly {', '.join(unknown) or 'given'}; known: {known}.")
+    if not severities or not set(severities) <= {1, 2, 3, 4, 5}:
+        raise ConfigError(f"severities are {', '.join(map(str, severities)) or 'none'}; known: 1, 2, 3, 4, 5.")
+    benign = (Condition(name, 0, BENIGN) for name in BENIGN_CHANGES)
+    return (CLEAN_CONDITION, *benign, *(Condition(kind, severity, OOD) for kind in kinds for severity in severities))
+
+
+def anomaly_seed(drive: str, seed: int) -> int:
+    """Seed of a drive's anomalies: dirt stays in its place over a drive and differs in the next one."""
+    return zlib.crc32(f"{seed}/{drive}".encode()) & 0x7FFFFFFF
+
+
+def disturb(image: Image, condition: Condition, seed: int) -> Image:
+    """The picture in this condition; ``seed`` as from ``anomaly_seed``."""
+    if condition.role == CLEAN:
+        return image
+    if condition.role == BENIGN:
+        return _BENIGN[condition.shift](image)
+    return apply_anomaly(condition.shift, image, condition.severity, seed)
+
+
+def disturbed_pixels(image: Image, condition: Condition, seed: int) -> Image | None:
+    """Pixels (H, W) that the condition disturbs, 1 or 0; None where it has no place of its own."""
+    if condition.role != OOD or condition.shift not in LOCAL_KINDS:
+        return None
+    return anomaly_mask(condition.shift, image, condition.severity, seed)

@@ -1,0 +1,74 @@
+"""What a detector costs a frame beside the network's plain pass, measured picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.detectors import Detector, detector_spec
+from ..features import NetworkPass, compute_features
+from ..monitor import FramePass
+from ..vision.mc_dropout import averaging_weights
+from ..vision.preprocess import preprocess
+
+
+@torch.inference_mode()
+def measure_cost(
+    frame_pass: FramePass, detectors: Mapping[str, Detector], pictures: Sequence[NDArray[np.uint8]]
+) -> dict[str, Any]:
+    """Medians over pictures, milliseconds: the pass (encoder and decoder, batch 1), each feature after it, each score.
+
+    The first picture warms up and is not counted, unless it is the only one.
+    """
+    device = frame_pass.device
+    averaging = averaging_weights(frame_pass.mask_bank).to(device)
+    features = tuple(dict.fromkeys(detector_spec(name).feature for name in detectors))
+    passes: list[float] = []
+    feature_ms: dict[str, list[float]] = {name: [] for name in features}
+    score_ms: dict[str, list[float]] = {name: [] for name in detectors}
+    for picture in pictures:
+        tensor = preprocess([picture], frame_pass.preprocess_spec, device)
+        start = _now(device)
+        run = NetworkPass(frame_pass.network, frame_pass.network.encode(tensor), averaging)
+        _ = run.logits
+        passes.append(_now(device) - start)
+        for feature in features:
+            start = _now(device)
+            rows = compute_features(run, (feature,)).of(feature)
+            feature_ms[feature].append(_now(device) - start)
+            for name, detector in detectors.items():
+                if detector_spec(name).feature == feature:
+                    start = _now(device)
+                    detector.score(rows)
+                    score_ms[name].append(_now(device) - start)
+    plain = _median(passes)
+    return {
+        "frames": max(1, len(pictures) - 1),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "pass_ms": plain,
+        "feature_ms": {name: _median(values) for name, values in feature_ms.items()},
+        "detectors": {
+            name: {
+                "score_ms": _median(values),
+                "feature_ms": _median(feature_ms[detector_spec(name).feature]),
+                "share_of_pass": (_median(values) + _median(feature_ms[detector_spec(name).feature])) / plain,
+            }
+            for name, values in score_ms.items()
+        },
+    }
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter_ns() * 1e-6
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values[1:] or values))

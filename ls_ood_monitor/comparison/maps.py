@@ -1,0 +1,91 @@
+"""Anomaly maps against the pixels that an anomaly disturbs.
+
+Pixels are counted in bins of rising score per drive, so that a drive can be resampled without keeping its pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.grid import GRID
+from ..core.threshold import Threshold
+
+_BINS = 1024  # within the calibration scores, and as many beyond them
+
+
+@dataclass
+class MapFigures:
+    """What one detector's map showed in one condition.
+
+    Attributes:
+        above: unit -> frames whose largest cell exceeds the threshold.
+        found: unit -> frames in which that cell also overlaps the disturbed pixels.
+        frames: unit -> frames.
+        clean: unit -> undisturbed pixels in each bin of score.
+        disturbed: unit -> disturbed pixels in each bin.
+    """
+
+    above: dict[str, int] = field(default_factory=dict)
+    found: dict[str, int] = field(default_factory=dict)
+    frames: dict[str, int] = field(default_factory=dict)
+    clean: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    disturbed: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MapJudge:
+    """The frame's threshold, by which its map is judged, and the bins of cell scores.
+
+    Attributes:
+        threshold: the frame's, by which the vehicle tints its overlay: a cell above it is out of distribution.
+        edges: rising; between them lie the bins.
+    """
+
+    threshold: Threshold
+    edges: NDArray[np.float64]
+
+    @classmethod
+    def calibrate(cls, cells: NDArray[np.float64], threshold: Threshold) -> MapJudge:
+        """From held-out cells (N, cells) of clean pictures, which the bins are laid by."""
+        inside = np.quantile(cells, np.linspace(0.0, 1.0, _BINS))
+        spread = max(float(inside[-1] - inside[0]), 1e-12)
+        beyond = spread * np.geomspace(1e-3, 1e6, _BINS)
+        return cls(threshold, np.unique(np.concatenate([inside[0] - beyond[::8], inside, inside[-1] + beyond])))
+
+    def add(
+        self,
+        figures: MapFigures,
+        unit: str,
+        cells: NDArray[np.float64],
+        mask: NDArray[np.bool_] | None,
+        size: tuple[int, ...],
+    ) -> None:
+        """Enter one picture: cells (cells,) row by row, and what is disturbed (height, width); None = nothing is.
+
+        A cell that is not finite counts as the largest score.
+        """
+        worst = 2.0 * np.abs(self.edges).max()
+        grid = np.nan_to_num(np.asarray(cells, dtype=np.float64), nan=worst, posinf=worst).reshape(GRID)
+        row, column = np.unravel_index(int(grid.argmax()), GRID)
+        above = bool(grid[row, column] > self.threshold.value)
+        figures.frames[unit] = figures.frames.get(unit, 0) + 1
+        figures.above[unit] = figures.above.get(unit, 0) + above
+        if mask is None:
+            return
+        hit = bool(mask[_span(row, GRID[0], mask.shape[0]), _span(column, GRID[1], mask.shape[1])].any())
+        figures.found[unit] = figures.found.get(unit, 0) + (above and hit)
+        plane = cv2.resize(grid, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        bins = np.searchsorted(self.edges, plane.ravel())
+        count = len(self.edges) + 1
+        flat = mask.ravel()
+        for store, chosen in ((figures.clean, bins[~flat]), (figures.disturbed, bins[flat])):
+            store[unit] = store.get(unit, 0) + np.bincount(chosen, minlength=count)
+
+
+def _span(index: int, cells: int, pixels: int) -> slice:
+    """Pixels that a cell pools, as adaptive pooling cuts them."""
+    return slice(index * pixels // cells, -(-(index + 1) * pixels // cells))

@@ -1,0 +1,251 @@
+"""From scores to figures: every value with its interval by unit, means, and paired differences to a reference detector.
+
+OoD is the positive class and larger scores mean OoD; nothing is chosen on test pictures and no sign is flipped, so an
+AUROC below 0.5 stands as it is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core import metrics
+from ..core.bootstrap import (
+    binned_auroc,
+    binned_average_precision,
+    percentile_interval,
+    ranking_replicates,
+    resample_counts,
+    share_replicates,
+)
+from ..core.detectors import detector_spec
+from ..core.intervals import Interval, share_interval
+from .conditions import BENIGN, CLEAN, OOD
+from .maps import MapFigures
+from .scoring import ConditionScores, Measured
+
+#: Which severities a mean is taken over; recorded sets have none.
+GROUPS: dict[str, tuple[int, ...]] = {"severity_1_2": (1, 2), "severity_3_5": (3, 4, 5), "recorded": (0,)}
+ALL = "all"
+METRICS = ("detection_rate", "auroc", "aupr", "fpr_at_95tpr")
+
+Replicates = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A value and its replicates over the resamples."""
+
+    interval: Interval
+    replicates: Replicates
+
+
+class _Resampler:
+    """Resamples of each pool of units, drawn once and used for every detector and condition: that pairs them."""
+
+    def __init__(self, resamples: int, seed: int) -> None:
+        self.resamples = resamples
+        self.seed = seed
+        self._drawn: dict[str, tuple[list[str], NDArray[np.int64]]] = {}
+
+    def of(self, part: ConditionScores) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+        """Names of the units, index of each picture's unit, and the counts (B, units)."""
+        if part.pool not in self._drawn:
+            names = list(dict.fromkeys(part.units))
+            seed = [self.seed, zlib.crc32(part.pool.encode())]
+            self._drawn[part.pool] = (names, resample_counts(len(names), self.resamples, seed))
+        names, counts = self._drawn[part.pool]
+        place = {name: number for number, name in enumerate(names)}
+        return names, np.array([place[unit] for unit in part.units]), counts
+
+
+def summarise(measured: Measured, *, reference: str, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """All figures as plain values for JSON.
+
+    Args:
+        measured: scores.
+        reference: detector that the others are compared with.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        ``detectors``: name -> threshold, false alarms, means and differences; ``results``: one entry a detector and
+        condition; ``maps``: one a detector with an anomaly map and a condition with known place; ``units``: how many.
+    """
+    resampler = _Resampler(resamples, seed)
+    clean = measured.conditions[0]
+    results: list[dict[str, Any]] = []
+    detectors: dict[str, dict[str, Any]] = {}
+    figures: dict[str, list[tuple[ConditionScores, dict[str, _Figure]]]] = {}
+    for name, fitted in measured.fitted.items():
+        figures[name] = []
+        for part in measured.conditions:
+            found = _condition_figures(name, clean, part, fitted.threshold.value, resampler)
+            figures[name].append((part, found))
+            results.append(
+                {
+                    "detector": name,
+                    "shift": part.condition.shift,
+                    "severity": part.condition.severity or None,
+                    "role": part.condition.role,
+                    "frames": len(part.units),
+                    "units": len(set(part.units)),
+                    **{key: _plain(figure.interval) for key, figure in found.items()},
+                }
+            )
+    base = figures[reference]
+    for name, fitted in measured.fitted.items():
+        spec = detector_spec(name)
+        own = figures[name]
+        detectors[name] = {
+            "feature": spec.feature,
+            "supervised": spec.supervised,
+            "source": spec.source,
+            "threshold": fitted.threshold.to_dict(),
+            "false_alarm_rate": _plain(own[0][1]["false_alarm_rate"].interval),
+            "benign_alarm_rate": {
+                part.condition.shift: _plain(found["false_alarm_rate"].interval)
+                for part, found in own
+                if part.condition.role == BENIGN
+            },
+            "identity_difference": _identity_difference(name, measured.conditions),
+            "nonfinite_scores": measured.nonfinite[name],
+            "means": _means(own),
+            "differences": {} if name == reference else _means(own, base),
+            "by_shift": _by_shift(own),
+        }
+    return {
+        "reference": reference,
+        "detectors": detectors,
+        "results": results,
+        "maps": _map_results(measured, resampler),
+        "units": {part.pool: len(set(part.units)) for part in measured.conditions},
+        "frames": len(clean.units),
+    }
+
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {key: None if np.isnan(value) else float(value) for key, value in interval._asdict().items()}
+
+
+def _condition_figures(
+    name: str, clean: ConditionScores, part: ConditionScores, threshold: float, resampler: _Resampler
+) -> dict[str, _Figure]:
+    scores = np.asarray(part.scores[name])
+    names, index, counts = resampler.of(part)
+    hits = np.bincount(index, scores > threshold, minlength=len(names))
+    totals = np.bincount(index, minlength=len(names))
+    alarms = _Figure(share_interval(hits, totals), share_replicates(hits, totals, counts))
+    if part.condition.role == CLEAN:
+        return {"false_alarm_rate": alarms}
+    ind = np.asarray(clean.scores[name])
+    _, clean_index, clean_counts = resampler.of(clean)
+    replicates = ranking_replicates(ind, clean_index, scores, index, clean_counts, counts)
+    values = (metrics.auroc(ind, scores), metrics.aupr(ind, scores), metrics.fpr_at_tpr(ind, scores))
+    return {
+        "detection_rate" if part.condition.role == OOD else "false_alarm_rate": alarms,
+        **{
+            key: _Figure(percentile_interval(value, drawn), drawn)
+            for key, value, drawn in zip(METRICS[1:], values, replicates, strict=True)
+        },
+    }
+
+
+def _identity_difference(name: str, conditions: Iterable[ConditionScores]) -> float | None:
+    """Largest relative difference between a picture's score as it is and under the identity control."""
+    by_shift = {part.condition.shift: np.asarray(part.scores[name]) for part in conditions if part.pool == "control"}
+    if "identity" not in by_shift:
+        return None
+    clean, control = by_shift["clean"], by_shift["identity"]
+    return float(np.max(np.abs(clean - control) / np.maximum(np.abs(clean), 1e-12)))
+
+
+def _means(
+    own: Sequence[tuple[ConditionScores, dict[str, _Figure]]],
+    base: Sequence[tuple[ConditionScores, dict[str, _Figure]]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Mean of each metric over the OoD conditions of each group, or of the paired differences to ``base``."""
+    means: dict[str, dict[str, Any]] = {}
+    for group, severities in (*GROUPS.items(), (ALL, (0, 1, 2, 3, 4, 5))):
+        chosen = [
+            index
+            for index, (part, _) in enumerate(own)
+            if part.condition.role == OOD and part.condition.severity in severities
+        ]
+        if chosen:
+            means[group] = {metric: _mean(metric, chosen, own, base) for metric in METRICS}
+            means[group]["conditions"] = len(chosen)
+    return means
+
+
+def _mean(
+    metric: str,
+    chosen: Sequence[int],
+    own: Sequence[tuple[ConditionScores, dict[str, _Figure]]],
+    base: Sequence[tuple[ConditionScores, dict[str, _Figure]]] | None = None,
+) -> dict[str, float | None]:
+    value = float(np.mean([own[index][1][metric].interval.value for index in chosen]))
+    replicates = np.mean([own[index][1][metric].replicates for index in chosen], axis=0)
+    if base is not None:
+        value -= float(np.mean([base[index][1][metric].interval.value for index in chosen]))
+        replicates = replicates - np.mean([base[index][1][metric].replicates for index in chosen], axis=0)
+    return _plain(percentile_interval(value, replicates))
+
+
+def _by_shift(own: Sequence[tuple[ConditionScores, dict[str, _Figure]]]) -> dict[str, dict[str, Any]]:
+    """Shift -> group of severities -> mean detection rate and AUROC."""
+    shifts = dict.fromkeys(part.condition.shift for part, _ in own if part.condition.role == OOD)
+    table: dict[str, dict[str, Any]] = {}
+    for shift in shifts:
+        same = [entry for entry in own if entry[0].condition.shift == shift and entry[0].condition.role == OOD]
+        table[shift] = {
+            group: {metric: means[metric] for metric in METRICS[:2]}
+            for group, means in _means(same).items()
+            if group != ALL
+        }
+    return table
+
+
+def _map_results(measured: Measured, resampler: _Resampler) -> list[dict[str, Any]]:
+    results = []
+    for part in measured.conditions:
+        names, _, counts = resampler.of(part)
+        for name, figures in part.maps.items():
+            entry: dict[str, Any] = {
+                "detector": name,
+                "shift": part.condition.shift,
+                "severity": part.condition.severity or None,
+                "role": part.condition.role,
+                "frames": len(part.units),
+                "alarm_rate": _map_share(figures.above, figures.frames, names),
+            }
+            if figures.clean:
+                entry["found_rate"] = _map_share(figures.found, figures.frames, names)
+                entry |= _pixel_figures(figures, names, counts)
+            results.append(entry)
+    return results
+
+
+def _map_share(hits: dict[str, int], frames: dict[str, int], names: Sequence[str]) -> dict[str, float | None]:
+    return _plain(share_interval([hits[name] for name in names], [frames[name] for name in names]))
+
+
+def _pixel_figures(figures: MapFigures, names: Sequence[str], counts: NDArray[np.int64]) -> dict[str, Any]:
+    clean = np.array([figures.clean[name] for name in names])
+    disturbed = np.array([figures.disturbed[name] for name in names])
+    drawn = counts @ clean, counts @ disturbed
+    found: dict[str, Any] = {"disturbed_share": float(disturbed.sum() / (clean.sum() + disturbed.sum()))}
+    for key, metric in (("pixel_auroc", binned_auroc), ("pixel_ap", binned_average_precision)):
+        value = float(metric(clean.sum(axis=0), disturbed.sum(axis=0)))
+        replicates = metric(*drawn)
+        found[key] = _plain(
+            percentile_interval(value, replicates[np.isfinite(replicates)])
+            if value == value
+            else Interval(value, value, value)
+        )
+    return found

@@ -1,0 +1,123 @@
+"""Cityscapes on disk: the 19 training classes and void, one sequence a city.
+
+Source: Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016 (ids, names, colours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError, DataError
+from .labelled import IGNORE_LABEL, ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up, require_root
+from .reading import list_files, require_folder
+
+PARTS = ("train", "val", "test")
+VOID = 19
+
+_PICTURE_END = "_leftImg8bit.png"
+_IDS_END = "_gtFine_labelIds.png"
+_TRAIN_IDS_END = "_gtFine_labelTrainIds.png"
+_LAST_ID = 33
+
+#: id in a labelIds file, name, colour (RGB), in the order of the class ids.
+_CLASSES = (
+    (7, "road", (128, 64, 128)),
+    (8, "sidewalk", (244, 35, 232)),
+    (11, "building", (70, 70, 70)),
+    (12, "wall", (102, 102, 156)),
+    (13, "fence", (190, 153, 153)),
+    (17, "pole", (153, 153, 153)),
+    (19, "traffic light", (250, 170, 30)),
+    (20, "traffic sign", (220, 220, 0)),
+    (21, "vegetation", (107, 142, 35)),
+    (22, "terrain", (152, 251, 152)),
+    (23, "sky", (70, 130, 180)),
+    (24, "person", (220, 20, 60)),
+    (25, "rider", (255, 0, 0)),
+    (26, "car", (0, 0, 142)),
+    (27, "truck", (0, 0, 70)),
+    (28, "bus", (0, 60, 100)),
+    (31, "train", (0, 80, 100)),
+    (32, "motorcycle", (0, 0, 230)),
+    (33, "bicycle", (119, 11, 32)),
+)
+
+CLASSES = ClassTable(
+    (*(name for _, name, _ in _CLASSES), "void"),
+    np.array([*(colour for _, _, colour in _CLASSES), (0, 0, 0)], dtype=np.uint8),
+)
+
+
+def _ids() -> LabelEncoding:
+    lookup = np.full(256, -1, np.int16)
+    lookup[: _LAST_ID + 1] = VOID
+    lookup[IGNORE_LABEL] = VOID  # id -1, stored in eight bits
+    lookup[[number for number, _, _ in _CLASSES]] = np.arange(VOID)
+    return LabelEncoding(lookup, f"0 to {_LAST_ID}, or {IGNORE_LABEL} for void")
+
+
+def _train_ids() -> LabelEncoding:
+    lookup = np.full(256, -1, np.int16)
+    lookup[:VOID] = np.arange(VOID)
+    lookup[IGNORE_LABEL] = VOID
+    return LabelEncoding(lookup, f"0 to {VOID - 1}, or {IGNORE_LABEL} for void")
+
+
+_IDS, _TRAIN_IDS = _ids(), _train_ids()
+
+
+def open_cityscapes(root: Path | str, parts: Sequence[str] | None = None) -> LabelledFolder:
+    """Pictures of ``leftImg8bit/<part>/<city>`` with the labels of ``gtFine/<part>/<city>``.
+
+    Labels are ``*_gtFine_labelTrainIds.png`` where there is one, else ``*_gtFine_labelIds.png``. Ids without a training
+    class, and 255, become class 19, void.
+
+    Args:
+        root: folder that holds leftImg8bit and gtFine.
+        parts: of ``train``, ``val`` and ``test``; None takes those of train and val that exist. The published labels
+            of test are void throughout.
+
+    Raises:
+        ConfigError: unknown part.
+        DataError: a folder is missing or empty, or a picture or label is alone.
+    """
+    root = require_root(root, "the data set Cityscapes")
+    pictures = require_folder(root / "leftImg8bit", "the pictures of Cityscapes, in train, val and test")
+    require_folder(root / "gtFine", "the fine labels of Cityscapes, in train, val and test")
+    if parts is None:
+        parts = [part for part in PARTS[:2] if (pictures / part).is_dir()]
+        if not parts:
+            raise DataError(f"{pictures} has neither train nor val; unpack leftImg8bit_trainvaltest there.")
+    samples = []
+    for part in parts:
+        if part not in PARTS:
+            raise ConfigError(f"part is {part!r}; it must be one of {', '.join(PARTS)}.")
+        samples += _samples(root, part)
+    return LabelledFolder(root, samples, CLASSES, encoding_of)
+
+
+def encoding_of(label: Path) -> LabelEncoding:
+    """How the values of a label file become class ids, by the end of its name."""
+    return _TRAIN_IDS if label.name.endswith(_TRAIN_IDS_END) else _IDS
+
+
+def _samples(root: Path, part: str) -> list[Sample]:
+    pictures = _by_scene(root / "leftImg8bit" / part, _PICTURE_END, "the pictures by city")
+    folder = require_folder(root / "gtFine" / part, "the labels by city")
+    has_train_ids = any(folder.glob(f"*/*{_TRAIN_IDS_END}"))
+    labels: dict[str, Path] = {}
+    if not has_train_ids or any(folder.glob(f"*/*{_IDS_END}")):
+        labels |= _by_scene(folder, _IDS_END, "the labels by city")
+    if has_train_ids:  # they replace the others
+        labels |= _by_scene(folder, _TRAIN_IDS_END, "the labels by city")
+    paired = pair_up(pictures, labels, root)
+    return [Sample(picture, label, picture.parent.name) for _, picture, label in paired]
+
+
+def _by_scene(folder: Path, end: str, purpose: str) -> dict[str, Path]:
+    """``<city>/<scene>`` -> file, in natural order."""
+    found = list_files(folder, f"*/*{end}", purpose)
+    return {f"{path.parent.name}/{path.name.removesuffix(end)}": path for path in found}

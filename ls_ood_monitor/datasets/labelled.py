@@ -1,0 +1,209 @@
+"""What every data set on disk looks like from outside: samples in a fixed order, read only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .reading import read_label_map, read_picture, require_folder
+
+#: Pixels of this id count neither in training nor in evaluation.
+IGNORE_LABEL = 255
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture on disk.
+
+    Attributes:
+        image: path of the picture.
+        label: path of its label map; None for a picture without.
+        sequence: the drive, city or folder it belongs to; a split keeps a sequence together.
+    """
+
+    image: Path
+    label: Path | None
+    sequence: str
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTable:
+    """Classes in the order of their ids.
+
+    Attributes:
+        names: one a class.
+        colours: RGB uint8 (classes, 3).
+    """
+
+    names: tuple[str, ...]
+    colours: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.colours.shape != (len(self.names), 3):
+            raise ValueError(f"{len(self.names)} class names, colours {self.colours.shape}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def paint(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class ids (H, W) as RGB uint8 (H, W, 3); ids without a class are black."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(self)] = self.colours
+        return palette[labels]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelEncoding:
+    """How the values of a label file become class ids.
+
+    Attributes:
+        lookup: int16 (256,), file value -> class id; -1 for a value that may not occur.
+        allowed: the values that may occur, in words.
+    """
+
+    lookup: NDArray[np.int16]
+    allowed: str
+
+    @classmethod
+    def identity(cls, classes: int) -> LabelEncoding:
+        """Files that hold class ids as they are, and 255 for pixels to ignore."""
+        lookup = np.full(256, -1, np.int16)
+        lookup[:classes] = np.arange(classes)
+        lookup[IGNORE_LABEL] = IGNORE_LABEL
+        return cls(lookup, f"0 to {classes - 1}, or {IGNORE_LABEL} for pixels to ignore")
+
+    def apply(self, values: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+        """Class ids uint8 (H, W) of the values of file ``path``. Raises ``DataError`` for a value not allowed."""
+        ids = self.lookup[values]
+        if bool((ids < 0).any()):
+            raise DataError(
+                f"label {path} holds the value {int(values[ids < 0].min())}; allowed are {self.allowed}. "
+                "Check that it belongs to this data set."
+            )
+        return ids.astype(np.uint8)
+
+
+class PictureFolder:
+    """Pictures of one data set; ``len`` counts them, ``image`` reads one.
+
+    Args:
+        root: folder of the data set; names of pictures are relative to it.
+        samples: the pictures in their order.
+    """
+
+    def __init__(self, root: Path, samples: Sequence[Sample]) -> None:
+        self.root = root
+        self.samples = tuple(samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """File names relative to the root, with forward slashes, in the order of the samples."""
+        return tuple(sample.image.relative_to(self.root).as_posix() for sample in self.samples)
+
+    @property
+    def sequences(self) -> dict[str, str]:
+        """Name of each picture -> its sequence."""
+        return {name: sample.sequence for name, sample in zip(self.names, self.samples, strict=True)}
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Picture ``index``, BGR uint8 (H, W, 3). Raises ``DataError`` when it cannot be read."""
+        return read_picture(self.samples[index].image)
+
+    def _chosen(self, names: Collection[str]) -> list[Sample]:
+        by_name = dict(zip(self.names, self.samples, strict=True))
+        absent = sorted(set(names) - set(by_name))
+        if absent:
+            raise DataError(
+                f"data set {self.root} has no picture {absent[0]}{others(len(absent) - 1)}; "
+                "the list was made for another copy of the data set, make it again."
+            )
+        wanted = set(names)
+        return [sample for name, sample in by_name.items() if name in wanted]
+
+    def only(self, names: Collection[str]) -> PictureFolder:
+        """The pictures of ``names`` in this folder's order. Raises ``DataError`` for a name that it does not have."""
+        return PictureFolder(self.root, self._chosen(names))
+
+
+class LabelledFolder(PictureFolder):
+    """Pictures with their class ids; reads a pair when it is asked for and keeps none.
+
+    Args:
+        root: folder of the data set.
+        samples: pictures with labels, in their order.
+        classes: names and colours of the ids.
+        encoding: how the values of a label file (by its path) become ids of ``classes``.
+    """
+
+    def __init__(
+        self, root: Path, samples: Sequence[Sample], classes: ClassTable, encoding: Callable[[Path], LabelEncoding]
+    ) -> None:
+        super().__init__(root, samples)
+        self.classes = classes
+        self._encoding = encoding
+
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Class ids of picture ``index``, uint8 (H, W); 255 is ignored. Raises ``DataError``."""
+        path = self.samples[index].label
+        if path is None:
+            raise DataError(f"picture {self.samples[index].image} has no label; open the folder as pictures alone.")
+        return self._encoding(path).apply(read_label_map(path), path)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Picture, BGR uint8 (H, W, 3), and class ids, uint8 (H, W).
+
+        Raises:
+            IndexError: no such sample.
+            DataError: a file cannot be read, sizes differ, or a label value is not allowed.
+        """
+        image, labels = self.image(index), self.labels(index)
+        if image.shape[:2] != labels.shape:
+            sample = self.samples[index]
+            raise DataError(
+                f"label {sample.label} is {labels.shape[1]}x{labels.shape[0]} but picture {sample.image} is "
+                f"{image.shape[1]}x{image.shape[0]}; sizes must agree, export the pair again."
+            )
+        return image, labels
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        return (self[index] for index in range(len(self)))
+
+    def only(self, names: Collection[str]) -> LabelledFolder:
+        """The samples of ``names`` in this folder's order. Raises ``DataError`` for a name that it does not have."""
+        return LabelledFolder(self.root, self._chosen(names), self.classes, self._encoding)
+
+
+def pair_up(pictures: dict[str, Path], labels: dict[str, Path], where: Path) -> list[tuple[str, Path, Path]]:
+    """(key, picture, label) for each key, in the order of ``pictures``.
+
+    Raises:
+        DataError: a picture without label or a label without picture; the first is named, the rest counted.
+    """
+    for kind, other, lone in (
+        ("picture", "label", [path for key, path in pictures.items() if key not in labels]),
+        ("label", "picture", [path for key, path in labels.items() if key not in pictures]),
+    ):
+        if lone:
+            raise DataError(
+                f"{kind} {lone[0]} has no {other}{others(len(lone) - 1)} in {where}; "
+                f"each picture needs one label, add the {other} or remove the {kind}."
+            )
+    return [(key, path, labels[key]) for key, path in pictures.items()]
+
+
+def others(count: int) -> str:
+    """How many more of a kind, in brackets; nothing for none."""
+    return f" (and {count} more)" if count else ""
+
+
+def require_root(root: Path | str, holds: str) -> Path:
+    """The folder of a data set as a path. Raises ``DataError`` when it is missing."""
+    return require_folder(Path(root), holds)

@@ -1,0 +1,130 @@
+"""WoodScape on disk: fisheye pictures with ten classes, and its soiling pictures with four.
+
+Source: Yogamani et al., WoodScape, ICCV 2019. Pictures are named ``<index>_<camera>.png`` with the cameras FV, RV, MVL
+and MVR; neither names nor labels say which drive a picture comes from. The sequence of a picture is therefore its block
+of consecutive indices, for instance ``00100-00199``. Pictures at the border of two blocks may still be neighbours: the
+larger the block, the fewer. Where ``split.json`` names the sequences (see ``split``), they are used instead of blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..core.classes import CLASS_COLOURS, CLASS_NAMES
+from ..errors import ConfigError, DataError
+from .labelled import ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up, require_root
+from .reading import list_files, require_folder
+from .split import SPLIT_FILE, read_sequences
+
+IMAGES = "rgb_images"
+LABELS = "semantic_annotations/gtLabels"
+COLOURED_LABELS = "semantic_annotations/rgbLabels"
+SOILING_IMAGES = "rgbImages"
+SOILING_LABELS = "gtLabels"
+SOILING_PARTS = ("train", "test")
+
+#: Name of a camera of the vehicle -> its code in WoodScape's file names.
+CAMERA_CODES = {"front": "FV", "rear": "RV", "left": "MVL", "right": "MVR"}
+
+SEMANTIC = ClassTable(CLASS_NAMES, CLASS_COLOURS)
+SOILING = ClassTable(
+    ("clear", "transparent", "semi_transparent", "opaque"),
+    np.array([(0, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 0)], dtype=np.uint8),
+)
+
+_SEMANTIC_IDS, _SOILING_IDS = LabelEncoding.identity(len(SEMANTIC)), LabelEncoding.identity(len(SOILING))
+
+_NAME = re.compile(r"(\d+)_\w+\.png", re.ASCII)
+
+
+# Functions of this module, not lambdas: a reading process gets the folder by pickle.
+def _semantic_ids(_label: Path) -> LabelEncoding:
+    return _SEMANTIC_IDS
+
+
+def _soiling_ids(_label: Path) -> LabelEncoding:
+    return _SOILING_IDS
+
+
+def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
+    """Semantic pictures of ``root``: ``rgb_images/*.png`` with ``semantic_annotations/gtLabels/*.png`` (ids 0 to 9).
+
+    Args:
+        root: folder of the data set.
+        block: consecutive indices that make one sequence, where no ``split.json`` names the sequences.
+
+    Raises:
+        ConfigError: block below 1.
+        DataError: a folder is missing or empty, a picture or label is alone, or a name has no index.
+    """
+    root = require_root(root, "the data set WoodScape")
+    pairs = _pairs(root, IMAGES, LABELS)
+    listed = read_sequences(root / SPLIT_FILE) if (root / SPLIT_FILE).exists() else None
+    samples = []
+    for picture, label in pairs:
+        if listed is None:
+            sequence = block_of(picture, block)
+        else:
+            name = picture.relative_to(root).as_posix()
+            if name not in listed:
+                raise DataError(
+                    f"{root / SPLIT_FILE} names no sequence for picture {name}; add it there, or remove the file to "
+                    "use blocks of consecutive indices."
+                )
+            sequence = listed[name]
+        samples.append(Sample(picture, label, sequence))
+    return LabelledFolder(root, samples, SEMANTIC, _semantic_ids)
+
+
+def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PARTS, block: int = 100) -> LabelledFolder:
+    """Soiling pictures of ``root``: ``<part>/rgbImages/*.png`` with ``<part>/gtLabels/*.png`` (ids 0 to 3).
+
+    Args:
+        root: folder of the data set.
+        parts: of ``train`` and ``test``; sequences never reach from one into the other.
+        block: consecutive indices that make one sequence.
+
+    Raises:
+        ConfigError: unknown part, or block below 1.
+        DataError: as for ``open_woodscape``.
+    """
+    root = require_root(root, "the data set WoodScape soiling")
+    for part in parts:
+        if part not in SOILING_PARTS:
+            raise ConfigError(f"part is {part!r}; it must be one of {', '.join(SOILING_PARTS)}.")
+    samples = []
+    for part in parts:
+        folder = require_folder(root / part, f"the part {part!r} of WoodScape soiling")
+        for picture, label in _pairs(folder, SOILING_IMAGES, SOILING_LABELS):
+            samples.append(Sample(picture, label, f"{part}/{block_of(picture, block)}"))
+    return LabelledFolder(root, samples, SOILING, _soiling_ids)
+
+
+def block_of(picture: Path, block: int) -> str:
+    """First and last index of the block that ``picture`` lies in, e.g. ``00100-00199``.
+
+    Raises:
+        ConfigError: block below 1.
+        DataError: the name is not ``<index>_<camera>.png``.
+    """
+    if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+        raise ConfigError(f"block is {block!r}; it must be a whole number of pictures, 1 or larger.")
+    match = _NAME.fullmatch(picture.name)
+    if match is None:
+        raise DataError(
+            f"picture {picture} is not named as in WoodScape; <index>_<camera>.png is expected, such as "
+            "00000_FV.png. Rename it or remove it."
+        )
+    first = int(match[1]) // block * block
+    return f"{first:05d}-{first + block - 1:05d}"
+
+
+def _pairs(root: Path, images: str, labels: str) -> list[tuple[Path, Path]]:
+    """Pictures and labels of the same file name, in natural order."""
+    pictures = {path.name: path for path in list_files(root / images, "*.png", "the pictures (PNG)")}
+    maps = {path.name: path for path in list_files(root / labels, "*.png", "the class ids (PNG)")}
+    return [(picture, label) for _, picture, label in pair_up(pictures, maps, root)]

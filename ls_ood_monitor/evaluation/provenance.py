@@ -1,0 +1,114 @@
+"""Where an evaluation comes from: software, recording, truth, and the parameters in force. Equal requests, equal facts."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from ..config import AlarmSettings
+from ..machine import processor
+from ..monitor import OodMonitor
+from ..parameter_file import VehicleSettings
+from ..recordings.recording import Recording
+from .request import Request
+from .timeline import Limits
+
+_OF_EVERY_RULE = ("rule", "trigger_consecutive_frames", "release_consecutive_frames")
+_OF_RULE = {"window": ("window_frames",), "cusum": ("cusum_limit",)}
+
+
+def provenance(request: Request, monitor: OodMonitor) -> dict[str, Any]:
+    """Facts for ``summary.json``: plain values."""
+    engine = monitor.frame_pass.engine
+    return {
+        "version": request.version,
+        "network": {
+            "device": monitor.frame_pass.device.type,
+            "engine": engine.name,
+            "precision": engine.precision,
+        },
+        "environment": environment(monitor),
+        "recording": recording_facts(request.recording),
+        "events_file": None if request.events_file is None else str(request.events_file),
+        "parameters": parameters(request.vehicle, monitor.alarm, request.limits),
+    }
+
+
+def environment(monitor: OodMonitor) -> dict[str, Any]:
+    """Machine that judges, and versions of its libraries."""
+    versions = {
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "OpenCV": cv2.__version__,
+        **{name: metadata.version(name) for name in ("plotly", "rosbags")},
+    }
+    if monitor.frame_pass.engine.name == "onnx":
+        import onnxruntime  # its GPU package has another name, so it is asked itself
+
+        versions["ONNX Runtime"] = onnxruntime.__version__
+    device = monitor.frame_pass.device
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "versions": versions,
+    }
+
+
+def recording_facts(recording: Recording) -> dict[str, Any]:
+    """Path, format, bytes of all files; start of a bag, UTC, ISO 8601; frame rate of pictures, given or assumed, Hz."""
+    path = recording.path
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    start = None
+    if recording.topics is not None:
+        moment = datetime.fromtimestamp(recording.begin_ns // 10**6 / 1e3, timezone.utc)
+        start = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {
+        "path": str(path),
+        "format": _format(recording, files),
+        "start": start,
+        "rate_hz": recording.assumed_rate_hz or recording.rate_hz,
+        "size_bytes": sum(file.stat().st_size for file in files),
+    }
+
+
+def _format(recording: Recording, files: list[Path]) -> str:
+    if recording.topics is None:
+        return "pictures" if recording.path.is_dir() else f"video ({recording.path.suffix.lstrip('.')})"
+    kinds = {suffix for file in files for suffix in file.suffixes}
+    if ".bag" in kinds:
+        return "ROS 1 bag"
+    return f"ROS 2 bag ({'mcap' if '.mcap' in kinds else 'sqlite3'})"
+
+
+def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limits) -> dict[str, Any]:
+    """What decides when the vehicle stops, by node, as in a ROS parameter file, and the limits of the judgement, seconds.
+
+    Args:
+        vehicle: settings of the nodes.
+        calibrated: alarm settings of the bundle, which those of the vehicle override.
+        limits: of the judgement.
+    """
+    perception = {**alarm_rule(vehicle.alarm.of(calibrated)), **asdict(vehicle.health)}
+    supervisor = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(vehicle.supervisor).items()
+    }
+    return {
+        "perception_node": {**perception, "image_timeout_s": vehicle.image_timeout_s},
+        "supervisor_node": {**supervisor, "publish_rate_hz": vehicle.publish_rate_hz},
+        "judgement": {"stop_within_s": limits.stop_s, "resume_within_s": limits.resume_s},
+    }
+
+
+def alarm_rule(settings: AlarmSettings) -> dict[str, Any]:
+    """Of the settings of an alarm those that its rule uses."""
+    return {name: getattr(settings, name) for name in (*_OF_EVERY_RULE, *_OF_RULE.get(settings.rule, ()))}

@@ -1,0 +1,199 @@
+"""How well the scores tell frames in events from clean ones, with 95 % intervals that know what a video is.
+
+Frames of a video are alike, so none of them is drawn alone: the unit is an event, and 10 s of clean driving. From fewer
+than five of either no interval is given: their resamples are fewer than the percentiles need, and would look certain.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from ..core.bootstrap import Interval, curve_replicates, ranking_replicates, resample_counts
+from ..core.intervals import share_of
+from ..core.metrics import aupr, auroc, fpr_at_tpr
+from ..recordings.events import Event
+from .downsampling import thin_curve
+from .judged_images import FrameRecord
+from .timeline import Limits
+
+BLOCK_S = 10.0
+#: Of 4 units there are 35 different resamples, of 5 there are 126; the 2.5 % percentile needs more than 40.
+MIN_UNITS = 5
+_RESAMPLES = 1000
+_PLACES = np.linspace(0.0, 1.0, 101)
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """Judged frames of one kind.
+
+    Attributes:
+        ratios: (N,) score over threshold, larger = more OoD (``FrameRecord.ratio``).
+        above: (N,) whether the score is above the threshold.
+        units: (N,) number of each frame's event or block of time, from 0.
+        unit: what a unit is, in the plural.
+    """
+
+    ratios: NDArray[np.float64]
+    above: NDArray[np.bool_]
+    units: NDArray[np.int64]
+    unit: str
+
+    @property
+    def unit_count(self) -> int:
+        """How many units there are."""
+        return int(self.units.max()) + 1 if len(self.units) else 0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether an interval can be given."""
+        return self.unit_count >= MIN_UNITS
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve in the unit square with its band; the band is empty where there are too few units.
+
+    Attributes:
+        x: (K,) across.
+        y: (K,) up.
+        places: (G,) across, of the band.
+        low: (G,) its lower edge, point by point.
+        high: (G,) its upper edge.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    places: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """ROC and PR with their bands, and the figures that sum them up; intervals are None where units are too few."""
+
+    roc: Curve
+    pr: Curve
+    figures: dict[str, tuple[float, Interval | None]]
+
+
+def split_frames(
+    images: Sequence[FrameRecord], events: Sequence[Event], limits: Limits
+) -> tuple[FrameScores, FrameScores]:
+    """Clean frames and frames in events, by the rule of ``summary.json``: what follows an event too soon is neither."""
+    clean, odd = _Columns(), _Columns()
+    for image in images:
+        if image.result is None or not np.isfinite(image.ratio):
+            continue
+        own = [(number, event) for number, event in enumerate(events) if event.camera == image.alarm.camera]
+        above = image.alarm.score > image.alarm.threshold
+        within = next((number for number, event in own if event.start_s <= image.time_s < event.end_s), None)
+        if within is not None:
+            odd.append(image.ratio, above, within)
+        elif not any(event.end_s <= image.time_s < event.end_s + limits.resume_s for _, event in own):
+            clean.append(image.ratio, above, int(image.time_s // BLOCK_S))
+    return clean.scores(f"blocks of {BLOCK_S:g} s"), odd.scores("events")
+
+
+class _Columns:
+    """Frames of one kind while they are gathered; recordings are long, and numbers as objects are large."""
+
+    def __init__(self) -> None:
+        self._ratios, self._above, self._units = array("d"), array("b"), array("q")
+
+    def append(self, ratio: float, above: bool, unit: int) -> None:
+        self._ratios.append(ratio)
+        self._above.append(above)
+        self._units.append(unit)
+
+    def scores(self, unit: str) -> FrameScores:
+        units = np.unique(np.asarray(self._units, np.int64), return_inverse=True)[1]
+        above = np.asarray(self._above, np.int8).astype(np.bool_)
+        return FrameScores(np.asarray(self._ratios, np.float64), above, units.astype(np.int64), unit)
+
+
+def share_above(frames: FrameScores) -> tuple[float, tuple[float, float] | None]:
+    """Share of the frames above the threshold, and its interval where there are units enough. N >= 1."""
+    share = share_of(frames.above, frames.units)
+    return share.rate, (share.low, share.high) if frames.is_enough else None
+
+
+def histogram(
+    frames: FrameScores, edges: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Share of the frames in each bin (K,), and the ends of its interval, (K,) each; None where units are too few.
+
+    What lies beyond the outermost of the K + 1 edges counts in the outermost bin. An empty bin has no interval. N >= 1.
+    """
+    borders = np.asarray(edges, np.float64)
+    bins = len(borders) - 1
+    places = np.clip(np.searchsorted(borders, frames.ratios, side="right") - 1, 0, bins - 1)
+    shares = np.bincount(places, minlength=bins) / len(places)
+    if not frames.is_enough:
+        return shares, None, None
+    low, high = np.zeros(bins), np.zeros(bins)
+    for one in np.unique(places):
+        share = share_of(places == one, frames.units)
+        low[one], high[one] = share.low, share.high
+    return shares, low, high
+
+
+def rank(clean: FrameScores, odd: FrameScores) -> Ranking:
+    """ROC, PR and their figures; both kinds must have a frame. A band is drawn point by point."""
+    scores = np.concatenate([clean.ratios, odd.ratios])
+    labels = np.concatenate([np.zeros(len(clean.ratios), int), np.ones(len(odd.ratios), int)])
+    false, true, _ = roc_curve(labels, scores)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    values = {
+        "AUROC": auroc(clean.ratios, odd.ratios),
+        "AUPR": aupr(clean.ratios, odd.ratios),
+        "clean frames above the score that catches 95 % of event frames": fpr_at_tpr(clean.ratios, odd.ratios),
+    }
+    if not (clean.is_enough and odd.is_enough):
+        none = np.zeros(0)
+        roc, pr = (_thinned(x, y, none, none, none) for x, y in ((false, true), (recall[::-1], precision[::-1])))
+        return Ranking(roc, pr, {name: (value, None) for name, value in values.items()})
+    drawn = (
+        clean.ratios,
+        clean.units,
+        odd.ratios,
+        odd.units,
+        resample_counts(clean.unit_count, _RESAMPLES, [0, 0]),
+        resample_counts(odd.unit_count, _RESAMPLES, [0, 1]),
+    )
+    fewest = min(clean.unit_count, odd.unit_count)
+    intervals = {
+        name: _interval(value, replicates, fewest)
+        for (name, value), replicates in zip(values.items(), ranking_replicates(*drawn), strict=True)
+    }
+    curves = curve_replicates(*drawn, places=_PLACES)
+    low, high = _band(curves.tpr, odd.unit_count)
+    low[-1] = 1.0  # below every score nothing is left open
+    roc = _thinned(false, true, _PLACES, low, high)
+    pr = _thinned(recall[::-1], precision[::-1], _PLACES, *_band(curves.precision, fewest))
+    return Ranking(roc, pr, {name: (value, intervals[name]) for name, value in values.items()})
+
+
+def _interval(value: float, replicates: NDArray[np.float64], units: int) -> Interval:
+    low, high = _band(replicates.round(12)[:, None], units)
+    return Interval(value, float(low[0]), float(high[0]))
+
+
+def _band(replicates: NDArray[np.float64], units: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % percentiles of (B, K) replicates. Where all are 0, or all 1, the exact bound that so many units leave open."""
+    low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
+    least, most = replicates.min(axis=0), replicates.max(axis=0)
+    unseen = 0.025 ** (1.0 / units)
+    return np.where(least == 1.0, unseen, low), np.where(most == 0.0, 1.0 - unseen, high)
+
+
+def _thinned(x: ArrayLike, y: ArrayLike, places: ArrayLike, low: ArrayLike, high: ArrayLike) -> Curve:
+    chosen = thin_curve(x, y)
+    return Curve(np.asarray(x)[chosen], np.asarray(y)[chosen], np.asarray(places), np.asarray(low), np.asarray(high))

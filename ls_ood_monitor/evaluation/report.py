@@ -1,0 +1,357 @@
+"""``report.html``: one file that opens in a browser without a network; plotly's script is in it.
+
+Assessment first, then when it would have stopped and why, the recording over time, the strangest frames, the figures with
+their intervals, and where it all comes from. What cannot be told from a recording is said in a sentence in its place.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..monitor import OodMonitor
+from ..recordings.events import Event
+from . import report_figures as figures
+from . import summary_text as words
+from .judged_images import FrameRecord, in_order
+from .ranking import MIN_UNITS, FrameScores, Ranking, rank, share_above, split_frames
+from .report_page import UNIT, banner, command_line, counts, kept, page, seconds, word
+from .report_provenance import bundle_part, environment_part, parameters_part, recording_part
+from .report_tables import MAX_ROWS, facts_table, first_of, list_table, with_head
+from .silence import silences_of
+from .timeline import Limits, ModeSample
+from .worst_frames import WorstFrame
+
+_MAX_REASONS = 12
+_LIMITS = Limits()
+_STYLE = """
+figcaption { color: #454545 }
+.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 560px), 1fr)); gap: 14px }
+.pair { display: flex; gap: 4px }
+.pair img { width: 50%; flex: 1 1 0; min-width: 0 }
+.pair img:only-child { max-width: 50% }
+.halves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 460px), 1fr)) }
+.halves > div { min-width: 0 }
+figure { margin: 0; break-inside: avoid }
+figcaption { font-size: .9em }
+summary { cursor: pointer }
+.touch { display: none }
+@media (pointer: coarse) {
+  .touch { display: inline }
+  .mouse { display: none }
+  .modebar { opacity: 1 !important }
+}
+@media print {
+  body { font-size: 12px; padding: 0; max-width: none }
+  .modebar { display: none !important }
+  .plot, table { break-inside: avoid }
+  .wide { overflow: visible }
+}
+"""
+# A finger that goes over a plot wants to scroll the page: there it does not drag, and buttons zoom.
+_TOUCH = """
+if (matchMedia('(pointer: coarse)').matches)
+  document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.relayout(plot, {dragmode: false}));
+"""
+# Plotly draws for the width of the window; paper is narrower.
+_PRINT = """
+const redraw = size => document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.relayout(plot, size));
+addEventListener('beforeprint', () => {
+  document.querySelectorAll('details').forEach(one => one.open = true);
+  document.body.style.width = '700px';
+  redraw({width: 690});
+});
+addEventListener('afterprint', () => { document.body.style.width = ''; redraw({width: null, autosize: true}) });
+"""
+
+
+def write_report(
+    path: Path,
+    summary: Mapping[str, Any],
+    images: Sequence[FrameRecord],
+    silences: Sequence[FrameRecord],
+    decisions: Sequence[ModeSample],
+    events: Sequence[Event],
+    worst: Sequence[WorstFrame],
+    command: str,
+    *,
+    limits: Limits = _LIMITS,
+    monitor: OodMonitor | None = None,
+    note: str = "",
+) -> None:
+    """Write the report of one recording.
+
+    Args:
+        path: of the file.
+        summary: as in ``summary.json``.
+        images: all image messages, judged, in the order of reception.
+        silences: alarms of silent cameras, in the order of time.
+        decisions: the supervisor's, at least every change.
+        events: ground truth.
+        worst: the strangest frames.
+        command: that makes it again.
+        limits: by which the summary was made.
+        monitor: that judged, for the bundle's provenance; None leaves it out.
+        note: what a reader must know first, a sentence; empty = nothing.
+    """
+    clean, odd = split_frames(images, events, limits)
+    ranking = rank(clean, odd) if len(clean.ratios) and len(odd.ratios) else None
+    duration_s = float(summary["duration_s"])
+    parts = [
+        f"<p>{html.escape(note)}</p>" if note else "",
+        banner(*words.verdict(summary)),
+        "<noscript><p class=bad>The plots need JavaScript; tables and pictures do without.</p></noscript>",
+        _verdict(summary),
+        "<h2>Events</h2>" + _events(summary) if summary["events"] else "",
+        "<h2>When and why it would have stopped</h2>" + _stops(summary["stops"]),
+        "<h2>Score, input and command over time</h2>",
+        _timeline_words(images),
+        _plot(
+            figures.timeline(images, silences, decisions, events, duration_s, summary["stops"]),
+            "Timeline of every camera",
+            first=True,
+        ),
+        "<h2>Strangest frames</h2>" + _gallery(worst),
+        "<h2>How well scores tell events from clean driving</h2>" + _detection(clean, odd, ranking, bool(events)),
+        "<h2>Faults: images that could not be judged, and silent cameras</h2>" + _faults(images, silences),
+        "<h2>The network's time for a frame</h2>" + _latency(images),
+        "<h2>Recording</h2>" + recording_part(summary),
+        "<h2>Bundle</h2>" + bundle_part(summary, monitor),
+        "<h2>Parameters</h2>" + parameters_part(summary["provenance"]["parameters"]),
+        "<h2>Environment</h2>" + environment_part(summary["provenance"]),
+        f"<h2>Make it again</h2><p>{command_line(command)}</p>"
+        "<p class=note>The same recording, bundle and settings give the same figures, but for the times of the network.</p>",
+        f"<script>{_TOUCH}{_PRINT}</script>",
+    ]
+    path.write_text(page(f"Evaluation of {summary['recording']}", parts, _STYLE), encoding="utf-8")
+
+
+def _plot(figure: Any, label: str, first: bool = False) -> str:
+    """The first plot brings the script for all."""
+    buttons = [["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"], ["toImage"]]
+    options = {"responsive": True, "displaylogo": False, "doubleClick": "reset", "modeBarButtons": buttons}
+    drawn = figure.to_html(full_html=False, include_plotlyjs=first, config=options, default_width="100%")
+    return f"<div class=plot role=group aria-label='{html.escape(label)}'>{drawn}</div>"
+
+
+def _verdict(summary: Mapping[str, Any]) -> str:
+    alarms, decision, gate = summary["alarms"], summary["decision"], summary["gate"]
+    has_truth = summary["truth"] == "events"
+    rows = []
+    if gate["passed"] is not None:
+        rows.append(("gate", word(gate["passed"], "PASSED", "BROKEN")))
+    rows += [(rule["name"], kept(rule)) for rule in gate["rules"]]
+    if has_truth:
+        rows.append(("judgement by the events", _judgement(summary)))
+    rows += [
+        (
+            "recording",
+            html.escape(
+                f"{words.counted(summary['frames'], 'image')} of {', '.join(summary['cameras'])}, "
+                f"{summary['duration_s']:.2f} s"
+            ),
+        ),
+        ("ground truth", "events" if has_truth else "none given: every alarm counts as false"),
+        ("alarms", str(alarms["raised"])),
+        ("events detected", f"{alarms['detected']} of {alarms['events']}" if alarms["events"] else "-"),
+        ("time to the alarm, median and longest", _delays(alarms)),
+        ("longest time to STOP", seconds(decision["time_to_stop_s"])),
+        ("of the events' time under STOP", words.share(decision["hold_ratio"])),
+        ("longest time to resume", seconds(decision["time_to_resume_s"])),
+        ("false alarms", html.escape(words.false_alarm_rate(summary))),
+        ("STOP in clean driving", "-" if summary["clip"] else _clean(decision)),
+        ("alarms without a verdict", counts(summary["faults"])),
+    ]
+    if summary["truncated"]:
+        rows.append(("damage", word(False, "", summary["truncated"])))
+    return facts_table(rows)
+
+
+def _judgement(summary: Mapping[str, Any]) -> str:
+    judgement = summary["judgement"]
+    if judgement["passed"]:
+        return word(True, words.judged_well(summary), "")
+    return "<br>".join(word(False, "", text) for text in judgement["failures"])
+
+
+def _delays(alarms: Mapping[str, Any]) -> str:
+    delay_s = alarms["delay_s"]
+    return "-" if delay_s["median"] is None else f"{seconds(delay_s['median'])}, {seconds(delay_s['max'])}"
+
+
+def _clean(decision: Mapping[str, Any]) -> str:
+    if not decision["clean_s"]:
+        return "there was no clean driving"
+    return f"{seconds(decision['false_stop_s'])} of {seconds(decision['clean_s'])}"
+
+
+def _events(summary: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            html.escape(one["label"]),
+            html.escape(one["camera"]),
+            seconds(one["start_s"]),
+            seconds(one["end_s"]),
+            words.delay(one, "alarm").replace(" s", UNIT),
+            words.delay(one, "stop").replace(" s", UNIT),
+        ]
+        for one in summary["events"]
+    ]
+    return list_table({"event": "name", "camera": "name", "from": "", "to": "", "alarm": "", "STOP": ""}, rows)
+
+
+def _stops(stops: Sequence[Mapping[str, Any]]) -> str:
+    """A group of rows for each stop, one for each of its reasons."""
+    if not stops:
+        return "<p>It would not have stopped.</p>"
+    groups = []
+    for stop in stops[:MAX_ROWS]:
+        reasons = [(seconds(one["start_s"]), html.escape(one["reason"])) for one in stop["reasons"][:_MAX_REASONS]]
+        if len(stop["reasons"]) > _MAX_REASONS:
+            reasons.append(("", f"and {len(stop['reasons']) - _MAX_REASONS} more"))
+        times = [stop["start_s"], stop["end_s"] - stop["start_s"]]
+        start = "".join(f"<td rowspan={len(reasons)}>{seconds(time_s)}</td>" for time_s in times)
+        lines = [f"<td>{since}</td><td class=text>{reason}</td>" for since, reason in reasons]
+        groups.append(f"<tbody class=stop><tr>{start}{'</tr><tr>'.join(lines)}</tr></tbody>")
+    usual = (
+        "<p class=note>Every drive begins under STOP, until each camera was heard.</p>" if stops[0]["start_up"] else ""
+    )
+    return f"{usual}{with_head(('at', 'for', 'since', 'reason'), ''.join(groups))}{first_of(len(stops))}"
+
+
+def _timeline_words(images: Sequence[FrameRecord]) -> str:
+    note = (
+        "<span class=mouse>Drag to zoom, double click to go back, point to read.</span><span class=touch>Tap a point to read "
+        "it; the buttons above the plot zoom, move and go back.</span> Above 1, the dashed line, a frame is out of "
+        "distribution; grey stretches are events."
+    )
+    of_camera = Counter(image.alarm.camera for image in images)
+    most = figures.most_points(len(of_camera))
+    if max(of_camera.values()) > most:
+        note += (
+            f" Drawn are about {most} of up to {max(of_camera.values())} images a camera: of every slice of time the smallest "
+            "and the largest score and one image of each alarm state. frames.csv has all of them."
+        )
+    if not any(np.isfinite(image.ratio) for image in images):
+        note += " No image could be judged, so there is no score to draw."
+    return f"<p class=note>{note}</p>"
+
+
+def _gallery(worst: Sequence[WorstFrame]) -> str:
+    if not worst:
+        return "<p>No image could be judged, so none is the strangest.</p>"
+    note = (
+        "Right of each picture, where the detector found it strange: orange is the threshold, light yellow twice it; "
+        "strange places are outlined. A picture may be strange as a whole, as in fog, and have no strange place."
+        if any(frame.map is not None for frame in worst)
+        else "This detector does not say where in a picture it finds something strange."
+    )
+    pictures = []
+    for frame in worst:
+        alarm = frame.alarm
+        caption = html.escape(
+            f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.2f} / threshold {alarm.threshold:.2f} = "
+            f"{frame.ratio:.2f}, alarm {alarm.state.value}"
+        )
+        pair = _picture(frame.picture, f"camera picture, {caption}")
+        if frame.map is not None:
+            pair += _picture(frame.map, f"anomaly map, {caption}")
+        pictures.append(f"<figure><div class=pair>{pair}</div><figcaption>{caption}</figcaption></figure>")
+    return f"<p class=note>{note}</p><div class=frames>{''.join(pictures)}</div>"
+
+
+def _picture(picture: NDArray[np.uint8], text: str) -> str:
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return f"<img src='data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}' alt='{text}'>"
+
+
+def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, has_events: bool) -> str:
+    if not len(clean.ratios) and not len(odd.ratios):
+        return "<p>No image could be judged, so there are no scores.</p>"
+    kinds = (("clean frames" if has_events else "frames"), clean), ("frames in events", odd)
+    rows = [
+        (f"{name} above the threshold", _with_interval(*share_above(frames), percent=True))
+        for name, frames in kinds
+        if len(frames.ratios)
+    ]
+    if ranking is not None:
+        rows += [
+            (name, _with_interval(value, interval and interval[1:], percent=name.startswith("clean")))
+            for name, (value, interval) in ranking.figures.items()
+        ]
+    notes = [
+        "Frames of a video are alike: 95 % intervals draw whole events, and whole blocks of 10 s of clean driving."
+    ]
+    few = [frames for _, frames in kinds if len(frames.ratios) and not frames.is_enough]
+    if few:
+        counted = ", ".join(f"{frames.unit} ({frames.unit_count})" for frames in few)
+        notes.append(f"Too few for an interval, which takes at least {MIN_UNITS}: {counted}.")
+    if ranking is None:
+        notes.append(
+            "Without both clean frames and frames in events there is nothing to rank: no ROC, no precision and recall."
+        )
+    else:
+        notes.append(
+            "Intervals know only such events as are in this recording; precision depends on how much of it they take up."
+        )
+    parts = [facts_table(rows), f"<p class=note>{' '.join(notes)}</p>"]
+    parts.append(_plot(figures.score_histogram(clean, odd, has_events), "Histogram of score over threshold"))
+    if ranking is not None:
+        at = float(clean.above.mean()), float(odd.above.mean())
+        hits, alarms = int(odd.above.sum()), int(odd.above.sum() + clean.above.sum())
+        pair = _plot(figures.roc_figure(ranking, at), "ROC curve")
+        pair += _plot(figures.pr_figure(ranking, (at[1], hits / alarms) if alarms else None), "Precision and recall")
+        parts.append(f"<div class=halves>{pair}</div>")
+    return "".join(parts)
+
+
+def _with_interval(value: float, interval: tuple[float, float] | None, percent: bool) -> str:
+    def shown(one: float) -> str:
+        return f"{100 * one:.1f}\u00a0%" if percent else f"{one:.3f}"
+
+    return shown(value) + (f", 95 % interval {shown(interval[0])} to {shown(interval[1])}" if interval else "")
+
+
+def _faults(images: Sequence[FrameRecord], silences: Sequence[FrameRecord]) -> str:
+    first: dict[str, FrameRecord] = {}
+    found: Counter[str] = Counter()
+    for one in in_order(images, silences):
+        if one.alarm.is_fault:
+            fault = one.alarm.fault or "unknown"
+            first.setdefault(fault, one)
+            found[fault] += 1
+    if not found:
+        return "<p>None.</p>"
+    rows = [
+        [html.escape(fault), str(count), seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
+        for fault, count in found.most_common()
+    ]
+    table = list_table({"fault": "", "alarms": "", "first at": "", "first reason": "text"}, rows)
+    silent = [
+        [html.escape(one.camera), seconds(one.start_s), seconds(one.end_s), html.escape(one.reason)]
+        for one in silences_of(silences)
+    ]
+    if silent:
+        table += "<p class=note>A silent camera raises its alarm ten times a second:</p>"
+        table += list_table({"silent camera": "name", "alarm from": "", "to": "", "last reason": "text"}, silent)
+    return table
+
+
+def _latency(images: Sequence[FrameRecord]) -> str:
+    times = np.fromiter((image.latency_ms for image in images if np.isfinite(image.latency_ms)), np.float64)
+    if not len(times):
+        return "<p>The network was never asked.</p>"
+    percentiles = {f"p{level}": float(np.percentile(times, level)) for level in (50, 95, 99)}
+    told = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items())
+    told += (
+        f", longest {times.max():.1f} ms, of {len(times)} frames on this machine. The 0.1 % longest share the last bar."
+    )
+    return f"<p>{told}</p>" + _plot(figures.latency_histogram(times, percentiles), "Histogram of the network's time")

@@ -1,0 +1,441 @@
+"""The report's figures, as plotly draws them: over the recording's time, or of its scores; larger scores = more OoD.
+
+However long the recording, a figure holds a bounded number of points (``thinning``).
+"""
+
+from __future__ import annotations
+
+import html
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import AlarmState, FallbackMode
+from ..recordings.events import Event
+from .downsampling import Span, keep_extremes, merge_spans
+from .judged_images import FrameRecord, by_camera
+from .ranking import Curve, FrameScores, Ranking, histogram
+from .silence import SILENCE_TICK_NS, Silence, silences_of
+from .timeline import ModeSample, mode_changes
+
+_GOOD, _UNSURE, _BAD, _LINE, _SILENT = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa"
+_QUIET = "#ce93d8"
+_EVENT, _LABEL = "rgba(96, 125, 139, 0.25)", "rgba(255, 255, 255, 0.7)"
+#: Shapes as well as colours: not everybody tells green from red.
+_STATES = {
+    AlarmState.CLEAR: (_GOOD, "circle"),
+    AlarmState.PENDING: (_UNSURE, "triangle-up"),
+    AlarmState.RAISED: (_BAD, "square"),
+}
+_MODES = {FallbackMode.NOMINAL: _GOOD, FallbackMode.SLOW: _UNSURE, FallbackMode.STOP: _BAD}
+_JUDGED, _NO_IMAGE, _NOT_JUDGED, _ALARMED = range(4)
+_INPUTS = {
+    _JUDGED: ("judged", "#90a4ae"),
+    _NO_IMAGE: ("no image", _QUIET),
+    _NOT_JUDGED: ("not judged", _BAD),
+    _ALARMED: ("silent: alarm RAISED", _SILENT),
+}
+
+#: Points of all cameras together, stretches of one row, and events that are named in the figure.
+_MAX_POINTS, _MAX_SPANS, _MAX_LABELS = 12_000, 1_500, 24
+_BINS = 60
+_MAX_REASON, _MAX_REASONS = 180, 4
+#: Of a percentile, as a share of the axis, on a phone.
+_LABEL_WIDTH = 0.1
+#: Scores this far above the threshold would press it to the floor of a linear axis.
+_FAR = 20.0
+
+
+def most_points(cameras: int) -> int:
+    """How many images of one camera the timeline shows before it is thinned."""
+    return max(600, _MAX_POINTS // max(1, cameras))
+
+
+def timeline(
+    images: Sequence[FrameRecord],
+    silences: Sequence[FrameRecord],
+    decisions: Sequence[ModeSample],
+    events: Sequence[Event],
+    duration_s: float,
+    stops: Sequence[Mapping[str, Any]] = (),
+) -> Any:
+    """A row a camera with score, threshold, alarm and events; what came in; what was commanded.
+
+    ``stops`` are those of the summary, for the reasons.
+    """
+    from plotly.subplots import make_subplots
+
+    parts, silent = by_camera(images), silences_of(silences)
+    cameras = sorted({*parts, *(one.camera for one in silent)})
+    rows, length_s = len(cameras) + 2, max(duration_s, 0.1)
+    heights = [*[170.0] * len(cameras), 26.0 * len(cameras) + 14.0, 34.0]
+    figure = make_subplots(
+        rows,
+        1,
+        shared_xaxes=True,
+        vertical_spacing=32.0 / (sum(heights) + 32.0 * rows),
+        row_heights=heights,
+        subplot_titles=[*(html.escape(f"{camera}: score / threshold") for camera in cameras), "input", "command"],
+    )
+    figure.update_annotations(x=0.0, xanchor="left")
+    labelled = len(events) <= _MAX_LABELS
+    listed: set[str] = set()
+    for row, camera in enumerate(cameras, 1):
+        own = parts.get(camera, ())
+        _scores_of(figure, own, row, most_points(len(cameras)))
+        for event in (event for event in events if event.camera == camera):
+            axis = "" if row == 1 else str(row)
+            figure.add_shape(
+                type="rect",
+                xref=f"x{axis}",
+                yref=f"y{axis} domain",
+                x0=event.start_s,
+                x1=min(event.end_s, length_s),
+                y0=0.0,
+                y1=1.0,
+                fillcolor=_EVENT,
+                line_width=0,
+                layer="below",
+            )
+            if labelled:
+                figure.add_annotation(
+                    text=html.escape(event.label),
+                    x=event.start_s,
+                    y=0.02,
+                    xref=f"x{axis}",
+                    yref=f"y{axis} domain",
+                    xanchor="left",
+                    yanchor="bottom",
+                    showarrow=False,
+                    bgcolor=_LABEL,
+                )
+        quiet = [one for one in silent if one.camera == camera]
+        spans = merge_spans(input_spans(own, quiet, length_s), _MAX_SPANS)
+        for kind, (name, colour) in _INPUTS.items():
+            _bars(figure, [span for span in spans if span.kind == kind], camera, name, colour, rows - 1, listed)
+    spans = merge_spans(command_spans(decisions, length_s, stops), _MAX_SPANS)
+    for mode, colour in _MODES.items():
+        _bars(figure, [span for span in spans if span.kind == mode], "", mode.name, colour, rows, listed)
+    figure.update_layout(
+        height=sum(heights) + 32.0 * rows + 150.0,
+        template="plotly_white",
+        margin={"l": 50, "r": 12, "t": 60, "b": 105},
+        legend={"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom"},
+        barmode="overlay",
+        hovermode="closest",
+    )
+    # A zoom is one of time; what was scored stays in sight.
+    figure.update_yaxes(fixedrange=True)
+    figure.update_yaxes(showticklabels=False, row=rows, col=1)
+    order = [html.escape(camera) for camera in reversed(cameras)]  # from below, and so from above as the rows
+    figure.update_yaxes(categoryorder="array", categoryarray=order, row=rows - 1, col=1)
+    figure.update_xaxes(range=[0.0, length_s], title_text="time in the recording, s", row=rows, col=1)
+    return figure
+
+
+def _scores_of(figure: Any, own: Sequence[FrameRecord], row: int, most: int) -> None:
+    """Line, marks by alarm state, and the threshold, of one camera."""
+    moments, count = times_of(own), len(own)
+    kinds = np.fromiter((image.alarm.state.severity + 3 * image.alarm.is_fault for image in own), np.int8, count)
+    ratios = np.fromiter((image.ratio if np.isfinite(image.ratio) else np.nan for image in own), np.float64, count)
+    chosen = keep_extremes(moments, ratios, kinds, most)
+    times = moments[chosen].round(4)
+    line = broken_where_silent(moments, chosen)
+    figure.add_scatter(
+        x=np.insert(times, line, times[line]),
+        y=np.insert(ratios[chosen], line, np.nan),
+        mode="lines",
+        line={"color": _LINE, "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+        row=row,
+        col=1,
+    )
+    for state, (colour, symbol) in _STATES.items():
+        marks = [place for place, index in enumerate(chosen) if own[index].alarm.state is state]
+        figure.add_scatter(
+            x=times[marks],
+            y=ratios[chosen[marks]],
+            text=[_reason(own[index].alarm.reason) for index in chosen[marks]],
+            mode="markers",
+            marker={"color": colour, "size": 6, "symbol": symbol},
+            name=f"alarm {state.value}",
+            legendgroup=state.value,
+            showlegend=row == 1,
+            hovertemplate="%{x:.2f} s, %{y:.2f}<br>%{text}<extra></extra>",
+            row=row,
+            col=1,
+        )
+    figure.add_hline(y=1.0, line={"color": _BAD, "dash": "dash", "width": 1}, row=row, col=1)
+    finite = ratios[np.isfinite(ratios)]
+    if len(finite) and finite.min() > 0.0 and finite.max() > _FAR:
+        figure.update_yaxes(type="log", row=row, col=1)
+    else:  # from a usual score to the threshold at least
+        low, high = float(np.min(finite, initial=0.0)), float(np.max(finite, initial=1.1))
+        margin = 0.08 * (high - low)
+        figure.update_yaxes(range=[low - margin, high + margin], row=row, col=1)
+
+
+def times_of(images: Sequence[FrameRecord]) -> NDArray[np.float64]:
+    """(N,) seconds from the start of the recording."""
+    return np.fromiter((image.time_s for image in images), np.float64, len(images))
+
+
+def _reason(text: str) -> str:
+    """As HTML, and short enough for a tooltip, of which there are thousands."""
+    return html.escape(text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]} ...")
+
+
+def broken_where_silent(times: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places (K,) in ``chosen``, before which a line must break: no image came for longer than ``patience_s`` there."""
+    silences = np.cumsum(np.diff(times, prepend=times[:1]) > patience_s(times))
+    return np.flatnonzero(np.diff(silences[chosen], prepend=silences[chosen[:1]]))
+
+
+def patience_s(times: NDArray[np.float64]) -> float:
+    """How long a camera may send nothing before it counts as a gap: some periods, seconds."""
+    return max(3.0 * float(np.median(np.diff(times))), 0.5) if len(times) > 1 else np.inf
+
+
+def input_spans(own: Sequence[FrameRecord], silent: Sequence[Silence], length_s: float) -> list[Span]:
+    """What one camera's input was over time: judged, not judged with the first reason, no image, or an alarm for that."""
+    times = times_of(own)
+    usual_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s
+    longest_s = patience_s(times)
+    spans: list[Span] = []
+
+    def add(begin_s: float, end_s: float, kind: int, text: str) -> None:
+        if spans and spans[-1].kind == kind:
+            spans[-1] = spans[-1]._replace(end_s=end_s)
+        else:
+            spans.append(Span(begin_s, end_s, kind, text))
+
+    starts = [one.start_s for one in silent]
+
+    def alarms(begin_s: float, end_s: float) -> Sequence[Silence]:
+        return silent[bisect_left(starts, begin_s) : bisect_left(starts, end_s)]
+
+    def add_gap(begin_s: float, end_s: float) -> None:
+        """A stretch without images, and in it the alarms that it raised."""
+        for one in alarms(begin_s, end_s):
+            add(begin_s, one.start_s, _NO_IMAGE, "no image")
+            begin_s = min(one.end_s + SILENCE_TICK_NS / 1e9, end_s)
+            add(one.start_s, begin_s, _ALARMED, _reason(one.reason))
+        if begin_s < end_s:
+            add(begin_s, end_s, _NO_IMAGE, "no image")
+
+    first_s = float(times[0]) if len(times) else length_s
+    if first_s > longest_s or alarms(0.0, first_s):
+        add_gap(0.0, first_s)
+    nexts = (float(time_s) for time_s in np.append(times, length_s)[1:])
+    for image, next_s in zip(own, nexts if len(own) else (), strict=True):
+        quiet = alarms(image.time_s, next_s)
+        end_s = next_s if next_s - image.time_s <= longest_s and not quiet else image.time_s + usual_s
+        end_s = min(end_s, quiet[0].start_s) if quiet else end_s
+        fault = image.alarm.is_fault
+        add(
+            image.time_s,
+            end_s,
+            _NOT_JUDGED if fault else _JUDGED,
+            _reason(image.alarm.reason) if fault else "judged",
+        )
+        if end_s < next_s:
+            add_gap(end_s, next_s)
+    return spans
+
+
+def command_spans(
+    decisions: Sequence[ModeSample], length_s: float, stops: Sequence[Mapping[str, Any]] = ()
+) -> list[Span]:
+    """Stretches of one command; its first reason stands for it, or, of the summary's ``stops``, the first few."""
+    changes = mode_changes(decisions)
+    ends = [*(one.time_s for one in changes[1:]), length_s]
+    told = {stop["start_s"]: _reasons(stop["reasons"]) for stop in stops}
+    return [
+        Span(one.time_s, end, int(one.mode), told.get(round(one.time_s, 6), _reason(one.reason)))
+        for one, end in zip(changes, ends, strict=True)
+        if end > one.time_s
+    ]
+
+
+def _reasons(reasons: Sequence[Mapping[str, Any]]) -> str:
+    """The same of several, a line each."""
+    lines = [f"{one['start_s']:.2f} s: {_reason(one['reason'])}" for one in reasons[:_MAX_REASONS]]
+    more = len(reasons) - len(lines)
+    return "<br>".join([*lines, f"and {more} more"] if more else lines)
+
+
+def _bars(figure: Any, spans: Sequence[Span], line: str, name: str, colour: str, row: int, listed: set[str]) -> None:
+    """One colour of a strip; ``listed`` are the names in the legend, where each stands once."""
+    if not spans:
+        return
+    figure.add_bar(
+        x=[round(span.end_s - span.begin_s, 4) for span in spans],
+        base=[round(span.begin_s, 4) for span in spans],
+        y=[html.escape(line)] * len(spans),
+        text=[span.text for span in spans],
+        textposition="none",
+        orientation="h",
+        # The outline keeps a stretch visible that is narrower than a dot of the screen.
+        marker={"color": colour, "line": {"color": colour, "width": 1}},
+        width=0.7,
+        name=name,
+        legendgroup=name,
+        showlegend=name not in listed,
+        hovertemplate="from %{base:.2f} s<br>%{text}<extra>" + name + "</extra>",
+        row=row,
+        col=1,
+    )
+    listed.add(name)
+
+
+def score_histogram(clean: FrameScores, odd: FrameScores, has_events: bool) -> Any:
+    """Shares of frames by score over threshold, with intervals where there are units enough."""
+    figure = _figure(
+        340,
+        xaxis_title="score / threshold",
+        yaxis={"title": "share of frames", "tickformat": ".0%", "rangemode": "tozero"},
+        barmode="overlay",
+        legend=_LEGEND,
+    )
+    both = np.concatenate([clean.ratios, odd.ratios])
+    low, high = np.quantile(both, [0.001, 0.999]) if len(both) >= 1000 else (both.min(), both.max())
+    edges = _edges(low, high, 0.3)
+    names = ("outside events" if has_events else "all frames", "in events")
+    for frames, name, colour in zip((clean, odd), names, (_GOOD, _BAD), strict=True):
+        if not len(frames.ratios):
+            continue
+        shares, lower, upper = histogram(frames, edges)
+        chosen = np.flatnonzero(shares)
+        bars: dict[str, Any] = {"visible": False}
+        if lower is not None and upper is not None:
+            bars = {
+                "array": np.maximum(0.0, upper - shares)[chosen],
+                "arrayminus": np.maximum(0.0, shares - lower)[chosen],
+                "color": colour,
+                "thickness": 1,
+                "width": 2,
+            }
+        figure.add_bar(
+            x=((edges[:-1] + edges[1:]) / 2.0)[chosen],
+            y=shares[chosen],
+            width=(edges[1] - edges[0]) * 0.96,
+            error_y=bars,
+            name=name,
+            marker={"color": colour},
+            opacity=0.6,
+            hovertemplate="%{x:.3g}: %{y:.2%}<extra>" + name + "</extra>",
+        )
+    figure.add_vline(x=1.0, line={"color": _LINE, "dash": "dash", "width": 1})
+    figure.add_annotation(x=1.0, y=1.0, yref="paper", text="threshold", showarrow=False, xanchor="left", yanchor="top")
+    return figure
+
+
+def roc_figure(ranking: Ranking, at: tuple[float, float]) -> Any:
+    """ROC with its band, and where the calibrated threshold lies (clean share, event share)."""
+    figure = _square("share of clean frames above", "share of event frames above")
+    _curve(figure, ranking.roc, "hv")
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#9e9e9e", "dash": "dot"}, name="chance")
+    _mark(figure, *at)
+    return figure
+
+
+def pr_figure(ranking: Ranking, at: tuple[float, float] | None) -> Any:
+    """Precision over recall with its band, and where the calibrated threshold lies; None where nothing is above it."""
+    figure = _square("share of event frames above (recall)", "share of events among them (precision)")
+    _curve(figure, ranking.pr, "linear")
+    if at is not None:
+        _mark(figure, *at)
+    return figure
+
+
+def _curve(figure: Any, curve: Curve, shape: str) -> None:
+    if len(curve.places):
+        figure.add_scatter(
+            x=[*curve.places, *curve.places[::-1]],
+            y=[*curve.high.round(4), *curve.low[::-1].round(4)],
+            fill="toself",
+            fillcolor="rgba(55, 71, 79, 0.18)",
+            line={"width": 0},
+            hoverinfo="skip",
+            name="95 % interval",
+        )
+    figure.add_scatter(
+        x=curve.x.round(5),
+        y=curve.y.round(5),
+        mode="lines",
+        line={"color": _LINE, "shape": shape},
+        showlegend=False,
+        hovertemplate="%{x:.3f}, %{y:.3f}<extra></extra>",
+    )
+
+
+def _mark(figure: Any, x: float, y: float) -> None:
+    figure.add_scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        marker={"size": 11, "color": _BAD},
+        name="calibrated threshold",
+        hovertemplate="%{x:.3f}, %{y:.3f}<extra></extra>",
+        cliponaxis=False,
+    )
+
+
+def _square(x: str, y: str) -> Any:
+    return _figure(
+        380,
+        xaxis={"title": x, "range": [0.0, 1.0]},
+        yaxis={"title": y, "range": [0.0, 1.02]},
+        legend=_LEGEND,
+    )
+
+
+def latency_histogram(latencies: NDArray[np.float64], percentiles: Mapping[str, float]) -> Any:
+    """Frames by the network's time for them, ms, with the percentiles marked."""
+    figure = _figure(300, xaxis_title="ms", yaxis_title="frames", showlegend=False)
+    high = float(np.quantile(latencies, 0.999))
+    edges = _edges(float(latencies.min()), high, 6.0)
+    counts, _ = np.histogram(np.minimum(latencies, high), edges)
+    figure.add_bar(
+        x=(edges[:-1] + edges[1:]) / 2.0,
+        y=counts,
+        width=(edges[1] - edges[0]) * 0.96,
+        marker={"color": _LINE},
+        hovertemplate="%{x:.1f} ms: %{y}<extra></extra>",
+    )
+    level, before = 0, -np.inf
+    for name, value in percentiles.items():
+        place = min(value, float(edges[-1]))
+        # Labels stand above the bars, and one above the other where they are close.
+        level = level + 1 if place - before < _LABEL_WIDTH * (edges[-1] - edges[0]) else 0
+        before = place
+        figure.add_vline(x=place, line={"color": _BAD, "dash": "dash", "width": 1})
+        figure.add_annotation(
+            x=place,
+            y=1.0 + 0.09 * level,
+            yref="paper",
+            text=name,
+            showarrow=False,
+            yanchor="bottom",
+        )
+    return figure
+
+
+def _edges(low: float, high: float, least: float) -> NDArray[np.float64]:
+    """Edges of the bins from low to high, or wider than that: at least ``least`` apart."""
+    margin = max(0.0, least - (high - low)) / 2.0
+    return np.linspace(low - margin, high + margin, _BINS + 1)
+
+
+_LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0.0}
+
+
+def _figure(height: int, **layout: Any) -> Any:
+    import plotly.graph_objects as go
+
+    margin = {"l": 60, "r": 15, "t": 75, "b": 50}
+    return go.Figure(layout={"height": height, "margin": margin, "template": "plotly_white", **layout})

@@ -1,0 +1,92 @@
+"""The report's last parts, as HTML: recording, bundle, parameters and machine that the figures come from."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime, timezone
+from typing import Any
+
+from ..calibration.summary_text import calibrated_on, calibration_target
+from ..config import AlarmSettings
+from ..monitor import OodMonitor
+from . import summary_text as words
+from .report_tables import facts_table
+
+
+def recording_part(summary: Mapping[str, Any]) -> str:
+    """The recording's files and truth, and of a clip whether its alarm came again."""
+    facts = summary["provenance"]
+    recording, events = facts["recording"], facts["events_file"]
+    rows = [
+        ("path", f"<code>{html.escape(recording['path'])}</code>"),
+        ("format", f"{html.escape(recording['format'])}, {recording['size_bytes']:,} bytes"),
+        ("start", html.escape(recording["start"] or "not known: it has no clock of its own")),
+        *([("frame rate", f"{recording['rate_hz']:g}\u00a0Hz")] if recording["rate_hz"] else []),
+        ("events from", f"<code>{html.escape(events)}</code>" if events else "no file"),
+    ]
+    if summary["clip"]:
+        told = "<br>".join(html.escape(text) for text in words.again_in_clip(summary["clip"]))
+        rows.append(("clip of an alarm", told))
+    return facts_table(rows)
+
+
+def bundle_part(summary: Mapping[str, Any], monitor: OodMonitor | None) -> str:
+    """Identity, threshold and calibration, and the rule of the alarm that was in force."""
+    rows = [
+        ("identity", f"<code>sha256 {summary['bundle']['sha256']}</code>"),
+        ("detector", f"{html.escape(summary['detector'])}, threshold {summary['threshold']:.4g}"),
+    ]
+    if monitor is not None:
+        calibration = monitor.provenance.get("calibration", {})
+        threshold = monitor.thresholds[monitor.detector]
+        rows += [
+            ("threshold", html.escape(f"{threshold.method}, rank {threshold.rank} of {threshold.n} scores")),
+            ("calibration", html.escape(f"{calibrated_on(calibration)} {calibration_target(calibration)}")),
+        ]
+        if threshold.warning:
+            rows.append(("warning", f"<span class=bad>{html.escape(threshold.warning)}</span>"))
+        data = monitor.provenance.get("dataset", {})
+        if isinstance(data, Mapping) and data.get("data"):
+            rows.append(("network trained on", html.escape(str(data["data"]))))
+    rows.append(("alarm rule", html.escape(_alarm_rule(summary["provenance"]["parameters"]["perception_node"]))))
+    return facts_table(rows)
+
+
+def _alarm_rule(parameters: Mapping[str, Any]) -> str:
+    """Those of a node's parameters that decide when its alarm rises."""
+    names = [spec.name for spec in fields(AlarmSettings) if spec.name in parameters]
+    return ", ".join(f"{name} {parameters[name]}" for name in names)
+
+
+def parameters_part(parameters: Mapping[str, Mapping[str, Any]]) -> str:
+    """All that are in force, folded."""
+    parts = []
+    for node, values in parameters.items():
+        rows = [(name, html.escape(_shown(value))) for name, value in values.items()]
+        parts.append(f"<details><summary>{html.escape(node)}</summary>{facts_table(rows)}</details>")
+    return "".join(parts)
+
+
+def _shown(value: Any) -> str:
+    """A parameter as a parameter file has it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value != "" else '""'
+
+
+def environment_part(facts: Mapping[str, Any]) -> str:
+    """When, by what software and on what machine it was judged."""
+    network, environment = facts["network"], facts["environment"]
+    device = network["device"] + (f", {environment['gpu']}" if environment["gpu"] else "")
+    versions = {"ls_ood_monitor": facts["version"], **environment["versions"]}
+    rows = [
+        ("judged on", f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"),
+        ("network on", html.escape(f"{device}, engine {network['engine']} {network['precision']}")),
+        ("versions", html.escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
+        ("machine", html.escape(environment["machine"])),
+    ]
+    return facts_table(rows)

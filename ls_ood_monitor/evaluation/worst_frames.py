@@ -1,0 +1,72 @@
+"""The strangest frames of a recording, as pictures: what a person wants to see first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import Alarm
+from ..vision.overlay import draw_map
+from .judged_images import FrameRecord
+
+_WIDTH = 480
+
+
+@dataclass(frozen=True)
+class WorstFrame:
+    """One frame: where it lies, how strange it is, and how it looks.
+
+    Attributes:
+        time_s: reception, seconds from the start of the recording.
+        ratio: score over threshold, above 1 = OoD.
+        alarm: of its camera, after it.
+        picture: BGR uint8 (H, W, 3), as the camera saw it, reduced.
+        map: BGR uint8 (H, W, 3), where the detector found it strange; None where the detector does not tell.
+    """
+
+    time_s: float
+    ratio: float
+    alarm: Alarm
+    picture: NDArray[np.uint8]
+    map: NDArray[np.uint8] | None
+
+    @property
+    def camera(self) -> str:
+        """Name of its camera."""
+        return self.alarm.camera
+
+
+class WorstFrames:
+    """Keeps the ``count`` frames with the largest scores, no two of one camera within ``apart_s``."""
+
+    def __init__(self, count: int = 8, apart_s: float = 1.0) -> None:
+        self._count, self._apart_s = count, apart_s
+        self.frames: list[WorstFrame] = []
+
+    def add(self, image: FrameRecord) -> None:
+        """Look at one judged image; what could not be judged has no picture of its score."""
+        result, ratio = image.result, image.ratio
+        if result is None or not np.isfinite(ratio):
+            return
+        near = [
+            frame
+            for frame in self.frames
+            if frame.camera == image.alarm.camera and abs(frame.time_s - image.time_s) < self._apart_s
+        ]
+        # It takes the place of those too near to it, or of the weakest of a full house, and must be stranger than they.
+        rivals = near or self.frames[self._count - 1 :]
+        if any(ratio <= frame.ratio for frame in rivals):
+            return
+        self.frames = [frame for frame in self.frames if not any(frame is rival for rival in rivals)]
+        heat = draw_map(result)
+        shown = (_reduced(result.frame.image), None if heat is None else _reduced(heat))
+        self.frames.append(WorstFrame(image.time_s, ratio, image.alarm, *shown))
+        self.frames.sort(key=lambda frame: -frame.ratio)
+
+
+def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height = max(1, round(picture.shape[0] * _WIDTH / picture.shape[1]))
+    return np.asarray(cv2.resize(picture, (_WIDTH, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

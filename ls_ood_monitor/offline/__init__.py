@@ -1,1 +1,0 @@
-"""Loops over data: recordings, the procedural street, training, calibration. Prints nothing."""

@@ -1,8 +1,0 @@
-"""A procedural street seen by four fisheye cameras, with exact class labels: data that anyone can make again."""
-
-from __future__ import annotations
-
-from .camera import CAMERAS
-from .drive import Drive
-
-__all__ = ["CAMERAS", "Drive"]

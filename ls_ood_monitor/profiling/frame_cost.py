@@ -1,0 +1,175 @@
+"""One frame by every engine: the deterministic pass, the monitored frame, and the way to the alarm alone.
+
+All of it from the picture of the network's size on the host to results on the host. The *pass* is the segmentation without
+any monitor by the same engine: what the vehicle pays anyway. *To the alarm* ends when the alarm could be published.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.alarm import AlarmFilter
+from ..core.detectors import DEFAULT_DETECTORS
+from ..core.types import Frame
+from ..engines import ENGINES, PRECISIONS
+from ..errors import ConfigError, MonitorError
+from ..monitor import FramePass, OodMonitor
+from ..vision.preprocess import normalise
+from .random_network import RandomNetwork
+from .timing import Timing, interleaved, ratio
+
+#: What the monitored frame is measured with: one detector of each kind, then all that a bundle has by default.
+MONITORED: dict[str, tuple[str, ...]] = {
+    "larem": ("larem",),
+    "spatial": ("spatial",),
+    "all four": DEFAULT_DETECTORS,
+}
+PASS, ALARM = "pass", "to the alarm"
+#: network, one batch of pictures, mask bank, entropies -> score; gives name -> a whole monitored frame.
+Contenders = Callable[
+    [torch.nn.Module, torch.Tensor, torch.Tensor, Callable[[NDArray[np.float64]], NDArray[np.float64]]],
+    Mapping[str, Callable[[], object]],
+]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine and its precision, written ``eager`` or ``compile:bf16``."""
+
+    engine: str
+    precision: str = "fp32"
+
+    @staticmethod
+    def parse(text: str) -> EngineChoice:
+        """From its written form. Raises ``ConfigError`` where there is no such engine or precision."""
+        engine, _, precision = text.strip().partition(":")
+        choice = EngineChoice(engine, precision or "fp32")
+        known = [name for name in ENGINES if name != "auto"]  # which would hide what was measured
+        if choice.engine not in known or choice.precision not in PRECISIONS:
+            raise ConfigError(
+                f"{text!r} is no engine; it must be one of {', '.join(known)}, with {', '.join(PRECISIONS)} behind a colon."
+            )
+        return choice
+
+    def __str__(self) -> str:
+        return self.engine if self.precision == "fp32" else f"{self.engine}:{self.precision}"
+
+
+def frame_work(
+    subject: RandomNetwork,
+    engines: Sequence[EngineChoice],
+    batch: int = 1,
+    monitored: Mapping[str, tuple[str, ...]] = MONITORED,
+) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
+    """Pieces of work by ``"<engine>, <what>"``, and the engines that cannot run here with the reason."""
+    work: dict[str, Callable[[], object]] = {}
+    missing: dict[str, str] = {}
+    for choice in engines:
+        try:
+            plain = subject.frame_pass(choice.engine, choice.precision, ())
+            monitors = {
+                name: subject.monitor(choice.engine, choice.precision, names) for name, names in monitored.items()
+            }
+        except MonitorError as error:
+            missing[str(choice)] = str(error)
+            continue
+        images = [subject.picture] * batch
+        work[f"{choice}, {PASS}"] = _pass(plain, images)
+        for name, monitor in monitors.items():
+            work[f"{choice}, {name}"] = _monitored(monitor, images)
+        # Of all detectors that there are, as a vehicle scores them.
+        work[f"{choice}, {ALARM}"] = _to_the_alarm(list(monitors.values())[-1], images)
+    return work, missing
+
+
+def plain_torch(subject: RandomNetwork) -> Callable[[], object]:
+    """The pass in torch as it comes: no layout, no graph; float32."""
+    network = copy.deepcopy(subject.network)
+    pixels = torch.from_numpy(subject.picture[None].copy())
+
+    @torch.inference_mode()
+    def run() -> object:
+        features = network.encode(normalise(pixels.to(subject.device), subject.spec))
+        logits = network.decode(features.low, features.high, (subject.height, subject.width))
+        return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+    return run
+
+
+def peer_work(subject: RandomNetwork, contenders: Contenders) -> dict[str, Callable[[], object]]:
+    """Frames of other implementations, on the same network and picture, already normalised and on the device.
+
+    On a CPU in the layout that is fastest there, on a GPU in float32 with cuDNN's choice of algorithms: as our own engine's.
+    """
+    network = copy.deepcopy(subject.network)
+    if subject.device.type == "cpu":
+        network = network.to(memory_format=torch.channels_last)
+    pixels = torch.from_numpy(subject.picture[None].copy()).to(subject.device)
+    pictures = normalise(pixels, subject.spec)
+    work = dict(contenders(network, pictures, subject.bank, subject.detectors["larem"].score))
+    return {name: _in_float32(run) for name, run in work.items()} if subject.device.type == "cuda" else work
+
+
+def measure_frames(
+    work: Mapping[str, Callable[[], object]], repeats: int, base: str, done: Callable[[int], None] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of a table: every piece's time, and its multiple of ``base`` and of its own engine's pass, turn by turn."""
+    times = interleaved(work, repeats, done)
+    rows = []
+    for name in work:
+        own = f"{name.rpartition(', ')[0]}, {PASS}"
+        rows.append(
+            {
+                "name": name,
+                "ms": vars(Timing.of(times[name])),
+                "of_base": vars(ratio(times, name, base)),
+                "of_own_pass": vars(ratio(times, name, own)) if own in times else None,
+            }
+        )
+    return rows
+
+
+def _in_float32(run: Callable[[], object]) -> Callable[[], object]:
+    def pure() -> object:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            return run()
+
+    return pure
+
+
+def _pass(frame_pass: FramePass, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
+    def run() -> object:
+        begun = frame_pass.begin(images)
+        return begun.class_ids, begun.confidence
+
+    return run
+
+
+def _monitored(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
+    alarm = AlarmFilter(monitor.alarm, "front")
+    frames = [Frame(image, 1, "front") for image in images]
+
+    def run() -> object:
+        begun = monitor.begin(frames)
+        alarms = [alarm.update(1, judgement.score, judgement.threshold) for judgement in begun.verdicts]
+        return alarms, begun.run.class_ids, begun.run.confidence
+
+    return run
+
+
+def _to_the_alarm(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
+    alarm = AlarmFilter(monitor.alarm, "front")
+    frames = [Frame(image, 1, "front") for image in images]
+
+    def run() -> object:
+        verdicts = monitor.begin(frames, decode=False).verdicts
+        return [alarm.update(1, judgement.score, judgement.threshold) for judgement in verdicts]
+
+    return run

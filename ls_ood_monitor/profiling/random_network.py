@@ -1,0 +1,122 @@
+"""A network to be timed, with detectors that fit it. Weights are random: what a frame costs depends on shapes alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..bundle import save_bundle
+from ..core.detectors import DEFAULT_DETECTORS, Detector, detector_spec
+from ..core.threshold import Threshold
+from ..engines.export import export_graphs
+from ..monitor import FramePass, LatentSettings, OodMonitor, features_of
+from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+from ..vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock
+from ..vision.preprocess import PreprocessSpec
+
+_CLEAN_FRAMES = 40
+
+
+@dataclass
+class RandomNetwork:
+    """A network of random weights at one size, with its mask bank.
+
+    Attributes:
+        settings: of the network.
+        width: of its input.
+        height: of its input.
+        masks: M of the bank.
+        device: it runs on.
+    """
+
+    settings: NetworkSettings
+    width: int
+    height: int
+    masks: int = 64
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _graphs: dict[tuple[str, ...], dict[str, bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(0)
+        self.network = DeepLabV3Plus(self.settings).to(self.device).eval()
+        self.spec = PreprocessSpec(self.width, self.height)
+        with torch.inference_mode():
+            blank = torch.zeros(1, 3, self.height, self.width, device=self.device)
+            rows, columns = self.network.encode(blank).high.shape[2:]
+        block, prob = run_time_dropblock(
+            self.settings.dropblock_size, self.settings.dropblock_prob, int(rows), int(columns)
+        )
+        self.bank = draw_mask_bank(self.masks, int(rows), int(columns), block_size=block, drop_prob=prob, seed=0)
+        self.picture: NDArray[np.uint8] = np.random.default_rng(0).integers(
+            0, 256, (self.height, self.width, 3), dtype=np.uint8
+        )
+
+    def frame_pass(self, engine: str, precision: str, features: Iterable[str]) -> FramePass:
+        """The network's side, by an engine. Raises ``ConfigError`` where that engine cannot run here."""
+        names = tuple(features)
+        return FramePass(
+            copy.deepcopy(self.network),  # engines put it into layouts of their own
+            self.spec,
+            self.bank,
+            self.device,
+            names,
+            engine=engine,
+            precision=precision,
+            graphs=self.graphs(names) if engine == "onnx" else None,
+        )
+
+    def graphs(self, features: tuple[str, ...]) -> dict[str, bytes]:
+        """Exported graphs that compute just these features. Raises ``ConfigError`` where nothing can be exported."""
+        if features not in self._graphs:
+            averaging = averaging_weights(self.bank).to(self.device)
+            encoder, decoder = export_graphs(self.network, self.spec, features, averaging)
+            self._graphs[features] = {"encoder": encoder, "decoder": decoder}
+        return self._graphs[features]
+
+    @cached_property
+    def detectors(self) -> Mapping[str, Detector]:
+        """The default detectors, fitted to noise around the features of one picture."""
+        random = np.random.default_rng(0)
+        features = self.frame_pass("eager", "fp32", features_of(DEFAULT_DETECTORS)).features_of([self.picture])
+        fitted = {}
+        for name in DEFAULT_DETECTORS:
+            spec = detector_spec(name)
+            row = features.of(spec.feature)
+            noise = random.normal(size=(_CLEAN_FRAMES, *row.shape[1:])) * (np.abs(row).mean() + 1e-6)
+            fitted[name] = spec.make(None).fit(row + noise)
+        return fitted
+
+    def monitor(self, engine: str, precision: str, detectors: Iterable[str]) -> OodMonitor:
+        """The whole of it, with these of the default detectors; the first one raises the alarm."""
+        names = tuple(detectors)
+        return OodMonitor(
+            self.frame_pass(engine, precision, features_of(names)),
+            {name: self.detectors[name] for name in names},
+            {name: self._threshold() for name in names},
+            names[0],
+            tuple(str(index) for index in range(self.settings.classes)),
+            "0" * 64,
+        )
+
+    def write_bundle(self, folder: Path) -> str:
+        """A bundle of it, without graphs, for nodes to be timed with; its provenance says that it tells nothing."""
+        frame_pass = self.frame_pass("eager", "fp32", features_of(DEFAULT_DETECTORS))
+        classes = tuple(str(index) for index in range(self.settings.classes))
+        thresholds = {name: self._threshold() for name in self.detectors}
+        provenance: dict[str, Any] = {"domain": "random weights, for measuring time alone"}
+        latents = LatentSettings(mc_samples=self.masks)
+        return save_bundle(
+            folder, frame_pass, latents, self.detectors, thresholds, DEFAULT_DETECTORS[0], classes, provenance
+        )
+
+    @staticmethod
+    def _threshold() -> Threshold:
+        return Threshold(value=1.0, target_rate=0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES, usual=0.5)

@@ -1,0 +1,108 @@
+"""A written story for a test drive: clean street, disturbances at known times, and the recording of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..anomalies import ANOMALIES, apply_anomaly
+from ..errors import ConfigError, DataError
+from ..recordings.bags import FrameBagWriter
+from ..recordings.events import Event, write_events
+from . import CAMERAS
+from .shots import CAMERA_SIZE, DEMO_DRIVE, Shot, render_shots
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is recorded: a drive, its cameras, and the events laid over it.
+
+    Attributes:
+        drive: seed of the drive.
+        cameras: cameras of the street to record.
+        duration_s: length, seconds.
+        rate_hz: frames a second of each camera.
+        events: disturbances; their label names the anomaly.
+    """
+
+    drive: int = DEMO_DRIVE
+    cameras: tuple[str, ...] = ("front", "left")
+    duration_s: float = 24.0
+    rate_hz: float = 5.0
+    events: tuple[Event, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.drive < 0:
+            raise ConfigError(f"drive is {self.drive}; it must be 0 or larger.")
+        unknown = sorted(set(self.cameras) - set(CAMERAS))
+        if unknown or not self.cameras:
+            raise ConfigError(
+                f"cameras {', '.join(unknown) or '(none)'} are not in the street; it has {', '.join(CAMERAS)}."
+            )
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ConfigError(f"cameras names one camera twice: {', '.join(self.cameras)}.")
+        if not 0.1 <= self.rate_hz <= 60.0 or not 0.0 < self.duration_s <= 3600.0:
+            raise ConfigError(
+                f"rate {self.rate_hz} Hz and duration {self.duration_s} s must lie within [0.1, 60] and (0, 3600]."
+            )
+        for event in self.events:
+            if event.camera not in self.cameras:
+                raise ConfigError(
+                    f"event {event.label} is on camera {event.camera!r}, recorded are {', '.join(self.cameras)}."
+                )
+            if event.label not in ANOMALIES:
+                raise ConfigError(f"event label is {event.label!r}; it must be one of {', '.join(ANOMALIES)}.")
+            if not 1 <= event.severity <= 5:
+                raise ConfigError(f"event {event.label} has severity {event.severity}; it must lie within [1, 5].")
+            if not 0.0 <= event.start_s < event.end_s <= self.duration_s:
+                raise ConfigError(
+                    f"event {event.label} lasts from {event.start_s} to {event.end_s} s; it must start before it "
+                    f"ends and fit into {self.duration_s} s."
+                )
+
+    @property
+    def stamps_s(self) -> list[float]:
+        """Capture times, seconds from the start."""
+        return [index / self.rate_hz for index in range(round(self.duration_s * self.rate_hz))]
+
+
+#: The story of ``ls-ood demo``: clean, fog on the front camera, clean, mud on the left camera, clean. It ends before a
+#: vehicle passes so close to the left camera that three frames in a row lie just above the threshold.
+DEMO_SCENARIO = Scenario(duration_s=22.0, events=(Event("front", 7.0, 11.0, "fog"), Event("left", 15.0, 19.0, "mud")))
+
+#: Recordings need a plausible date; a fixed one keeps them reproducible.
+START_NS = 1_700_000_000_000_000_000
+
+
+def record_scenario(
+    scenario: Scenario,
+    bag: Path,
+    events_file: Path,
+    *,
+    storage: str = "sqlite3",
+    compressed: bool = False,
+    labels: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Render a scenario into a ROS 2 bag (``/<camera>/image``) with its events file.
+
+    With ``labels``, the class ids of the scene go to ``/<camera>/labels``; an event hides the scene, not its classes.
+
+    Raises:
+        DataError: the bag exists already.
+    """
+    if bag.exists():
+        raise DataError(f"{bag} exists already; remove it or choose another path.")
+    shots = [Shot(scenario.drive, camera, time) for time in scenario.stamps_s for camera in scenario.cameras]
+    with FrameBagWriter(bag, storage=storage) as writer:
+        for rendered in render_shots(shots, size=CAMERA_SIZE, progress=progress):
+            image, shot = rendered.image, rendered.shot
+            for number, event in enumerate(scenario.events):
+                if event.camera == shot.camera and event.start_s <= shot.time_s < event.end_s:
+                    image = apply_anomaly(event.label, image, event.severity, seed=number)
+            stamp_ns = START_NS + round(shot.time_s * 1e9)
+            writer.write(shot.camera, image, stamp_ns, compressed=compressed)
+            if labels:
+                writer.write_labels(shot.camera, rendered.labels, stamp_ns)
+    write_events(scenario.events, events_file)

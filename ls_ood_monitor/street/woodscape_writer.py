@@ -1,0 +1,67 @@
+"""The procedural street as a data set in WoodScape's layout, with the drive of every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.split import PARTS, SPLIT_FILE, split_by_sequence, write_sequences, write_split
+from ..datasets.woodscape import CAMERA_CODES, COLOURED_LABELS, IMAGES, LABELS, SEMANTIC
+from ..errors import DataError
+from .shots import Rendered
+
+
+def write_woodscape(root: Path | str, pictures: Iterable[Rendered]) -> dict[str, str]:
+    """Write pictures and labels below ``root`` as they come, numbered from ``00000``.
+
+    A picture of camera front becomes ``rgb_images/<index>_FV.png``; rear is RV, left MVL, right MVR. Class ids go to
+    ``semantic_annotations/gtLabels``, the same in colours to ``rgbLabels``. ``split.json`` names the drive of every
+    picture as its sequence, also when the writing is interrupted; of three drives and more it is a whole split, too:
+    72 % of the pictures to train, 18 % to validate, 10 % to test, each drive in one part.
+
+    Returns:
+        Name of each picture (relative to ``root``) -> its sequence, such as ``drive-1000``.
+
+    Raises:
+        DataError: ``root`` exists and is not an empty folder, cannot be written, or a camera has no code.
+    """
+    root = Path(root)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise DataError(f"{root} exists already and is not an empty folder; remove it or choose another path.")
+    try:
+        for folder in (IMAGES, LABELS, COLOURED_LABELS):
+            (root / folder).mkdir(parents=True)
+    except OSError as error:
+        raise DataError(f"cannot write the data set {root}: {error.strerror}. Choose another folder.") from error
+    sequences: dict[str, str] = {}
+    try:
+        for index, picture in enumerate(pictures):
+            shot = picture.shot
+            if shot.camera not in CAMERA_CODES:
+                raise DataError(
+                    f"camera {shot.camera!r} has no code in WoodScape; use one of {', '.join(CAMERA_CODES)}."
+                )
+            name = f"{index:05d}_{CAMERA_CODES[shot.camera]}.png"
+            sequences[f"{IMAGES}/{name}"] = f"drive-{shot.drive}"
+            _write_png(root / IMAGES / name, picture.image)
+            _write_png(root / LABELS / name, picture.labels)
+            _write_png(root / COLOURED_LABELS / name, SEMANTIC.paint(picture.labels)[..., ::-1])
+    finally:
+        # Without this file an interrupted data set would be read in blocks of indices, which cut drives in two.
+        write_sequences(root / SPLIT_FILE, sequences)
+    if len(set(sequences.values())) >= len(PARTS):
+        write_split(root / SPLIT_FILE, split_by_sequence(sequences))
+    return sequences
+
+
+def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write BGR (H, W, 3) or one channel (H, W)."""
+    _, data = cv2.imencode(".png", pixels)
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}. Free some space or choose another folder.") from error

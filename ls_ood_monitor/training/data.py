@@ -1,0 +1,92 @@
+"""Labelled pictures as torch batches, resized by the one preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import MonitorError
+from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
+from .augment import Augmentation
+
+
+class LabelledPictures(Protocol):
+    """Any indexed collection of pictures: BGR uint8 (H, W, 3) with class ids uint8 (H, W), 255 = ignored."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    def __getitem__(self, index: int, /) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Picture and labels, of any size."""
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled pictures in memory.
+
+    Attributes:
+        images: uint8 BGR (N, H, W, 3).
+        labels: uint8 class ids (N, H, W); 255 is ignored.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        return self.images[index], self.labels[index]
+
+
+class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures and labels at the network's size, augmented: uint8 (H, W, 3) and int64 (H, W)."""
+
+    def __init__(self, source: LabelledPictures, spec: PreprocessSpec, augmentation: str = "none") -> None:
+        self.source = source
+        self.spec = spec
+        self.augment = Augmentation(augmentation, spec.height, spec.width)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, labels = self.source[index]
+        picture = torch.from_numpy(np.ascontiguousarray(resize_image(image, self.spec)))
+        classes = torch.from_numpy(np.ascontiguousarray(resize_labels(labels, self.spec.width, self.spec.height)))
+        picture, classes = self.augment(picture, classes)
+        return picture, classes.to(torch.int64)
+
+
+def sentence_of(error: MonitorError) -> str:
+    """The sentence of an error, also of one that a reading process met: torch puts a traceback before that."""
+    return str(error).rstrip().rpartition(f"{type(error).__name__}: ")[2]
+
+
+def make_loader(
+    source: LabelledPictures,
+    spec: PreprocessSpec,
+    *,
+    batch: int,
+    augmentation: str = "none",
+    shuffle: bool = False,
+    workers: int = 0,
+    seed: int = 0,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches of ``TrainingPictures``; the last, smaller one of a shuffled pass is left out when there are others."""
+    return DataLoader(
+        TrainingPictures(source, spec, augmentation),
+        batch_size=batch,
+        shuffle=shuffle,
+        drop_last=shuffle and len(source) >= batch,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -1,0 +1,193 @@
+"""Where training pictures come from: a data set on disk or the procedural street, split by whole drives.
+
+Four disjoint uses, so that no figure is measured on what it was chosen with: train, validation (which checkpoint),
+calibration (thresholds) and check (false alarms, segmentation). A data set on disk is split in three: its validation
+pictures also calibrate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..calibration.calibrated_bundle import ProgressFactory
+from ..datasets import ClassTable, LabelledFolder, Split, open_dataset, split_of
+from ..datasets.cityscapes import CLASSES as CITYSCAPES
+from ..datasets.woodscape import SEMANTIC, SOILING
+from ..errors import ConfigError
+from ..recordings.drive_source import DriveSource, picture_drives
+from ..street import CAMERAS
+from ..street.drives import street_drives
+from ..street.shots import (
+    CALIBRATION_DRIVES,
+    CAMERA_SIZE,
+    TEST_DRIVES,
+    TRAINING_DRIVES,
+    VALIDATION_DRIVES,
+    render_shots,
+    spread_shots,
+)
+from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
+from .data import LabelledPictures, LabelledSet
+
+STREET = "street"
+#: Names for ``ls-ood train -d`` with their classes, known before anything is read.
+SOURCES: dict[str, ClassTable] = {
+    "woodscape": SEMANTIC,
+    "woodscape-soiling": SOILING,
+    "cityscapes": CITYSCAPES,
+    STREET: SEMANTIC,
+}
+
+Progress = Callable[[int], None]
+
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """Pictures for every use of a training run.
+
+    Attributes:
+        train: to learn from.
+        validation: to choose the checkpoint with.
+        calibration: clean drives for detectors and thresholds.
+        check: clean drives that none of the above has seen.
+        check_labelled: the same, with labels.
+        classes: names and colours.
+        split: which picture went where; None for the street, whose drives are named by ``facts``.
+        facts: what it is, for provenance.
+    """
+
+    train: LabelledPictures
+    validation: LabelledPictures
+    calibration: Sequence[DriveSource]
+    check: Sequence[DriveSource]
+    check_labelled: LabelledPictures
+    classes: ClassTable
+    split: Split | None
+    facts: dict[str, Any]
+
+
+def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None) -> TrainingSource:
+    """A data set on disk.
+
+    Args:
+        name: one of ``DATASETS`` with labels.
+        path: its root.
+        seed: of the split by sequences, where the data set brings none along.
+        split: a stored split to use again instead.
+
+    Raises:
+        ConfigError: unknown name, or a set without labels.
+        DataError: the folder is not laid out as this data set, or too few sequences.
+    """
+    folder = open_dataset(name, path)
+    if not isinstance(folder, LabelledFolder):
+        raise ConfigError(f"data set {name!r} has no labels to train on; use one of {', '.join(SOURCES)}.")
+    split = split or split_of(folder.root, folder.sequences, seed=seed)
+    train, valid, test = (folder.only(split.parts[part]) for part in ("train", "valid", "test"))
+    facts = {
+        "data": name,
+        "split": {part: len(names) for part, names in split.parts.items()},
+        "split_seed": split.seed,
+        "held_out": "one sequence at a time",
+    }
+    calibration, check = picture_drives(valid, name), picture_drives(test, name)
+    return TrainingSource(train, valid, calibration, check, test, folder.classes, split, facts)
+
+
+def require_labels(source: TrainingSource, progress: ProgressFactory) -> None:
+    """Read every label on disk once, so that a wrong one shows now and not hours later, in the part that comes last.
+
+    Raises:
+        DataError: a label cannot be read or does not belong to the data set.
+    """
+    every = (source.train, source.validation, source.check_labelled)
+    parts = [part for part in every if isinstance(part, LabelledFolder)]
+    if not parts:
+        return
+    done = 0
+    # Threads: decoding leaves Python's lock, and a disk answers several at once.
+    with progress("Checking the labels", sum(map(len, parts))) as update, ThreadPoolExecutor(_READERS) as pool:
+        for part in parts:
+            for _ in pool.map(lambda index, part=part: part.labels(index).size, range(len(part))):
+                done += 1
+                update(done)
+
+
+def from_street(
+    spec: PreprocessSpec,
+    *,
+    drives: int,
+    calibration_drives: int,
+    check_drives: int = 30,
+    validation_drives: int = 16,
+    progress: ProgressFactory | None = None,
+    only_check: bool = False,
+) -> TrainingSource:
+    """The procedural street: 2 moments of 4 cameras a drive, rendered now and kept at the network's size.
+
+    Args:
+        spec: network input.
+        drives: training drives, at most 1000.
+        calibration_drives: drives for the thresholds, at most 1000.
+        check_drives: drives for the false-alarm check.
+        validation_drives: drives for the choice of the checkpoint; 0 = none, the last state is kept.
+        progress: called with (title, pictures), gives a context whose value is told the number done.
+        only_check: render the check drives alone, to measure a trained network, and keep them at the camera's size: what
+            disturbs them comes before the preprocessing.
+
+    Raises:
+        ConfigError: a number of drives outside its range.
+    """
+    for label, value, low in (
+        ("drives", drives, 1),
+        ("validation drives", validation_drives, 0),
+        ("calibration drives", calibration_drives, 1),
+        ("check drives", check_drives, 1),
+    ):
+        if not low <= value <= 1000:
+            raise ConfigError(f"number of {label} is {value}; it must lie within [{low}, 1000].")
+
+    def labelled(title: str, chosen: Sequence[int]) -> LabelledSet:
+        shots = spread_shots(chosen, 2, CAMERAS)
+        width, height = CAMERA_SIZE if only_check else (spec.width, spec.height)
+        images = np.empty((len(shots), height, width, 3), np.uint8)
+        labels = np.empty((len(shots), height, width), np.uint8)
+
+        def fill(update: Progress | None) -> None:
+            for index, item in enumerate(render_shots(shots, progress=update)):
+                images[index] = item.image if only_check else resize_image(item.image, spec)
+                labels[index] = item.labels if only_check else resize_labels(item.labels, width, height)
+
+        if progress is None or not shots:
+            fill(None)
+        else:
+            with progress(title, len(shots)) as update:
+                fill(update)
+        return LabelledSet(images, labels)
+
+    train = TRAINING_DRIVES[:drives]
+    validation = VALIDATION_DRIVES[:validation_drives]
+    check = TEST_DRIVES[:check_drives]
+    facts = {
+        "data": "procedural fisheye street (synthetic)",
+        "training_drives": [train.start, train.stop],
+        "held_out": "one drive at a time",
+    }
+    return TrainingSource(
+        labelled("Rendering training drives", () if only_check else train),
+        labelled("Rendering validation drives", () if only_check else validation),
+        street_drives(CALIBRATION_DRIVES[:calibration_drives]),
+        street_drives(check),
+        labelled("Rendering unseen drives", check),
+        SOURCES[STREET],
+        None,
+        facts,
+    )

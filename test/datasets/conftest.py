@@ -1,0 +1,74 @@
+"""Small trees on disk, in the very layout of each data set, with pictures of the procedural street."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ls_ood_monitor.street import StreetDrive
+from ls_ood_monitor.street.shots import Rendered, Shot
+
+SIZE = (128, 96)
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    """Write a picture (BGR) or ids, with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.fixture(scope="session")
+def street() -> list[Rendered]:
+    """Two drives, four cameras, one moment each."""
+    pictures = []
+    for seed in (1, 2):
+        drive = StreetDrive(seed)
+        for camera in ("front", "rear", "left", "right"):
+            image, labels = drive.render(camera, 1.0, *SIZE)
+            pictures.append(Rendered(Shot(seed, camera, 1.0), image, labels))
+    return pictures
+
+
+@pytest.fixture
+def woodscape(tmp_path, street) -> Path:
+    """Eight pictures with indices over three blocks of a hundred."""
+    root = tmp_path / "woodscape"
+    codes = ("FV", "RV", "MVL", "MVR")
+    for number, picture in enumerate(street):
+        name = f"{number * 40:05d}_{codes[number % 4]}.png"
+        save(root / "rgb_images" / name, picture.image)
+        save(root / "semantic_annotations" / "gtLabels" / name, picture.labels)
+    return root
+
+
+@pytest.fixture
+def soiling(tmp_path, street) -> Path:
+    """Four pictures for training, two for test, with the four classes."""
+    root = tmp_path / "soiling"
+    for part, pictures in (("train", street[:4]), ("test", street[4:6])):
+        for number, picture in enumerate(pictures):
+            name = f"{number:04d}_FV.png"
+            save(root / part / "rgbImages" / name, picture.image)
+            save(root / part / "gtLabels" / name, picture.labels % 4)
+    return root
+
+
+@pytest.fixture
+def cityscapes(tmp_path, street) -> Path:
+    """Two cities for training and one for validation; the label files hold every id there is."""
+    root = tmp_path / "cityscapes"
+    scenes = (("train", "aachen"), ("train", "aachen"), ("train", "bochum"), ("val", "lindau"))
+    for number, (part, city) in enumerate(scenes):
+        scene = f"{city}_{number:06d}_000019"
+        save(root / "leftImg8bit" / part / city / f"{scene}_leftImg8bit.png", street[number].image)
+        save(root / "gtFine" / part / city / f"{scene}_gtFine_labelIds.png", every_id())
+    return root
+
+
+def every_id() -> np.ndarray:
+    """Ids 0 to 33 one column after the other, over a picture of ``SIZE``."""
+    return np.tile(np.arange(SIZE[0], dtype=np.uint8) % 34, (SIZE[1], 1))

@@ -1,0 +1,38 @@
+"""Recordings: the names by which several are told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.recordings.recording import distinct_names
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/data/monday", "/data/friday.bag"], ["monday", "friday.bag"]),
+        (["/data/d1/bag", "/data/d2/bag", "/data/monday"], ["d1_bag", "d2_bag", "monday"]),
+        (["/a/day/bag", "/b/day/bag", "/b/night/bag"], ["a_day_bag", "b_day_bag", "night_bag"]),
+        (["/bag", "/d2/bag"], ["bag", "d2_bag"]),
+        (["/data/d1/../d1/bag", "/data/d2/bag/"], ["d1_bag", "d2_bag"]),
+    ],
+)
+def test_names_differ_by_as_many_folders_as_it_takes(paths, names):
+    """The name of the file or folder alone, unless others have it, too."""
+    assert distinct_names([Path(path) for path in paths]) == names
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        (["/data/d1", "/data/d1/"], "is given twice"),
+        (["/d1/bag", "/x/bag", "/d1_bag"], "/d1/bag and /d1_bag would write the same folder"),
+    ],
+)
+def test_names_that_cannot_differ_are_refused(paths, words):
+    """Never two recordings in one folder."""
+    with pytest.raises(ConfigError, match=words):
+        distinct_names([Path(path) for path in paths])
