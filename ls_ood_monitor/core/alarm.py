@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from math import isfinite, nan
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..config import AlarmSettings
 from ..errors import ConfigError
-from .alarm_rules import RULES
-from .input_validation import Fault, InputFault
+from .alarm_rules import RULES, AlarmRule
+from .causes import AlarmProgress, Cause, CauseKind
 from .types import Alarm, AlarmState
 
 #: Frames, in multiples of those that raise, among which faults are counted together.
@@ -50,23 +51,23 @@ class AlarmStates:
         """Back to the start: PENDING, no evidence."""
         self.state = AlarmState.PENDING
         self.good = 0
-        self.evidence = RULES[self.settings.rule](self.settings)
+        self.rule: AlarmRule = RULES[self.settings.rule](self.settings)
         self._faults: deque[bool] = deque(maxlen=_FAULT_WINDOW * self.settings.trigger_consecutive_frames)
 
-    def lose(self) -> None:
+    def mark_unavailable(self) -> None:
         """RAISED at once, whatever was counted: there is nothing to judge."""
         self.state, self.good = AlarmState.RAISED, 0
 
     def add(self, score: float | None, threshold: float) -> AlarmState:
         """Take in a frame: finite score and threshold, or score None = it could not be judged."""
         bad = score is None or score > threshold
-        share = self.evidence.add(None if score is None else self._excess(score, threshold))
+        share = self.rule.add(None if score is None else self._excess(score, threshold))
         self.good = 0 if bad else self.good + 1
         self._faults.append(score is None)
         if self.state is AlarmState.RAISED:
             if self.good >= self.settings.release_consecutive_frames:
                 self.state = AlarmState.CLEAR
-                self.evidence = RULES[self.settings.rule](self.settings)
+                self.rule = RULES[self.settings.rule](self.settings)
                 self._faults.clear()
         elif share >= 1.0 or sum(self._faults) >= self.settings.trigger_consecutive_frames:
             self.state = AlarmState.RAISED
@@ -81,53 +82,49 @@ class AlarmStates:
 
 
 class AlarmFilter:
-    """``AlarmStates`` of a named camera, with the reason in words; one that awaits good frames says what it is held for."""
+    """``AlarmStates`` of a named camera, with the cause; an alarm that waits to clear keeps its original cause."""
 
     def __init__(self, settings: AlarmSettings, camera: str, usual: float = nan) -> None:
         self.settings = settings
         self.camera = camera
         self._states = AlarmStates(settings, usual)
-        self._last_bad = ""
+        self._last_bad: Cause | None = None
 
     def reset(self) -> None:
         """Back to the start: PENDING, nothing counted."""
         self._states.reset()
-        self._last_bad = ""
+        self._last_bad = None
 
     def update(self, stamp_ns: int, score: float, threshold: float) -> Alarm:
         """Count a judged frame; larger score = more OoD. A score or threshold that is not finite is a fault."""
         if not (isfinite(score) and isfinite(threshold)):
-            what = f"the score {score:g} against threshold {threshold:g} is not a finite comparison"
-            return self._alarm(stamp_ns, score, threshold, what, Fault.NOT_FINITE)
-        if score > threshold:
-            what = f"out of distribution, score {score:.2f} above threshold {threshold:.2f}"
+            kind = CauseKind.NOT_FINITE
         else:
-            what = f"in distribution, score {score:.2f} within threshold {threshold:.2f}"
-        return self._alarm(stamp_ns, score, threshold, what, None)
+            kind = CauseKind.OUT_OF_DISTRIBUTION if score > threshold else CauseKind.IN_DISTRIBUTION
+        return self._alarm(stamp_ns, score, threshold, Cause(kind, value=score, limit=threshold))
 
-    def lose(self, what: str) -> None:
-        """The camera is silent, or nobody can judge it, in the words of ``what``: RAISED at once."""
-        self._states.lose()
-        self._last_bad = what
+    def mark_unavailable(self, cause: Cause) -> None:
+        """The camera is silent, or nobody can judge it: RAISED at once."""
+        self._states.mark_unavailable()
+        self._last_bad = cause
 
-    def fault(self, stamp_ns: int, finding: InputFault) -> Alarm:
+    def fault(self, stamp_ns: int, cause: Cause) -> Alarm:
         """Count a frame that could not be judged."""
-        return self._alarm(stamp_ns, nan, nan, finding.reason, finding.fault)
+        return self._alarm(stamp_ns, nan, nan, cause)
 
-    def _alarm(self, stamp_ns: int, score: float, threshold: float, what: str, fault: Fault | None) -> Alarm:
+    def _alarm(self, stamp_ns: int, score: float, threshold: float, cause: Cause) -> Alarm:
         states = self._states
-        state = states.add(None if fault else score, threshold)
+        state = states.add(None if cause.kind.is_fault else score, threshold)
         if not states.good:
-            self._last_bad = what
-        note = ""
+            self._last_bad = cause
+        progress, held_for = None, None
         if state is AlarmState.PENDING:
-            note = f"; {states.evidence.text()}"
+            progress = states.rule.progress()
         elif state is AlarmState.RAISED and states.good:
-            needed = self.settings.release_consecutive_frames
-            note = f"; {states.good} of {needed} good frames to clear after: {self._last_bad}"
-        reason = f"camera {self.camera}: {what}{note}"
-        name = fault.value if fault else ""
-        return Alarm(self.camera, stamp_ns, state, score, threshold, reason, fault is not None, name)
+            progress = AlarmProgress("release", states.good, self.settings.release_consecutive_frames)
+            held_for = self._last_bad
+        cause = replace(cause, camera=self.camera, progress=progress, after=held_for)
+        return Alarm(self.camera, stamp_ns, state, score, threshold, cause)
 
 
 def alarm_onsets(scores: ArrayLike, threshold: float, settings: AlarmSettings, usual: float = nan) -> NDArray[np.int64]:

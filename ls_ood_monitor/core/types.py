@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .causes import Cause
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -87,11 +89,9 @@ class Alarm:
         state: debounced state.
         score: OoD score, larger = more OoD; NaN when the frame could not be judged.
         threshold: score above which a frame is OoD; NaN when unknown.
-        reason: one sentence for people.
-        is_fault: the frame could not be judged (bad input, failed inference), as opposed to OoD.
-        fault: name of the fault (``core.health.Fault``); empty where there is none, or none was named.
-        source: which process says so; empty where it does not tell. Only one may speak for a camera.
-        sent_ns: when it says so, on the steady clock of its machine, nanoseconds; 0 where it does not tell.
+        cause: why the camera is in this state, with its numbers.
+        source: process that sends the alarm; empty where it is not known. Only one may speak for a camera.
+        sent_ns: when it was sent, on the steady clock of the sender's machine, nanoseconds; 0 where it is not known.
     """
 
     camera: str
@@ -99,11 +99,19 @@ class Alarm:
     state: AlarmState
     score: float
     threshold: float
-    reason: str
-    is_fault: bool = False
-    fault: str = ""
+    cause: Cause
     source: str = ""
     sent_ns: int = 0
+
+    @property
+    def is_fault(self) -> bool:
+        """The frame could not be judged (bad input, failed inference), as opposed to OoD."""
+        return self.cause.kind.is_fault
+
+    @property
+    def fault(self) -> str:
+        """Name of the fault; empty where the frame was judged."""
+        return self.cause.kind.value if self.is_fault else ""
 
     @property
     def ratio(self) -> float:
@@ -130,10 +138,10 @@ class Decision:
 
     Attributes:
         mode: NOMINAL < SLOW < STOP.
-        reason: one sentence naming the camera that caused it.
+        cause: why, with the camera that caused it.
         since_ns: when this mode began, in the caller's clock, nanoseconds.
     """
 
     mode: FallbackMode
-    reason: str
+    cause: Cause
     since_ns: int
