@@ -49,9 +49,9 @@ _CLAUSES: dict[CauseKind, _Words] = {
     ),
     CauseKind.INFERENCE: lambda it: f"inference failed: {it.detail}",
     CauseKind.HUNG: lambda it: (
-        f"perception cannot judge it: the network has been at one batch for {it.value:.1f} s (limit {it.limit:.2f} s)"
+        f"the network has been at one batch for {it.value:.1f} s (limit {it.limit:.2f} s)"
     ),
-    CauseKind.NOT_READY: lambda it: f"perception cannot judge it: {it.detail}",
+    CauseKind.NOT_READY: lambda it: it.detail,
     CauseKind.UNREADABLE_ALARM: lambda it: f"malformed alarm, {it.detail}",
     CauseKind.ALARM_OUT_OF_ORDER: lambda it: f"the alarm's stamp went back by {it.value:.3f} s",
     CauseKind.UNNAMED: lambda it: it.detail,
@@ -96,8 +96,14 @@ def sentence(cause: Cause) -> str:
         return _SENTENCES[cause.kind](cause, "" if cause.after is None else sentence(cause.after))
     camera = f"camera {cause.camera}: " if cause.camera else ""
     note = "" if cause.progress is None else f"; {_progress(cause.progress)}"
-    held_for = f" after: {clause(cause.after)}" if cause.after is not None else ""
-    return f"{camera}{clause(cause)}{note}{held_for}"
+    held_for = f" after: {_of_camera(cause.after)}" if cause.after is not None else ""
+    return f"{camera}{_of_camera(cause)}{note}{held_for}"
+
+
+def _of_camera(cause: Cause) -> str:
+    """The clause, where it is said of a camera: a problem of the node is not the camera's own."""
+    is_of_node = cause.kind in (CauseKind.HUNG, CauseKind.NOT_READY)
+    return f"perception cannot judge it: {clause(cause)}" if is_of_node else clause(cause)
 
 
 def _progress(progress: AlarmProgress) -> str:

@@ -8,7 +8,7 @@ never jumps, and times silence and delay; the other one is the clock of the stam
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Generic, TypeVar
@@ -128,7 +128,7 @@ class PerceptionPipeline:
         return self._cameras[camera].arrivals.silent_s(steady_ns)
 
     def judge(
-        self, images: Sequence[Image], network: Network[Result], clock: Clock
+        self, images: Iterable[Image], network: Network[Result], clock: Clock
     ) -> Iterator[Outcome[Image, Result]]:
         """Check the images, let the network judge those that pass, all at once, and yield each image's alarm.
 
