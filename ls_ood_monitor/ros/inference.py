@@ -101,8 +101,12 @@ class Inference:
             try:
                 wanted.extend(self._is_wanted(frame.camera) for frame in frames)
                 run = self._monitor.begin(frames, decode=any(wanted))
+                verdicts = run.verdicts
+                scores = [float(verdict.score) for verdict in verdicts]  # what is no number must be a fault here
+                if len(scores) != len(frames):
+                    raise ValueError(f"{len(scores)} verdicts for {len(frames)} frames")
                 passes.append(run)
-                return run.verdicts
+                return verdicts
             except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
                 if not self._node.context.ok():
                     raise _StoppingError from error

@@ -105,6 +105,17 @@ class PerceptionNode(LifecycleNode):
         self._diagnostics_timer = self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self._silence_timer = self.create_timer(0.1, self._report_silence, clock=steady)
 
+    @property
+    def problem(self) -> str:
+        """Why no camera can be judged now; empty while the node works."""
+        cause = self._node_problem()
+        return "" if cause is None else clause(cause)
+
+    @property
+    def max_batch(self) -> int:
+        """Images that are judged together at most; 0 while the node is not configured."""
+        return 0 if self._configured is None else self._configured.max_batch
+
     def start(self) -> None:
         """Configure and activate without a lifecycle manager, if the parameter ``autostart`` asks for it.
 
@@ -342,8 +353,7 @@ class PerceptionNode(LifecycleNode):
             self._alarms.publish(alarm, {})
 
     def _publish_diagnostics(self) -> None:
-        node, configured, cause = self.get_name(), self._configured, self._node_problem()
-        problem = "" if cause is None else clause(cause)
+        node, configured, problem = self.get_name(), self._configured, self.problem
         if configured is None:
             statuses = [monitor_status(node, None, problem, "")]
         else:

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import Bool, Header
 
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.ros.conversions import alarm_message, stamp_to_ns, values_of
 from ls_ood_monitor.ros.processes import wait_until
@@ -63,7 +64,9 @@ class Vehicle(Node):
         """Publish one alarm of the front camera."""
         self._stamp += 1
         score = 1.0 if state is AlarmState.CLEAR else 9.0
-        alarm = Alarm("front", self._stamp, state, score, 5.0, f"camera front: {state.value}")
+        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+        cause = Cause(kind, "front", score, 5.0)
+        alarm = Alarm("front", self._stamp, state, score, 5.0, cause)
         self.alarms.publish(alarm_message(alarm, {}, "test"))
 
     def command(self, speed: float = 1.0, frame_id: str = "base") -> None:
