@@ -1,12 +1,66 @@
-"""Fixtures shared by the whole suite."""
+"""Environment, markers and fixtures shared by the whole suite."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+# Before torch and numpy are imported. Workers that compute side by side, one thread each, beat threads that wait for a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
+
+HERE = Path(__file__).parent
+#: Marker -> folders and files of this folder that have it as a whole; single tests have theirs where they stand.
+MARKED = {
+    "ros": (
+        "benchmarks/test_end_to_end.py",
+        "benchmarks/test_layouts.py",
+        "benchmarks/test_node_parts.py",
+        "cli/test_top.py",
+        "ros",
+        "test_readme.py",
+    ),
+    "browser": ("evaluation/test_report_browser.py",),
+    "slow": (),
+}
+MAX_WORKERS = 16  # beyond, the longest file decides how long a run takes
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test the markers of its folder and file, before any is deselected by them."""
+    for marker, places in MARKED.items():
+        if missing := [place for place in places if not (HERE / place).exists()]:
+            raise pytest.UsageError(f"test/conftest.py marks {missing[0]} as {marker}, which is not there.")
+        for item in items:
+            if any(item.path.is_relative_to(HERE / place) for place in places):
+                item.add_marker(marker)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: one worker for each core that this process may use."""
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+
+
+def own_domain(which: int) -> int:
+    """One of two ROS domains, of the 101 whose ports Linux keeps free, that no other worker of this run has."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    run = os.getppid() if worker else os.getpid()
+    number = int(worker.removeprefix("gw")) if worker else 0
+    return (run + 2 * number + which) % 101 + 1
+
+
+os.environ["ROS_DOMAIN_ID"] = str(own_domain(0))  # of the nodes in this process, and of those that it starts
+
+
+@pytest.fixture(scope="session")
+def second_domain() -> int:
+    """The id of another ROS domain that is this process's own."""
+    return own_domain(1)
 
 
 def random_pictures(count: int, height: int = 48, width: int = 64, seed: int = 0) -> list[np.ndarray]:

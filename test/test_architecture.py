@@ -100,6 +100,7 @@ def test_the_package_imports_nothing_heavy():
     assert not modules_after("import ls_ood_monitor") & {"numpy", "torch", "cv2", "rclpy", "scipy", "sklearn"}
 
 
+@pytest.mark.ros
 def test_the_supervisor_starts_without_torch():
     """The safety path loads neither torch nor OpenCV."""
     pytest.importorskip("rclpy")
@@ -108,6 +109,7 @@ def test_the_supervisor_starts_without_torch():
     assert not loaded & {"torch", "torchvision", "cv2"}
 
 
+@pytest.mark.ros
 def test_perception_starts_without_rosbags():
     """Who records no evidence loads nothing for it."""
     pytest.importorskip("rclpy")

@@ -275,6 +275,7 @@ def test_a_replay_records_until_the_last_verdict(recorded, bag, tmp_path):
     assert event.options["process_matcher"].args == (recorder,)
 
 
+@pytest.mark.ros
 def test_a_replay_records_what_the_player_command_records():
     """Outputs of both nodes in any namespace, as 'ls-ood play --record' does, and neither images nor other nodes' topics."""
     outputs = load_constant("replay.launch.py", "OUTPUTS")

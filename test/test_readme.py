@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ls_ood_monitor.ros.processes import private_domain, remove_orphaned_segments, ros_environment, wait_until
+from ls_ood_monitor.ros.processes import remove_orphaned_segments, ros_environment, wait_until
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
     """The private environment's executables first on the path."""
-    return {**ros_environment(private_domain()), "PATH": os.pathsep.join([BIN, os.environ["PATH"]])}
+    return {**ros_environment(), "PATH": os.pathsep.join([BIN, os.environ["PATH"]])}
 
 
 def test_the_blocks_are_the_expected_ones():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +12,14 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("onnxruntime")
 
-from ls_ood_monitor.ros.processes import private_domain, ros_environment
+from ls_ood_monitor.ros.processes import ros_environment
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "node_parts.py"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The script as a process."""
-    environment = {**os.environ, **ros_environment(private_domain())}
+    environment = ros_environment()
     return subprocess.run(
         [sys.executable, str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False
     )

@@ -23,15 +23,16 @@ def test_a_bag_without_a_message_is_refused(ls_ood, tmp_path):
     assert "holds no message on /front/image; there is nothing to play" in done.stderr
 
 
+@pytest.mark.ros
 def test_a_recording_without_listeners_leaves_nothing_behind(tmp_path, make_pictures):
     """Nobody subscribes: one sentence, and the same command can be tried again."""
     pytest.importorskip("rclpy")
-    from ls_ood_monitor.ros.processes import private_domain, ros_environment
+    from ls_ood_monitor.ros.processes import ros_environment
 
     with FrameBagWriter(tmp_path / "bag") as writer:
         writer.write("front", make_pictures(1)[0], 10**9)
     command = [sys.executable, "-m", "ls_ood_monitor.cli.main", "play", "bag", "--wait", "0.2", "--record", "out"]
-    environment = ros_environment(private_domain())
+    environment = ros_environment()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "nobody subscribed to /front/image within 0.2 s" in done.stderr

@@ -1,4 +1,4 @@
-"""Real DDS between real processes, on a domain of this test run's own."""
+"""Real DDS between real processes, on a domain of this worker's own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ pytest.importorskip("rclpy")
 
 import torch
 
-from ls_ood_monitor.ros.processes import NodeProcess, private_domain, remove_orphaned_segments, ros_environment
+from ls_ood_monitor.ros.processes import NodeProcess, remove_orphaned_segments, ros_environment
 
-os.environ.update(ros_environment(private_domain()))  # before rclpy.init, which reads it once
+os.environ.update(ros_environment())  # before rclpy.init, which reads it once
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +126,7 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def running(ros) -> Iterator[Running]:
+def running(ros, second_domain) -> Iterator[Running]:
     """Start the nodes in this process, with every output that can be had here, and look at them once.
 
     On a domain of their own: DDS remembers a node that a test has killed, and would tell of that one.
@@ -145,7 +145,7 @@ def running(ros) -> Iterator[Running]:
     from ls_ood_monitor.ros.supervisor_node import SupervisorNode
 
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=(private_domain() + 50) % 101 + 1)
+    rclpy.init(context=context, domain_id=second_domain)
     perception = perception_node.PerceptionNode(
         context=context,
         parameter_overrides=[Parameter("autostart", value=True), Parameter("class_table", value=True)],
