@@ -23,7 +23,7 @@ import cv2
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where every distribution has it
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -275,7 +275,7 @@ class PerceptionNode(LifecycleNode):
         self._halt("shut down")
         super().destroy_node()
 
-    def _refuse_late_change(self, parameters: list[Parameter]) -> SetParametersResult:
+    def _refuse_late_change(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         """Refuse what would be accepted and have no effect: the parameters are read when the node is configured."""
         own = {spec.name for cls in _PARAMETERS for spec in fields(cls)}
         for name in (parameter.name for parameter in parameters if parameter.name in own):
