@@ -15,19 +15,19 @@ from .alarm_rules import RULES, AlarmRule
 from .causes import AlarmProgress, Cause, CauseKind
 from .types import Alarm, AlarmState
 
-#: Frames, in multiples of those that raise, among which faults are counted together.
+#: Faults are counted among so many times the frames that raise an alarm.
 _FAULT_WINDOW = 3
-#: Lest a threshold at the usual score divide by zero.
+#: Smallest distance from the median of clean scores to the threshold: it is divided by.
 _TINY = 1e-12
 
 
 class AlarmStates:
-    """CLEAR, PENDING, RAISED of one camera, without words.
+    """The state of one camera's alarm: CLEAR, PENDING or RAISED.
 
-    Evidence gathers by a rule (``core/alarm_rules.py``): none is CLEAR, some is PENDING, enough is RAISED; ``release`` good
-    frames in a row clear a RAISED alarm. The start is PENDING: a camera that has shown nothing is not clear. A bad frame
-    is never CLEAR. Frames that cannot be judged raise by any rule when ``trigger_consecutive_frames`` of them lie among
-    three times as many: a fault that comes and goes is one.
+    A rule (``core/alarm_rules.py``) counts evidence: none is CLEAR, some is PENDING, enough is RAISED. So many good frames
+    in a row as ``release_consecutive_frames`` clear a RAISED alarm. The alarm starts PENDING: a camera that has shown
+    nothing is not clear. A bad frame is never CLEAR. Whatever the rule, ``trigger_consecutive_frames`` frames that cannot be
+    judged raise the alarm when they lie among three times as many: a fault that comes and goes is a fault.
 
     Args:
         settings: rule and counts.
@@ -130,7 +130,7 @@ class AlarmFilter:
 def alarm_onsets(scores: ArrayLike, threshold: float, settings: AlarmSettings, usual: float = nan) -> NDArray[np.int64]:
     """Frames (K,) at which ``AlarmFilter`` would raise an alarm, from one camera's scores (N,) in order of time."""
     values = np.asarray(scores, dtype=np.float64)
-    if not (values > threshold).any():  # most thresholds that are tried
+    if not (values > threshold).any():  # true of most thresholds that are tried
         return np.zeros(0, np.int64)
     states = AlarmStates(settings, usual)
     onsets: list[int] = []

@@ -12,13 +12,13 @@ from ..config import HealthSettings
 from .causes import Cause, CauseKind
 from .types import Frame
 
-#: So many rows at least are enough to tell two pictures of one camera apart: sensor noise changes them all.
+#: Rows of a large picture that are looked at: enough to tell two pictures apart, because sensor noise changes every row.
 _ROWS = 120
-#: Of small pictures every fourth row and column.
+#: Of a small picture every fourth row and column is looked at.
 _STRIDE = 4
-#: Older than this, the stamp is of another clock (a recording, a driver's own) and says nothing about delay.
+#: An older stamp is of another clock (a recording, the driver's own) and does not measure delay.
 SANE_AGE_NS = 60_000_000_000
-#: The rate is taken over so many seconds, or the last two images if they lie farther apart.
+#: Window of the rate; the last two images count where they lie farther apart.
 _RATE_WINDOW_NS = 2_000_000_000
 
 
@@ -61,7 +61,7 @@ class ArrivalMonitor:
         return (len(self._arrivals) - 1) * 1e9 / max(1, self._arrivals[-1] - self._arrivals[0])
 
     def check(self, now_ns: int) -> Cause | None:
-        """Whether the camera is stale or too slow."""
+        """Check whether the camera is stale or too slow."""
         if now_ns - self._last_ns > self._timeout_ns:
             limit_s = self._timeout_ns / 1e9
             return Cause(CauseKind.STALE, value=self.silent_s(now_ns), limit=limit_s)
@@ -72,7 +72,7 @@ class ArrivalMonitor:
 
 
 class FrameValidator:
-    """Remembers the last frame of one camera and compares the next one with it."""
+    """Checks each frame of one camera, and compares it with the one before."""
 
     def __init__(self, camera: str, settings: HealthSettings | None = None) -> None:
         self.camera = camera
@@ -87,11 +87,11 @@ class FrameValidator:
         self._repetitions = 0
 
     def check(self, frame: Frame, now_ns: int = 0) -> Cause | None:
-        """Return why the frame is not OK, or None.
+        """Return why the frame cannot be judged, or None.
 
-        A stamp that goes back is reported once and becomes the reference, so that a recording that loops goes on. What
-        lasts is reported on every frame of it: a frozen picture, a stamp ahead of the clock, another size than that
-        of the first frame, whose geometry the scores belong to. None of them becomes the reference.
+        A stamp that goes back is reported once and becomes the reference, so that a looping recording goes on. A frozen
+        picture, a stamp ahead of the clock and a size other than the first frame's are reported for every frame, and do not
+        become the reference. The scores belong to the geometry of the first frame.
 
         Args:
             frame: the next frame.
@@ -102,7 +102,7 @@ class FrameValidator:
                 f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel"
             )
             return Cause(CauseKind.UNREADABLE, detail=what)
-        # Channels first: extremes over the channels of each pixel are ten times as fast that way.
+        # Channels first: minimum and maximum over the channels are ten times as fast.
         step = max(_STRIDE, frame.image.shape[0] // _ROWS)
         sample = np.ascontiguousarray(frame.image[::step, ::step].transpose(2, 0, 1))
         content = zlib.crc32(sample.data)
@@ -115,12 +115,12 @@ class FrameValidator:
         )
 
     def check_age(self, stamp_ns: int, now_ns: int, held_ns: int = 0) -> Cause | None:
-        """Whether a picture is too old to say anything about now: before the network takes it, and after.
+        """Check the age of a picture, before the network takes it and after.
 
         Args:
             stamp_ns: of the picture.
             now_ns: time on the clock of the stamps; 0 = unknown.
-            held_ns: for how long it has been here, which tells the age where the stamp is of another clock.
+            held_ns: time since its arrival; it is the age where the stamp is of another clock.
         """
         age_ns, limit_s = now_ns - stamp_ns, self.settings.max_age_s
         if now_ns <= 0 or age_ns > SANE_AGE_NS:
@@ -131,7 +131,7 @@ class FrameValidator:
         return None
 
     def check_encoding(self, encoding: str) -> Cause | None:
-        """Whether a raw image has the encoding that was asked for."""
+        """Check the encoding of a raw image."""
         expected = self.settings.expected_encoding
         if expected and encoding != expected:
             return Cause(CauseKind.ENCODING, detail=encoding, expected=expected)

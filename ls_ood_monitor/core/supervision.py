@@ -1,4 +1,4 @@
-"""Alarms of all cameras over time -> what the vehicle must do. The worst camera wins; missing input means STOP."""
+"""Alarms of all cameras over time -> the fallback mode of the vehicle. The worst camera wins; missing input means STOP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .causes import Cause, CauseKind
 from .transit import TransitDelay
 from .types import Alarm, AlarmState, Decision, FallbackMode
 
-#: Senders, by camera, whose delay is known; more than a vehicle has.
+#: Senders whose delay is remembered, more than a vehicle has.
 _MAX_SENDERS = 100
 
 
@@ -37,17 +37,23 @@ class CameraStatus:
 
 
 class Supervisor:
-    """Remembers the last alarm of each camera and judges on demand, at times given by the caller (ns).
+    """Remembers the last alarm of each camera and decides on demand, at times given by the caller (ns).
 
-    Never heard, or not clear yet = STOP; silent for longer than ``alarm_timeout_s`` = STOP; contradictory = STOP;
-    an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard;
-    two processes that speak for one camera = STOP, because either may be the one that is wrong. A camera that called
-    for a stop releases it only by being clear. Caution rises at once and falls one mode at a time, each held for its
-    least time. An optional camera asks for SLOW at most; where several cameras must be out of distribution to stop, the
-    first ones slow only if they were clear before. ``observe`` and ``decide`` never raise: a safety function must answer.
+    It commands STOP while any of these holds:
 
-    An alarm is as old as its message was on the way, where it tells when it was sent, and one that repeats the frame of
-    the last is no news: what DDS delivers late, after a stall or a loss, must not look fresh.
+    - a camera was never heard, or has not been clear yet;
+    - a camera is silent for longer than ``alarm_timeout_s``;
+    - an alarm contradicts itself;
+    - an alarm came from a camera that is not configured, or something came that is no alarm, within the timeout;
+    - two processes send alarms of one camera: either may be wrong.
+
+    A camera that called for a stop releases it only by being clear. The mode rises at once and falls one step at a time,
+    each held for its least time. An optional camera asks for SLOW at most. Where several cameras must be out of
+    distribution to stop, the first ones only slow the vehicle, if they were clear before. ``observe`` and ``decide`` never
+    raise: a safety function must answer.
+
+    The age of an alarm includes the delay of its message, where the message says when it was sent. An alarm that repeats
+    the last frame does not count as new. So what DDS delivers late, after a stall or a loss, does not look fresh.
 
     Raises:
         ConfigError: on construction, when optional cameras are none of the cameras, or all of them, or when more cameras
@@ -82,10 +88,8 @@ class Supervisor:
         self._newest_ns: dict[str, int] = {}
         self._sources: dict[str, dict[str, int]] = {}
         self._transit: dict[tuple[str, str], TransitDelay] = {}
-        self._cleared: set[str] = set()  # those that were clear and have not called for a stop since
-        self._ood_since_clear: set[str] = (
-            set()
-        )  # those that call for one only because they left the distribution after that
+        self._cleared: set[str] = set()  # cameras that were clear and have not called for a stop since
+        self._ood_since_clear: set[str] = set()  # cameras that were clear, and stop only because they are OoD since
         self._protocol_violation: tuple[Cause, int] | None = None
         self._now_ns: int | None = None
         self._decision: Decision | None = None
@@ -93,7 +97,7 @@ class Supervisor:
     def observe(self, alarm: Alarm, now_ns: int) -> None:
         """Take in one alarm, received at ``now_ns`` in the caller's clock."""
         self._advance(now_ns)
-        self._note(now_ns)  # a silence that this alarm ends was a cause, too
+        self._note(now_ns)  # a silence that this alarm ends was a cause of a stop, too
         if not _is_well_formed(alarm):
             self._protocol_violation = (Cause(CauseKind.NO_ALARM, detail=f"{alarm!r:.200}"), now_ns)
         elif alarm.camera not in self.cameras:
@@ -103,12 +107,12 @@ class Supervisor:
         else:
             self._accept(alarm, now_ns)
         mode, cause = self._note(now_ns)
-        # Judged, and out of distribution: an incident even before the first release.
+        # An OoD alarm is an incident even before the first release.
         if mode is FallbackMode.STOP and any(status.is_ood for status in self.statuses(now_ns)):
             self._latched = cause
 
     def decide(self, now_ns: int) -> Decision:
-        """Return the fallback that is due at ``now_ns``.
+        """Return the fallback mode at ``now_ns``.
 
         A clock that runs backwards (looped recording, time reset) returns to the start: STOP until heard again.
         """
@@ -121,7 +125,7 @@ class Supervisor:
         return self._decision
 
     def forget(self, why: Cause, now_ns: int) -> None:
-        """The sender of the alarms is known to be gone: STOP at once, until every camera is heard again."""
+        """The sender of the alarms is gone: STOP at once, until every camera is heard again."""
         self._advance(now_ns)
         self._heard.clear()
         self._cleared.clear()
@@ -144,12 +148,12 @@ class Supervisor:
 
     def _accept(self, alarm: Alarm, now_ns: int) -> None:
         camera, before = alarm.camera, self._required(alarm.camera, now_ns)
-        if before.mode is FallbackMode.STOP and not before.is_ood:  # silence, too, is a call for a stop
+        if before.mode is FallbackMode.STOP and not before.is_ood:  # silence calls for a stop, too
             self._require_clear(camera)
         received_ns = now_ns - self._delay_ns(alarm, now_ns)
         self._sources[camera] = {**self._recent_sources(camera, now_ns), alarm.source: now_ns}
         if alarm.state is AlarmState.CLEAR and alarm.stamp_ns == self._newest_ns.get(camera):
-            return  # the same frame again says nothing about now, and what was heard grows old
+            return  # the same frame again is no news, and the last alarm grows old
         self._heard[camera] = (self._dated(alarm), received_ns)
         now = self._required(camera, now_ns)
         if now.mode is FallbackMode.STOP and now.is_ood:
@@ -163,12 +167,12 @@ class Supervisor:
             self._ood_since_clear.discard(camera)
 
     def _delay_ns(self, alarm: Alarm, now_ns: int) -> int:
-        """How much longer than usual the alarm was on the way; 0 where it does not tell when it was sent."""
+        """How much longer than the fastest alarm this one was on the way; 0 where its time of sending is not known."""
         if alarm.sent_ns <= 0:
             return 0
         known = self._transit
         transit = known.pop((alarm.camera, alarm.source), None) or TransitDelay()
-        known[alarm.camera, alarm.source] = transit  # the newest last: the oldest gives way to a new one
+        known[alarm.camera, alarm.source] = transit  # the newest last, so that the oldest gives way
         if len(known) > _MAX_SENDERS:
             del known[next(iter(known))]
         return transit.of(alarm.sent_ns, now_ns)
@@ -178,7 +182,7 @@ class Supervisor:
         self._ood_since_clear.discard(camera)
 
     def _note(self, now_ns: int) -> tuple[FallbackMode, Cause]:
-        """The demand of this moment. A stop between two decisions counts for the latch and for its least time, too."""
+        """The demand now. A stop between two decisions counts for the latch and for its least time, too."""
         mode, cause = self._demand(now_ns)
         self._remember(mode, cause)
         if mode is FallbackMode.STOP and self._decision is not None:
@@ -186,7 +190,7 @@ class Supervisor:
         return mode, cause
 
     def _held(self, mode: FallbackMode, cause: Cause, now_ns: int) -> Decision:
-        """The decision for a demand: more caution at once, less of it one mode at a time, each for its least time."""
+        """The decision for a demand: the mode rises at once, and falls one step at a time after its least time."""
         last = self._decision
         if last is None or mode > last.mode:
             return Decision(mode, cause, now_ns)
@@ -201,11 +205,11 @@ class Supervisor:
         return Decision(at, _on(CauseKind.LEAST_TIME, cause, limit=least_s[at], detail=at.name), since)
 
     def _dated(self, alarm: Alarm) -> Alarm:
-        """The alarm, or a fault in its place when its frame is older than one judged before: it says nothing about now."""
-        if alarm.stamp_ns <= 0:  # no frame; it must not hide the newest stamp from the alarms to come
+        """The alarm, or a fault in its place when its frame is older than one judged before."""
+        if alarm.stamp_ns <= 0:  # no frame: keep the newest stamp
             return alarm
         back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
-        if back_s > 0.0 or not alarm.is_fault:  # a fault may be that its stamp lies ahead: it hides nothing either
+        if back_s > 0.0 or not alarm.is_fault:  # the stamp of a fault may lie ahead
             self._newest_ns[alarm.camera] = alarm.stamp_ns
         if back_s <= 0.0:
             return alarm
@@ -213,7 +217,7 @@ class Supervisor:
         return replace(alarm, state=AlarmState.RAISED, cause=cause)
 
     def _remember(self, mode: FallbackMode, cause: Cause) -> None:
-        """Keep the cause of a stop for the latch; the stop before the first release is no incident."""
+        """Keep the cause of a stop for the latch; the stop at the start, before the first release, is no incident."""
         if mode < FallbackMode.STOP:
             self._was_released = True
         elif self._was_released:
@@ -266,7 +270,7 @@ class Supervisor:
         return CameraStatus(camera, mode, alarm.cause, age_s, is_ood)
 
     def _distrust(self, alarm: Alarm, age_s: float, now_ns: int) -> Cause | None:
-        """Why the camera's last alarm calls for a stop whatever it says; None = it may be believed."""
+        """Why the camera's last alarm means STOP, whatever its state; None = its state counts."""
         camera, limit_s = alarm.camera, self.settings.alarm_timeout_s
         if age_s > limit_s:
             return Cause(CauseKind.SILENT, camera, age_s, limit_s)
@@ -295,7 +299,7 @@ def _on(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan
 
 
 def _is_well_formed(alarm: object) -> bool:
-    """Whether every field that is compared or computed with has its type: alarms come from outside the process."""
+    """Whether every field that is compared or computed with has its type: alarms come from other processes."""
     return (
         isinstance(alarm, Alarm)
         and isinstance(alarm.camera, str)

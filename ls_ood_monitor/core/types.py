@@ -1,4 +1,4 @@
-"""The nouns that travel through the monitor: Frame -> FrameResult -> Alarm -> Decision.
+"""The data that travels through the monitor: Frame -> Verdict -> Alarm -> Decision.
 
 Times are integers in nanoseconds. Scores grow with the distance from the calibration data:
 **larger = more out of distribution (OoD)**, everywhere.
@@ -33,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the detector says about one frame; it is there before the segmentation.
+    """The detector's verdict on one frame; it is ready before the segmentation.
 
     Attributes:
         frame: the frame judged.
@@ -42,7 +42,7 @@ class Verdict:
         detector: name of the chosen detector.
         scores: score of every detector in the bundle, by name.
         anomaly_map: score of each cell of a coarse grid over the frame, float32 (rows, columns), on the scale of
-            ``score``: a cell above ``threshold`` is OoD. None where the chosen detector does not say where.
+            ``score``: a cell above ``threshold`` is OoD. None where the chosen detector has no map.
     """
 
     frame: Frame
@@ -55,7 +55,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FrameResult(Verdict):
-    """The same with what the network sees in the frame.
+    """A verdict with the segmentation of the frame.
 
     Attributes:
         segmentation: class ids, uint8, (H, W) of the frame's own size.
@@ -115,17 +115,17 @@ class Alarm:
 
     @property
     def ratio(self) -> float:
-        """``score_over_threshold`` of its frame."""
+        """Score over threshold of its frame (``score_over_threshold``)."""
         return score_over_threshold(self.score, self.threshold)
 
 
 def score_over_threshold(score: float, threshold: float) -> float:
-    """The one way scores are drawn: above 1 = OoD. The score alone where the threshold is not above 0, NaN if either is."""
+    """Ratio by which scores are drawn: above 1 = OoD. The score alone where the threshold is not above 0; NaN if either is NaN."""
     return score if threshold <= 0.0 else score / threshold
 
 
 class FallbackMode(enum.IntEnum):
-    """What the vehicle is asked to do; the larger, the more cautious. The worst camera wins."""
+    """What the vehicle is asked to do; larger = more cautious. The worst camera wins."""
 
     NOMINAL = 0
     SLOW = 1
