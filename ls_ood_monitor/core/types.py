@@ -120,7 +120,7 @@ class Alarm:
 
 
 def score_over_threshold(score: float, threshold: float) -> float:
-    """Ratio by which scores are drawn: above 1 = OoD. The score alone where the threshold is not above 0; NaN if either is NaN."""
+    """Ratio by which scores are drawn: above 1 = OoD. The score alone where the threshold is not above 0."""
     return score if threshold <= 0.0 else score / threshold
 
 
