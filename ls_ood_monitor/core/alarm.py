@@ -16,7 +16,7 @@ from .types import Alarm, AlarmState
 
 #: Frames, in multiples of those that raise, among which faults are counted together.
 _FAULT_WINDOW = 3
-#: Lest a threshold at the usual score divide by zero.
+#: Avoids a division by zero where the threshold equals the median clean score.
 _TINY = 1e-12
 
 
@@ -30,20 +30,20 @@ class AlarmStates:
 
     Args:
         settings: rule and counts.
-        usual: score of a usual clean frame, for the rule ``cusum`` (``Threshold.usual``).
+        clean_median: median clean score, for the rule ``cusum`` (``Threshold.clean_median``).
 
     Raises:
-        ConfigError: the rule ``cusum`` without a usual score.
+        ConfigError: the rule ``cusum`` without a median clean score.
     """
 
-    def __init__(self, settings: AlarmSettings, usual: float = nan) -> None:
-        if settings.rule == "cusum" and not isfinite(usual):
+    def __init__(self, settings: AlarmSettings, clean_median: float = nan) -> None:
+        if settings.rule == "cusum" and not isfinite(clean_median):
             raise ConfigError(
-                "alarm rule 'cusum' needs the score of a usual clean frame, which this bundle does not hold; "
+                "alarm rule 'cusum' needs the median clean score, which this bundle does not hold; "
                 "calibrate again, or choose the rule 'consecutive' or 'window'."
             )
         self.settings = settings
-        self.usual = usual
+        self.clean_median = clean_median
         self.reset()
 
     def reset(self) -> None:
@@ -77,16 +77,16 @@ class AlarmStates:
     def _excess(self, score: float, threshold: float) -> float:
         if self.settings.rule != "cusum":
             return score - threshold
-        return (score - threshold) / max(threshold - self.usual, _TINY)
+        return (score - threshold) / max(threshold - self.clean_median, _TINY)
 
 
 class AlarmFilter:
     """``AlarmStates`` of a named camera, with the reason in words; one that awaits good frames says what it is held for."""
 
-    def __init__(self, settings: AlarmSettings, camera: str, usual: float = nan) -> None:
+    def __init__(self, settings: AlarmSettings, camera: str, clean_median: float = nan) -> None:
         self.settings = settings
         self.camera = camera
-        self._states = AlarmStates(settings, usual)
+        self._states = AlarmStates(settings, clean_median)
         self._last_bad = ""
 
     def reset(self) -> None:
@@ -130,12 +130,14 @@ class AlarmFilter:
         return Alarm(self.camera, stamp_ns, state, score, threshold, reason, fault is not None, name)
 
 
-def alarm_onsets(scores: ArrayLike, threshold: float, settings: AlarmSettings, usual: float = nan) -> NDArray[np.int64]:
+def alarm_onsets(
+    scores: ArrayLike, threshold: float, settings: AlarmSettings, clean_median: float = nan
+) -> NDArray[np.int64]:
     """Frames (K,) at which ``AlarmFilter`` would raise an alarm, from one camera's scores (N,) in order of time."""
     values = np.asarray(scores, dtype=np.float64)
     if not (values > threshold).any():  # most thresholds that are tried
         return np.zeros(0, np.int64)
-    states = AlarmStates(settings, usual)
+    states = AlarmStates(settings, clean_median)
     onsets: list[int] = []
     before = states.state
     for index, score in enumerate(values.tolist()):

@@ -22,18 +22,18 @@ class CameraWatch:
     Args:
         camera: name.
         alarm: what raises and clears its alarm.
-        usual: score of a usual clean frame.
+        clean_median: median clean score.
         health: limits of its input.
         timeout_s: silence after which it is stale.
     """
 
     def __init__(
-        self, camera: str, alarm: AlarmSettings, usual: float, health: HealthSettings, timeout_s: float
+        self, camera: str, alarm: AlarmSettings, clean_median: float, health: HealthSettings, timeout_s: float
     ) -> None:
         self.camera = camera
         self.guard = FrameValidator(camera, health)
         self.arrivals = ArrivalMonitor(health, timeout_s)
-        self.alarm_filter = AlarmFilter(alarm, camera, usual)
+        self.alarm_filter = AlarmFilter(alarm, camera, clean_median)
 
     def start(self, steady_ns: int) -> None:
         """Forget the past and begin to wait for images."""

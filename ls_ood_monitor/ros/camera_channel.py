@@ -28,16 +28,16 @@ class CameraChannel:
         node: that publishes.
         name: of the camera.
         alarm: what raises and clears its alarm.
-        usual: score of a usual clean frame.
+        clean_median: median clean score.
         health: limits of its input.
         timeout_s: silence after which it is stale.
     """
 
     def __init__(
-        self, node: Node, name: str, alarm: AlarmSettings, usual: float, health: HealthSettings, timeout_s: float
+        self, node: Node, name: str, alarm: AlarmSettings, clean_median: float, health: HealthSettings, timeout_s: float
     ) -> None:
         self.name = name
-        self.watch = CameraWatch(name, alarm, usual, health, timeout_s)
+        self.watch = CameraWatch(name, alarm, clean_median, health, timeout_s)
         self.lock = threading.Lock()
         self.segmentation = node.create_publisher(Image, f"~/{name}/segmentation", _NEWEST)
         self.confidence = node.create_publisher(Image, f"~/{name}/confidence", _NEWEST)

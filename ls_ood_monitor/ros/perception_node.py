@@ -37,8 +37,9 @@ from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.camera_watch import alarm_without_frame
 from ..core.input_validation import SANE_AGE_NS, Fault, InputFault
 from ..core.types import Alarm, Frame, FrameResult, Verdict
+from ..engines.device import limit_gpu_memory
 from ..errors import ConfigError, ImageError, MonitorError
-from ..monitor import MonitorPass, OodMonitor, limit_gpu_memory
+from ..monitor import MonitorPass, OodMonitor
 from ..vision.overlay import draw_overlay, map_picture
 from .bundle_fit import check_fit, uncalibrated_cameras
 from .camera_channel import CameraChannel
@@ -149,11 +150,11 @@ class PerceptionNode(LifecycleNode):
             if self._settings.evidence_dir:
                 check_evidence(Path(self._settings.evidence_dir))
             alarm = overrides.of(monitor.alarm)
-            batch = self._settings.max_batch or monitor.frame_pass.engine.preferred_batch_size
+            batch = self._settings.max_batch or monitor.preferred_batch_size
             self._batch = min(batch, len(self._settings.cameras))
             monitor.warm_up(self._batch)
             channels = {
-                name: CameraChannel(self, name, alarm, monitor.usual, health, self._settings.image_timeout_s)
+                name: CameraChannel(self, name, alarm, monitor.clean_median, health, self._settings.image_timeout_s)
                 for name in self._settings.cameras
             }
         except MonitorError as error:
@@ -173,7 +174,7 @@ class PerceptionNode(LifecycleNode):
         self._problem = "not active"
         self.get_logger().info(
             f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
-            f"device {monitor.frame_pass.device}, engine {_engine_of(monitor)}, cameras {', '.join(self._channels)}"
+            f"device {monitor.device}, engine {monitor.engine_label}, cameras {', '.join(self._channels)}"
         )
         if monitor.difference is not None:
             self.get_logger().info(f"against eager torch {monitor.difference}")
@@ -308,7 +309,7 @@ class PerceptionNode(LifecycleNode):
             good = [one for one in read if one is not None]
             if good and (judged := self._infer(good)) is not None:
                 waiting.append(judged)
-            if self._monitor is not None and not self._monitor.frame_pass.engine.reentrant:
+            if self._monitor is not None and not self._monitor.reentrant:
                 self._show_all(waiting)
         self._show_all(waiting)
 
@@ -339,7 +340,7 @@ class PerceptionNode(LifecycleNode):
             shown = [self._is_looked_at(self._channels[one.arrival.camera]) for one in good]
             run = self._monitor.begin([one.frame for one in good], decode=any(shown))
             alarms = [
-                self._publish_alarm(one, judgement, run.run.network_ms)
+                self._publish_alarm(one, judgement, run.network_ms)
                 for one, judgement in zip(good, run.verdicts, strict=True)
             ]
             return PublishedBatch([one.arrival for one in good], run, alarms, shown)
@@ -524,8 +525,8 @@ class PerceptionNode(LifecycleNode):
                 {
                     "bundle_sha256": self._bundle_id(),
                     "detector": self._monitor.detector if self._monitor else "",
-                    "device": self._monitor.frame_pass.device if self._monitor else "",
-                    "engine": _engine_of(self._monitor) if self._monitor else "",
+                    "device": self._monitor.device if self._monitor else "",
+                    "engine": self._monitor.engine_label if self._monitor else "",
                 },
             )
         ]
@@ -577,11 +578,6 @@ def _make() -> PerceptionNode:
         node.destroy_node()
         raise
     return node
-
-
-def _engine_of(monitor: OodMonitor) -> str:
-    engine = monitor.frame_pass.engine
-    return f"{engine.name} {engine.precision}"
 
 
 def _strangest_place(result: Verdict) -> dict[str, object]:
