@@ -64,7 +64,7 @@ class Scores:
     disturbed: NDArray[np.float64]
     onset: NDArray[np.int64]
     threshold: float
-    usual: float
+    clean_median: float
 
 
 def score_drives(drives: int) -> Scores:
@@ -93,16 +93,16 @@ def score_drives(drives: int) -> Scores:
             if 0 <= step < LASTS:
                 disturbed[drive, :, :, step] = scores[1:].reshape(len(KINDS), len(SEVERITIES))
             update(number + 1)
-    return Scores(clean, disturbed, onset, monitor.threshold, monitor.usual)
+    return Scores(clean, disturbed, onset, monitor.threshold, monitor.clean_median)
 
 
 def _rendered(shots: list[Shot]) -> Iterator[NDArray[np.uint8]]:
     return (rendered.image for rendered in render_shots(shots))
 
 
-def false_alarms(clean: NDArray[np.float64], threshold: float, settings: AlarmSettings, usual: float) -> int:
+def false_alarms(clean: NDArray[np.float64], threshold: float, settings: AlarmSettings, clean_median: float) -> int:
     """Alarms raised in clean drives (D, FRAMES)."""
-    return sum(len(alarm_onsets(drive, threshold, settings, usual)) for drive in clean)
+    return sum(len(alarm_onsets(drive, threshold, settings, clean_median)) for drive in clean)
 
 
 def lowest_threshold(scores: Scores, half: slice, settings: AlarmSettings, accepted: int) -> float:
@@ -111,7 +111,7 @@ def lowest_threshold(scores: Scores, half: slice, settings: AlarmSettings, accep
     candidates = np.unique(clean[clean > np.median(clean)])[::-1]
     best = float(candidates[0])
     for candidate in candidates[1:]:
-        if false_alarms(clean, float(candidate), settings, scores.usual) > accepted:
+        if false_alarms(clean, float(candidate), settings, scores.clean_median) > accepted:
             break
         best = float(candidate)
     return best
@@ -126,7 +126,7 @@ def delays_s(scores: Scores, half: slice, threshold: float, settings: AlarmSetti
         for kind in range(len(KINDS)):
             for severity in range(len(SEVERITIES)):
                 story = np.concatenate([scores.clean[drive, :onset], scores.disturbed[drive, kind, severity]])
-                raised = alarm_onsets(story, threshold, settings, scores.usual)
+                raised = alarm_onsets(story, threshold, settings, scores.clean_median)
                 raised = raised[raised >= onset]
                 if len(raised):
                     delays[row, kind, severity] = (raised[0] - onset + 1) / RATE_HZ
@@ -141,7 +141,7 @@ def compare(scores: Scores, accepted: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name, settings in RULES.items():
         threshold = lowest_threshold(scores, tuning, settings, accepted)
-        alarms = false_alarms(scores.clean[judged], threshold, settings, scores.usual)
+        alarms = false_alarms(scores.clean[judged], threshold, settings, scores.clean_median)
         delays = delays_s(scores, judged, threshold, settings)
         rows.append(
             {
@@ -175,7 +175,7 @@ def main() -> int:
         np.savez(args.scores, **vars(made))
     with np.load(args.scores) as stored:
         scores = Scores(**{name: stored[name] for name in stored.files})
-    scores = Scores(scores.clean, scores.disturbed, scores.onset, float(scores.threshold), float(scores.usual))
+    scores = Scores(scores.clean, scores.disturbed, scores.onset, float(scores.threshold), float(scores.clean_median))
     results = {accepted: compare(scores, accepted) for accepted in args.accepted}
     for accepted, rows in results.items():
         table = Table(

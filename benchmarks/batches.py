@@ -23,9 +23,10 @@ from rich.table import Table
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
 from ls_ood_monitor.cli.profile import parse_size
+from ls_ood_monitor.core.detectors import required_features
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.frame_pass import FramePass
 from ls_ood_monitor.machine import describe_machine
-from ls_ood_monitor.monitor import FramePass, features_of
 from ls_ood_monitor.profiling.random_network import RandomNetwork
 from ls_ood_monitor.profiling.timing import Timing, interleaved, ratio
 from ls_ood_monitor.vision.backbones import BACKBONES
@@ -48,7 +49,7 @@ def passes_of(network: str, width: int, height: int) -> tuple[dict[str, FramePas
         spec = passes[ENGINES[0]].preprocess_spec
         return passes, random.integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8)
     subject = RandomNetwork(NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5), width, height)
-    features = features_of(("spatial", "larem"))
+    features = required_features(("spatial", "larem"))
     return {engine: subject.frame_pass(engine, "fp32", features) for engine in ENGINES}, subject.picture
 
 

@@ -24,8 +24,9 @@ from ls_ood_monitor.cli.console import console, progress_bar, write_json
 from ls_ood_monitor.comparison.pictures import PictureRenderer
 from ls_ood_monitor.comparison.protocols import street_protocol
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.engines.device import choose_device
 from ls_ood_monitor.machine import describe_machine
-from ls_ood_monitor.monitor import OodMonitor, choose_device
+from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.profiling.frame_cost import EngineChoice
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 from command_line import count, exit_code
+from ls_ood_monitor.core.camera_watch import CameraWatch
 from rich.console import Console
 from rich.table import Table
 
@@ -34,13 +35,12 @@ from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate,
 from ls_ood_monitor.cli.console import PICTURES, require_file_place
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
 from ls_ood_monitor.evaluation.processes import cores
 from ls_ood_monitor.evaluation.request import Request
 from ls_ood_monitor.evaluation.timeline import Limits
-from ls_ood_monitor.monitor import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import FramePass, LatentSettings
 from ls_ood_monitor.parameter_file import VehicleSettings
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
 from ls_ood_monitor.recordings.recording import open_recording
@@ -48,7 +48,7 @@ from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
 START_NS, PERIOD_NS = 10**18, 10**8
-DETECTORS = ("larem", "multitap")
+DETECTORS = ("larem", "multistage")
 #: Of the recordings whose cost is compared, in multiples of the shortest.
 LENGTHS = (1, 3, 10)
 STAGES = ("reading", "decoding", "checks", "network", "rest")
@@ -83,7 +83,7 @@ def small_bundle(path: Path) -> Path:
         LatentSettings(mc_samples=8),
         {name: result.detector for name, result in fitted.items()},
         {name: result.threshold for name, result in fitted.items()},
-        "multitap",
+        "multistage",
         embedded.class_names,
         {"domain": "benchmark"},
     )
@@ -132,7 +132,7 @@ def speed(bag: Path, request: Request) -> dict[str, float]:
     reading = seconds(iter_raw(bag))
     arrivals = seconds(iter_arrivals(bag))
     monitor = load_bundle(request.bundle, device="cpu")
-    watch = CameraWatch("front", monitor.alarm, monitor.usual, HealthSettings(), 1.0)
+    watch = CameraWatch("front", monitor.alarm, monitor.clean_median, HealthSettings(), 1.0)
     watch.start(START_NS)
 
     def checked() -> Any:

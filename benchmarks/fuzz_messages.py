@@ -81,12 +81,10 @@ class Outcome:
 class ClearMonitor:
     """Stands in for the network: every frame that reaches it is clear."""
 
-    bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
+    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
-    frame_pass = SimpleNamespace(
-        device=torch.device("cpu"),
-        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, preferred_batch_size=1),
-    )
+    device, engine_label = torch.device("cpu"), "none fp32"
+    reentrant, preferred_batch_size = True, 1
     difference = None
 
     def warm_up(self, batch: int) -> None:
@@ -95,7 +93,7 @@ class ClearMonitor:
     def begin(self, frames: list[Frame], *, decode: bool = True) -> SimpleNamespace:
         """All at once."""
         results = self.process(frames)
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
 
     def process(self, frames: list[Frame]) -> list[FrameResult]:
         """Score 1 under a threshold of 2."""

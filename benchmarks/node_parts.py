@@ -31,11 +31,11 @@ sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
 from arrivals import percentiles
 from camera_messages import Picture, jpeg_messages, raw_messages
 from command_line import count, exit_code
+from ls_ood_monitor.core.camera_watch import CameraWatch
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import require_file_place, write_json
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import OodMonitor
@@ -75,7 +75,7 @@ class Way:
         height, width = pictures[0].shape[:2]
         self.name = f"{width}x{height} {transport}"
         self._monitor = monitor
-        self._watch = CameraWatch(CAMERA, monitor.alarm, monitor.usual, HealthSettings(), timeout_s=inf)
+        self._watch = CameraWatch(CAMERA, monitor.alarm, monitor.clean_median, HealthSettings(), timeout_s=inf)
         self._watch.start(time.monotonic_ns())
         self._convert = image_to_bgr if transport == "raw" else compressed_to_bgr
         self._make = raw_messages(pictures) if transport == "raw" else jpeg_messages(pictures, JPEG_QUALITY)
@@ -95,8 +95,8 @@ class Way:
             raise RuntimeError(f"{self.name}: {found.reason}")  # what is timed would not be a judged frame
         small = parts.timed("resize", lambda: resize_image(image, monitor.frame_pass.preprocess_spec))
         judged = monitor.begin([Frame(small, frame.stamp_ns, CAMERA)], decode=False)
-        _ = judged.run.features
-        parts.ms["network"] = judged.run.network_ms
+        _ = judged.network.features
+        parts.ms["network"] = judged.network_ms
         judgement = parts.timed("score", lambda: judged.verdicts[0])
         held_ns = time.monotonic_ns() - arrived_ns
         alarm = parts.timed("rule", lambda: self._watch.judged(judgement, held_ns, time.time_ns()))

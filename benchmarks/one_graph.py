@@ -19,17 +19,17 @@ from command_line import count, exit_code
 
 from ls_ood_monitor.cli.console import console, progress_bar, require_file_place, write_json
 from ls_ood_monitor.cli.profile import parse_size
+from ls_ood_monitor.core.detectors import required_features
 from ls_ood_monitor.engines.onnx_engine import open_session
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.machine import describe_machine
-from ls_ood_monitor.monitor import features_of
 from ls_ood_monitor.profiling.random_network import RandomNetwork
 from ls_ood_monitor.profiling.timing import Timing, interleaved, ratio
 from ls_ood_monitor.vision.backbones import BACKBONES
 from ls_ood_monitor.vision.deeplabv3p import NetworkSettings
 
 #: What is computed beside the segmentation.
-FEATURES = {"pass": (), "spatial": features_of(("spatial",)), "larem": features_of(("larem",))}
+FEATURES = {"pass": (), "spatial": required_features(("spatial",)), "larem": required_features(("larem",))}
 
 
 def joined(graphs: dict[str, bytes]) -> bytes:

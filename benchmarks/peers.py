@@ -43,8 +43,8 @@ from command_line import count
 from ls_ood_monitor.cli.console import require_file_place
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.core.entropy import latent_entropies
+from ls_ood_monitor.engines.device import choose_device
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.monitor import choose_device
 from ls_ood_monitor.profiling.random_network import RandomNetwork
 from ls_ood_monitor.profiling.timing import interleaved
 from ls_ood_monitor.vision.backbones import BACKBONES

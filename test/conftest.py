@@ -84,7 +84,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
     from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS
     from ls_ood_monitor.core.types import Frame
-    from ls_ood_monitor.monitor import FramePass, LatentSettings
+    from ls_ood_monitor.frame_pass import FramePass, LatentSettings
     from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
     from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
@@ -100,7 +100,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     provenance = {"domain": "random pictures"}
     latents = LatentSettings(mc_samples=16)
-    save_bundle(folder, frame_pass, latents, detectors, thresholds, "multitap", embedded.class_names, provenance)
+    save_bundle(folder, frame_pass, latents, detectors, thresholds, "multistage", embedded.class_names, provenance)
     return folder
 
 

@@ -298,7 +298,7 @@ def test_a_replay_records_what_the_player_command_records():
         ({"record": "."}, "record is '.', which exists already"),
         ({"record": "absent/answers"}, "the folder that it is to lie in does not exist"),
         ({"cameras": "[rear]"}, "has no /rear/image; it holds /front/image, /left/image"),
-        ({"cameras": "[1st]"}, "camera name '1st' cannot stand in a topic"),
+        ({"cameras": "[1st]"}, "camera name '1st' does not fit into a topic"),
         ({"params_file": "absent.yaml"}, "absent.yaml cannot be read"),
     ],
 )

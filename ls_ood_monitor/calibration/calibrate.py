@@ -23,15 +23,16 @@ from ..core.intervals import EventRate, Share, counts_by_unit, event_rate, share
 from ..core.threshold import (
     Threshold,
     alarm_threshold,
+    blocks_per_fold,
     leave_one_block_out_scores,
+    left_out,
     quantile_threshold,
     time_blocks,
-    units_together,
 )
 from ..core.types import Frame
 from ..errors import CalibrationError, ConfigError
 from ..features import FrameFeatures
-from ..monitor import FramePass
+from ..frame_pass import FramePass
 from ..recordings.drive_source import DriveSource
 
 Progress = Callable[[int], None]
@@ -400,14 +401,15 @@ def _threshold(
 ) -> Threshold:
     if settings.block_s is None:
         unit = "drive"  # the blocks are whole drives
+    origin = left_out(unit, blocks_per_fold(count))
     if settings.target_per_hour is None:
         return quantile_threshold(
             scores,
             settings.target_rate,
+            origin=origin,
             blocks=count,
-            allow_small=settings.allow_small,
             unit=unit,
-            together=units_together(count),
+            allow_small=settings.allow_small,
         )
     return alarm_threshold(
         scores,
@@ -415,10 +417,9 @@ def _threshold(
         hours,
         settings.target_per_hour,
         settings=settings.alarm,
+        origin=origin,
         blocks=count,
         allow_small=settings.allow_small,
-        unit=unit,
-        together=units_together(count),
     )
 
 
@@ -437,7 +438,7 @@ def _alarm_rate(
 ) -> EventRate | None:
     if not streams:
         return None
-    alarms = [alarm_onsets(scores[index], threshold.value, settings.alarm, threshold.usual) for index in streams]
+    alarms = [alarm_onsets(scores[index], threshold.value, settings.alarm, threshold.clean_median) for index in streams]
     return event_rate(sum(map(len, alarms)), hours)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from .. import __version__
 from ..bundle import save_bundle
 from ..errors import ConfigError
-from ..monitor import FramePass, LatentSettings
+from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
 from .calibrate import (
     CalibrationSettings,

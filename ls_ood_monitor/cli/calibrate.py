@@ -14,7 +14,7 @@ itself is not changed.
 
   ls-ood calibrate monday/bag tuesday/bag --out my_bundle                    (two drives, 1 % of clean frames)
   ls-ood calibrate monday/bag tuesday/bag --out my_bundle --target-per-hour 2
-  ls-ood calibrate pictures/ --rate 30 --out my_bundle --detectors multitap,larem
+  ls-ood calibrate pictures/ --rate 30 --out my_bundle --detectors multistage,larem
   ls-ood calibrate --dataset woodscape --datapath WoodScape --out my_bundle
   ls-ood calibrate --update my_bundle wednesday/bag --out better_bundle      (adds a drive; the old data are not needed)
 
@@ -145,10 +145,10 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration.feature_table import unpack_table
     from ..calibration.plot import draw_calibration
     from ..config import from_mapping
-    from ..core.detectors import detector_spec
+    from ..core.detectors import detector_spec, refuse_old_name, required_features
     from ..errors import ConfigError
     from ..features import FrameFeatures
-    from ..monitor import FramePass, LatentSettings, features_of
+    from ..frame_pass import LatentSettings
     from .bundle_report import calibration_report
     from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
 
@@ -172,8 +172,9 @@ def run(args: argparse.Namespace) -> int:
             )
     if settings.hold_out == "drive" and len(drives) < 2 and not args.update:
         raise ConfigError("there is one drive; at least 2 are needed to hold one out. Add a drive, or hold out blocks.")
-    features = features_of(names)
+    features = required_features(names)
     detector = args.detector or str(content["detector"])
+    refuse_old_name(detector)
     if detector not in names:
         raise ConfigError(
             f"the detector that raises the alarm is {detector!r}; it must be one of those calibrated, {', '.join(names)}: "
@@ -192,21 +193,9 @@ def run(args: argparse.Namespace) -> int:
         earlier = FeatureTable(rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz)
     monitor = load_bundle(base, device=args.device, engine=args.engine, precision=args.precision)
     own = monitor.frame_pass
-    # Exported graphs compute the features that they were exported for.
-    same = features == own.features
-    if not same and own.graphs:
+    if own.graphs and features != own.features:
         warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
-    frame_pass = FramePass(
-        own.network,
-        own.preprocess_spec,
-        own.mask_bank,
-        own.device,
-        features,
-        masks=own.masks,
-        engine=own.engine.name if same or own.engine.name != "onnx" else "eager",
-        precision=own.engine.precision,
-        graphs=own.graphs if same else None,
-    )
+    frame_pass = own.with_features(features)
     result = write_calibrated_bundle(
         args.out,
         frame_pass,

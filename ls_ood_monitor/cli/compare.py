@@ -127,8 +127,8 @@ def run(args: argparse.Namespace) -> int:
     from ..comparison.pictures import PictureRenderer
     from ..comparison.scoring import detectors_named, measure
     from ..comparison.summary import summarise
+    from ..core.detectors import required_features
     from ..errors import ConfigError
-    from ..monitor import FramePass, features_of
     from .console import console, write_json
 
     names = detectors_named(args.detectors)
@@ -152,15 +152,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--folds is 1; at least 2 groups are needed to hold one out, or 0 for one drive at a time.")
     protocol = _protocol(args)
     _make_folder(args.out)
-    monitor = load_bundle(args.bundle, device=args.device)
-    frame_pass = FramePass(
-        monitor.frame_pass.network,
-        monitor.frame_pass.preprocess_spec,
-        monitor.frame_pass.mask_bank,
-        monitor.frame_pass.device,
-        features_of(names),
-        masks=monitor.frame_pass.masks,
-    )
+    monitor = load_bundle(args.bundle, device=args.device, engine="eager")
+    frame_pass = monitor.frame_pass.with_features(required_features(names))
     studio = PictureRenderer(frame_pass.preprocess_spec, seed=args.seed, processes=processes)
     with _Bars() as bars:
         measured = measure(

@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from threadpoolctl import threadpool_limits
 
+    from ..engines.device import choose_device
     from ..errors import ConfigError
     from ..machine import describe_machine
-    from ..monitor import choose_device
     from ..profiling.frame_cost import EngineChoice
     from .console import PICTURES, console, require_file_place, write_json
 

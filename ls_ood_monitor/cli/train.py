@@ -142,11 +142,12 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration.calibrate import CalibrationSettings
     from ..calibration.plot import draw_calibration
     from ..core.classes import CLASS_NAMES
-    from ..core.detectors import DEFAULT_DETECTORS
+    from ..core.detectors import DEFAULT_DETECTORS, refuse_old_name
     from ..core.threshold import shortage
     from ..datasets import write_split
+    from ..engines.device import choose_device
     from ..errors import CalibrationError, ConfigError
-    from ..monitor import LatentSettings, choose_device
+    from ..frame_pass import LatentSettings
     from ..training.bundling import make_bundle
     from ..training.checkpoints import require_fresh
     from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
@@ -163,6 +164,7 @@ def run(args: argparse.Namespace) -> int:
     from ..vision.preprocess import PreprocessSpec
     from .console import console, progress_bar, warn, write_json
 
+    refuse_old_name(args.detector)
     if args.detector not in DEFAULT_DETECTORS:
         raise ConfigError(
             f"--detector is {args.detector!r}; it must be one of those a trained bundle holds, "

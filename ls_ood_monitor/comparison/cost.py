@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.detectors import Detector, detector_spec
 from ..features import NetworkPass, compute_features
-from ..monitor import FramePass
+from ..frame_pass import FramePass
 from ..vision.mc_dropout import averaging_weights
 from ..vision.preprocess import preprocess
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.detectors import DETECTORS, Detector, detector_spec
-from ..core.threshold import Threshold, quantile_threshold
+from ..core.threshold import Threshold, left_out, quantile_threshold
 from ..errors import CalibrationError, ConfigError
 from ..features import FrameFeatures
-from ..monitor import FramePass
+from ..frame_pass import FramePass
 from .conditions import CLEAN_CONDITION, OOD, Condition
 from .maps import MapFigures, MapJudge
 from .pictures import PictureRenderer, PictureSet, RenderedPicture
@@ -203,13 +203,8 @@ def _calibrate(
                 f"{name} of a calibration picture are not finite; the network's weights are damaged."
             )
     groups = _groups(units, folds)
-    together = -(-len(set(units)) // len(np.unique(groups)))
-    provenance: dict[str, Any] = {
-        "blocks": len(set(units)),
-        "unit": held_out_unit,
-        "together": together,
-        "allow_small": True,
-    }
+    count = len(set(units))
+    origin = left_out(held_out_unit, -(-count // len(np.unique(groups))))
     head = frame_pass.head
     fitted = {}
     for number, name in enumerate(names, start=1):
@@ -218,7 +213,9 @@ def _calibrate(
         rows = features.of(spec.feature)
         odd_rows = odd_features.of(spec.feature) if spec.supervised and odd_features is not None else None
         held_out, cells = _held_out(partial(spec.make, head), rows, odd_rows, groups)
-        threshold = quantile_threshold(held_out, target_rate, **provenance)
+        threshold = quantile_threshold(
+            held_out, target_rate, origin=origin, blocks=count, unit=held_out_unit, allow_small=True
+        )
         maps = None if cells is None else MapJudge.calibrate(cells, threshold)
         fitted[name] = Fitted(spec.make(head).fit(rows, odd_rows), threshold, maps)
         progress("Fitting detectors", number, len(names))

@@ -31,20 +31,20 @@ class AlarmStates:
 
     Args:
         settings: rule and counts.
-        usual: score of a usual clean frame, for the rule ``cusum`` (``Threshold.usual``).
+        clean_median: median score of clean frames, for the rule ``cusum`` (``Threshold.clean_median``).
 
     Raises:
-        ConfigError: the rule ``cusum`` without a usual score.
+        ConfigError: the rule ``cusum`` without the median score of clean frames.
     """
 
-    def __init__(self, settings: AlarmSettings, usual: float = nan) -> None:
-        if settings.rule == "cusum" and not isfinite(usual):
+    def __init__(self, settings: AlarmSettings, clean_median: float = nan) -> None:
+        if settings.rule == "cusum" and not isfinite(clean_median):
             raise ConfigError(
-                "alarm rule 'cusum' needs the score of a usual clean frame, which this bundle does not hold; "
+                "alarm rule 'cusum' needs the median score of clean frames, which this bundle does not hold; "
                 "calibrate again, or choose the rule 'consecutive' or 'window'."
             )
         self.settings = settings
-        self.usual = usual
+        self.clean_median = clean_median
         self.reset()
 
     def reset(self) -> None:
@@ -78,16 +78,16 @@ class AlarmStates:
     def _excess(self, score: float, threshold: float) -> float:
         if self.settings.rule != "cusum":
             return score - threshold
-        return (score - threshold) / max(threshold - self.usual, _TINY)
+        return (score - threshold) / max(threshold - self.clean_median, _TINY)
 
 
 class AlarmFilter:
     """``AlarmStates`` of a named camera, with the cause; an alarm that waits to clear keeps its original cause."""
 
-    def __init__(self, settings: AlarmSettings, camera: str, usual: float = nan) -> None:
+    def __init__(self, settings: AlarmSettings, camera: str, clean_median: float = nan) -> None:
         self.settings = settings
         self.camera = camera
-        self._states = AlarmStates(settings, usual)
+        self._states = AlarmStates(settings, clean_median)
         self._last_bad: Cause | None = None
 
     def reset(self) -> None:
@@ -127,12 +127,14 @@ class AlarmFilter:
         return Alarm(self.camera, stamp_ns, state, score, threshold, cause)
 
 
-def alarm_onsets(scores: ArrayLike, threshold: float, settings: AlarmSettings, usual: float = nan) -> NDArray[np.int64]:
+def alarm_onsets(
+    scores: ArrayLike, threshold: float, settings: AlarmSettings, clean_median: float = nan
+) -> NDArray[np.int64]:
     """Frames (K,) at which ``AlarmFilter`` would raise an alarm, from one camera's scores (N,) in order of time."""
     values = np.asarray(scores, dtype=np.float64)
     if not (values > threshold).any():  # true of most thresholds that are tried
         return np.zeros(0, np.int64)
-    states = AlarmStates(settings, usual)
+    states = AlarmStates(settings, clean_median)
     onsets: list[int] = []
     before = states.state
     for index, score in enumerate(values.tolist()):

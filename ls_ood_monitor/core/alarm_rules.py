@@ -1,11 +1,11 @@
 """Rules that raise an alarm; each counts the evidence of a camera's frames.
 
 Evidence is a share of what an alarm takes: 0 = none, 1 = raise. The *excess* of a frame is how far its score lies above
-the threshold, in units of the distance from a usual clean frame to the threshold:
+the threshold, in units of the distance from the median clean score to the threshold:
 
-    excess = (score - threshold) / (threshold - usual)
+    excess = (score - threshold) / (threshold - clean_median)
 
-so that it is -1 for a usual clean frame, 0 at the threshold, and means the same for every detector.
+so that it is -1 at the median clean score, 0 at the threshold, and means the same for every detector.
 Larger = more OoD. A frame that could not be judged has no excess and counts as one bad frame.
 """
 

@@ -86,7 +86,7 @@ class PerceptionPipeline:
     Args:
         cameras: names.
         alarm: what raises and clears an alarm.
-        clean_median: median score of clean frames (``Threshold.usual``), for the rule ``cusum``.
+        clean_median: median score of clean frames (``Threshold.clean_median``), for the rule ``cusum``.
         health: limits of the input.
         timeout_s: silence after which a camera is stale.
 

@@ -114,9 +114,9 @@ def _evaluate(request: Request, progress: Progress, threads: int) -> Result:
     )
     unfinished = request.out / UNFINISHED
     unfinished.mkdir(exist_ok=True)
-    device = monitor.frame_pass.device.type
+    device = monitor.device.type
     at_once = min(threads, _AT_ONCE) if device == "cpu" else 1
-    scores, key = unfinished / "network.jsonl", f"{request.digest} {device} {monitor.frame_pass.engine.name}"
+    scores, key = unfinished / "network.jsonl", f"{request.digest} {device} {monitor.engine_name}"
     with CachedScorer(monitor, scores, key, request.run, request.resume, at_once) as network:
         replay = Replay(monitor, recording.cameras, request.vehicle, recording.begin_ns, network.judge)
         images, worst = JudgedImages(monitor.detector, sorted(monitor.detectors)), WorstFrames()

@@ -28,13 +28,12 @@ _OF_RULE = {"window": ("window_frames",), "cusum": ("cusum_limit",)}
 
 def provenance(request: Request, monitor: OodMonitor) -> dict[str, Any]:
     """Facts for ``summary.json``: plain values."""
-    engine = monitor.frame_pass.engine
     return {
         "version": request.version,
         "network": {
-            "device": monitor.frame_pass.device.type,
-            "engine": engine.name,
-            "precision": engine.precision,
+            "device": monitor.device.type,
+            "engine": monitor.engine_name,
+            "precision": monitor.precision,
         },
         "environment": environment(monitor),
         "recording": recording_facts(request.recording),
@@ -52,14 +51,13 @@ def environment(monitor: OodMonitor) -> dict[str, Any]:
         "OpenCV": cv2.__version__,
         **{name: metadata.version(name) for name in ("plotly", "rosbags")},
     }
-    if monitor.frame_pass.engine.name == "onnx":
+    if monitor.engine_name == "onnx":
         import onnxruntime  # its GPU package has another name, so it is asked itself
 
         versions["ONNX Runtime"] = onnxruntime.__version__
-    device = monitor.frame_pass.device
     return {
         "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "gpu": torch.cuda.get_device_name(monitor.device) if monitor.device.type == "cuda" else None,
         "versions": versions,
     }
 

@@ -58,7 +58,7 @@ class Replay:
         self._begin_ns, self._started_ns = begin_ns, time.monotonic_ns()
         alarm = settings.alarm.of(monitor.alarm)
         self._watches = {
-            camera: CameraWatch(camera, alarm, monitor.usual, settings.health, settings.image_timeout_s)
+            camera: CameraWatch(camera, alarm, monitor.clean_median, settings.health, settings.image_timeout_s)
             for camera in cameras
         }
         for watch in self._watches.values():

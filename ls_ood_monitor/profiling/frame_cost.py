@@ -20,7 +20,8 @@ from ..core.detectors import DEFAULT_DETECTORS
 from ..core.types import Frame
 from ..engines import ENGINES, PRECISIONS
 from ..errors import ConfigError, MonitorError
-from ..monitor import FramePass, OodMonitor
+from ..frame_pass import FramePass
+from ..monitor import OodMonitor
 from ..vision.preprocess import normalise
 from .random_network import RandomNetwork
 from .timing import Timing, interleaved, ratio
@@ -159,7 +160,7 @@ def _monitored(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable
     def run() -> object:
         begun = monitor.begin(frames)
         alarms = [alarm.update(1, judgement.score, judgement.threshold) for judgement in begun.verdicts]
-        return alarms, begun.run.class_ids, begun.run.confidence
+        return alarms, begun.network.class_ids, begun.network.confidence
 
     return run
 

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..bundle import save_bundle
-from ..core.detectors import DEFAULT_DETECTORS, Detector, detector_spec
+from ..core.detectors import DEFAULT_DETECTORS, Detector, detector_spec, required_features
 from ..core.threshold import Threshold
 from ..engines.export import export_graphs
-from ..monitor import FramePass, LatentSettings, OodMonitor, features_of
+from ..frame_pass import FramePass, LatentSettings
+from ..monitor import OodMonitor
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ..vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock
 from ..vision.preprocess import PreprocessSpec
@@ -85,7 +86,7 @@ class RandomNetwork:
     def detectors(self) -> Mapping[str, Detector]:
         """The default detectors, fitted to noise around the features of one picture."""
         random = np.random.default_rng(0)
-        features = self.frame_pass("eager", "fp32", features_of(DEFAULT_DETECTORS)).features_of([self.picture])
+        features = self.frame_pass("eager", "fp32", required_features(DEFAULT_DETECTORS)).features_of([self.picture])
         fitted = {}
         for name in DEFAULT_DETECTORS:
             spec = detector_spec(name)
@@ -98,7 +99,7 @@ class RandomNetwork:
         """The whole of it, with these of the default detectors; the first one raises the alarm."""
         names = tuple(detectors)
         return OodMonitor(
-            self.frame_pass(engine, precision, features_of(names)),
+            self.frame_pass(engine, precision, required_features(names)),
             {name: self.detectors[name] for name in names},
             {name: self._threshold() for name in names},
             names[0],
@@ -108,7 +109,7 @@ class RandomNetwork:
 
     def write_bundle(self, folder: Path) -> str:
         """A bundle of it, without graphs, for nodes to be timed with; its provenance says that it tells nothing."""
-        frame_pass = self.frame_pass("eager", "fp32", features_of(DEFAULT_DETECTORS))
+        frame_pass = self.frame_pass("eager", "fp32", required_features(DEFAULT_DETECTORS))
         classes = tuple(str(index) for index in range(self.settings.classes))
         thresholds = {name: self._threshold() for name in self.detectors}
         provenance: dict[str, Any] = {"domain": "random weights, for measuring time alone"}
@@ -119,4 +120,4 @@ class RandomNetwork:
 
     @staticmethod
     def _threshold() -> Threshold:
-        return Threshold(value=1.0, target_rate=0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES, usual=0.5)
+        return Threshold(1.0, 0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES, method="made up", clean_median=0.5)

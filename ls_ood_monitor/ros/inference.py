@@ -88,7 +88,7 @@ class Inference:
             batch = self._publish_alarms(arrivals[first : first + self._max_batch])
             if batch is not None:
                 waiting.append(batch)
-            if not self._monitor.frame_pass.engine.reentrant:
+            if not self._monitor.reentrant:
                 self._publish_pictures(waiting)
         self._publish_pictures(waiting)
 
@@ -119,7 +119,7 @@ class Inference:
                 self._alarms.publish(outcome.alarm, {}, outcome.image)
                 self._warn(outcome)
             else:
-                self._publish_verdict(outcome, outcome.verdict, passes[-1].run.network_ms)
+                self._publish_verdict(outcome, outcome.verdict, passes[-1].network_ms)
                 judged.append(outcome)
         return PublishedBatch(passes[-1], judged, wanted) if judged else None
 

@@ -31,8 +31,8 @@ def monitor_status(node: str, monitor: OodMonitor | None, problem: str, uncalibr
         facts = {
             "bundle_sha256": monitor.bundle_id,
             "detector": monitor.detector,
-            "device": str(monitor.frame_pass.device),
-            "engine": f"{monitor.frame_pass.engine.name} {monitor.frame_pass.engine.precision}",
+            "device": str(monitor.device),
+            "engine": monitor.engine_label,
         }
     text = problem or (f"running; {uncalibrated}" if uncalibrated else "running")
     return status(level, f"{node}: monitor", "perception", text, facts)

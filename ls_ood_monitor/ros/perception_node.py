@@ -35,8 +35,9 @@ from ..bundle import load_bundle
 from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.causes import Cause, CauseKind
 from ..core.pipeline import PerceptionPipeline, alarm_without_frame
+from ..engines.device import limit_gpu_memory
 from ..errors import ConfigError, MonitorError
-from ..monitor import OodMonitor, limit_gpu_memory
+from ..monitor import OodMonitor
 from ..wording import clause
 from .alarm_output import AlarmOutput
 from .bundle_fit import check_fit, uncalibrated_cameras
@@ -153,10 +154,9 @@ class PerceptionNode(LifecycleNode):
             )
         self._alarms.bundle_id = monitor.bundle_id
         self._problem = "not active"
-        engine = monitor.frame_pass.engine
         self.get_logger().info(
             f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
-            f"device {monitor.frame_pass.device}, engine {engine.name} {engine.precision}, "
+            f"device {monitor.device}, engine {monitor.engine_label}, "
             f"cameras {', '.join(self._settings.cameras)}"
         )
         if monitor.difference is not None:
@@ -181,11 +181,10 @@ class PerceptionNode(LifecycleNode):
         check_fit(monitor, settings)
         if settings.evidence_dir:
             check_evidence(Path(settings.evidence_dir))
-        preferred = monitor.frame_pass.engine.preferred_batch_size
-        max_batch = min(settings.max_batch or preferred, len(settings.cameras))
+        max_batch = min(settings.max_batch or monitor.preferred_batch_size, len(settings.cameras))
         monitor.warm_up(max_batch)
         pipeline = PerceptionPipeline(
-            settings.cameras, overrides.of(monitor.alarm), monitor.usual, health, settings.image_timeout_s
+            settings.cameras, overrides.of(monitor.alarm), monitor.clean_median, health, settings.image_timeout_s
         )
         pipeline.topics.update({camera: self._topic(camera) for camera in settings.cameras})
         outputs = {camera: CameraOutputs(self, camera, settings.overlay_alpha) for camera in settings.cameras}

@@ -71,7 +71,7 @@ class VelocityGateOutput:
         twist = message.twist if self._is_stamped else message
         if self._is_stamped:
             self._frame_id = message.header.frame_id
-        self._gate.hear([getattr(part, axis) for part in (twist.linear, twist.angular) for axis in "xyz"], now_ns)
+        self._gate.on_command([getattr(part, axis) for part in (twist.linear, twist.angular) for axis in "xyz"], now_ns)
         self._publisher.publish(self._message(self._release(self._decide(now_ns).mode, now_ns), message))
 
     def _release(self, mode: FallbackMode, now_ns: int) -> GatedVelocity:

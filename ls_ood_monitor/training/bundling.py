@@ -11,7 +11,7 @@ import torch
 from ..calibration.calibrate import CalibrationSettings
 from ..calibration.calibrated_bundle import CalibratedBundle, ProgressFactory, write_calibrated_bundle
 from ..core.detectors import DEFAULT_DETECTORS
-from ..monitor import FramePass, LatentSettings
+from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.mc_dropout import draw_mask_bank, run_time_dropblock

@@ -49,7 +49,7 @@ def table_of(shifts: dict[str, float], count: int = 300, rate_hz: float = 10.0, 
     return concatenate_tables(
         [
             FeatureTable(
-                FrameFeatures({"taps": (random.normal(size=(count, 4)) + shift).astype(np.float32)}),
+                FrameFeatures({"stage_means": (random.normal(size=(count, 4)) + shift).astype(np.float32)}),
                 stamps,
                 ("front",) * count,
                 (name,) * count,
@@ -60,8 +60,8 @@ def table_of(shifts: dict[str, float], count: int = 300, rate_hz: float = 10.0, 
 
 
 def fit(table: FeatureTable, **options):
-    """The multitap detector on a table of taps."""
-    return calibrate(table, CalibrationSettings(**options), names=["multitap"], head=None)["multitap"]
+    """The multistage detector on a table of taps."""
+    return calibrate(table, CalibrationSettings(**options), names=["multistage"], head=None)["multistage"]
 
 
 def by_hand(rows: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_thresholds_are_quantiles_of_held_out_scores():
     result = fit(table, target_rate=0.1)
     blocks = blocks_of_time(table, 10.0)
     assert np.bincount(blocks).tolist() == [100, 100, 100, 100]
-    scores = by_hand(table.features.of("taps"), blocks)
+    scores = by_hand(table.features.of("stage_means"), blocks)
     np.testing.assert_allclose(result.scores["block"], scores, rtol=1e-9)
     assert result.threshold.value == pytest.approx(np.sort(scores)[360], rel=1e-9)
     assert (result.threshold.n, result.threshold.blocks, result.threshold.rank) == (400, 4, 361)
@@ -104,7 +104,7 @@ def test_what_is_held_out_decides_the_threshold(hold_out):
     """Both thresholds are computed; the chosen one is that of blocks, of drives, or the larger, and both rates are its."""
     table = table_of({"monday": 0.0, "tuesday": 1.5, "friday": -1.0})
     result = fit(table, target_rate=0.02, hold_out=hold_out)
-    rows, drives = table.features.of("taps"), np.asarray(table.drives)
+    rows, drives = table.features.of("stage_means"), np.asarray(table.drives)
     expected = {
         "block": np.sort(by_hand(rows, blocks_of_time(table, 10.0)))[883 - 1],
         "drive": np.sort(by_hand(rows, drives))[883 - 1],
@@ -204,7 +204,7 @@ def test_drives_join_in_order(monitor):
     table = collect_drives(drives, monitor.frame_pass, progress=told.append)
     assert told == [4, 8]
     two = collect_features(frames(4, "left"), monitor.frame_pass)
-    np.testing.assert_array_equal(table.features.of("taps")[4:], two.features.of("taps"))
+    np.testing.assert_array_equal(table.features.of("stage_means")[4:], two.features.of("stage_means"))
     assert summarise(table) == {
         "frames": 8,
         "cameras": {"front": 4, "left": 4},
@@ -230,8 +230,8 @@ def test_the_stored_table_is_the_table(monitor):
 
 def test_false_alarms_on_further_drives():
     """Frames of another drive above the threshold, with the interval by drive and by frame."""
-    fitted = {"multitap": fit(table_of({"monday": 0.0}), target_rate=0.05)}
-    rates = false_alarms(fitted, table_of({"sunday": 0.0, "saturday": 0.0}, seed=9))["multitap"]
+    fitted = {"multistage": fit(table_of({"monday": 0.0}), target_rate=0.05)}
+    rates = false_alarms(fitted, table_of({"sunday": 0.0, "saturday": 0.0}, seed=9))["multistage"]
     assert (rates["frames"], rates["units"]) == (600, 2)
     assert rates["low"] <= rates["rate"] <= rates["high"]
     assert rates["rate"] == pytest.approx(0.05, abs=0.05)
@@ -244,13 +244,13 @@ def test_the_picture_is_drawn(tmp_path, drives):
 
     table = table_of({f"d{index}": 0.1 * index for index in range(drives)}, count=250)
     settings = CalibrationSettings(0.05)
-    fitted = calibrate(table, settings, names=["multitap"], head=None)
+    fitted = calibrate(table, settings, names=["multistage"], head=None)
     check = false_alarms(fitted, table_of({"other": 0.0}))
     draw_calibration(fitted, table, tmp_path / "picture.png", check=check, title="test")
     assert (tmp_path / "picture.png").stat().st_size > 10000
     facts = json.loads(json.dumps(provenance_of(table, settings, fitted), allow_nan=False))
     assert (facts["frames"], facts["block_s"], facts["target"]) == (250 * drives, 10.0, {"rate": 0.05})
-    assert facts["detectors"]["multitap"]["held_out"]["block"]["frames"] == 250 * drives
+    assert facts["detectors"]["multistage"]["held_out"]["block"]["frames"] == 250 * drives
 
 
 def test_default_detectors_calibrate(monitor):

@@ -16,7 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from ls_ood_monitor.bundle import CALIBRATION, load_bundle, save_bundle, verify_bundle
 from ls_ood_monitor.cli.main import main
 from ls_ood_monitor.config import AlarmSettings
-from ls_ood_monitor.monitor import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import FramePass, LatentSettings
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_frames
 
 
@@ -65,8 +65,8 @@ def test_from_a_bag_and_a_folder_to_a_bundle(calibrated, tiny_bundle):
     assert [name.split("/")[-1] for name in facts["drives"]] == ["monday", "tuesday"]
     assert (facts["frames"], facts["blocks"], facts["block_s"], facts["hold_out"]) == (88, 11, 2.0, "block")
     assert facts["from_bundle"] == verify_bundle(tiny_bundle).bundle_id
-    assert set(facts["detectors"]["multitap"]["held_out"]) == {"block", "drive"}
-    assert result["check_on_unseen_drives"]["multitap"]["frames"] == 40
+    assert set(facts["detectors"]["multistage"]["held_out"]) == {"block", "drive"}
+    assert result["check_on_unseen_drives"]["multistage"]["frames"] == 40
     assert cv2.imread(str(calibrated / "b" / "calibration.png")) is not None
 
 
@@ -134,7 +134,7 @@ def test_the_table_is_verified_and_not_for_the_vehicle(calibrated, data, tmp_pat
 
 def test_bundle_show_tells_the_story(calibrated, capsys):
     """Drives, target, what was held out and every detector stand in what ``ls-ood bundle show`` prints."""
-    for folder, raises in (([str(calibrated / "b")], "multitap *"), ([], "spatial *")):
+    for folder, raises in (([str(calibrated / "b")], "multistage *"), ([], "spatial *")):
         with pytest.raises(SystemExit) as end:
             main(["bundle", "show", *folder])
         assert end.value.code in (0, None)
@@ -171,7 +171,7 @@ def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path)
     monitor = load_bundle(tmp_path / "b", device="cpu")
     assert monitor.alarm == AlarmSettings(rule="cusum", cusum_limit=1.5, release_consecutive_frames=4)
     assert "cumulative sum of 1.5" in monitor.thresholds["mahalanobis"].method
-    assert monitor.usual < monitor.threshold
+    assert monitor.clean_median < monitor.threshold
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path)
         (["monday", "monday"], "two drives are named"),
         (["monday", "--hold-out", "drive", "--target-rate", "0.1"], "one drive"),
         (["monday", "--block", "-1"], "the block length is -1"),
-        (["monday", "--detectors", "multitap, kde_two_class"], "kde_two_class learns from OoD frames"),
+        (["monday", "--detectors", "multistage, kde_two_class"], "kde_two_class learns from OoD frames"),
         (["monday", "--block", "nan"], "the block length is nan"),
         (["monday", "--target-per-hour", "-1"], "the target is -1"),
         (["monday", "--plot", "nowhere/x.png"], "--plot is nowhere/x.png"),
@@ -225,7 +225,7 @@ def test_the_street_as_data(tiny_bundle, tmp_path, make_pictures):
     assert done.returncode == 0, done.stderr
     facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]
     assert facts["drives"] == {"street-3000": 8, "street-3001": 8, "street-3002": 8}
-    assert facts["detectors"]["multitap"]["alarms"] == {}
+    assert facts["detectors"]["multistage"]["alarms"] == {}
 
 
 def test_a_bundle_of_fresh_masks_is_calibrated_in_its_mode(data, tiny_bundle, tmp_path):
@@ -234,7 +234,7 @@ def test_a_bundle_of_fresh_masks_is_calibrated_in_its_mode(data, tiny_bundle, tm
     own = fixed.frame_pass
     fresh = FramePass(own.network, own.preprocess_spec, own.mask_bank, "cpu", own.features, masks="fresh")
     latents = LatentSettings(mc_samples=16, masks="fresh")
-    parts = (fixed.detectors, fixed.thresholds, "multitap", fixed.class_names)
+    parts = (fixed.detectors, fixed.thresholds, "multistage", fixed.class_names)
     save_bundle(tmp_path / "fresh", fresh, latents, *parts, {})
     out = tmp_path / "out"
     options = ("--block", "2", "--target-rate", "0.05", "--rate", "4")

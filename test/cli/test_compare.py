@@ -75,7 +75,7 @@ def out(small_street, tiny_bundle, tmp_path_factory) -> Path:
             [
                 *call,
                 "--detectors",
-                "multitap,toy,toy_supervised",
+                "multistage,toy,toy_supervised",
                 "--kinds",
                 "unknown_object,dark",
                 "--severities",
@@ -159,7 +159,7 @@ def test_tables_and_plots_are_written(out):
     ("arguments", "words"),
     [
         (["--detectors", "oracle"], "no detector 'oracle'"),
-        (["--detectors", "larem", "--reference", "multitap"], "--reference is 'multitap'"),
+        (["--detectors", "larem", "--reference", "multistage"], "--reference is 'multistage'"),
         (["--kinds", "locusts"], "locusts"),
         (["--severities", "0"], "--severities has 0"),
         (["--drives", "1"], "number of drives is 1"),
@@ -192,7 +192,7 @@ def test_the_protocol_of_the_reference_runs_from_end_to_end(larex_trees, tiny_bu
     woodscape, cityscapes, soiling = map(str, larex_trees)
     out = tmp_path / "out"
     sets = ["--woodscape", woodscape, "--cityscapes", cityscapes, "--soiling", soiling]
-    options = ["--detectors", "multitap,larem", "--processes", "0", "--resamples", "100", "--device", "cpu"]
+    options = ["--detectors", "multistage,larem", "--processes", "0", "--resamples", "100", "--device", "cpu"]
     call = ["compare", "--protocol", "larex", *sets, *options, "--bundle", str(tiny_bundle), "--out", str(out)]
     with pytest.raises(SystemExit) as end:
         main(call)

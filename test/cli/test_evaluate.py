@@ -81,7 +81,7 @@ def test_a_recording_gives_a_verdict_and_its_files(evaluate, bag):
     assert len(rows) == 60
     assert {row["alarm"] for row in rows[32:45]} == {"RAISED"}
     assert {row["decision"] for row in rows[32:45]} == {"STOP"}
-    assert all(float(row["score"]) == float(row["score.multitap"]) for row in rows)
+    assert all(float(row["score"]) == float(row["score.multistage"]) for row in rows)
     assert cv2.imread(str(out / "timeline.png")) is not None
     assert not (out / "junit.xml").exists()
 

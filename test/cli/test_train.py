@@ -314,7 +314,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["--resume", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["--resume", "garbage.ckpt"], "garbage.ckpt is not a plain torch state dict"),
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
-        (["--detector", "lared"], "one of those a trained bundle holds, spatial, larem, mahalanobis, multitap"),
+        (["--detector", "lared"], "one of those a trained bundle holds, spatial, larem, mahalanobis, multistage"),
         (["--target-rate", "2"], "the target false-alarm rate is 2.0"),
         (["-b", "0"], "ls-ood train: --batch is 0; it must lie within"),
         (["-s", "-1"], "--seed is -1"),

@@ -35,7 +35,7 @@ def entry_of(summary, name, shift, severity=None):
 
 def test_values_are_counts_and_scikit_learn(measured, summary):
     """Detection and false alarms are shares above the threshold; AUROC is scikit-learn's, its interval holds it."""
-    for name in ("multitap", "larem"):
+    for name in ("multistage", "larem"):
         threshold = measured.fitted[name].threshold.value
         clean = scores(measured, name, "clean")
         assert summary["detectors"][name]["false_alarm_rate"]["value"] == pytest.approx((clean > threshold).mean())
@@ -56,8 +56,8 @@ def test_the_wrong_way_is_shown(summary):
 
 def test_means_and_differences(summary):
     """Means are over conditions of a group; the difference to the reference is that of the means, and paired."""
-    own, base = (summary["detectors"][name] for name in ("multitap", "larem"))
-    both = [entry_of(summary, "multitap", "fog", severity)["auroc"]["value"] for severity in (1, 4)]
+    own, base = (summary["detectors"][name] for name in ("multistage", "larem"))
+    both = [entry_of(summary, "multistage", "fog", severity)["auroc"]["value"] for severity in (1, 4)]
     assert own["means"]["all"]["auroc"]["value"] == pytest.approx(np.mean(both))
     assert own["means"]["severity_1_2"]["conditions"] == 1
     assert own["by_shift"]["fog"]["severity_3_5"]["auroc"]["value"] == pytest.approx(both[1])
@@ -70,16 +70,16 @@ def test_means_and_differences(summary):
 def test_equal_detectors_do_not_differ(measured):
     """Paired resamples: the same scores under two names have a difference of exactly zero, interval included."""
     for part in measured.conditions:
-        part.scores["larem"] = list(part.scores["multitap"])
+        part.scores["larem"] = list(part.scores["multistage"])
     summary = summarise(measured, reference="larem", resamples=100)
-    difference = summary["detectors"]["multitap"]["differences"]["all"]["auroc"]
+    difference = summary["detectors"]["multistage"]["differences"]["all"]["auroc"]
     assert (difference["value"], difference["low"], difference["high"]) == (0.0, 0.0, 0.0)
 
 
 def test_the_control_is_neutral(summary):
     """Identity has the clean scores: no difference and an AUROC of one half."""
-    assert summary["detectors"]["multitap"]["identity_difference"] == 0.0
-    identity = entry_of(summary, "multitap", "identity")
+    assert summary["detectors"]["multistage"]["identity_difference"] == 0.0
+    identity = entry_of(summary, "multistage", "identity")
     assert identity["role"] == "benign"
     assert identity["auroc"]["value"] == pytest.approx(0.5)
 
@@ -88,7 +88,7 @@ def test_equal_seeds_give_equal_figures(measured, summary):
     """The whole summary repeats, and another seed moves only intervals."""
     assert json.dumps(summary) == json.dumps(summarise(measured, reference="larem", resamples=300))
     other = summarise(measured, reference="larem", resamples=300, seed=1)
-    one, two = (entry_of(each, "multitap", "fog", 1)["auroc"] for each in (summary, other))
+    one, two = (entry_of(each, "multistage", "fog", 1)["auroc"] for each in (summary, other))
     assert one["value"] == two["value"]
     assert one["low"] != two["low"]
 
@@ -111,5 +111,11 @@ def test_markdown_has_every_detector_and_its_limits(summary):
         "cost": cost,
     }
     text = markdown({**summary, **facts})
-    for words in ("`multitap`", "`larem`", "5 % false alarms", "Nothing about real cameras.", "Difference to `larem`"):
+    for words in (
+        "`multistage`",
+        "`larem`",
+        "5 % false alarms",
+        "Nothing about real cameras.",
+        "Difference to `larem`",
+    ):
         assert words in text

@@ -124,9 +124,9 @@ def test_onsets_of_a_whole_record_are_those_of_the_filter(trigger, release):
         assert alarm_onsets(bad, 0.5, AlarmSettings(trigger, release)).tolist() == expected
 
 
-def states_of(scores, settings: AlarmSettings, usual: float = 0.0) -> str:
+def states_of(scores, settings: AlarmSettings, clean_median: float = 0.0) -> str:
     """First letters of the states along scores against a threshold of 1."""
-    alarm_filter = AlarmFilter(settings, "front", usual)
+    alarm_filter = AlarmFilter(settings, "front", clean_median)
     return "".join(alarm_filter.update(index, score, 1.0).state.value[0] for index, score in enumerate(scores, 1))
 
 
@@ -177,7 +177,7 @@ def test_as_many_unusable_frames_in_a_row_raise_by_every_rule(rule):
 
 def test_a_cumulative_sum_needs_a_usual_score():
     """A bundle that does not hold one is refused in a sentence, not used with a made-up unit."""
-    with pytest.raises(ConfigError, match="usual clean frame"):
+    with pytest.raises(ConfigError, match="median clean score"):
         AlarmFilter(AlarmSettings(rule="cusum"), "front")
 
 

@@ -272,7 +272,7 @@ TestPendingDoesNotSlow = machine(slow_on_pending=False)
 def test_an_alarm_is_clear_only_after_a_good_frame(rule_name, story, trigger, release):
     """By every rule: CLEAR only when the frame itself is good; RAISED is left only after enough good frames in a row."""
     options = AlarmSettings(trigger, release, rule=rule_name, window_frames=max(5, trigger))
-    alarm_filter = AlarmFilter(options, "front", usual=0.0)
+    alarm_filter = AlarmFilter(options, "front", clean_median=0.0)
     good_in_a_row, bad_in_a_row, before = 0, 0, AlarmState.PENDING
     for stamp, score in enumerate(story, 1):
         alarm = (

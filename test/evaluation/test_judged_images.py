@@ -16,7 +16,7 @@ def good(index: int) -> FrameRecord:
     camera = ("front", "left")[index % 2]
     state = tuple(AlarmState)[index % 3]
     alarm = Alarm(camera, 10**18 + index, state, 0.1 * index, 2.0, f"größer than {index}")
-    scores = {"larem": 0.1 * index, "multitap": 7.0}
+    scores = {"larem": 0.1 * index, "multistage": 7.0}
     result = FrameResult(
         Frame(PICTURE, 10**18 + index, camera), 0.1 * index, 2.0, "larem", scores, segmentation=MASK, confidence=MASK
     )
@@ -32,7 +32,7 @@ def bad(late: bool) -> FrameRecord:
 def test_what_is_kept_comes_out():
     """Every field that a table, a figure or a report reads, in order, by number and by part."""
     given = [*(good(index) for index in range(7)), bad(False), bad(True)]
-    images = JudgedImages("larem", ["larem", "multitap"])
+    images = JudgedImages("larem", ["larem", "multistage"])
     for image in given:
         images.append(image)
     assert len(images) == len(list(images)) == 9
@@ -53,7 +53,7 @@ def test_what_is_kept_comes_out():
 def test_each_camera_has_its_own_in_order():
     """As a list would choose them, by number, from behind and by part."""
     given = [good(index) for index in range(7)]
-    images = JudgedImages("larem", ["larem", "multitap"])
+    images = JudgedImages("larem", ["larem", "multistage"])
     for image in given:
         images.append(image)
     parts = by_camera(images)
@@ -68,7 +68,7 @@ def test_each_camera_has_its_own_in_order():
 
 def test_no_picture_is_kept():
     """The frames that were put in are let go."""
-    images = JudgedImages("larem", ["larem", "multitap"])
+    images = JudgedImages("larem", ["larem", "multistage"])
     images.append(good(1))
     assert images[0].result.frame.image.size == 0
     assert images[0].result.segmentation.size == 0

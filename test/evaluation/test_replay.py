@@ -25,7 +25,7 @@ MASK = np.zeros((8, 8), np.uint8)
 class BrightnessMonitor:
     """A monitor whose score is the mean of the picture, threshold 100; what it cannot do is not used."""
 
-    alarm, usual, detector, threshold = AlarmSettings(3, 5), 50.0, "brightness", 100.0
+    alarm, clean_median, detector, threshold = AlarmSettings(3, 5), 50.0, "brightness", 100.0
     bundle_id = "0" * 64
 
     def process(self, frames):

@@ -81,10 +81,10 @@ class MadeUpMonitor:
         from ls_ood_monitor.config import AlarmSettings
         from ls_ood_monitor.core.classes import CLASS_NAMES
 
-        self.bundle_id, self.detector, self.threshold, self.usual = "0" * 64, "larem", 2.0, 1.0
+        self.bundle_id, self.detector, self.threshold, self.clean_median = "0" * 64, "larem", 2.0, 1.0
         self.alarm, self.cameras, self.class_names = AlarmSettings(), ("front",), CLASS_NAMES
-        engine = SimpleNamespace(name="made up", precision="fp32", reentrant=True, preferred_batch_size=1)
-        self.frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=engine)
+        self.device, self.engine_label = torch.device("cpu"), "made up fp32"
+        self.reentrant, self.preferred_batch_size = True, 1
         self.difference = None
 
     def warm_up(self, cameras: int) -> None:
@@ -93,7 +93,7 @@ class MadeUpMonitor:
     def begin(self, frames, *, decode=True):
         """All at once."""
         results = self.process(frames)
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
 
     def process(self, frames):
         """A mask of zeros and a score of 1."""

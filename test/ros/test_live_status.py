@@ -87,7 +87,7 @@ def test_running_nodes_are_shown_and_their_silence_is(spin, start, tiny_bundle, 
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads((tmp_path / "top.json").read_text())
     front = content["cameras"]["front"]
-    assert content["perception"]["detector"] == "multitap"
+    assert content["perception"]["detector"] == "multistage"
     assert content["decision"]["mode"] in ("NOMINAL", "SLOW", "STOP")
     assert content["decision"]["stop"] == (content["decision"]["mode"] == "STOP")
     assert front["alarm"] in ("CLEAR", "PENDING", "RAISED")

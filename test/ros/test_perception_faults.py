@@ -39,12 +39,10 @@ CAMERAS = ("front", "left")
 class MadeUpMonitor:
     """Answers each frame with a score of 1 below a threshold of 2, unless ``answer`` says otherwise."""
 
-    bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
+    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras = AlarmSettings(), CAMERAS
-    frame_pass = SimpleNamespace(
-        device=torch.device("cpu"),
-        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, preferred_batch_size=4),
-    )
+    device, engine_label = torch.device("cpu"), "none fp32"
+    reentrant, preferred_batch_size = True, 4
     difference = None
     class_names = ("void", "road")
 
@@ -54,7 +52,7 @@ class MadeUpMonitor:
 
     def begin(self, frames, *, decode=True):
         results = self.process(frames)
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
 
     def process(self, frames):
         mask = np.ones(frames[0].image.shape[:2], np.uint8)
