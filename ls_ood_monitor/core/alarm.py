@@ -40,7 +40,7 @@ class AlarmStates:
     def __init__(self, settings: AlarmSettings, clean_median: float = nan) -> None:
         if settings.rule == "cusum" and not isfinite(clean_median):
             raise ConfigError(
-                "alarm rule 'cusum' needs the median score of clean frames, which this bundle does not hold; "
+                "alarm rule 'cusum' needs the median clean score, which this bundle does not hold; "
                 "calibrate again, or choose the rule 'consecutive' or 'window'."
             )
         self.settings = settings
