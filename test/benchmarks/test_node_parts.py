@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("onnxruntime")
 
-from ls_ood_monitor.ros.processes import private_domain, ros_environment
+from ls_ood_monitor.ros.environment import private_domain, ros_environment
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "node_parts.py"
 
