@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.table import Table
@@ -12,7 +12,7 @@ from rich.table import Table
 from .state_display import STYLES, number_text, score_bar
 
 if TYPE_CHECKING:
-    from ..evaluation.timeline import Assessment
+    from ..evaluation.results import LiveSummary
     from ..ros.observer import MonitorObserver
     from ..street.scenario import Scenario
     from .demo_verdict import LiveSamples
@@ -66,19 +66,20 @@ def run(args: argparse.Namespace) -> int:
         record_scenario(scenario, bag, args.out / "events.yaml", progress=update)
     samples = _play(args, scenario, bag, ros_environment(private_domain() if domain_id is None else domain_id))
 
+    from ..evaluation.results import to_plain
     from .demo_verdict import draw_demo, judge_demo, write_report
 
-    verdict, summary = judge_demo(scenario, samples, monitor.bundle_id)
+    summary = judge_demo(scenario, samples, monitor.bundle_id)
     for path in (args.out / "summary.json", args.json):
-        write_json(path, summary)
+        write_json(path, {"domain": "procedural fisheye street (synthetic)", **to_plain(summary)})
     draw_demo(args.out / "timeline.png", scenario, samples)
-    _print_verdict(verdict, summary)
+    _print_verdict(summary)
     images = len(scenario.stamps_s) * len(scenario.cameras)
     with progress_bar("Judging it again offline", images) as update:
         report = write_report(args.out, bag, scenario, monitor, args.bundle, args.detector, args.device, update)
     console.print(f"Look at {args.out / 'timeline.png'} and {args.out}/overlay_*.png,", soft_wrap=True)
     console.print(f"and open the report in a browser, no network needed: {report}", soft_wrap=True)
-    return 0 if verdict.passed else 1
+    return 0 if summary.judgement.passed else 1
 
 
 def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, environment: dict[str, str]) -> LiveSamples:
@@ -113,27 +114,24 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, environment: 
         return live_samples(replay.observer, replay.begin_ns, scenario.duration_s)
 
 
-def _print_verdict(verdict: Assessment, summary: dict[str, Any]) -> None:
+def _print_verdict(summary: LiveSummary) -> None:
     from .console import console
 
-    for outcome in verdict.outcomes:
-        event = outcome.event
+    for event in summary.events:
         console.print(
-            f"{event.label} on {event.camera}: alarm after {_seconds(outcome.alarm_delay_s)}, "
-            f"stop after {_seconds(outcome.stop_delay_s)}"
+            f"{event.label} on {event.camera}: alarm after {_seconds(event.alarm_delay_s)}, "
+            f"stop after {_seconds(event.stop_delay_s)}"
         )
-    latency = summary["latency_ms"]
-    if latency["p50"] is not None:
-        console.print(
-            f"{summary['frames']} frames judged, image to alarm {latency['p50']:.0f} ms (p50), "
-            f"{latency['p95']:.0f} ms (p95)"
-        )
-    console.print(f"false stops in {verdict.clean_s:.0f} s of clean driving: {verdict.false_stop_s:.2f} s")
-    if verdict.false_alarms:
-        console.print(f"[yellow]alarms raised on a camera without an event: {verdict.false_alarms}[/]")
-    for failure in verdict.failures:
+    p50, p95 = summary.latency_ms.p50, summary.latency_ms.p95
+    if p50 is not None:
+        console.print(f"{summary.frames} frames judged, image to alarm {p50:.0f} ms (p50), {p95:.0f} ms (p95)")
+    decision = summary.decision
+    console.print(f"false stops in {decision.clean_s:.0f} s of clean driving: {decision.false_stop_s:.2f} s")
+    if summary.alarms.false:
+        console.print(f"[yellow]alarms raised on a camera without an event: {summary.alarms.false}[/]")
+    for failure in summary.judgement.failures:
         console.print(f"[bold red]FAILED[/]: {failure}")
-    if verdict.passed:
+    if summary.judgement.passed:
         console.print(
             "[bold green]PASSED[/]: every event raised its alarm and stopped the vehicle in time; no false stop."
         )

@@ -6,22 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError
 from ..evaluation.evaluate import REPORT, evaluate
+from ..evaluation.live import ModeSample, ScoreSample, StopSample, draw_live, summarise_live
 from ..evaluation.processes import cores
 from ..evaluation.request import Request
-from ..evaluation.timeline import (
-    Assessment,
-    Limits,
-    ModeSample,
-    ScoreSample,
-    StopSample,
-    draw_timeline,
-    judge,
-    summarise,
-)
+from ..evaluation.results import LiveSummary
+from ..evaluation.timespans import Limits
 from ..monitor import OodMonitor
 from ..parameter_file import VehicleSettings
 from ..recordings.recording import open_recording
@@ -65,19 +57,15 @@ def live_samples(observer: MonitorObserver, begin_ns: int, duration_s: float) ->
     )
 
 
-def judge_demo(scenario: Scenario, samples: LiveSamples, bundle_id: str) -> tuple[Assessment, dict[str, Any]]:
-    """Compare the samples with the events of the scenario; returns the judgement and the content of ``summary.json``."""
-    verdict = judge(scenario.events, samples.scores, samples.modes, samples.stops, scenario.duration_s)
-    summary = summarise(verdict, samples.scores, samples.modes, scenario.duration_s, bundle_id)
-    del summary["gate"]
-    judgement = {"passed": verdict.passed, "failures": list(verdict.failures)}
-    return verdict, {"domain": "procedural fisheye street (synthetic)", **summary, "judgement": judgement}
+def judge_demo(scenario: Scenario, samples: LiveSamples, bundle_id: str) -> LiveSummary:
+    """Compare the samples with the events of the scenario."""
+    return summarise_live(scenario.events, samples.scores, samples.modes, samples.stops, scenario.duration_s, bundle_id)
 
 
 def draw_demo(path: Path, scenario: Scenario, samples: LiveSamples) -> None:
     """Draw the scores of each camera with the events and the commands as a PNG."""
     title = "OoD monitor on a procedural (synthetic) street, live over DDS"
-    draw_timeline(path, scenario.events, samples.scores, samples.modes, scenario.duration_s, title)
+    draw_live(path, scenario.events, samples.scores, samples.modes, scenario.duration_s, title)
 
 
 def write_report(
@@ -118,7 +106,7 @@ def write_report(
         detector=detector,
         device=device,
         vehicle=VehicleSettings(),
-        gate=None,
+        acceptance=None,
         limits=Limits(),
         out=report_folder.absolute(),
         command=reproduce_command(["ls-ood", "evaluate", str(bag), *words]),

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from ls_ood_monitor.evaluation.results import to_plain
+
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.demo_verdict import LiveSamples, judge_demo, live_samples, write_report
 from ls_ood_monitor.core.causes import Cause, CauseKind
@@ -40,11 +42,9 @@ def test_the_stop_is_the_one_commanded_not_the_one_explained():
 def test_the_summary_states_the_judgement():
     """Whether the demo passed, and a sentence for each rule that was broken."""
     scenario = Scenario(cameras=("front",), duration_s=6.0, events=(Event("front", 2.0, 4.0, "fog"),))
-    verdict, summary = judge_demo(scenario, LiveSamples([], [], []), "ab" * 32)
-    assert not verdict.passed
-    assert summary["judgement"] == {"passed": False, "failures": list(verdict.failures)}
-    assert "gate" not in summary
-    assert "fog on camera front at 2 s: no alarm was raised." in verdict.failures
+    summary = to_plain(judge_demo(scenario, LiveSamples([], [], []), "ab" * 32))
+    assert summary["judgement"]["passed"] is False
+    assert "fog on camera front at 2 s: no alarm was raised." in summary["judgement"]["failures"]
 
 
 def test_the_demo_ends_with_the_report_of_its_recording(tmp_path, tiny_bundle, make_pictures):
