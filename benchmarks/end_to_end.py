@@ -63,14 +63,9 @@ from ls_ood_monitor.anomalies import ANOMALIES
 from ls_ood_monitor.cli.console import STDOUT, progress_bar, require_file_place, warn, write_json
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.machine import describe_machine
-from ls_ood_monitor.ros.processes import (
-    NodeProcess,
-    asked_domain,
-    private_domain,
-    remove_orphaned_segments,
-    require_rclpy,
-    ros_environment,
-)
+from ls_ood_monitor.ros.environment import asked_domain, private_domain, require_rclpy, ros_environment
+from ls_ood_monitor.ros.processes import NodeProcess
+from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 from ls_ood_monitor.street import CAMERAS
 
 try:

@@ -40,7 +40,8 @@ from ls_ood_monitor.bundle import EMBEDDED_BUNDLE, MANIFEST, manifest_checksum
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp
-from ls_ood_monitor.ros.processes import private_domain, ros_environment, wait_until
+from ls_ood_monitor.ros.environment import private_domain, ros_environment
+from ls_ood_monitor.ros.processes import wait_until
 
 CAMERAS = ("front", "left")
 RATE_HZ = 10.0

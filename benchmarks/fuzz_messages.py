@@ -375,7 +375,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    from ls_ood_monitor.ros.processes import private_domain, ros_environment
+    from ls_ood_monitor.ros.environment import private_domain, ros_environment
 
     os.environ.update(ros_environment(private_domain()))
     import rclpy

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.recordings.bags import iter_raw
 from ls_ood_monitor.recordings.events import Event
-from ls_ood_monitor.ros.processes import NodeProcess, private_domain, ros_environment, wait_until
+from ls_ood_monitor.ros.environment import private_domain, ros_environment
+from ls_ood_monitor.ros.processes import NodeProcess, wait_until
 from ls_ood_monitor.ros.rviz_status import marker_types
 from ls_ood_monitor.street.scenario import Scenario, record_scenario
 

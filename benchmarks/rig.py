@@ -25,7 +25,8 @@ from ls_ood_monitor.core.types import FallbackMode
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.ros.conversions import ns_to_stamp
 from ls_ood_monitor.ros.observer import MonitorObserver
-from ls_ood_monitor.ros.processes import NodeProcess, remove_orphaned_segments, wait_until
+from ls_ood_monitor.ros.processes import NodeProcess, wait_until
+from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 from ls_ood_monitor.street.shots import DEMO_DRIVE, Shot, render_shots
 from ls_ood_monitor.vision.preprocess import PreprocessSpec, resize_image
 

@@ -27,7 +27,7 @@ from rig import Rig, clean_pictures
 
 from ls_ood_monitor.cli.console import progress_bar
 from ls_ood_monitor.core.types import FallbackMode
-from ls_ood_monitor.ros.processes import private_domain, ros_environment
+from ls_ood_monitor.ros.environment import private_domain, ros_environment
 from ls_ood_monitor.street import CAMERAS
 
 RATE_HZ = 10.0

@@ -13,7 +13,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ls_ood_monitor.ros.processes import remove_orphaned_segments, ros_environment, wait_until
+from ls_ood_monitor.ros.environment import ros_environment
+from ls_ood_monitor.ros.processes import wait_until
+from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

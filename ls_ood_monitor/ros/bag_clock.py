@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import isfinite
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -76,7 +77,7 @@ class BagClock:
             self._publish(self.now_ns())
 
 
-def clock_publisher(node: Node) -> Publisher:
+def clock_publisher(node: Node) -> Publisher[Any]:
     """Publisher of /clock; reliable, so that every kind of subscriber hears it."""
     return node.create_publisher(Clock, CLOCK_TOPIC, QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE))
 

@@ -39,7 +39,7 @@ def alive_topic(alarm_topic: str) -> str:
     return f"{alarm_topic}/alive"
 
 
-def heartbeat_publisher(node: Node, alarm_topic: str) -> Publisher:
+def heartbeat_publisher(node: Node, alarm_topic: str) -> Publisher[Any]:
     """A publisher of the sign of life; ``publish(Empty())`` must be called ten times a second."""
     return node.create_publisher(Empty, alive_topic(alarm_topic), _profile(_OFFERED_LEASE_S))
 

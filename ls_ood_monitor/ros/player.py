@@ -57,13 +57,13 @@ def message_class(type_name: str) -> type[Any]:
     return found
 
 
-def make_publishers(node: Node, topics: Mapping[str, str]) -> dict[str, Publisher]:
+def make_publishers(node: Node, topics: Mapping[str, str]) -> dict[str, Publisher[Any]]:
     """One reliable publisher per topic -> type; it serves best-effort subscribers too."""
     profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
     return {topic: node.create_publisher(message_class(kind), topic, profile) for topic, kind in topics.items()}
 
 
-def wait_for_subscribers(publishers: Mapping[str, Publisher], timeout_s: float) -> None:
+def wait_for_subscribers(publishers: Mapping[str, Publisher[Any]], timeout_s: float) -> None:
     """Return once every topic has a subscriber. Raises ``DataError`` naming those that have none in time."""
     deadline = time.monotonic() + timeout_s
     while missing := [topic for topic, publisher in publishers.items() if publisher.get_subscription_count() == 0]:
@@ -75,7 +75,7 @@ def wait_for_subscribers(publishers: Mapping[str, Publisher], timeout_s: float) 
 
 def play(
     messages: Iterable[Recorded],
-    publishers: Mapping[str, Publisher],
+    publishers: Mapping[str, Publisher[Any]],
     *,
     clock: BagClock | None = None,
     restamp: bool = False,

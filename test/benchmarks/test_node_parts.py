@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("onnxruntime")
 
-from ls_ood_monitor.ros.processes import ros_environment
+from ls_ood_monitor.ros.environment import ros_environment
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "node_parts.py"
 

@@ -19,7 +19,9 @@ pytest.importorskip("rclpy")
 
 import torch
 
-from ls_ood_monitor.ros.processes import NodeProcess, remove_orphaned_segments, ros_environment
+from ls_ood_monitor.ros.environment import ros_environment
+from ls_ood_monitor.ros.processes import NodeProcess
+from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 
 os.environ.update(ros_environment())  # before rclpy.init, which reads it once
 
