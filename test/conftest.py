@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from ls_ood_monitor.street.shots import RenderedShot
 
 
 def random_pictures(count: int, height: int = 48, width: int = 64, seed: int = 0) -> list[np.ndarray]:
@@ -48,6 +52,20 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     latents = LatentSettings(mc_samples=16)
     save_bundle(folder, frame_pass, latents, detectors, thresholds, "multitap", embedded.class_names, provenance)
     return folder
+
+
+@pytest.fixture(scope="session")
+def street_pictures() -> list[RenderedShot]:
+    """Eight pictures of the procedural street, 128x96: two drives, four cameras, one moment each."""
+    from ls_ood_monitor.street import StreetDrive
+    from ls_ood_monitor.street.shots import RenderedShot, Shot
+
+    pictures = []
+    for seed in (1, 2):
+        drive = StreetDrive(seed)
+        for camera in ("front", "rear", "left", "right"):
+            pictures.append(RenderedShot(Shot(seed, camera, 1.0), *drive.render(camera, 1.0, 128, 96)))
+    return pictures
 
 
 @pytest.fixture

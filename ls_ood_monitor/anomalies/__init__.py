@@ -99,7 +99,7 @@ def _check_settings(severity: int, seed: int) -> None:
 
 
 def _identity(image: Image, level: int, seed: int) -> Image:
-    return image.copy()
+    return np.array(image)
 
 
 _TRANSFORMS: dict[str, Callable[[Image, int, int], Image]] = {

@@ -86,7 +86,7 @@ def _mud_overlay(height: int, width: int, level: int, seed: int) -> tuple[Plane,
     )  # dirt on a lens is out of focus
     thickness = 0.86 + 0.12 * np.tanh(smooth_noise(size, 9, seed + 3))
     shade = 1.0 + 0.22 * smooth_noise(size, 24, seed + 4) + 0.10 * smooth_noise(size, 90, seed + 5)
-    colour = np.float32([38.0, 58.0, 78.0]) * shade[..., None]
+    colour = np.array([38.0, 58.0, 78.0], np.float32) * shade[..., None]
     return (alpha * thickness)[..., None].astype(np.float32), colour.astype(np.float32)
 
 

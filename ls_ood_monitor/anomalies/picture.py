@@ -37,7 +37,7 @@ def smooth_noise(size: tuple[int, int], cells: int, seed: int) -> Plane:
 
 def frame_random(image: Image, seed: int) -> np.random.Generator:
     """Random numbers that repeat for one picture and differ for the next."""
-    return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(image))])
+    return np.random.default_rng([seed, zlib.crc32(image.tobytes())])
 
 
 def sensor_noise(image: Image, seed: int) -> Plane:
@@ -53,20 +53,20 @@ def outside_lens(image: Image) -> NDArray[np.bool_]:
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         if black[corner[1], corner[0]] == 1:
             cv2.floodFill(black, None, corner, 2)
-    return black == 2
+    return np.asarray(black == 2)
 
 
 def grid(height: int, width: int) -> tuple[Plane, Plane]:
     """Rows (H, 1) and columns (1, W) in heights of the picture, so that a circle is one at every resolution."""
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
     columns = (np.arange(width, dtype=np.float32) + 0.5) / height
-    return rows[:, None], columns[None, :]
+    return np.asarray(rows[:, None], np.float32), np.asarray(columns[None, :], np.float32)
 
 
 def smoothstep(values: Plane, low: float, high: float) -> Plane:
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
-    return (t * t * (3.0 - 2.0 * t)).astype(np.float32, copy=False)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
 
 
 def to_uint8(values: NDArray[Any]) -> Image:

@@ -34,11 +34,11 @@ def dead_pixels(image: Image, level: int, seed: int) -> Image:
 def colour_channel(image: Image, level: int, seed: int) -> Image:
     """One channel fades and is lost; at severity 5 the two others are swapped, too."""
     weak = int(np.random.default_rng([seed, 8]).integers(3))
-    result = image.copy()
+    result = np.array(image)
     result[..., weak] = to_uint8(image[..., weak] * np.float32(_CHANNEL_GAIN[level]))
     if level == 4:
-        one, two = (weak + 1) % 3, (weak + 2) % 3
-        result[..., one], result[..., two] = image[..., two], image[..., one]
+        first, second = (weak + 1) % 3, (weak + 2) % 3
+        result[..., first], result[..., second] = image[..., second], image[..., first]
     return result
 
 
@@ -67,7 +67,7 @@ def _defects(height: int, width: int, level: int, seed: int) -> tuple[NDArray[np
     rng = np.random.default_rng([seed, 7])
     stuck = rng.random((height, width), dtype=np.float32) < _DEAD_SHARE[level]
     # Black, white, or one colour of the filter before the pixel.
-    states = np.uint8([[0, 0, 0], [255, 255, 255], [255, 60, 60], [60, 255, 60], [60, 60, 255]])
+    states = np.array([[0, 0, 0], [255, 255, 255], [255, 60, 60], [60, 255, 60], [60, 60, 255]], np.uint8)
     values = states[rng.choice(5, (height, width), p=(0.4, 0.3, 0.1, 0.1, 0.1))]
     order = rng.permutation(height + width)
     kinds = rng.choice(5, height + width, p=(0.4, 0.3, 0.1, 0.1, 0.1))

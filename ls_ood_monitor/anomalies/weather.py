@@ -25,7 +25,7 @@ def fog(image: Image, level: int, seed: int) -> Image:
     far = depth(height, width) * (1.0 + 0.25 * smooth_noise((height, width), 4, seed))
     transmission = np.exp(-_FOG_DENSITY[level] * far)[..., None]
     scene = cv2.GaussianBlur(image, (0, 0), 0.0007 * width * (level + 1)).astype(np.float32)
-    veil = np.float64(sky_light(image)) * np.float32([1.02, 1.0, 0.98])
+    veil = np.float64(sky_light(image)) * np.array([1.02, 1.0, 0.98], np.float32)
     foggy = scene * transmission + veil * (1.0 - transmission)
     return np.where(outside_lens(image)[..., None], image, to_uint8(foggy))
 
@@ -82,4 +82,4 @@ def _veiled(scene: Plane, light: float, share: float) -> Plane:
     """Scene behind a veil that hides ``share`` of it at the horizon and a third of that just before the camera."""
     height, width = scene.shape[:2]
     veil = (share * (0.33 + 0.67 * depth(height, width)))[..., None]
-    return (scene * (1.0 - veil) + np.float32(light) * veil).astype(np.float32, copy=False)
+    return np.asarray(scene * (1.0 - veil) + np.float32(light) * veil, np.float32)

@@ -22,7 +22,7 @@ from ..datasets.woodscape import SEMANTIC, SOILING
 from ..errors import ConfigError
 from ..recordings.drive_source import DriveSource, picture_drives
 from ..street import CAMERAS
-from ..street.drives import street_drives
+from ..street.drive_sources import street_drives
 from ..street.shots import (
     CALIBRATION_DRIVES,
     CAMERA_SIZE,
