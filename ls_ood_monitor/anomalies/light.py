@@ -1,4 +1,4 @@
-"""Too little light, too much of it, and light where it should not be."""
+"""Anomalies of light: darkness, night, sun flare, wrong exposure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .picture import HORIZON, Image, Plane, grid, outside_lens, sensor_noise, smoothstep, to_uint8
+from .image_ops import HORIZON, Image, Plane, grid, outside_lens, sensor_noise, smoothstep, to_uint8
 
 _DARK_GAIN = (0.55, 0.38, 0.25, 0.15, 0.08)  # fraction of the light left
 _NIGHT_GAIN = (0.36, 0.25, 0.17, 0.11, 0.065)
@@ -51,12 +51,12 @@ def sun_flare(image: Image, level: int, seed: int) -> Image:
 
 
 def overexposure(image: Image, level: int, seed: int) -> Image:
-    """Too long an exposure: more light in every pixel, and white where it does not fit."""
+    """Too long an exposure: more light in every pixel, saturated to white."""
     return _exposed(image, 2.0 ** _OVER_STOPS[level], 0.0)
 
 
 def underexposure(image: Image, level: int, seed: int) -> Image:
-    """Too short an exposure: less light in every pixel, few grey levels, and shadows that are black."""
+    """Too short an exposure: less light in every pixel, few grey levels, black shadows."""
     return _exposed(image, 2.0 ** -_UNDER_STOPS[level], 0.0008)
 
 

@@ -1,11 +1,11 @@
-"""What hangs in the air or falls through it: fog, rain, snow."""
+"""Anomalies of weather: fog, rain, snow."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from .picture import Image, Plane, depth, frame_random, outside_lens, sky_light, smooth_noise, to_uint8
+from .image_ops import Image, Plane, depth, frame_random, outside_lens, sky_light, smooth_noise, to_uint8
 
 _FOG_DENSITY = (0.9, 1.4, 2.0, 2.8, 4.0)  # optical depth at the horizon
 _RAIN_VEIL = (0.12, 0.20, 0.30, 0.42, 0.55)  # share of the contrast lost at the horizon
@@ -20,7 +20,7 @@ _SHIFT = 4  # OpenCV's fraction bits of a coordinate
 
 
 def fog(image: Image, level: int, seed: int) -> Image:
-    """Koschmieder's law: light of the scene fades with distance and the veil's own light replaces it."""
+    """Fog by Koschmieder's law: with distance, the light of the fog replaces the light of the scene."""
     height, width = image.shape[:2]
     far = depth(height, width) * (1.0 + 0.25 * smooth_noise((height, width), 4, seed))
     transmission = np.exp(-_FOG_DENSITY[level] * far)[..., None]

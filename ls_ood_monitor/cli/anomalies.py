@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Disturb, write, say where it is."""
-    from ..anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
+    from ..anomalies import ANOMALIES, anomaly_mask, apply_anomaly
     from ..errors import ConfigError, DataError
     from .console import console, progress_bar, write_json
 
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
                     row.append(apply_anomaly(kind, picture, severity, args.seed))
                     written.append(_write(args.out / f"{stem}_{kind}_{severity}.png", row[-1]))
                     if kind == "unknown_object":
-                        mask = 255 * unknown_object_mask(picture.shape, severity, args.seed)
+                        mask = 255 * anomaly_mask(kind, picture, severity, args.seed)
                         written.append(_write(args.out / f"{stem}_{kind}_{severity}_mask.png", mask))
                     done += 1
                     update(done, stem)

@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-    from ..anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
+    from ..anomalies.random_anomaly import REFERENCE_KINDS, RandomAnomaly
     from ..calibration.calibrate import CalibrationSettings
     from ..calibration.plot import draw_calibration
     from ..core.classes import CLASS_NAMES
@@ -149,6 +149,7 @@ def run(args: argparse.Namespace) -> int:
     from ..monitor import LatentSettings, choose_device
     from ..training.bundling import make_bundle
     from ..training.checkpoints import require_fresh
+    from ..training.data import DisturbedPictures
     from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
     from ..training.fit import (
         Hardware,

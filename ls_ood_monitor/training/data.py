@@ -1,4 +1,4 @@
-"""Labelled pictures as torch batches, resized by the one preprocessing."""
+"""Labelled pictures in memory, disturbed, and as torch batches at the network's input size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..anomalies.random_anomaly import RandomAnomaly
 from ..errors import MonitorError
 from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .augment import Augmentation
@@ -43,6 +44,21 @@ class LabelledSet:
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         return self.images[index], self.labels[index]
+
+
+class DisturbedPictures:
+    """Labelled pictures with an anomaly on each, applied before any preprocessing; labels stay as they are."""
+
+    def __init__(self, source: LabelledPictures, transform: RandomAnomaly) -> None:
+        self.source = source
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        image, labels = self.source[index]
+        return self.transform(image, index), labels
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ls_ood_monitor.anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
+from ls_ood_monitor.anomalies import ANOMALIES, anomaly_mask, apply_anomaly
 from ls_ood_monitor.cli.main import main
 from ls_ood_monitor.street import StreetDrive
 
@@ -46,7 +46,7 @@ def test_an_unknown_object_comes_with_its_mask(picture, tmp_path):
     assert call(picture, "--out", out, "--kinds", "unknown_object", "--severities", "4") == 0
     assert {path.name for path in out.iterdir()} == {"one_unknown_object_4.png", "one_unknown_object_4_mask.png"}
     mask = cv2.imread(str(out / "one_unknown_object_4_mask.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(mask, 255 * unknown_object_mask(PICTURE.shape, 4, 0))
+    np.testing.assert_array_equal(mask, 255 * anomaly_mask("unknown_object", PICTURE, 4, 0))
 
 
 def test_a_folder_with_a_sheet_and_json(picture, tmp_path, capsys):
