@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from ..datasets.files import write_png
 from ..datasets.split import PARTS, SPLIT_FILE, split_by_sequence, write_sequences, write_split
 from ..datasets.woodscape import CAMERA_CODES, COLOURED_LABELS, IMAGES, LABELS, SEMANTIC
 from ..errors import DataError
@@ -47,21 +44,12 @@ def write_woodscape(root: Path | str, pictures: Iterable[RenderedShot]) -> dict[
                 )
             name = f"{index:05d}_{CAMERA_CODES[shot.camera]}.png"
             sequences[f"{IMAGES}/{name}"] = f"drive-{shot.drive}"
-            _write_png(root / IMAGES / name, picture.image)
-            _write_png(root / LABELS / name, picture.labels)
-            _write_png(root / COLOURED_LABELS / name, SEMANTIC.paint(picture.labels)[..., ::-1])
+            write_png(root / IMAGES / name, picture.image)
+            write_png(root / LABELS / name, picture.labels)
+            write_png(root / COLOURED_LABELS / name, SEMANTIC.paint(picture.labels)[..., ::-1])
     finally:
         # Without this file the sequences of an interrupted data set would be blocks of indices, which cut drives in two.
         write_sequences(root / SPLIT_FILE, sequences)
     if len(set(sequences.values())) >= len(PARTS):
         write_split(root / SPLIT_FILE, split_by_sequence(sequences))
     return sequences
-
-
-def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write BGR (H, W, 3) or one channel (H, W)."""
-    _, data = cv2.imencode(".png", pixels)
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}. Free some space or choose another folder.") from error

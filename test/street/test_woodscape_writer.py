@@ -41,7 +41,7 @@ def test_coloured_labels_are_for_people(tmp_path, street_pictures):
     np.testing.assert_array_equal(painted, CLASS_COLOURS[street_pictures[0].labels])
     (annotations / "gtLabels").rename(annotations / "ids")
     (annotations / "rgbLabels").rename(annotations / "gtLabels")
-    with pytest.raises(DataError, match=r"00000_FV\.png has 3 channels.*instead of the one for people"):
+    with pytest.raises(DataError, match=r"00000_FV\.png has 3 channels.*instead of the coloured labels"):
         open_dataset("woodscape", root)[0]
 
 
