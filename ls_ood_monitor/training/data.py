@@ -18,7 +18,7 @@ from .augment import Augmentation
 
 
 class LabelledPictures(Protocol):
-    """Any indexed collection of pictures: BGR uint8 (H, W, 3) with class ids uint8 (H, W), 255 = ignored."""
+    """An indexed collection of pictures, BGR uint8 (H, W, 3), with class ids, uint8 (H, W), 255 = ignored."""
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -80,8 +80,8 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return picture, classes.to(torch.int64)
 
 
-def sentence_of(error: MonitorError) -> str:
-    """The sentence of an error, also of one that a reading process met: torch puts a traceback before that."""
+def plain_message(error: MonitorError) -> str:
+    """The message of an error without the traceback that torch puts before it when a reading process raised it."""
     return str(error).rstrip().rpartition(f"{type(error).__name__}: ")[2]
 
 
@@ -95,7 +95,7 @@ def make_loader(
     workers: int = 0,
     seed: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of ``TrainingPictures``; the last, smaller one of a shuffled pass is left out when there are others."""
+    """Batches of ``TrainingPictures``. With ``shuffle``, an incomplete last batch is dropped, unless it is the only one."""
     return DataLoader(
         TrainingPictures(source, spec, augmentation),
         batch_size=batch,
