@@ -29,13 +29,13 @@ from typing import Any
 import cv2
 import numpy as np
 from command_line import count, exit_code, make_parser, print_table, read_arguments
+from ls_ood_monitor.core.camera_watch import CameraWatch
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
 from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
 from ls_ood_monitor.cli.console import PICTURES, console, require_file_place, write_json
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
 from ls_ood_monitor.evaluation.processes import cores

@@ -21,6 +21,7 @@ import torch
 from arrivals import percentiles
 from command_line import count, exit_code, make_parser, print_table, read_arguments
 from diagnostic_msgs.msg import DiagnosticArray
+from ls_ood_monitor.core.camera_watch import CameraWatch
 from rclpy.node import Node
 from std_msgs.msg import Float64, Header
 from support.camera_messages import Picture, jpeg_messages, raw_messages
@@ -29,7 +30,6 @@ from threadpoolctl import threadpool_limits
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import write_json
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.camera_watch import CameraWatch
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import OodMonitor

@@ -25,7 +25,7 @@ import torch
 
 from ls_ood_monitor.datasets import LabelledFolder, open_woodscape
 from ls_ood_monitor.street import StreetDrive
-from ls_ood_monitor.street.shots import Rendered, Shot
+from ls_ood_monitor.street.shots import RenderedShot, Shot
 from ls_ood_monitor.street.woodscape_writer import write_woodscape
 from ls_ood_monitor.training.data import LabelledSet, make_loader
 from ls_ood_monitor.training.fit import Hardware, train_network
@@ -90,7 +90,7 @@ def _tree(root: Path, count: int) -> LabelledFolder:
     """``count`` street pictures of WoodScape's size on disk, of a few that repeat."""
     drive = StreetDrive(1000)
     seen = [drive.render("front", 0.5 * index, *WOODSCAPE_SIZE) for index in range(8)]
-    write_woodscape(root, (Rendered(Shot(1000, "front", float(index)), *seen[index % 8]) for index in range(count)))
+    write_woodscape(root, (RenderedShot(Shot(1000, "front", float(index)), *seen[index % 8]) for index in range(count)))
     return open_woodscape(root)
 
 

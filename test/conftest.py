@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before torch and numpy are imported. Workers that compute side by side, one thread each, beat threads that wait for a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,13 +13,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+if TYPE_CHECKING:
+    from ls_ood_monitor.street.shots import RenderedShot
+
 HERE = Path(__file__).parent
 #: Marker -> folders and files of this folder that have it as a whole; single tests have theirs where they stand.
 MARKED = {
     "ros": (
         "benchmarks/test_end_to_end.py",
-        "benchmarks/test_layouts.py",
-        "benchmarks/test_node_parts.py",
+            "benchmarks/test_node_parts.py",
         "cli/test_top.py",
         "ros",
         "test_readme.py",
@@ -102,6 +105,20 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     latents = LatentSettings(mc_samples=16)
     save_bundle(folder, frame_pass, latents, detectors, thresholds, "multistage", embedded.class_names, provenance)
     return folder
+
+
+@pytest.fixture(scope="session")
+def street_pictures() -> list[RenderedShot]:
+    """Eight pictures of the procedural street, 128x96: two drives, four cameras, one moment each."""
+    from ls_ood_monitor.street import StreetDrive
+    from ls_ood_monitor.street.shots import RenderedShot, Shot
+
+    pictures = []
+    for seed in (1, 2):
+        drive = StreetDrive(seed)
+        for camera in ("front", "rear", "left", "right"):
+            pictures.append(RenderedShot(Shot(seed, camera, 1.0), *drive.render(camera, 1.0, 128, 96)))
+    return pictures
 
 
 @pytest.fixture

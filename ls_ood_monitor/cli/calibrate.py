@@ -245,7 +245,7 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
     """Drives to calibrate on, and drives to check on."""
     from ..errors import ConfigError
     from ..recordings.drive_source import dataset_drives, distinct, open_drives
-    from ..street.drives import street_drives
+    from ..street.drive_sources import street_drives
     from ..street.shots import CALIBRATION_DRIVES, TEST_DRIVES
     from .topics import parse_topics
 

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.reading import read_picture
+from ..datasets.files import read_picture
 from ..street import StreetDrive
 from ..street.shots import CAMERA_SIZE, Shot
 from ..vision.preprocess import PreprocessSpec, resize_image

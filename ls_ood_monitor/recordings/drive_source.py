@@ -20,7 +20,7 @@ import numpy as np
 from ..core.types import Frame
 from ..datasets import PictureFolder, Sample, open_dataset, open_pictures
 from ..datasets import iter_frames as iter_pictures
-from ..datasets.reading import PICTURE_SUFFIXES
+from ..datasets.files import PICTURE_SUFFIXES
 from ..datasets.woodscape import CAMERA_CODES
 from ..errors import ConfigError, DataError
 from .bags import SUFFIXES, iter_frames

@@ -36,7 +36,7 @@ def test_a_recording_does_not_go_among_other_files(tmp_path, ls_ood):
     (tmp_path / "rgb_images").mkdir()
     done = ls_ood("synth", "--out", tmp_path)
     assert done.returncode == 2
-    assert "holds rgb_images, which is no recording" in done.stderr.replace("\n", " ")
+    assert "holds rgb_images, which is not part of a recording" in done.stderr.replace("\n", " ")
     assert [path.name for path in tmp_path.iterdir()] == ["rgb_images"]
 
 

@@ -20,7 +20,7 @@ from ls_ood_monitor.datasets import (
     write_split,
 )
 from ls_ood_monitor.street import StreetDrive
-from ls_ood_monitor.street.shots import Rendered, Shot
+from ls_ood_monitor.street.shots import RenderedShot, Shot
 from ls_ood_monitor.street.woodscape_writer import write_woodscape
 
 RUN = ("-m", "deeplabv3p-backbone-dropblock2d", "--loss_type", "focal_loss")
@@ -44,7 +44,7 @@ def woodscape(tmp_path_factory) -> Path:
             drive = StreetDrive(seed)
             for camera in ("front", "rear"):
                 for t in (1.0, 3.0):
-                    yield Rendered(Shot(seed, camera, t), *drive.render(camera, t, 160, 120))
+                    yield RenderedShot(Shot(seed, camera, t), *drive.render(camera, t, 160, 120))
 
     write_woodscape(root, pictures())
     return root

@@ -22,11 +22,11 @@ def train_ids(root, number=0):
     return root / "gtFine" / "train" / "aachen" / f"aachen_{number:06d}_000019_gtFine_labelTrainIds.png"
 
 
-def test_every_id_becomes_its_class(cityscapes, street):
+def test_every_id_becomes_its_class(cityscapes, street_pictures):
     """Each of the 34 ids by an independent table; what has no training class is void, 19."""
     data = open_cityscapes(cityscapes)
     image, labels = data[0]
-    np.testing.assert_array_equal(image, street[0].image)
+    np.testing.assert_array_equal(image, street_pictures[0].image)
     assert len(NAME_OF_ID) == 34
     assert [data.classes.names[labels[0, number]] for number in range(34)] == [name or "void" for name in NAME_OF_ID]
     assert len(data.classes) == 20

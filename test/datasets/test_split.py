@@ -108,13 +108,13 @@ def test_files_that_are_no_split(tmp_path):
     path = tmp_path / "split.json"
     with pytest.raises(DataError, match="cannot read split"):
         read_split(path)
-    for text, words in (("{", "no JSON"), ("[]", "holds a list"), ("{}", "no sequences")):
+    for text, words in (("{", "not JSON"), ("[]", "holds a list"), ("{}", "no sequences")):
         path.write_text(text)
         with pytest.raises(DataError, match=words):
             read_split(path)
     write_sequences(path, EVEN)
     assert read_sequences(path) == EVEN
-    with pytest.raises(DataError, match=r"is no split: .*'seed'"):
+    with pytest.raises(DataError, match=r"is not a split: .*'seed'"):
         read_split(path)
     split = split_by_sequence(EVEN, seed=1)
     name = split.parts["train"][0]

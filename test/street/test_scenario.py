@@ -16,7 +16,7 @@ from ls_ood_monitor.street.shots import (
     TEST_DRIVES,
     TRAINING_DRIVES,
     VALIDATION_DRIVES,
-    Rendered,
+    RenderedShot,
     spread_shots,
 )
 
@@ -94,7 +94,7 @@ def test_shots_spread_over_drives_and_cameras():
     """Every camera sees every moment of every drive; drives have stamps of their own."""
     shots = spread_shots(range(2), 3, ("front", "rear"))
     assert len(shots) == 12
-    stamps = {Rendered(shot, np.zeros(0, np.uint8), np.zeros(0, np.uint8)).frame.stamp_ns for shot in shots}
+    stamps = {RenderedShot(shot, np.zeros(0, np.uint8), np.zeros(0, np.uint8)).frame.stamp_ns for shot in shots}
     assert len(stamps) == 6
     firsts = [shot.time_s for shot in spread_shots(range(100), 1, ("front",))]
     assert np.histogram(firsts, bins=5, range=(0.0, 20.0))[0].min() >= 15  # of 20: any time of a drive, not its start

@@ -16,18 +16,13 @@ pl = pytest.importorskip("pytorch_lightning")
 
 from ls_ood_monitor.datasets import ClassTable
 from ls_ood_monitor.errors import ConfigError, DataError
+from ls_ood_monitor.training.checkpoints import load_checkpoint, require_same_run
 from ls_ood_monitor.training.data import LabelledSet
 from ls_ood_monitor.training.evaluation import evaluate_segmentation
-from ls_ood_monitor.training.fit import (
-    Hardware,
-    load_checkpoint,
-    load_initial_weights,
-    load_pretrained,
-    require_same_run,
-    train_network,
-)
+from ls_ood_monitor.training.fit import Hardware, train_network
 from ls_ood_monitor.training.module import SegmentationModule
 from ls_ood_monitor.training.settings import TrainingSettings, reference_settings
+from ls_ood_monitor.training.weights import load_initial_weights, load_pretrained
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
@@ -93,9 +88,9 @@ def test_mixed_precision_learns():
 def test_a_seed_repeats_a_training():
     """The same seed gives the same weights."""
     settings = TrainingSettings(epochs=1, batch=4, seed=3)
-    one, two = (train_network(stripes(8), None, settings, SMALL, SPEC, hardware=CPU) for _ in range(2))
-    for key, value in one.state_dict().items():
-        torch.testing.assert_close(value, two.state_dict()[key])
+    first, second = (train_network(stripes(8), None, settings, SMALL, SPEC, hardware=CPU) for _ in range(2))
+    for key, value in first.state_dict().items():
+        torch.testing.assert_close(value, second.state_dict()[key])
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "poly"])
@@ -245,16 +240,18 @@ def test_weights_of_another_backbone_are_refused():
         assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_what_stays_fresh_is_told():
-    """The layers that the given weights lack, in one sentence."""
+def test_layers_without_given_weights_are_named():
+    """One warning names the layers that the given weights lack."""
     state = DeepLabV3Plus(SMALL).state_dict()
     partial = {key: value for key, value in state.items() if not key.startswith(("decoder", "low_level"))}
-    told = []
+    warnings = []
     settings = TrainingSettings(epochs=1, batch=4)
     for given in (state, partial):
-        train_network(stripes(4), None, settings, SMALL, SPEC, hardware=CPU, pretrained=given, note=told.append)
-    assert len(told) == 1
-    assert told[0].startswith("not among the given weights, so trained from scratch: decoder.0.0")
+        train_network(
+            stripes(4), None, settings, SMALL, SPEC, hardware=CPU, pretrained=given, on_warning=warnings.append
+        )
+    assert len(warnings) == 1
+    assert warnings[0].startswith("not among the given weights, so trained from scratch: decoder.0.0")
 
 
 def test_bad_input_is_refused(tmp_path):

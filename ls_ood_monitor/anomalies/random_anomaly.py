@@ -1,9 +1,8 @@
-"""Anomalies as a transform of a data set: one disturbance a picture, drawn from a seed and the picture's number."""
+"""One random anomaly for each picture of a data set, drawn from a seed and the number of the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +10,12 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from . import ANOMALIES, apply_anomaly
 
-#: The reference's own three; it picks exactly one of them for every picture.
+#: The reference applies exactly one of these to every picture.
 REFERENCE_KINDS: tuple[str, ...] = ("mud", "fog", "sun_flare")
 
 
-class _Pictures(Protocol):
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
-
-
 class RandomAnomaly:
-    """Exactly one of several anomalies for every picture.
+    """Applies exactly one of several anomalies to each picture.
 
     Equal seed, number and picture give an equal result, in any order and in any process.
 
@@ -32,7 +25,7 @@ class RandomAnomaly:
         seed: >= 0.
 
     Raises:
-        ConfigError: unknown kind, severity out of range, or nothing to draw from.
+        ConfigError: unknown kind, severity out of range, or an empty list.
     """
 
     def __init__(
@@ -47,28 +40,13 @@ class RandomAnomaly:
         self.severities = tuple(severities)
         self.seed = seed
 
-    def drawn(self, index: int) -> tuple[str, int, int]:
+    def draw(self, index: int) -> tuple[str, int, int]:
         """Kind, severity and seed for picture ``index``."""
         random = np.random.default_rng([self.seed, index])
         kind = self.kinds[int(random.integers(len(self.kinds)))]
         return kind, self.severities[int(random.integers(len(self.severities)))], int(random.integers(2**31))
 
     def __call__(self, image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-        """The disturbed copy of picture ``index``, BGR uint8 (H, W, 3) at camera resolution."""
-        kind, severity, seed = self.drawn(index)
+        """A disturbed copy of picture ``index``, BGR uint8 (H, W, 3) at camera resolution."""
+        kind, severity, seed = self.draw(index)
         return apply_anomaly(kind, image, severity, seed)
-
-
-class DisturbedPictures:
-    """A labelled data set with every picture disturbed before any preprocessing; labels stay as they are."""
-
-    def __init__(self, source: _Pictures, transform: RandomAnomaly) -> None:
-        self.source = source
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        image, labels = self.source[index]
-        return self.transform(image, index), labels

@@ -1,4 +1,4 @@
-"""What the transforms share: noise fields, the rough depth of a street, the lens's edge, blending."""
+"""Operations that several anomalies use: noise fields, rough depth of a street, edge of the lens, rounding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def depth(height: int, width: int) -> Plane:
 
 
 def sky_light(image: Image) -> float:
-    """Grey level that air full of water or snow would have in this light."""
+    """Grey level of air full of water or snow, in the light of this picture."""
     bright = float(np.percentile(image[: max(1, int(HORIZON * image.shape[0]))], 90))
     return float(np.clip(0.5 * bright + 95.0, 110.0, 225.0))
 
@@ -36,37 +36,37 @@ def smooth_noise(size: tuple[int, int], cells: int, seed: int) -> Plane:
 
 
 def frame_random(image: Image, seed: int) -> np.random.Generator:
-    """Random numbers that repeat for one picture and differ for the next."""
-    return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(image))])
+    """A generator that is equal for equal pictures and differs from picture to picture."""
+    return np.random.default_rng([seed, zlib.crc32(image.tobytes())])
 
 
 def sensor_noise(image: Image, seed: int) -> Plane:
-    """Standard normal noise (H, W, 3): repeatable for one picture, different for the next."""
+    """Standard normal noise (H, W, 3), equal for equal pictures."""
     return frame_random(image, seed).standard_normal(image.shape, dtype=np.float32)
 
 
 def outside_lens(image: Image) -> NDArray[np.bool_]:
-    """Black area joined to the corners (H, W): a fisheye's image circle ends there and no fog is seen."""
+    """Black area connected to the corners, bool (H, W): it lies outside a fisheye's image circle."""
     # Averaged, because sensor noise speckles the black.
     black = (cv2.blur(image.max(axis=2), (5, 5)) <= 16).astype(np.uint8)
     height, width = black.shape
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         if black[corner[1], corner[0]] == 1:
             cv2.floodFill(black, None, corner, 2)
-    return black == 2
+    return np.asarray(black == 2)
 
 
 def grid(height: int, width: int) -> tuple[Plane, Plane]:
-    """Rows (H, 1) and columns (1, W) in heights of the picture, so that a circle is one at every resolution."""
+    """Coordinates of rows (H, 1) and columns (1, W) in picture heights, so that circles stay circles at any size."""
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
     columns = (np.arange(width, dtype=np.float32) + 0.5) / height
-    return rows[:, None], columns[None, :]
+    return np.asarray(rows[:, None], np.float32), np.asarray(columns[None, :], np.float32)
 
 
 def smoothstep(values: Plane, low: float, high: float) -> Plane:
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
-    return (t * t * (3.0 - 2.0 * t)).astype(np.float32, copy=False)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
 
 
 def to_uint8(values: NDArray[Any]) -> Image:

@@ -16,8 +16,8 @@ LEVEL = 1e-4  # rays less steep than this never reach the ground
 
 
 @dataclass(frozen=True)
-class Section:
-    """Where rays meet the street's cross-section; arrays (H, W)."""
+class RayHits:
+    """Where the rays of a picture meet the street's cross-section; arrays (H, W)."""
 
     t: NDArray[np.floating]  # distance along the ray, m
     y: NDArray[np.floating]
@@ -31,10 +31,10 @@ class Section:
 
     @property
     def road(self) -> NDArray[np.bool_]:
-        return self.ground & (self.material == ASPHALT)
+        return np.asarray(self.ground & (self.material == ASPHALT))
 
 
-def intersect(plan: Plan, d: Floats, cy: float, cz: float) -> Section:
+def intersect(plan: Plan, d: Floats, cy: float, cz: float) -> RayHits:
     """Meet rays ``d`` from lateral position ``cy`` and height ``cz`` with road, curbs, sidewalks and buildings.
 
     A ray that reaches road level beyond the curb face but curb level before it has hit the face in between.
@@ -68,4 +68,4 @@ def intersect(plan: Plan, d: Floats, cy: float, cz: float) -> Section:
     facade_z = cz + facade_t * dz
     ground = (dz < -LEVEL) & (t < 400) & (t <= facade_t + 1e-3)
     facade = ~ground & (facade_z < textures.FACADE_ROWS / textures.FACADE_SCALE) & (facade_t < 500)
-    return Section(t, y, ground, material, curb, riser, facade, facade_t, facade_z)
+    return RayHits(t, y, ground, material, curb, riser, facade, facade_t, facade_z)

@@ -13,9 +13,9 @@ from .shots import render_pool, render_shots, spread_shots
 
 
 def street_drives(seeds: Sequence[int], per_drive: int = 2) -> list[DriveSource]:
-    """Drives of the procedural street: ``per_drive`` moments, 4 s apart, of all cameras; rendered when they are read.
+    """A drive source for each seed: ``per_drive`` moments, 4 s apart, of all cameras, rendered when they are read.
 
-    The drives share one pool of processes, which starts with the first reading and ends with the drives.
+    All sources share one pool of processes. It starts with the first frame and ends with the last source.
     """
     pool = render_pool()
     return [
@@ -25,5 +25,4 @@ def street_drives(seeds: Sequence[int], per_drive: int = 2) -> list[DriveSource]
 
 
 def _street_frames(seed: int, per_drive: int, pool: ProcessPoolExecutor) -> Iterator[Frame]:
-    shots = spread_shots((seed,), per_drive, CAMERAS)
-    return (item.frame for item in render_shots(shots, pool=pool))
+    return (picture.frame for picture in render_shots(spread_shots((seed,), per_drive, CAMERAS), pool=pool))

@@ -1,4 +1,4 @@
-"""What shapes are made of: flat polygons and capsules, tagged with class, colour slot and layer.
+"""Build shapes from flat polygons and capsules, tagged with class, colour slot and layer.
 
 A capsule (two joints and a radius) always shows its full width to the camera, so limbs, tubes, poles and tree
 crowns need no side faces. Polygons have their edges subdivided, because straight edges are curves in a fisheye.
@@ -22,9 +22,34 @@ _MAX_EDGE = 0.6  # m; the longest straight piece of an outline
 _CAPSULE_ARC = np.radians([-90, -40, 0, 40, 90])
 
 
+@dataclass(frozen=True)
+class Shape:
+    """The arrays of one shape: P polygons with V vertices in all, and K capsules.
+
+    Attributes:
+        extent: half length, half width and height, metres.
+        vertices: (V, 3), polygon after polygon.
+        sizes: (P,) number of vertices of each polygon.
+        normals: (P, 3) unit normals.
+        centres: (P, 3).
+        tags: (P, 4) class, colour slot, layer, two-sided.
+        capsules: (K, 7) both joints and the radius.
+        capsule_tags: (K, 3) class, colour slot, layer.
+    """
+
+    extent: Point
+    vertices: Floats
+    sizes: NDArray[np.int64]
+    normals: Floats
+    centres: Floats
+    tags: NDArray[np.int64]
+    capsules: Floats
+    capsule_tags: NDArray[np.int64]
+
+
 @dataclass
-class Model:
-    """One shape in its own frame (x forward, y left, z up, origin on the ground below the centre), metres.
+class ShapeBuilder:
+    """Collects the parts of one shape in its own frame: x forward, y left, z up, origin on the ground below; metres.
 
     Colour slots index the palette of the placed thing. Layers are drawn in ascending order within the shape.
     """
@@ -74,38 +99,23 @@ class Model:
         self.capsules.append((*a, *b, r))
         self.capsule_tags.append((cls, slot, layer))
 
-
-@dataclass(frozen=True)
-class Shape:
-    """A model as arrays: vertices (V, 3), polygon starts (P,), normals and centres (P, 3), tags; capsules (K, 7)."""
-
-    extent: Point
-    vertices: Floats
-    sizes: NDArray[np.int64]
-    normals: Floats
-    centres: Floats
-    tags: NDArray[np.int64]
-    capsules: Floats
-    capsule_tags: NDArray[np.int64]
-
-
-def freeze(model: Model) -> Shape:
-    """The model as arrays."""
-    normals, centres = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
-    if model.polygons:
-        newell = [np.cross(p, np.roll(p, -1, axis=0)).sum(axis=0) for p in model.polygons]
-        normals = np.array([n / max(float(np.linalg.norm(n)), 1e-9) for n in newell], np.float32)
-        centres = np.array([p.mean(axis=0) for p in model.polygons], np.float32)
-    return Shape(
-        extent=(model.half_length, model.half_width, model.height),
-        vertices=np.concatenate(model.polygons) if model.polygons else np.zeros((0, 3), np.float32),
-        sizes=np.array([len(p) for p in model.polygons], np.int64),
-        normals=normals,
-        centres=centres,
-        tags=np.array(model.polygon_tags, np.int64).reshape(-1, 4),
-        capsules=np.array(model.capsules, np.float32).reshape(-1, 7),
-        capsule_tags=np.array(model.capsule_tags, np.int64).reshape(-1, 3),
-    )
+    def build(self) -> Shape:
+        """The finished shape."""
+        normals, centres = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
+        if self.polygons:
+            newell = [np.cross(p, np.roll(p, -1, axis=0)).sum(axis=0) for p in self.polygons]
+            normals = np.array([n / max(float(np.linalg.norm(n)), 1e-9) for n in newell], np.float32)
+            centres = np.array([p.mean(axis=0) for p in self.polygons], np.float32)
+        return Shape(
+            extent=(self.half_length, self.half_width, self.height),
+            vertices=np.concatenate(self.polygons) if self.polygons else np.zeros((0, 3), np.float32),
+            sizes=np.array([len(p) for p in self.polygons], np.int64),
+            normals=normals,
+            centres=centres,
+            tags=np.array(self.polygon_tags, np.int64).reshape(-1, 4),
+            capsules=np.array(self.capsules, np.float32).reshape(-1, 7),
+            capsule_tags=np.array(self.capsule_tags, np.int64).reshape(-1, 3),
+        )
 
 
 def capsule_outline(ends: Floats, radii: Floats) -> Floats:

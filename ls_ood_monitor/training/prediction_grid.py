@@ -1,4 +1,4 @@
-"""What the network sees, for TensorBoard: input, labels, prediction and its entropy, side by side."""
+"""Pictures of predictions: input, labels, prediction and its entropy, side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 
 
 @torch.inference_mode()
-def picture_row(
+def prediction_row(
     network: torch.nn.Module, image: Image, labels: Image, spec: PreprocessSpec, classes: ClassTable
 ) -> Image:
     """One row RGB (height, 4 * width, 3): input, labels, prediction, predictive entropy (inferno, 0 to ln classes)."""
@@ -33,16 +33,16 @@ def picture_row(
     return np.concatenate([seen, truth, predicted, heat], axis=1)
 
 
-def picture_grid(
+def prediction_grid(
     network: torch.nn.Module, source: LabelledPictures, spec: PreprocessSpec, classes: ClassTable, rows: int = 4
 ) -> Image:
-    """``picture_row`` of a few pictures, evenly spread over ``source``, one below the other."""
+    """Rows of ``prediction_row`` for ``rows`` pictures, evenly spread over ``source``."""
     chosen = np.linspace(0, len(source) - 1, min(rows, len(source))).astype(int)
-    return np.concatenate([picture_row(network, *source[int(index)], spec, classes) for index in chosen])
+    return np.concatenate([prediction_row(network, *source[int(index)], spec, classes) for index in chosen])
 
 
-class PictureGrid(pl.Callback):
-    """After each validation, a grid of a few validation pictures under ``validation/pictures``."""
+class PredictionGrid(pl.Callback):
+    """Logs a grid of validation pictures to TensorBoard after each validation, as ``validation/pictures``."""
 
     def __init__(self, source: LabelledPictures, spec: PreprocessSpec, classes: ClassTable) -> None:
         self.source = source
@@ -50,9 +50,9 @@ class PictureGrid(pl.Callback):
         self.classes = classes
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw and log; only the first process of a distributed run does."""
+        """Draw and log, in the first process of a distributed run."""
         writer = getattr(trainer.logger, "experiment", None)
         if not trainer.is_global_zero or writer is None:
             return
-        grid = picture_grid(pl_module.network, self.source, self.spec, self.classes)
+        grid = prediction_grid(pl_module.get_submodule("network"), self.source, self.spec, self.classes)
         writer.add_image("validation/pictures", grid, trainer.global_step, dataformats="HWC")

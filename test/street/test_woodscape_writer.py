@@ -17,12 +17,12 @@ from ls_ood_monitor.street.shots import Shot
 from ls_ood_monitor.street.woodscape_writer import write_woodscape
 
 
-def test_the_reader_reads_what_was_written(tmp_path, street):
+def test_the_reader_reads_what_was_written(tmp_path, street_pictures):
     """Pictures and labels are exact, names tell the camera, split.json the drive."""
     root = tmp_path / "street"
-    sequences = write_woodscape(root, iter(street))
+    sequences = write_woodscape(root, iter(street_pictures))
     data = open_dataset("woodscape", root)
-    for (image, labels), picture in zip(data, street, strict=True):
+    for (image, labels), picture in zip(data, street_pictures, strict=True):
         np.testing.assert_array_equal(image, picture.image)
         np.testing.assert_array_equal(labels, picture.labels)
     assert [name.split("/")[1] for name in data.names[:4]] == [
@@ -32,37 +32,39 @@ def test_the_reader_reads_what_was_written(tmp_path, street):
     assert data.sequences == sequences == json.loads((root / "split.json").read_text())["sequences"]
 
 
-def test_coloured_labels_are_for_people(tmp_path, street):
+def test_coloured_labels_are_for_people(tmp_path, street_pictures):
     """The folder rgbLabels shows each class in its colour, and is refused where ids are expected."""
     root = tmp_path / "street"
-    write_woodscape(root, street[:1])
+    write_woodscape(root, street_pictures[:1])
     annotations = root / "semantic_annotations"
     painted = cv2.imread(str(annotations / "rgbLabels" / "00000_FV.png"))[..., ::-1]
-    np.testing.assert_array_equal(painted, CLASS_COLOURS[street[0].labels])
+    np.testing.assert_array_equal(painted, CLASS_COLOURS[street_pictures[0].labels])
     (annotations / "gtLabels").rename(annotations / "ids")
     (annotations / "rgbLabels").rename(annotations / "gtLabels")
-    with pytest.raises(DataError, match=r"00000_FV\.png has 3 channels.*instead of the one for people"):
+    with pytest.raises(DataError, match=r"00000_FV\.png has 3 channels.*instead of the coloured labels"):
         open_dataset("woodscape", root)[0]
 
 
-def test_nothing_is_overwritten(tmp_path, street):
+def test_nothing_is_overwritten(tmp_path, street_pictures):
     """A folder with something in it, a file, an unwritable place and an unknown camera are refused."""
     (tmp_path / "kept.txt").write_text("kept")
     with pytest.raises(DataError, match="exists already and is not an empty folder"):
-        write_woodscape(tmp_path, street)
+        write_woodscape(tmp_path, street_pictures)
     with pytest.raises(DataError, match="exists already"):
-        write_woodscape(tmp_path / "kept.txt", street)
+        write_woodscape(tmp_path / "kept.txt", street_pictures)
     with pytest.raises(DataError, match="cannot write the data set"):
-        write_woodscape(tmp_path / "kept.txt" / "street", street)
-    roof = replace(street[0], shot=Shot(1, "roof", 0.0))
+        write_woodscape(tmp_path / "kept.txt" / "street", street_pictures)
+    roof = replace(street_pictures[0], shot=Shot(1, "roof", 0.0))
     with pytest.raises(DataError, match="camera 'roof' has no code"):
         write_woodscape(tmp_path / "roof", [roof])
 
 
-def test_three_drives_and_more_come_split(tmp_path, street):
+def test_three_drives_and_more_come_split(tmp_path, street_pictures):
     """Whole drives train, validate and test; a training on the folder takes these parts, whatever its seed."""
     pictures = [
-        replace(picture, shot=replace(picture.shot, drive=drive)) for drive in (1, 2, 3, 4) for picture in street[:2]
+        replace(picture, shot=replace(picture.shot, drive=drive))
+        for drive in (1, 2, 3, 4)
+        for picture in street_pictures[:2]
     ]
     write_woodscape(tmp_path / "street", pictures)
     split = read_split(tmp_path / "street" / "split.json")
@@ -73,11 +75,11 @@ def test_three_drives_and_more_come_split(tmp_path, street):
     assert split_of(tmp_path / "street", split.sequences, seed=99) == split
 
 
-def test_an_interrupted_data_set_still_names_its_drives(tmp_path, street):
+def test_an_interrupted_data_set_still_names_its_drives(tmp_path, street_pictures):
     """What was written before the fault is read with its drives, not in blocks of indices."""
 
     def until_the_fault():
-        yield from street[:5]
+        yield from street_pictures[:5]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

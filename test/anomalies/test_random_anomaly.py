@@ -1,4 +1,4 @@
-"""Anomalies as a transform of a data set."""
+"""One random anomaly for each picture."""
 
 from __future__ import annotations
 
@@ -8,35 +8,21 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.anomalies import apply_anomaly
-from ls_ood_monitor.anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
+from ls_ood_monitor.anomalies.random_anomaly import REFERENCE_KINDS, RandomAnomaly
 from ls_ood_monitor.errors import ConfigError
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-LABELS = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 10
 
 
 def test_exactly_one_of_the_kinds_on_every_picture():
     """Each picture is what apply_anomaly gives for one of the kinds, and all of them are drawn about equally often."""
     transform = RandomAnomaly(seed=4)
-    drawn = [transform.drawn(index) for index in range(300)]
+    drawn = [transform.draw(index) for index in range(300)]
     counts = Counter(kind for kind, _, _ in drawn)
     assert set(counts) == set(REFERENCE_KINDS)
     assert min(counts.values()) > 70
     assert {severity for _, severity, _ in drawn} == {1, 2, 3, 4, 5}
     np.testing.assert_array_equal(transform(PICTURE, 7), apply_anomaly(drawn[7][0], PICTURE, *drawn[7][1:]))
-
-
-def test_a_disturbed_data_set_repeats_in_any_order():
-    """Picture 2 is the same whether it is asked for first or last; labels and length are the source's."""
-    source = [(PICTURE, LABELS), (PICTURE, LABELS), (PICTURE, LABELS)]
-    one, two = (DisturbedPictures(source, RandomAnomaly(seed=1)) for _ in range(2))
-    forward = [one[index][0] for index in (0, 1, 2)]
-    backward = [two[index][0] for index in (2, 1, 0)]
-    np.testing.assert_array_equal(forward, backward[::-1])
-    assert not np.array_equal(forward[0], forward[1])  # another number, another draw
-    assert len(one) == 3
-    assert one[0][1] is LABELS
-    np.testing.assert_array_equal(DisturbedPictures(source, RandomAnomaly(["identity"]))[1][0], PICTURE)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""Turn the things around the car into outlines on the picture, in the order in which they cover each other."""
+"""Turn the things around the car into outlines on the picture, far ones first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from .backdrop import View
 from .camera import MAX_ANGLE, project
 from .light import lit
-from .models import VEHICLE, Shape, capsule_outline
 from .plan import Plan
 from .reflections import sheen
+from .shape_builder import VEHICLE, Shape, capsule_outline
 from .shapes import shape
 from .world import Thing
 
@@ -88,10 +89,14 @@ def outlines(things: Sequence[Thing], view: View, plan: Plan, width: int, height
     groups: dict[str, list[int]] = {}
     for rank, thing in enumerate(things):
         groups.setdefault(thing.name, []).append(rank)
-    parts = [_place(shape(name), ranks, [things[r] for r in ranks], view, plan) for name, ranks in groups.items()]
+    parts = [
+        faces
+        for name, ranks in groups.items()
+        for faces in _faces(shape(name), ranks, [things[rank] for rank in ranks], view, plan)
+    ]
     if not parts:
         return Outlines([], [], [])
-    vertices, sizes, keys, colours, classes = (np.concatenate([p[k] for p in parts]) for k in range(5))
+    vertices, sizes, keys, colours, classes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     local = vertices @ view.to_camera.T
     pixels, theta = project(local, view.mount, width, height)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -120,10 +125,18 @@ def _rounds_axis(local: Floats, starts: NDArray[np.int64], sizes: NDArray[np.int
     return np.abs(np.add.reduceat(step, starts)) > np.pi
 
 
-def _place(
-    model: Shape, ranks: list[int], things: list[Thing], view: View, plan: Plan
-) -> tuple[Floats, NDArray[np.int64], Floats, Floats, NDArray[np.int64]]:
-    """All polygons of several things of one shape: vertices, sizes, sort keys (P, 3), colours (P, 3), classes (P,)."""
+class _Faces(NamedTuple):
+    """Outlines in space: vertices (V, 3), vertices of each (P,), sort keys (P, 3), colours (P, 3), classes (P,)."""
+
+    vertices: Floats
+    sizes: NDArray[np.int64]
+    keys: Floats
+    colours: Floats
+    classes: NDArray[np.int64]
+
+
+def _faces(part: Shape, ranks: list[int], things: list[Thing], view: View, plan: Plan) -> Iterator[_Faces]:
+    """The polygons, then the capsules, of several things of one shape."""
     n = len(things)
     yaw = np.array([t.yaw for t in things], np.float32)
     c, s, zero, one = np.cos(yaw), np.sin(yaw), np.zeros(n, np.float32), np.ones(n, np.float32)
@@ -133,48 +146,43 @@ def _place(
     rank = np.array(ranks, np.float32)
     away = np.linalg.norm(base, axis=1)
 
-    out_v, out_n, out_k, out_c, out_t = [], [], [], [], []
-    if len(model.sizes):
-        normals, centres = model.normals @ turn, model.centres @ turn + base[:, None]
+    if len(part.sizes):
+        normals, centres = part.normals @ turn, part.centres @ turn + base[:, None]
         facing = (normals * centres).sum(axis=2) < 0
-        detail = (away < _DETAIL_RANGE)[:, None] | (model.tags[:, 2] < 2)[None] | (model.tags[:, 3] > 0)[None]
-        chosen = (facing | (model.tags[:, 3] > 0)[None]) & detail
-        vertices = model.vertices @ turn + base[:, None]
-        owner = np.repeat(np.arange(len(model.sizes)), model.sizes)
-        out_v.append(vertices[chosen[:, owner]])
+        detail = (away < _DETAIL_RANGE)[:, None] | (part.tags[:, 2] < 2)[None] | (part.tags[:, 3] > 0)[None]
+        chosen = (facing | (part.tags[:, 3] > 0)[None]) & detail
+        corners = part.vertices @ turn + base[:, None]
+        owner = np.repeat(np.arange(len(part.sizes)), part.sizes)
         i, p = np.nonzero(chosen)
-        out_n.append(model.sizes[p])
-        out_k.append(np.stack([rank[i], model.tags[p, 2], -np.linalg.norm(centres[i, p], axis=1)], 1))
+        keys = np.stack([rank[i], part.tags[p, 2], -np.linalg.norm(centres[i, p], axis=1)], 1)
         flipped = np.where(facing[i, p], 1.0, -1.0)[:, None] * normals[i, p]
-        colour = palettes[i, model.tags[p, 1]] * lit(plan, flipped.astype(np.float32))[:, None]
-        shiny = np.flatnonzero((model.tags[p, 0] == VEHICLE) & (model.tags[p, 1] < len(_GLOSS)))
+        colour = palettes[i, part.tags[p, 1]] * lit(plan, flipped.astype(np.float32))[:, None]
+        shiny = np.flatnonzero((part.tags[p, 0] == VEHICLE) & (part.tags[p, 1] < len(_GLOSS)))
         if len(shiny):
             towards = centres[i, p][shiny]
             towards = towards / np.linalg.norm(towards, axis=1, keepdims=True)
-            share, thrown = sheen(plan, towards, flipped[shiny], _GLOSS[model.tags[p, 1][shiny]])
+            share, thrown = sheen(plan, towards, flipped[shiny], _GLOSS[part.tags[p, 1][shiny]])
             colour[shiny] += share * (thrown - colour[shiny])
-        out_c.append(_through_air(colour, away[i], plan))
-        out_t.append(model.tags[p, 0])
-    if len(model.capsules):
-        ends = model.capsules[:, :6].reshape(-1, 2, 3) @ turn[:, None]
+        colour = _through_air(colour, away[i], plan)
+        yield _Faces(corners[chosen[:, owner]], part.sizes[p], keys, colour, part.tags[p, 0])
+    if len(part.capsules):
+        ends = part.capsules[:, :6].reshape(-1, 2, 3) @ turn[:, None]
         ends = ends + base[:, None, None]
-        k = len(model.capsules)
+        k = len(part.capsules)
         flat = ends.reshape(-1, 2, 3)
-        out_v.append(capsule_outline(flat, np.tile(model.capsules[:, 6], n)).reshape(-1, 3))
-        out_n.append(np.full(n * k, 10, np.int64))
+        rings = capsule_outline(flat, np.tile(part.capsules[:, 6], n)).reshape(-1, 3)
         middle = flat.mean(axis=1)
         length = np.linalg.norm(middle, axis=1, keepdims=True)
-        tags = np.tile(model.capsule_tags, (n, 1))
-        out_k.append(np.stack([np.repeat(rank, k), tags[:, 2], -length[:, 0]], 1))
+        tags = np.tile(part.capsule_tags, (n, 1))
+        keys = np.stack([np.repeat(rank, k), tags[:, 2], -length[:, 0]], 1)
         towards = -middle / length + np.array([0, 0, 0.45], np.float32)
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        colour = palettes[:, model.capsule_tags[:, 1]].reshape(-1, 3) * lit(plan, towards)[:, None]
-        out_c.append(_through_air(colour, np.repeat(away, k), plan))
-        out_t.append(tags[:, 0])
-    return tuple(np.concatenate(x) for x in (out_v, out_n, out_k, out_c, out_t))  # type: ignore[return-value]
+        colour = palettes[:, part.capsule_tags[:, 1]].reshape(-1, 3) * lit(plan, towards)[:, None]
+        colour = _through_air(colour, np.repeat(away, k), plan)
+        yield _Faces(rings, np.full(n * k, 10, np.int64), keys, colour, tags[:, 0])
 
 
 def _through_air(colour: NDArray[np.floating], distance: Floats, plan: Plan) -> Floats:
     clear = np.exp(-plan.haze_per_m * distance)[:, None]
     seen = colour * np.array(plan.light) * clear + np.array(plan.sky_horizon) * (1 - clear)
-    return np.clip(seen, 0, 255).astype(np.float32)
+    return np.asarray(np.clip(seen, 0, 255), np.float32)

@@ -1,10 +1,11 @@
-"""Pictures and label maps from files, and the listing of folders; whatever cannot be read is a ``DataError`` sentence."""
+"""Read and write picture and label files, and list folders. Each failure raises a ``DataError`` that names the file."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def require_folder(folder: Path, purpose: str) -> Path:
-    """Return ``folder``, or raise a ``DataError`` that says what it was to hold."""
+    """Return ``folder``. Raises ``DataError`` when it is missing or no folder; ``purpose`` says what it should hold."""
     if not folder.exists():
         raise DataError(f"there is no folder {folder}; it should hold {purpose}. Check the path and the layout.")
     if not folder.is_dir():
@@ -49,10 +50,10 @@ def list_files(folder: Path, pattern: str, purpose: str) -> list[Path]:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a PNG, JPEG or BMP as BGR uint8 (H, W, 3).
+    """Read a picture (PNG, JPEG, BMP or what else OpenCV decodes) as BGR uint8 (H, W, 3).
 
     Raises:
-        DataError: the file is missing, truncated or no picture.
+        DataError: the file is missing, truncated or not a picture.
     """
     data = _bytes_of(path, "picture")
     if data.startswith((_PNG, _JPEG)):
@@ -62,29 +63,42 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             raise DataError(f"cannot read picture {path}: {error} Copy it again or remove it.") from error
     image = _decode(data, cv2.IMREAD_COLOR)
     if image is None:
-        raise DataError(f"cannot read picture {path}: it is no PNG, JPEG or BMP. Copy it again or remove it.")
-    return image
+        raise DataError(f"cannot read picture {path}: it is not a picture. Copy it again or remove it.")
+    return np.asarray(image, np.uint8)
 
 
 def read_label_map(path: Path) -> NDArray[np.uint8]:
     """Read a single-channel PNG of ids, uint8 (H, W), as stored.
 
     Raises:
-        DataError: the file is missing, truncated, no PNG, or has colours or 16 bits instead of ids.
+        DataError: the file is missing, truncated, not a PNG, or holds colours or 16-bit values.
     """
     data = _bytes_of(path, "label")
     labels = _decode(data, cv2.IMREAD_UNCHANGED) if data.startswith(_PNG) and b"IEND" in data[-16:] else None
     if labels is None:
-        raise DataError(f"cannot read label {path}: it is no complete PNG. Copy it again or remove it.")
+        raise DataError(f"cannot read label {path}: it is not a complete PNG. Copy it again or remove it.")
     if data[25] == _PALETTE or labels.ndim != 2:
         kind = "a palette" if data[25] == _PALETTE else f"{labels.shape[2]} channels"
         raise DataError(
             f"label {path} has {kind}; a PNG with one channel of class ids is expected. "
-            "Give the folder of ids instead of the one for people (rgbLabels, color)."
+            "Give the folder of ids instead of the coloured labels (rgbLabels, color)."
         )
     if labels.dtype != np.uint8:
         raise DataError(f"label {path} is {labels.dtype}; class ids of 8 bits are expected. Save it with 8 bits.")
     return labels
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write BGR (H, W, 3) or single-channel (H, W) pixels.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    _, data = cv2.imencode(".png", pixels)
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}. Free some space or choose another folder.") from error
 
 
 def _bytes_of(path: Path, kind: str) -> bytes:
@@ -94,9 +108,9 @@ def _bytes_of(path: Path, kind: str) -> bytes:
         raise DataError(f"cannot read {kind} {path}: {error.strerror}. Check the path and its rights.") from error
 
 
-def _decode(data: bytes, mode: int) -> NDArray[np.uint8] | None:
-    """OpenCV's decoder; None for what it refuses."""
+def _decode(data: bytes, mode: int) -> NDArray[Any] | None:
+    """The decoded pixels, or None where OpenCV refuses the data."""
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), mode)  # type: ignore[return-value]
+        return cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error:  # an empty file, or a size beyond OpenCV's limit
         return None
