@@ -42,6 +42,8 @@ def test_help_lists_every_command(arguments):
     ("arguments", "words"),
     [
         (["fly"], "invalid choice"),
+        (["bench", "--check"], "ls-ood bench: this command is now called profile; run 'ls-ood profile'."),
+        (["benchmark", "--out", "x"], "ls-ood benchmark: this command is now called compare; run 'ls-ood compare'."),
         (["bundle", "verify", "/nowhere"], "ls-ood bundle: there is no bundle folder /nowhere"),
         (["calibrate", "/nowhere", "--out", "x"], "ls-ood calibrate: there is no /nowhere"),
         (["calibrate", "--out", "x"], "nothing to calibrate on"),

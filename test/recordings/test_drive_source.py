@@ -11,7 +11,7 @@ import pytest
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.recordings.bags import FrameBagWriter
 from ls_ood_monitor.recordings.drive_source import dataset_drives, distinct, open_drives
-from ls_ood_monitor.recordings.recovery.video import promised_bytes
+from ls_ood_monitor.recordings.video_size import promised_bytes
 from ls_ood_monitor.street.drive_sources import street_drives
 
 

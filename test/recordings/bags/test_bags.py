@@ -1,4 +1,4 @@
-"""Bags: what is written is read back, and damage is a sentence."""
+"""Bags: what is written can be read back, and damage gives a clear error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ls_ood_monitor.errors import ConfigError, DataError, ImageError
 from ls_ood_monitor.recordings.bags import (
     IMAGE,
     FrameBagWriter,
-    _image_message,
     bag_info,
     camera_of,
     iter_arrivals,
@@ -24,6 +23,24 @@ from ls_ood_monitor.recordings.bags import (
 
 START = 1_700_000_000_000_000_000
 PICTURES = np.random.default_rng(0).integers(0, 256, (10, 24, 32, 3), dtype=np.uint8)
+
+
+def write_images(path: Path, images: list[tuple[str, int, object]]) -> None:
+    """A bag of (topic, time of reception, Image message)."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topics = dict.fromkeys(topic for topic, _, _ in images)
+        connections = {topic: writer.add_connection(topic, IMAGE, typestore=store) for topic in topics}
+        for topic, stamp_ns, message in images:
+            writer.write(connections[topic], stamp_ns, store.serialize_cdr(message, IMAGE))
+
+
+def image_message(picture: np.ndarray, encoding: str = "bgr8"):
+    """An Image message, taken 1 s after the epoch."""
+    types = get_typestore(Stores.ROS2_HUMBLE).types
+    header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](1, 0), "")
+    height, width = picture.shape[:2]
+    return types[IMAGE](header, height, width, encoding, 0, picture.nbytes // height, picture.reshape(-1))
 
 
 @pytest.fixture(params=["sqlite3", "mcap"])
@@ -57,16 +74,13 @@ def test_a_part_of_a_bag(bag):
 
 @pytest.mark.parametrize("topic", ["overlay", "segmentation", "confidence", "anomaly_map"])
 def test_what_perception_draws_is_no_camera(tmp_path, topic):
-    """A recording of all topics of a running vehicle has the cameras that took pictures, and the others only by name."""
-    with FrameBagWriter(tmp_path / "bag") as writer:
-        writer.write("front", PICTURES[0], START)
-        writer._append(
-            f"/perception_node/front/{topic}", IMAGE, _image_message("front", PICTURES[1], "bgr8", START), START
-        )
+    """Image topics that perception draws are not cameras, unless they are chosen by name."""
+    drawn = f"/perception_node/front/{topic}"
+    images = [("/front/image", START, image_message(PICTURES[0])), (drawn, START, image_message(PICTURES[1]))]
+    write_images(tmp_path / "bag", images)
     assert bag_info(tmp_path / "bag").cameras == {"/front/image": "front"}
     assert [frame.camera for frame in iter_frames(tmp_path / "bag")] == ["front"]
-    named = {f"/perception_node/front/{topic}": "drawn"}
-    assert [frame.camera for frame in iter_frames(tmp_path / "bag", named)] == ["drawn"]
+    assert [frame.camera for frame in iter_frames(tmp_path / "bag", {drawn: "drawn"})] == ["drawn"]
 
 
 def test_info_and_raw_messages(bag):
@@ -82,14 +96,14 @@ def test_info_and_raw_messages(bag):
 
 
 def test_camera_names_come_from_topics():
-    """The component before image."""
+    """A camera is named by the topic component before ``image``."""
     assert camera_of("/front/image") == "front"
     assert camera_of("/car/left/image/compressed") == "left"
     assert camera_of("/image") == "image"
 
 
 def test_a_bag_of_another_kind_of_message(tmp_path):
-    """No camera topic: the sentence lists what there is."""
+    """Without a camera topic the error lists the topics that there are."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
         connection = writer.add_connection("/talk", "std_msgs/msg/String", typestore=types)
@@ -103,7 +117,7 @@ def test_a_bag_of_another_kind_of_message(tmp_path):
 
 
 def test_topics_that_do_not_fit(bag):
-    """Absent topics and two topics for one camera are named."""
+    """The error names an absent topic, and two topics for one camera."""
     with pytest.raises(DataError, match="no topic /roof/image; its image topics are /front/image"):
         list(iter_frames(bag, {"/roof/image": "roof"}))
     with pytest.raises(DataError, match="both mean camera 'x'"):
@@ -111,7 +125,7 @@ def test_topics_that_do_not_fit(bag):
 
 
 def test_missing_and_foreign_paths(tmp_path, bag):
-    """A wrong path, a folder that is no bag, and a lost metadata file each have their own sentence."""
+    """A wrong path, a folder that is not a bag, and a lost metadata file each have an error of their own."""
     with pytest.raises(DataError, match="does not exist"):
         bag_info(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -125,8 +139,8 @@ def test_missing_and_foreign_paths(tmp_path, bag):
         bag_info(bag)
 
 
-def test_a_truncated_bag_is_a_sentence(bag, tmp_path):
-    """Half a storage file ends in a DataError that names the bag, at whichever message the damage shows."""
+def test_a_truncated_bag_is_refused(bag, tmp_path):
+    """Half a storage file raises a DataError that names the bag."""
     storage = next(entry for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
     storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
     with pytest.raises(DataError, match="truncated or damaged"):
@@ -138,31 +152,28 @@ def test_a_truncated_bag_is_a_sentence(bag, tmp_path):
 
 
 def test_unusable_pictures_raise_or_are_reported(tmp_path):
-    """A malformed image raises its sentence; as an arrival it carries it, and the rest is read."""
-    types = get_typestore(Stores.ROS2_HUMBLE).types
+    """iter_frames raises for a malformed image; iter_arrivals reports the error and goes on."""
     path = tmp_path / "bag"
-    with FrameBagWriter(path) as writer:
-        writer.write("front", PICTURES[0], START)
-        connection = writer._connections["/front/image"]
-        header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](1, 0), "")
-        bad = types["sensor_msgs/msg/Image"](header, 5, 5, "hologram8", 0, 5, np.zeros(25, np.uint8))
-        store = get_typestore(Stores.ROS2_HUMBLE)
-        writer._writer.write(connection, START + 1, store.serialize_cdr(bad, "sensor_msgs/msg/Image"))
-        writer.write("front", PICTURES[1], START + 2)
+    messages = [
+        image_message(PICTURES[0]),
+        image_message(np.zeros((5, 5), np.uint8), "hologram8"),
+        image_message(PICTURES[1]),
+    ]
+    write_images(path, [("/front/image", START + index, message) for index, message in enumerate(messages)])
     with pytest.raises(ImageError, match="hologram8"):
         list(iter_frames(path))
     arrivals = list(iter_arrivals(path))
     assert [arrival.received_ns for arrival in arrivals] == [START, START + 1, START + 2]
     assert [arrival.image is None for arrival in arrivals] == [False, True, False]
-    bad_one = arrivals[1]
-    assert (bad_one.camera, bad_one.topic, bad_one.stamp_ns) == ("front", "/front/image", 10**9)
-    assert bad_one.encoding == "hologram8"
-    assert "hologram8" in bad_one.error
+    unusable = arrivals[1]
+    assert (unusable.camera, unusable.topic, unusable.stamp_ns) == ("front", "/front/image", 10**9)
+    assert unusable.encoding == "hologram8"
+    assert "hologram8" in unusable.error
     assert not arrivals[0].error
 
 
 def test_writing_refuses_what_it_cannot_write(tmp_path):
-    """Unknown storage, an existing folder, and arrays that are no pictures."""
+    """Writing refuses an unknown storage, an existing folder, and arrays that are not pictures."""
     with pytest.raises(ConfigError, match="papyrus"):
         FrameBagWriter(tmp_path / "a", storage="papyrus")
     (tmp_path / "b").mkdir()
@@ -171,3 +182,9 @@ def test_writing_refuses_what_it_cannot_write(tmp_path):
     with FrameBagWriter(tmp_path / "c") as writer, pytest.raises(DataError, match="BGR uint8"):
         writer.write("front", np.zeros((4, 4), np.uint8), 1)
     shutil.rmtree(tmp_path / "c")
+
+
+def test_a_folder_may_be_named_like_a_ros_1_bag(bag, tmp_path):
+    """A ROS 2 bag whose folder ends in .bag is read as ROS 2."""
+    bag.rename(tmp_path / "monday.bag")
+    assert len(list(iter_frames(tmp_path / "monday.bag"))) == 20

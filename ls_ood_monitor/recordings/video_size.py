@@ -1,6 +1,6 @@
-"""Whether a video file was cut off: its own headers tell how many bytes it should have.
+"""How large a video file should be according to its own headers, to find out whether it was cut off.
 
-The number of pictures alone does not tell: where a file has no index it is an estimate, and a trimmed video counts
+The number of pictures does not show it: without an index that number is an estimate, and a trimmed video counts
 pictures that it hides.
 """
 
@@ -13,10 +13,10 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def promised_bytes(path: Path) -> int:
-    """Least size of a whole video, by its headers: AVI, MP4 and MOV, Matroska and WebM.
+    """Smallest size of the complete video, by its headers: AVI, MP4 and MOV, Matroska and WebM.
 
     Returns:
-        The size in bytes; 0 where the file does not tell, as a stream that was recorded as it came.
+        The size in bytes; 0 if the file does not state it, such as a recorded live stream.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -32,7 +32,7 @@ def promised_bytes(path: Path) -> int:
 
 
 def _riff_end(file: BinaryIO, size: int) -> int:
-    """A long AVI is several chunks, one behind the other; one of size 0 was never closed."""
+    """A long AVI is a sequence of chunks. A chunk of size 0 was never closed."""
     end = 0
     while end < size:
         file.seek(end)
@@ -45,29 +45,29 @@ def _riff_end(file: BinaryIO, size: int) -> int:
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Boxes of MP4 one behind the other; one of size 0 goes to the end of the file, whatever that is."""
+    """An MP4 is a sequence of boxes. A box of size 0 lasts to the end of the file, wherever that is."""
     end = 0
     while end < size:
         file.seek(end)
         head = file.read(16)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        length, box_type = int.from_bytes(head[:4], "big"), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:], "big")
-        if length < 8 or not kind.isalnum():
+        if length < 8 or not box_type.isalnum():
             break
         end += length
     return end
 
 
 def _matroska_end(file: BinaryIO) -> int:
-    """The head of EBML, and the segment behind it; a segment of unknown size was never closed."""
+    """Matroska is an EBML head and a segment. A segment of unknown size was never closed."""
     end = 0
     for name in (_EBML, _SEGMENT):
         file.seek(end)
         if file.read(4) != name:
             return 0
         first = file.read(1)
-        more = 8 - (first or b"\0")[0].bit_length()  # leading zeros of the first byte: so many bytes follow
+        more = 8 - (first or b"\0")[0].bit_length()  # the leading zeros of the first byte count the bytes that follow
         if more > 7:
             return 0
         length = int.from_bytes(first + file.read(more), "big") & (1 << 7 * (more + 1)) - 1
