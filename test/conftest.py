@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,24 @@ def random_pictures(count: int, height: int = 48, width: int = 64, seed: int = 0
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (count, height // 8, width // 8, 3), dtype=np.uint8)
     return [np.kron(picture, np.ones((8, 8, 1), np.uint8)) for picture in coarse]
+
+
+@pytest.fixture
+def ls_ood(capfd: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command in this process, without the seconds that a process of its own takes to import torch.
+
+    Arguments -> exit code and what was printed.
+    """
+    from ls_ood_monitor.cli.main import main
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        printed = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, int(end.value.code or 0), printed.out, printed.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

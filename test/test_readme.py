@@ -54,11 +54,13 @@ def test_the_blocks_are_the_expected_ones():
     }
 
 
-def test_the_offline_commands_run(folder, environment):
+def test_the_offline_commands_run(folder, monkeypatch, ls_ood):
     """Each line of the first block exits with 0."""
-    for command in commands(BLOCKS[0]):
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
+    monkeypatch.chdir(folder)
+    for program, *arguments in commands(BLOCKS[0]):
+        assert program == "ls-ood"
+        done = ls_ood(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
     assert (folder / "my_bundle" / "manifest.json").is_file()
     assert (folder / "look" / "contact_sheet.png").is_file()
     assert (folder / "verdict" / "summary.json").is_file()

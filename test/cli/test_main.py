@@ -123,9 +123,9 @@ def test_a_process_of_its_own_says_the_same():
     assert "there is no bundle folder /nowhere" in done.stderr
 
 
-def test_verify_the_embedded_bundle(tmp_path):
+def test_verify_the_embedded_bundle(tmp_path, ls_ood):
     """``ls-ood bundle verify`` prints its identity, writes it for machines, and exits with 0."""
-    done = run("bundle", "verify", "--json", str(tmp_path / "b.json"))
+    done = ls_ood("bundle", "verify", "--json", tmp_path / "b.json")
     assert done.returncode == 0
     assert done.stdout.splitlines()[0].split()[-1] == json.loads((tmp_path / "b.json").read_text())["sha256"]
 
