@@ -63,5 +63,5 @@ class MahalanobisDetector(ArrayDetector):
         diagonal = np.diagonal(arrays["precision"])
         if not diagonal.any() or (diagonal < 0.0).any():
             raise BundleError(
-                "detector array precision is no inverse covariance (diagonal zero or negative); calibrate again."
+                "detector array precision is not an inverse covariance (diagonal zero or negative); calibrate again."
             )

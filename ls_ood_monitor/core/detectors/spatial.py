@@ -118,7 +118,7 @@ class SpatialDetector(ArrayDetector):
             diagonal = np.diagonal(arrays[f"{scale}_precision"])
             if not diagonal.any() or (diagonal < 0.0).any():
                 raise BundleError(
-                    f"detector array {scale}_precision is no inverse covariance (diagonal zero or negative); calibrate again."
+                    f"detector array {scale}_precision is not an inverse covariance (diagonal zero or negative); calibrate again."
                 )
 
 

@@ -83,8 +83,8 @@ def test_state_round_trip_and_damage():
         ({}, "missing"),
         ({"precision": np.eye(3)}, "shapes"),
         ({"mean": np.full(4, np.nan)}, "non-finite"),
-        ({"precision": np.zeros((4, 4))}, "no inverse covariance"),
-        ({"precision": -np.eye(4)}, "no inverse covariance"),
+        ({"precision": np.zeros((4, 4))}, "not an inverse covariance"),
+        ({"precision": -np.eye(4)}, "not an inverse covariance"),
     ):
         broken = {**state, **damage} if damage else {}
         with pytest.raises(BundleError, match=words):

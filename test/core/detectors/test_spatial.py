@@ -170,7 +170,7 @@ def test_state_round_trip_and_damage(fitted):
     again = SpatialDetector.from_state(state)
     np.testing.assert_array_equal(again.score(rows), fitted.score(rows))
     np.testing.assert_array_equal(again.cell_scores(rows), fitted.cell_scores(rows))
-    with pytest.raises(BundleError, match="block_precision is no inverse covariance"):
+    with pytest.raises(BundleError, match="block_precision is not an inverse covariance"):
         SpatialDetector.from_state({**state, "block_precision": -np.eye(CHANNELS)})
     with pytest.raises(BundleError, match="shapes"):
         SpatialDetector.from_state({**state, "cell_level": np.zeros(3)})
