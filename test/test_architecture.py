@@ -63,7 +63,7 @@ def test_every_folder_has_its_layer():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_foreign_packages_stay_in_their_folder(path):
-    """ROS only in ros/ (and where the command line starts it), rosbags only where bags are read or written, no torch in the core."""
+    """ROS stays in ros/ and where a command starts it, rosbags where bags are read or written, torch out of the core."""
     layer, foreign = layer_of(path), external_imports(path)
     if layer != "ros":
         allowed = {"rclpy"} if layer == "cli" else set()  # demo and play start and stop rclpy around ros/'s nodes
