@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.classes import CLASS_COLOURS
-from ..core.types import Alarm, AlarmState, FrameResult
+from ..core.types import Alarm, AlarmState, FrameResult, Verdict
 
 _STATE_BGR = {AlarmState.CLEAR: (80, 200, 80), AlarmState.PENDING: (0, 200, 255), AlarmState.RAISED: (60, 60, 255)}
 _STRANGE_BGR, _STRANGE_ALPHA = (40, 40, 255), 0.25
@@ -58,7 +58,7 @@ def map_picture(anomaly_map: NDArray[np.float32], threshold: float, width: int, 
     return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR).round(), dtype=np.uint8)
 
 
-def draw_map(result: FrameResult) -> NDArray[np.uint8] | None:
+def draw_map(result: Verdict) -> NDArray[np.uint8] | None:
     """Draw the anomaly map as colours over the grey frame, strange places outlined; None where there is no map.
 
     Black is usual, orange the threshold, light yellow twice the threshold or above, or unknown.
