@@ -48,9 +48,7 @@ _CLAUSES: dict[CauseKind, _Words] = {
         f"the score {it.value:g} against threshold {it.limit:g} is not a finite comparison"
     ),
     CauseKind.INFERENCE: lambda it: f"inference failed: {it.detail}",
-    CauseKind.HUNG: lambda it: (
-        f"the network has been at one batch for {it.value:.1f} s (limit {it.limit:.2f} s)"
-    ),
+    CauseKind.HUNG: lambda it: f"the network has been at one batch for {it.value:.1f} s (limit {it.limit:.2f} s)",
     CauseKind.NOT_READY: lambda it: it.detail,
     CauseKind.UNREADABLE_ALARM: lambda it: f"malformed alarm, {it.detail}",
     CauseKind.ALARM_OUT_OF_ORDER: lambda it: f"the alarm's stamp went back by {it.value:.3f} s",

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 MARKED = {
     "ros": (
         "benchmarks/test_end_to_end.py",
-            "benchmarks/test_node_parts.py",
+        "benchmarks/test_node_parts.py",
         "cli/test_top.py",
         "ros",
         "test_readme.py",

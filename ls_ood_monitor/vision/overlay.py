@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.classes import CLASS_COLOURS
-from ..core.types import Alarm, AlarmState, FrameResult
+from ..core.types import Alarm, AlarmState, FrameResult, Verdict
 
 _STATE_BGR = {AlarmState.CLEAR: (80, 200, 80), AlarmState.PENDING: (0, 200, 255), AlarmState.RAISED: (60, 60, 255)}
 _OOD_BGR, _OOD_ALPHA = (40, 40, 255), 0.25
@@ -58,7 +58,7 @@ def map_picture(anomaly_map: NDArray[np.float32], threshold: float, width: int, 
     return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR).round(), dtype=np.uint8)
 
 
-def draw_map(result: FrameResult) -> NDArray[np.uint8] | None:
+def draw_map(verdict: Verdict) -> NDArray[np.uint8] | None:
     """Draw the anomaly map in colours over the grey frame, with cells above the threshold outlined; None without a map.
 
     Black is a typical clean cell, orange the threshold, light yellow twice the threshold or above, or unknown.
@@ -66,13 +66,13 @@ def draw_map(result: FrameResult) -> NDArray[np.uint8] | None:
     Returns:
         BGR uint8 (H, W, 3) of the frame's size.
     """
-    if result.anomaly_map is None:
+    if verdict.anomaly_map is None:
         return None
-    height, width = result.frame.image.shape[:2]
-    heat = cv2.applyColorMap(map_picture(result.anomaly_map, result.threshold, width, height), cv2.COLORMAP_INFERNO)
-    grey = cv2.cvtColor(cv2.cvtColor(result.frame.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    height, width = verdict.frame.image.shape[:2]
+    heat = cv2.applyColorMap(map_picture(verdict.anomaly_map, verdict.threshold, width, height), cv2.COLORMAP_INFERNO)
+    grey = cv2.cvtColor(cv2.cvtColor(verdict.frame.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     picture = np.asarray(cv2.addWeighted(heat, _HEAT_ALPHA, grey, 1.0 - _HEAT_ALPHA, 0.0), dtype=np.uint8)
-    _outline_cells(picture, result.anomaly_map, result.threshold, (255, 255, 255))
+    _outline_cells(picture, verdict.anomaly_map, verdict.threshold, (255, 255, 255))
     return picture
 
 

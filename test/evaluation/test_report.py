@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ls_ood_monitor.evaluation.judged_images import FrameRecord
 
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.evaluation.judged_images import FrameRecord
 from ls_ood_monitor.evaluation.report import write_report
 from ls_ood_monitor.evaluation.report_figures import broken_where_silent
 from ls_ood_monitor.evaluation.summary import summarise_replay
