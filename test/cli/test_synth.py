@@ -18,7 +18,7 @@ def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_data_set_of_drives(tmp_path):
-    """Two drives, one moment, two cameras: four pictures with ids, the drives as sequences; not twice in one folder."""
+    """Two drives, one moment and two cameras give four labelled pictures; a second run into the folder is refused."""
     options = ("--out", str(tmp_path / "street"), "--drives", "2", "--per-drive", "1", "--drive", "1000")
     done = synth(*options, "--json", str(tmp_path / "facts.json"))
     assert done.returncode == 0, done.stderr
@@ -32,7 +32,7 @@ def test_a_data_set_of_drives(tmp_path):
 
 
 def test_a_recording_does_not_go_among_other_files(tmp_path, ls_ood):
-    """A data set, for instance, in whose folder a bag would lie unnoticed."""
+    """A folder with other files is refused."""
     (tmp_path / "rgb_images").mkdir()
     done = ls_ood("synth", "--out", tmp_path)
     assert done.returncode == 2
