@@ -35,6 +35,6 @@ def test_exactly_one_of_the_kinds_on_every_picture():
     ],
 )
 def test_what_cannot_be_drawn_is_refused(arguments, words):
-    """The value and what is known are named."""
+    """An unknown kind, a severity out of range and empty lists are refused."""
     with pytest.raises(ConfigError, match=words):
         RandomAnomaly(**arguments)

@@ -1,4 +1,4 @@
-"""Small trees on disk, in the very layout of each data set, with pictures of the procedural street."""
+"""Small data sets on disk with pictures of the procedural street."""
 
 from __future__ import annotations
 

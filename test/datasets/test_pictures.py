@@ -37,7 +37,7 @@ def test_natural_order_and_sequences(album, street_pictures):
 
 
 def test_frames(album):
-    """Stamps count up at the rate, and a new sequence begins an hour later."""
+    """Stamps count up at the rate, and each sequence begins one hour later."""
     frames = list(iter_frames(open_pictures(album), camera="roof", rate_hz=5.0))
     assert {frame.camera for frame in frames} == {"roof"}
     hour, period = 3_600 * 10**9, 200_000_000
@@ -54,7 +54,7 @@ def test_frames_of_a_labelled_set(woodscape):
 
 
 def test_faults_are_sentences(tmp_path, album):
-    """No folder, no picture, half a JPEG."""
+    """A missing folder, an empty folder and a truncated JPEG are refused."""
     with pytest.raises(DataError, match=r"no folder .*nowhere"):
         open_pictures(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -67,7 +67,7 @@ def test_faults_are_sentences(tmp_path, album):
 
 
 def test_names_of_data_sets(woodscape, soiling, cityscapes, album):
-    """Each name opens its layout; all but images have labels; another name is a sentence."""
+    """Each name opens its layout, all but images have labels, and another name is refused."""
     roots = {"woodscape": woodscape, "woodscape-soiling": soiling, "cityscapes": cityscapes, "images": album}
     assert roots.keys() == DATASETS.keys()
     lengths = {name: len(open_dataset(name, str(root))) for name, root in roots.items()}

@@ -96,7 +96,7 @@ def test_labels_of_the_bare_street_agree_with_ray_marching(seed: int) -> None:
         origin = _camera_position(camera, plan)
         for u, v in zip(rng.integers(0, width, 700), rng.integers(height // 4, height, 700), strict=True):
             ray, theta = _reference_ray(camera, plan, int(u), int(v), width, height)
-            if theta > MAX_ANGLE - 0.02 or _sees_own_car(ray, origin, plan):
+            if theta > MAX_ANGLE - 0.02 or _sees_ego_car(ray, origin, plan):
                 continue
             expected = _march(ray, origin, plan, ego_x)
             if expected is not None:
@@ -154,8 +154,8 @@ def _curb_y(plan: dict) -> float:
     return _outer_line(plan) + plan["shoulder"] + plan["parking"]
 
 
-def _sees_own_car(ray: np.ndarray, origin: np.ndarray, plan: dict) -> bool:
-    """Whether the ray passes within the own car's length and width, below a metre."""
+def _sees_ego_car(ray: np.ndarray, origin: np.ndarray, plan: dict) -> bool:
+    """Whether the ray passes within the ego car's length and width, below a metre."""
     ego_y = _camera_position("front", plan)[1]
     points = origin + np.arange(0.0, 4.0, 0.01)[:, None] * ray
     low = (points[:, 2] > 0.2) & (points[:, 2] < 1.05)
@@ -252,7 +252,7 @@ def test_drives_differ_and_frames_of_a_drive_share_its_values() -> None:
 
 
 def test_consecutive_frames_are_alike_but_not_equal() -> None:
-    """0.2 s apart, most of the picture is the same street; much later it is another place."""
+    """Frames 0.2 s apart differ less than frames 15 s apart."""
     drive = StreetDrive(3)
     now, labels = drive.render("front", 10.0, 320, 240)
     soon, soon_labels = drive.render("front", 10.2, 320, 240)
@@ -263,7 +263,7 @@ def test_consecutive_frames_are_alike_but_not_equal() -> None:
 
 
 def test_every_class_appears_and_nothing_else() -> None:
-    """Over a few drives all ten classes have a share that a network can learn from."""
+    """Over a few drives each of the ten classes covers at least 0.1 % of the pixels."""
     counts, shape = np.zeros(256), (120, 160)
     for seed in range(20, 26):
         drive = StreetDrive(seed)
@@ -299,7 +299,7 @@ def test_the_street_goes_on() -> None:
     ],
 )
 def test_bad_render_arguments_are_refused(camera: str, t_s: float, width: int, height: int, rule: str) -> None:
-    """A wrong argument gives one sentence that names the rule."""
+    """A wrong argument gives an error that names the rule."""
     with pytest.raises(ConfigError, match=rule):
         StreetDrive(0).render(camera, t_s, width, height)
 

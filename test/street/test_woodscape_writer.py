@@ -1,4 +1,4 @@
-"""The street as a WoodScape tree: the reader takes it for one, and drives stay together."""
+"""The street as a data set in WoodScape's layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ls_ood_monitor.street.woodscape_writer import write_woodscape
 
 
 def test_the_reader_reads_what_was_written(tmp_path, street_pictures):
-    """Pictures and labels are exact, names tell the camera, split.json the drive."""
+    """The reader returns equal pictures and labels, with the camera in the name and the drive as sequence."""
     root = tmp_path / "street"
     sequences = write_woodscape(root, iter(street_pictures))
     data = open_dataset("woodscape", root)
@@ -32,8 +32,8 @@ def test_the_reader_reads_what_was_written(tmp_path, street_pictures):
     assert data.sequences == sequences == json.loads((root / "split.json").read_text())["sequences"]
 
 
-def test_coloured_labels_are_for_people(tmp_path, street_pictures):
-    """The folder rgbLabels shows each class in its colour, and is refused where ids are expected."""
+def test_coloured_labels_are_not_ids(tmp_path, street_pictures):
+    """The folder rgbLabels shows each class in its colour, and the reader refuses it as ids."""
     root = tmp_path / "street"
     write_woodscape(root, street_pictures[:1])
     annotations = root / "semantic_annotations"
@@ -46,7 +46,7 @@ def test_coloured_labels_are_for_people(tmp_path, street_pictures):
 
 
 def test_nothing_is_overwritten(tmp_path, street_pictures):
-    """A folder with something in it, a file, an unwritable place and an unknown camera are refused."""
+    """A non-empty folder, a file, an unwritable place and an unknown camera are refused."""
     (tmp_path / "kept.txt").write_text("kept")
     with pytest.raises(DataError, match="exists already and is not an empty folder"):
         write_woodscape(tmp_path, street_pictures)
@@ -60,7 +60,7 @@ def test_nothing_is_overwritten(tmp_path, street_pictures):
 
 
 def test_three_drives_and_more_come_split(tmp_path, street_pictures):
-    """Whole drives train, validate and test; a training on the folder takes these parts, whatever its seed."""
+    """Three drives or more are split by drive, and training uses this split for any seed."""
     pictures = [
         replace(picture, shot=replace(picture.shot, drive=drive))
         for drive in (1, 2, 3, 4)
@@ -76,7 +76,7 @@ def test_three_drives_and_more_come_split(tmp_path, street_pictures):
 
 
 def test_an_interrupted_data_set_still_names_its_drives(tmp_path, street_pictures):
-    """What was written before the fault is read with its drives, not in blocks of indices."""
+    """An interrupted data set still names the drive of each picture."""
 
     def until_the_fault():
         yield from street_pictures[:5]

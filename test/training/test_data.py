@@ -12,7 +12,7 @@ LABELS = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 10
 
 
 def test_a_disturbed_data_set_repeats_in_any_order():
-    """Picture 2 is the same whether it is asked for first or last; labels and length are the source's."""
+    """The anomaly of a picture does not depend on the order of reading; labels and length stay."""
     source = [(PICTURE, LABELS), (PICTURE, LABELS), (PICTURE, LABELS)]
     first, second = (DisturbedPictures(source, RandomAnomaly(seed=1)) for _ in range(2))
     forward = [first[index][0] for index in (0, 1, 2)]
