@@ -103,15 +103,15 @@ def test_the_package_imports_nothing_heavy():
 
 @pytest.mark.ros
 def test_the_supervisor_starts_without_torch():
-    """The safety path loads neither torch nor OpenCV."""
+    """The safety path loads neither torch nor OpenCV, and no tables."""
     pytest.importorskip("rclpy")
     loaded = modules_after("import ls_ood_monitor.ros.supervisor_node")
     assert "rclpy" in loaded
-    assert not loaded & {"torch", "torchvision", "cv2"}
+    assert not loaded & {"torch", "torchvision", "cv2", "polars"}
 
 
 @pytest.mark.ros
-def test_perception_starts_without_rosbags():
-    """Who records no evidence loads nothing for it."""
+def test_perception_starts_without_rosbags_and_polars():
+    """Who records no evidence loads nothing for it, and tables are for evaluations."""
     pytest.importorskip("rclpy")
-    assert "rosbags" not in modules_after("import ls_ood_monitor.ros.perception_node")
+    assert not modules_after("import ls_ood_monitor.ros.perception_node") & {"rosbags", "polars"}

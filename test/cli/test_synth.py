@@ -9,16 +9,11 @@ import pytest
 from ls_ood_monitor.datasets import open_dataset
 
 
-def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ls-ood synth in a process of its own."""
-    command = [sys.executable, "-m", "ls_ood_monitor.cli.main", "synth", "--layout", "woodscape", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_a_data_set_of_drives(tmp_path):
+def test_a_data_set_of_drives(tmp_path, ls_ood):
     """Two drives, one moment and two cameras give four labelled pictures; a second run into the folder is refused."""
-    options = ("--out", str(tmp_path / "street"), "--drives", "2", "--per-drive", "1", "--drive", "1000")
-    done = synth(*options, "--json", str(tmp_path / "facts.json"))
+    drives = ("--drives", "2", "--per-drive", "1", "--drive", "1000")
+    options = ("synth", "--layout", "woodscape", "--out", tmp_path / "street", *drives)
+    done = ls_ood(*options, "--json", tmp_path / "facts.json")
     assert done.returncode == 0, done.stderr
     data = open_dataset("woodscape", tmp_path / "street")
     assert list(data.sequences.values()) == ["drive-1000"] * 2 + ["drive-1001"] * 2

@@ -15,6 +15,8 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Page, sync_playwright
 
+from ls_ood_monitor.core.causes import Cause, CauseKind
+from ls_ood_monitor.evaluation.results import AcceptanceResult, Rule
 from ls_ood_monitor.recordings.events import Event
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -236,7 +238,7 @@ def test_pointing_at_a_frame_tells_its_reason(open_page, report):
     tab.wait_for(f"{texts} != ''")
     text = tab.evaluate(texts)
     assert "25.00 s" in text
-    assert "camera front: image 250" in text
+    assert "camera front: out of distribution, score " in text
 
 
 @pytest.mark.parametrize("case", ["no events", "all faults", "one image", "one fault"])
@@ -275,14 +277,12 @@ def test_long_words_wrap_on_a_phone(open_page, make_report, tell):
     """Rule names, topics and errors break; no table reaches out, no time is torn; a rule's name has a line of its own."""
     topic = "/vehicle" * 12
     images = tell(60, faults=range(20, 30))
+    cause = Cause(CauseKind.STALE, "front", 1.1, 1.0, topic)
     images = [
-        replace(one, alarm=replace(one.alarm, reason=f"camera front: nothing on {topic}"))
-        if one.alarm.is_fault
-        else one
-        for one in images
+        replace(image, alarm=replace(image.alarm, cause=cause)) if image.alarm.is_fault else image for image in images
     ]
-    rule = {"name": "labels.something_long_in_the_way.max_time_to_stop_s", "passed": False, "sentence": "never " * 20}
-    path = make_report(images, name=f"drive{topic}", gate={"passed": False, "rules": [rule]})
+    rule = Rule("labels.something_long_in_the_way.max_time_to_stop_s", False, "never " * 20)
+    path = make_report(images, name=f"drive{topic}", acceptance=AcceptanceResult(False, (rule,)))
     tab = open_page(path, 390, 844)
     assert tab.complaints == []
     fits, torn, widths = tab.evaluate(CELLS)
