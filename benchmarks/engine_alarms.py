@@ -89,10 +89,10 @@ def compare(args: argparse.Namespace, engines: list[EngineChoice]) -> int:
         str(one): load_bundle(args.bundle, device=args.device, engine=one.engine, precision=one.precision)
         for one in engines
     }
-    studio = PictureRenderer(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
+    renderer = PictureRenderer(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
     table = {(engine, detector): Agreement(engine, detector) for engine in monitors for detector in reference.detectors}
-    with progress_bar("pictures", protocol.control.count or 0) as update, studio.opened():
-        for number, shown in enumerate(studio.show(protocol.control.read(), protocol.conditions)):
+    with progress_bar("pictures", protocol.control.count or 0) as update, renderer.opened():
+        for number, shown in enumerate(renderer.render(protocol.control.read(), protocol.conditions)):
             expected = scores(reference, shown.images)
             for engine, monitor in monitors.items():
                 found = scores(monitor, shown.images)

@@ -30,7 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
-from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
+from ls_ood_monitor.calibration.calibrate import calibrate
+from ls_ood_monitor.calibration.collect import collect_features
+from ls_ood_monitor.calibration.settings import CalibrationSettings
 from ls_ood_monitor.cli.console import PICTURES, require_file_place
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings

@@ -139,8 +139,8 @@ def run(args: argparse.Namespace) -> int:
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
     from ..anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
-    from ..calibration.calibrate import CalibrationSettings
     from ..calibration.plot import draw_calibration
+    from ..calibration.settings import CalibrationSettings
     from ..core.classes import CLASS_NAMES
     from ..core.detectors import DEFAULT_DETECTORS
     from ..core.threshold import shortage
