@@ -87,7 +87,7 @@ def main() -> int:
     renderer = PictureRenderer(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
     table = {(engine, detector): Agreement(engine, detector) for engine in monitors for detector in reference.detectors}
     with progress_bar("pictures", protocol.control.count or 0) as update, renderer.opened():
-        for number, rendered in enumerate(renderer.show(protocol.control.read(), protocol.conditions)):
+        for number, rendered in enumerate(renderer.render(protocol.control.read(), protocol.conditions)):
             expected = scores_of(reference, rendered.images)
             for engine, monitor in monitors.items():
                 scores = scores_of(monitor, rendered.images)

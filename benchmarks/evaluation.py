@@ -32,7 +32,9 @@ from command_line import count, exit_code, make_parser, print_table, read_argume
 from ls_ood_monitor.core.camera_watch import CameraWatch
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
-from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
+from ls_ood_monitor.calibration.calibrate import calibrate
+from ls_ood_monitor.calibration.collect import collect_features
+from ls_ood_monitor.calibration.settings import CalibrationSettings
 from ls_ood_monitor.cli.console import PICTURES, console, require_file_place, write_json
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings

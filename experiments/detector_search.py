@@ -76,10 +76,10 @@ def collect(cache: Path, name: str, frame_pass: FramePass) -> Rows:
         drives, moments, conditions = SETS[name]
         shots = sorted(spread_shots(drives, moments, CAMERAS), key=lambda shot: (shot.drive, shot.camera, shot.time_s))
         parts: list[Rows] = []
-        studio = PictureRenderer(frame_pass.preprocess_spec, seed=0, processes=2)
-        with studio.opened(), progress_bar(f"Rows: {name}", len(shots)) as update:
+        renderer = PictureRenderer(frame_pass.preprocess_spec, seed=0, processes=2)
+        with renderer.opened(), progress_bar(f"Rows: {name}", len(shots)) as update:
             pictures = (Picture(str(shot.drive), shot) for shot in shots)
-            for shown in studio.show(pictures, conditions):
+            for shown in renderer.render(pictures, conditions):
                 chunks = [
                     rows_of(frame_pass, shown.images[start : start + 16]) for start in range(0, len(conditions), 16)
                 ]

@@ -103,7 +103,9 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded network at a small input size, calibrated on random pictures: fast, and right in form."""
     pytest.importorskip("torch")
     from ls_ood_monitor.bundle import load_bundle, save_bundle
-    from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
+    from ls_ood_monitor.calibration.calibrate import calibrate
+    from ls_ood_monitor.calibration.collect import collect_features
+    from ls_ood_monitor.calibration.settings import CalibrationSettings
     from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS
     from ls_ood_monitor.core.types import Frame
     from ls_ood_monitor.frame_pass import FramePass, LatentSettings

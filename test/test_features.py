@@ -10,7 +10,9 @@ import torch
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
+from ls_ood_monitor.calibration.calibrate import calibrate
+from ls_ood_monitor.calibration.collect import collect_features
+from ls_ood_monitor.calibration.settings import CalibrationSettings
 from ls_ood_monitor.config import from_mapping
 from ls_ood_monitor.core.detectors import DETECTORS, required_features
 from ls_ood_monitor.core.grid import GRID

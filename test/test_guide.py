@@ -1,4 +1,4 @@
-"""Every command and example of the guide runs, or stands under the heading of the vehicle."""
+"""Every command and example of the guide runs, except those under the heading *On a vehicle*."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def commands(block: str) -> list[list[str]]:
 
 
 def test_the_blocks_are_the_expected_ones():
-    """Shell and Python alone; what needs a vehicle says so."""
+    """The blocks are shell and Python only, and the vehicle part says what it needs."""
     assert {language for language, _ in BLOCKS} == {"sh", "python"}
     called = [command for language, block in BLOCKS if language == "sh" for command in commands(block)]
     assert {program for program, *_ in called} == {"ls-ood"}
@@ -36,12 +36,12 @@ def test_the_guide_runs_from_top_to_bottom(tmp_path, monkeypatch, ls_ood):
         for _, *arguments in commands(block):
             done = ls_ood(*arguments)
             assert done.returncode == 0, f"{arguments}: {done.stderr}"
-    for name in ("my_bundle/manifest.json", "my_bundle/calibration.png", "bench/results.md"):
+    for name in ("my_bundle/manifest.json", "my_bundle/calibration.png", "comparison/results.md"):
         assert (tmp_path / name).is_file()
 
 
 def test_links_of_the_guide_lead_somewhere():
-    """Every relative link names a file or folder of the repository."""
+    """Every relative link leads to a file or folder of the repository."""
     links = re.findall(r"\]\((?!http)([^)#]+)\)", GUIDE)
     assert links
     assert [link for link in links if not (ROOT / "docs" / link).exists()] == []

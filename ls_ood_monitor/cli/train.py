@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.callbacks import ProgressBar
 
     from ..anomalies.random_anomaly import RandomAnomaly
-    from ..calibration.calibrate import CalibrationSettings
+    from ..calibration.settings import CalibrationSettings
     from ..training.data import LabelledPictures
     from ..training.module import SegmentationModule
     from ..training.settings import TrainingSettings
@@ -146,7 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, calibrate and save; with --evaluate only evaluate."""
     _require_packages()
-    from ..calibration.calibrate import CalibrationSettings
+    from ..calibration.settings import CalibrationSettings
     from ..engines.device import choose_device
 
     disturbance = _check_options(args)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..calibration.calibrate import CalibrationSettings
 from ..calibration.calibrated_bundle import CalibratedBundle, ProgressFactory, write_calibrated_bundle
+from ..calibration.settings import CalibrationSettings
 from ..core.detectors import DEFAULT_DETECTORS
 from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource

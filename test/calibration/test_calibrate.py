@@ -6,21 +6,19 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.calibration.calibrate import (
-    CalibrationSettings,
+from ls_ood_monitor.calibration.calibrate import calibrate, false_alarms
+from ls_ood_monitor.calibration.collect import collect_drives, collect_features
+from ls_ood_monitor.calibration.feature_table import (
     FeatureTable,
     blocks_of_time,
-    calibrate,
-    collect_drives,
-    collect_features,
     concatenate_tables,
-    false_alarms,
-    provenance_of,
     summarise,
     video_streams,
 )
-from ls_ood_monitor.calibration.feature_table import pack_table, unpack_table
 from ls_ood_monitor.calibration.plot import draw_calibration
+from ls_ood_monitor.calibration.provenance import provenance_of
+from ls_ood_monitor.calibration.settings import CalibrationSettings
+from ls_ood_monitor.calibration.table_file import pack_table, unpack_table
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, DETECTORS, MahalanobisDetector
 from ls_ood_monitor.core.types import Frame
@@ -31,7 +29,7 @@ from ls_ood_monitor.recordings.drive_source import DriveSource
 
 @pytest.fixture(scope="module")
 def monitor(tiny_bundle):
-    """The network's side."""
+    """The tiny bundle's monitor."""
     return load_bundle(tiny_bundle, device="cpu")
 
 
@@ -65,7 +63,7 @@ def fit(table: FeatureTable, **options):
 
 
 def by_hand(rows: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Held-out scores, one unit after the other."""
+    """Held-out scores, computed one unit after the other."""
     scores = np.empty(len(rows))
     for unit in np.unique(units):
         scores[units == unit] = MahalanobisDetector().fit(rows[units != unit]).score(rows[units == unit])
@@ -74,11 +72,11 @@ def by_hand(rows: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 def test_features_are_those_of_the_vehicle(monitor):
     """The rows collected in batches score as the monitor scores the frames one by one."""
-    some = frames(5)
-    told = []
-    table = collect_features(some, monitor.frame_pass, batch=3, progress=told.append)
-    assert told == [3, 5]
-    for index, frame in enumerate(some):
+    five = frames(5)
+    done = []
+    table = collect_features(five, monitor.frame_pass, batch=3, progress=done.append)
+    assert done == [3, 5]
+    for index, frame in enumerate(five):
         result = monitor.process([frame])[0]
         for name, detector in monitor.detectors.items():
             row = table.features.of(DETECTORS[name].feature)[index : index + 1]
@@ -86,7 +84,7 @@ def test_features_are_those_of_the_vehicle(monitor):
 
 
 def test_thresholds_are_quantiles_of_held_out_scores():
-    """Value, count, blocks and rank are those of leave-one-block-out by hand."""
+    """Value, count, blocks and rank equal those of a leave-one-block-out loop in the test."""
     table = table_of({"monday": 0.0}, count=400)
     result = fit(table, target_rate=0.1)
     blocks = blocks_of_time(table, 10.0)
@@ -101,7 +99,7 @@ def test_thresholds_are_quantiles_of_held_out_scores():
 
 @pytest.mark.parametrize("hold_out", ["block", "drive", "worst"])
 def test_what_is_held_out_decides_the_threshold(hold_out):
-    """Both thresholds are computed; the chosen one is that of blocks, of drives, or the larger, and both rates are its."""
+    """The threshold is that of held-out blocks, of held-out drives, or the larger one; both rates are given at it."""
     table = table_of({"monday": 0.0, "tuesday": 1.5, "friday": -1.0})
     result = fit(table, target_rate=0.02, hold_out=hold_out)
     rows, drives = table.features.of("stage_means"), np.asarray(table.drives)
@@ -119,7 +117,7 @@ def test_what_is_held_out_decides_the_threshold(hold_out):
 
 
 def test_a_detector_that_does_not_transfer_is_named():
-    """Equal drives give no note; one drive of another kind does, with its name."""
+    """A drive unlike the others gives a note with its name; equal drives do not."""
     settings = {"target_rate": 0.02, "block_s": 2.0}
     (few,) = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 0.0}), **settings).notes
     assert "45 blocks cannot prove" in few
@@ -129,7 +127,7 @@ def test_a_detector_that_does_not_transfer_is_named():
 
 
 def test_alarms_an_hour():
-    """Streams and hours follow from the stamps; the target is kept under the alarm filter, and refused when too short."""
+    """Streams and hours follow from the stamps; the target holds under the alarm filter, and too little video is refused."""
     table = table_of({"monday": 0.0, "tuesday": 0.2}, count=1200)
     streams, hours = video_streams(table)
     assert [len(stream) for stream in streams] == [1200, 1200]
@@ -147,7 +145,7 @@ def test_alarms_an_hour():
 
 
 def test_pictures_without_time_say_nothing_about_hours():
-    """Assumed rates and frames seconds apart are no video: no alarms an hour, and no target in them."""
+    """Frames with assumed times, or seconds apart, are no video and give no alarms per hour."""
     table = table_of({"monday": 0.0}, count=200, rate_hz=0.25)
     assert video_streams(table) == ([], 0.0)
     assert fit(table, target_rate=0.1).alarms == {}
@@ -159,7 +157,7 @@ def test_pictures_without_time_say_nothing_about_hours():
 
 
 def test_cameras_of_one_moment_share_a_block(monitor):
-    """What two cameras see in the same seconds is held out together, and their hours count once."""
+    """Frames of two cameras in the same seconds are held out together, and their hours count once."""
     both = [*frames(20), *frames(20, "left", 1)]
     table = collect_features(both, monitor.frame_pass)
     blocks = blocks_of_time(table, 5.0)
@@ -170,7 +168,7 @@ def test_cameras_of_one_moment_share_a_block(monitor):
 
 
 def test_too_little_data_is_refused(monitor):
-    """No frame, one block, one drive, and too few frames for the target each have their sentence."""
+    """No frame, one block, one drive, and too few frames for the target each have an error of their own."""
     with pytest.raises(CalibrationError, match="no frames"):
         collect_features([], monitor.frame_pass)
     with pytest.raises(CalibrationError, match="no frames to calibrate on in sunday"):
@@ -190,7 +188,7 @@ def test_too_little_data_is_refused(monitor):
 
 
 def test_whole_drives_are_held_out_once():
-    """Where each drive is one block, both ways are one, and so are the scores."""
+    """If each block is a whole drive, block and drive scores are the same array."""
     table = table_of({f"d{index}": 0.0 for index in range(12)}, count=10)
     result = fit(table, target_rate=0.1, block_s=None)
     assert result.scores["block"] is result.scores["drive"]
@@ -200,9 +198,9 @@ def test_whole_drives_are_held_out_once():
 def test_drives_join_in_order(monitor):
     """Two drives become one table; the summary counts frames of each camera and drive."""
     drives = [DriveSource("one", lambda: iter(frames(4))), DriveSource("two", lambda: iter(frames(4, "left")), 4, 10.0)]
-    told = []
-    table = collect_drives(drives, monitor.frame_pass, progress=told.append)
-    assert told == [4, 8]
+    done = []
+    table = collect_drives(drives, monitor.frame_pass, progress=done.append)
+    assert done == [4, 8]
     two = collect_features(frames(4, "left"), monitor.frame_pass)
     np.testing.assert_array_equal(table.features.of("stage_means")[4:], two.features.of("stage_means"))
     assert summarise(table) == {
@@ -214,7 +212,7 @@ def test_drives_join_in_order(monitor):
 
 
 def test_the_stored_table_is_the_table(monitor):
-    """Rows, stamps, cameras, drives and assumed rates come back to the bit; damage is a sentence."""
+    """Rows, stamps, cameras, drives and assumed rates come back unchanged; damage gives a clear error."""
     table = collect_drives(
         [DriveSource("one", lambda: iter(frames(4))), DriveSource("two", lambda: iter(frames(3, "left")), 3, 10.0)],
         monitor.frame_pass,

@@ -1,4 +1,4 @@
-"""ls-ood calibrate as a user calls it: clean data in, a bundle that loads out; drives added; refusals in a sentence."""
+"""ls-ood calibrate as a user calls it: from clean data to a bundle, added drives, and clear errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def calibrate(*arguments: str | Path) -> int:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, make_pictures) -> Path:
-    """A bag of two cameras and two folders of pictures, each 12 seconds of its own noise."""
+    """A bag and two folders of pictures, each with noise of its own."""
     root = tmp_path_factory.mktemp("data")
     with FrameBagWriter(root / "monday") as writer:
         for index, picture in enumerate(make_pictures(48, seed=1)):
@@ -52,7 +52,7 @@ def calibrated(tmp_path_factory, data, tiny_bundle) -> Path:
 
 
 def test_from_a_bag_and_a_folder_to_a_bundle(calibrated, tiny_bundle):
-    """The bundle loads with the thresholds told; its provenance says what from; picture and table are there."""
+    """The bundle loads with the printed thresholds, and its provenance states their data; the plot is there."""
     result = json.loads((calibrated / "result.json").read_text())
     monitor = load_bundle(calibrated / "b", device="cpu")
     assert monitor.bundle_id == result["bundle"]["sha256"] == verify_bundle(calibrated / "b").bundle_id
@@ -69,7 +69,7 @@ def test_from_a_bag_and_a_folder_to_a_bundle(calibrated, tiny_bundle):
 
 
 def test_a_bag_of_ros_1_gives_the_same_thresholds(data, tiny_bundle, tmp_path):
-    """The pictures of a ROS 2 bag, recorded by ROS 1: raw as they were, so the bundles have equal thresholds."""
+    """The same raw pictures in a bag of ROS 2 and of ROS 1 give equal thresholds."""
     store = get_typestore(Stores.ROS1_NOETIC)
     with rosbag1.Writer(tmp_path / "old.bag") as writer:
         connection = writer.add_connection("/front/image", "sensor_msgs/msg/Image", typestore=store)
@@ -92,7 +92,7 @@ def test_a_bag_of_ros_1_gives_the_same_thresholds(data, tiny_bundle, tmp_path):
 
 
 def test_adding_a_drive_equals_calibrating_on_all(calibrated, data, tiny_bundle, tmp_path):
-    """--update needs only the new drive, and comes to what a calibration on all three comes to, with the old settings."""
+    """--update with the new drive equals a calibration on all three drives with the old settings."""
     assert calibrate(data / "friday", "--update", calibrated / "b", "--rate", "4", "--out", tmp_path / "more") == 0
     assert (
         calibrate(
@@ -112,7 +112,7 @@ def test_adding_a_drive_equals_calibrating_on_all(calibrated, data, tiny_bundle,
 
 
 def test_the_table_is_verified_and_not_for_the_vehicle(calibrated, data, tmp_path, capsys):
-    """A damaged table fails verify but not the vehicle; without one there is nothing to add to."""
+    """A damaged table fails verify but not loading; without a table, --update is refused."""
     import shutil
 
     copy = Path(shutil.copytree(calibrated / "b", tmp_path / "copy"))
@@ -131,8 +131,8 @@ def test_the_table_is_verified_and_not_for_the_vehicle(calibrated, data, tmp_pat
     assert "without --no-table" in capsys.readouterr().err
 
 
-def test_bundle_show_tells_the_story(calibrated, capsys):
-    """Drives, target, what was held out and every detector stand in what ``ls-ood bundle show`` prints."""
+def test_bundle_show_prints_the_calibration(calibrated, capsys):
+    """``ls-ood bundle show`` prints the drives, the target, what was held out, and the detector that raises the alarm."""
     for folder, raises in (([str(calibrated / "b")], "multistage *"), ([], "spatial *")):
         with pytest.raises(SystemExit) as end:
             main(["bundle", "show", *folder])
@@ -146,7 +146,7 @@ def test_bundle_show_tells_the_story(calibrated, capsys):
 
 
 def test_other_detectors_and_a_target_an_hour(data, tiny_bundle, tmp_path):
-    """--detectors chooses what is fitted, --detector what raises; with too few hours the bundle carries the warning."""
+    """--detectors chooses what is fitted, --detector what raises; with too few hours the bundle has a warning."""
     code = calibrate(
         *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
         *("--target-per-hour", "2", "--detectors", "mahalanobis,larem", "--detector", "larem", "--trigger", "2"),
@@ -160,7 +160,7 @@ def test_other_detectors_and_a_target_an_hour(data, tiny_bundle, tmp_path):
 
 
 def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path):
-    """The threshold is set by the rule that was asked for, and the vehicle finds the rule, and its unit, in the bundle."""
+    """The threshold is set by the chosen alarm rule, and the bundle stores the rule."""
     code = calibrate(
         *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
         *("--target-per-hour", "2", "--detectors", "mahalanobis", "--detector", "mahalanobis"),
@@ -174,7 +174,7 @@ def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["monday"], "48 clean frames cannot support a target of 0.01"),
         (["monday", "--block", "20", "--target-rate", "0.1"], "at least 2 are needed"),
@@ -193,11 +193,11 @@ def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path)
         (["monday", "--plot", "x.doc"], "must end in .png"),
     ],
 )
-def test_what_the_data_cannot_support_is_refused(data, tiny_bundle, tmp_path, monkeypatch, capsys, arguments, words):
-    """Exit 2, one sentence, and no bundle."""
+def test_what_the_data_cannot_support_is_refused(data, tiny_bundle, tmp_path, monkeypatch, capsys, arguments, message):
+    """The command exits with 2 and one line, and writes no bundle."""
     monkeypatch.chdir(data)
     assert calibrate(*arguments, "--bundle", tiny_bundle, "--out", tmp_path / "b") == 2
-    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "b").exists()
 
 
@@ -214,7 +214,7 @@ def test_the_street_as_data(tiny_bundle, tmp_path, make_pictures):
 
 
 def test_a_bundle_of_fresh_masks_is_calibrated_in_its_mode(data, tiny_bundle, tmp_path):
-    """Detectors are fitted to entropies of fresh masks, and the bundle that comes out draws them, too."""
+    """A bundle that draws fresh masks is calibrated with fresh masks, and keeps them."""
     fixed = load_bundle(tiny_bundle, device="cpu")
     own = fixed.frame_pass
     fresh = FramePass(own.network, own.preprocess_spec, own.mask_bank, "cpu", own.features, masks="fresh")

@@ -39,7 +39,7 @@ def test_help_lists_every_command(arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["fly"], "invalid choice"),
         (["bench", "--check"], "ls-ood bench: this command is now called profile; run 'ls-ood profile'."),
@@ -81,19 +81,19 @@ def test_help_lists_every_command(arguments):
         (["--fast"], "; 'ls-ood --help' explains"),
     ],
 )
-def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkeypatch, ls_ood):
+def test_bad_usage_is_one_sentence_and_exit_2(arguments, message, tmp_path, monkeypatch, ls_ood):
     """A wrong call or input exits with 2 and says what is wrong in one line, without a traceback."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").touch()
     done = ls_ood(*arguments)
     assert done.returncode == 2, done.stderr
-    assert words in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "domain", "words"),
+    ("arguments", "domain", "message"),
     [
         (["--detector", "oracle"], "1", "detector is 'oracle'"),
         (["--device", "cuda:99"], "1", "cuda:99"),
@@ -103,7 +103,7 @@ def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkey
         ([], "233", "ROS_DOMAIN_ID is '233'"),
     ],
 )
-def test_the_demo_refuses_before_it_renders(arguments, domain, words, tmp_path, monkeypatch, ls_ood):
+def test_the_demo_refuses_before_it_renders(arguments, domain, message, tmp_path, monkeypatch, ls_ood):
     """What the nodes would refuse after a minute of rendering is refused at once, in one sentence."""
     pytest.importorskip("rclpy")
     monkeypatch.chdir(tmp_path)
@@ -111,7 +111,7 @@ def test_the_demo_refuses_before_it_renders(arguments, domain, words, tmp_path, 
     (tmp_path / "a_file").touch()
     done = ls_ood("demo", *arguments)
     assert done.returncode == 2, done.stderr
-    assert words in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "demo_out").exists()
 

@@ -48,9 +48,9 @@ class FrameBagWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.__exit__(kind, value, trace)
+        self._writer.__exit__(error_type, error, trace)
 
     def write(self, camera: str, image: NDArray[np.uint8], stamp_ns: int, compressed: bool = False) -> None:
         """Append one picture (BGR uint8 (H, W, 3)) on ``/<camera>/image`` or, as JPEG, ``/<camera>/image/compressed``.
