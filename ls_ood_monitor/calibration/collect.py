@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..core.types import Frame
 from ..errors import CalibrationError
 from ..features import FrameFeatures
-from ..monitor import FramePass
+from ..frame_pass import FramePass
 from ..recordings.drive_source import DriveSource
 from .feature_table import FeatureTable, concatenate_tables
 
