@@ -101,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
     """Judge every recording, each into its folder, and print the verdict."""
     from rich.markup import escape
 
-    from ..bundle import load_bundle
     from ..errors import ConfigError, DataError
     from ..evaluation.acceptance import read_acceptance, require_known_names
     from ..evaluation.evaluate import JUNIT, SUMMARY
@@ -145,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
 
         require_cluster(args.scheduler)
     # What is wrong for all is said before the recordings are opened, which may take long.
-    bundle_id = load_bundle(args.bundle, detector=args.detector, **_network_options(args)).bundle_id
+    bundle_id = _bundle_id(args)
     opened: list[Opened] = []
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
@@ -223,11 +222,18 @@ def _pool(
     return pooled
 
 
-def _network_options(args: argparse.Namespace) -> dict[str, str]:
-    """How the network runs here; a cluster's workers, which run it elsewhere, have their own devices."""
+def _bundle_id(args: argparse.Namespace) -> str:
+    """Identity of the bundle, loaded here to refuse what the evaluation would refuse.
+
+    The workers of a cluster have their own devices, so for them the bundle is only read here.
+    """
+    from ..bundle import load_bundle
+
     if args.scheduler:
-        return {"device": "cpu"}
-    return {"device": args.device, "engine": args.engine, "precision": args.precision}
+        return load_bundle(args.bundle, device="cpu", detector=args.detector).bundle_id
+    return load_bundle(
+        args.bundle, device=args.device, detector=args.detector, engine=args.engine, precision=args.precision
+    ).bundle_id
 
 
 def _jobs(args: argparse.Namespace) -> int:
