@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ls_ood_monitor.street.shots import RenderedShot
 
 HERE = Path(__file__).parent
-#: Marker -> folders and files of this folder that have it as a whole; single tests have theirs where they stand.
+#: Marker -> folders, files and tests that have it.
 MARKED = {
     "ros": (
         "benchmarks/test_end_to_end.py",
@@ -28,7 +28,31 @@ MARKED = {
         "test_readme.py",
     ),
     "browser": ("evaluation/test_report_browser.py",),
-    "slow": (),
+    "slow": (
+        "benchmarks",
+        "calibration/test_calibrate.py::test_default_detectors_calibrate",
+        "cli/test_calibrate.py",
+        "cli/test_evaluate.py",
+        "cli/test_profile.py::test_engines_are_held_against_eager_torch",
+        "cli/test_profile.py::test_growth_is_measured_along_each_axis",
+        "cli/test_synth.py::test_a_data_set_of_drives",
+        "cli/test_train.py",
+        "core/detectors/test_density.py::test_reference_figures_of_the_sweep_over_components",
+        "engines",
+        "evaluation/test_cluster.py",
+        "evaluation/test_evaluate.py",
+        "evaluation/test_processes.py",
+        "street/test_scenario.py",
+        "test_evaluation_guide.py::test_the_commands_run_and_the_gate_is_kept",
+        "test_features.py::test_every_detector_is_calibrated_stored_and_scores_again",
+        "test_guide.py::test_the_guide_runs_from_top_to_bottom",
+        "test_notebooks.py::test_a_notebook_runs",
+        "test_packaging.py::test_colcon_build_installs_executables_launch_and_config",
+        "test_readme.py",
+        "training/test_fit.py",
+        "training/test_sources.py",
+        "vision/test_torchvision_compat.py",
+    ),
 }
 MAX_WORKERS = 16  # beyond, the longest file decides how long a run takes
 
@@ -37,11 +61,16 @@ MAX_WORKERS = 16  # beyond, the longest file decides how long a run takes
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give every test the markers of its folder and file, before any is deselected by them."""
     for marker, places in MARKED.items():
-        if missing := [place for place in places if not (HERE / place).exists()]:
-            raise pytest.UsageError(f"test/conftest.py marks {missing[0]} as {marker}, which is not there.")
-        for item in items:
-            if any(item.path.is_relative_to(HERE / place) for place in places):
-                item.add_marker(marker)
+        for place in places:
+            path, _, name = place.partition("::")
+            if not (HERE / path).exists():
+                raise pytest.UsageError(f"test/conftest.py marks {path} as {marker}, which is not there.")
+            for item in items:
+                if item.path.is_relative_to(HERE / path) and name in ("", item.originalname):
+                    item.add_marker(marker)
+    if "PYTEST_XDIST_WORKER" in os.environ:  # files with slow tests first: none is left for one worker at the end
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(optionalhook=True)
