@@ -19,7 +19,7 @@ from support.faults import FAULTS, MARGIN_S, Outcome, run_campaign
 
 from ls_ood_monitor.cli.console import console, write_json
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.ros.processes import private_domain, ros_environment
+from ls_ood_monitor.ros.environment import private_domain, ros_environment
 
 
 def row_of(outcome: Outcome) -> list[str]:

@@ -14,7 +14,7 @@ import sys
 from command_line import count, exit_code, make_parser, print_table, read_arguments
 
 from ls_ood_monitor.cli.console import write_json
-from ls_ood_monitor.ros.processes import private_domain, ros_environment
+from ls_ood_monitor.ros.environment import private_domain, ros_environment
 
 
 def main() -> int:

@@ -34,6 +34,7 @@ class NodeProcess:
         remaps: remapping rules, ``from:=to``.
 
     Attributes:
+        command: command line; it may be changed before the start.
         patience_s: seconds to wait for the end after SIGINT, SIGTERM and SIGKILL.
     """
 
@@ -53,7 +54,7 @@ class NodeProcess:
             command += ["-r", rule]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={_yaml(value)}"]
-        self._command = command
+        self.command = command
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +62,7 @@ class NodeProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+                self.command, env=self._environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
         return self
 

@@ -11,12 +11,11 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ls_ood_monitor.evaluation.results import to_plain
-
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.demo_verdict import LiveSamples, judge_demo, live_samples, write_report
 from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
+from ls_ood_monitor.evaluation.results import to_plain
 from ls_ood_monitor.recordings.bags import FrameBagWriter
 from ls_ood_monitor.recordings.events import Event
 from ls_ood_monitor.ros.observer import HeardAlarm, HeardDecision, HeardStop

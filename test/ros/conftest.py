@@ -108,7 +108,7 @@ class MadeUpMonitor:
 
 @dataclass
 class Running:
-    """What the nodes have, as the ROS graph and the messages tell it.
+    """What the nodes have, by the ROS graph and the messages.
 
     Attributes:
         publishes: node -> topic -> type.
@@ -116,7 +116,7 @@ class Running:
         services: node -> services.
         diagnosed: hardware ids by status name.
         offers: topic -> QoS of its publisher.
-        said: topic -> a message that was heard on it, of those about the camera front and the vehicle.
+        messages: topic -> a received message, of those about the camera front and the vehicle.
     """
 
     publishes: dict[str, dict[str, str]]
@@ -124,14 +124,14 @@ class Running:
     services: dict[str, set[str]]
     diagnosed: dict[str, str]
     offers: dict[str, Any]
-    said: dict[str, Any]
+    messages: dict[str, Any]
 
 
 @pytest.fixture(scope="session")
 def running(ros, second_domain) -> Iterator[Running]:
     """Start the nodes in this process, with every output that can be had here, and look at them once.
 
-    On a domain of their own: DDS remembers a node that a test has killed, and would tell of that one.
+    On a domain of their own: DDS remembers a node that a test has killed, and would report it.
     """
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
@@ -160,17 +160,17 @@ def running(ros, second_domain) -> Iterator[Running]:
         parameter_overrides=[Parameter("gate_cmd_vel", value="twist")],
         cli_args=["--ros-args", "-r", "ood_alarm:=/perception_node/ood_alarm"],
     )
-    observer, diagnosed, said = Node("observer", context=context), {}, {}
+    observer, diagnosed, messages = Node("observer", context=context), {}, {}
 
     def keep(topic: str) -> Callable[[Any], None]:
         def heard(message: Any) -> None:
             if topic == "/diagnostics":  # of two nodes: their statuses together
-                diagnosed.update({one.name: one.hardware_id for one in message.status})
-                before = said.get(topic, DiagnosticArray())
+                diagnosed.update({entry.name: entry.hardware_id for entry in message.status})
+                before = messages.get(topic, DiagnosticArray())
                 message.status = [*before.status, *message.status][-50:]
             if topic.endswith("/ood_alarm") and alarms_of(message)[0].is_fault:
                 return  # a loaded machine may judge a picture too late
-            said[topic] = message
+            messages[topic] = message
 
         return heard
 
@@ -200,7 +200,7 @@ def running(ros, second_domain) -> Iterator[Running]:
     try:
         deadline = time.monotonic() + 30.0
         picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        while (len(diagnosed) < 5 or len(said) < len(kinds)) and time.monotonic() < deadline:
+        while (len(diagnosed) < 5 or len(messages) < len(kinds)) and time.monotonic() < deadline:
             camera.publish(image_message(picture, Header(stamp=ns_to_stamp(time.time_ns())), "bgr8"))
             picture = np.roll(picture, 1)
             executor.spin_once(timeout_sec=0.1)
@@ -215,14 +215,17 @@ def running(ros, second_domain) -> Iterator[Running]:
                 name: {topic for topic, _ in observer.get_subscriber_names_and_types_by_node(name, "/")}
                 for name in nodes
             },
-            {name: {one for one, _ in observer.get_service_names_and_types_by_node(name, "/")} for name in nodes},
+            {
+                name: {service for service, _ in observer.get_service_names_and_types_by_node(name, "/")}
+                for name in nodes
+            },
             diagnosed,
             {
                 topic: observer.get_publishers_info_by_topic(topic)[0].qos_profile
                 for topics in publishes.values()
                 for topic in topics
             },
-            said,
+            messages,
         )
     finally:
         executor.shutdown()

@@ -43,6 +43,8 @@ from ls_ood_monitor.wording import sentence
 
 #: Clean, fog, clean again: long enough for the alarm to be raised, and cleared by five good frames.
 SCENARIO = Scenario(cameras=("front",), duration_s=3.6, rate_hz=5.0, events=(Event("front", 0.8, 1.8, "fog"),))
+#: Causes of a decision after the jump: the image's stamp went back, and so did that of its alarm.
+CLOCK_BACK = ("clock_back", "alarm_out_of_order")
 #: Slow enough for a busy machine to judge every frame.
 RATE = 0.4
 #: Silence is measured in real time, and the frames come 0.5 s apart.
@@ -118,13 +120,15 @@ def live(ros, tmp_path_factory) -> Live:
         def is_over() -> bool:
             """The second turn is well under way, or there will be none."""
             decisions = observer.decisions()
-            jumped = [index for index, decision in enumerate(decisions) if decision.because == "clock_back"]
+            jumped = [index for index, decision in enumerate(decisions) if decision.because in CLOCK_BACK]
             modes = [decision.mode for decision in decisions[jumped[0] :]] if jumped else []
             return FallbackMode.NOMINAL in modes or None not in (player.poll(), node.poll())
 
-        wait_until(is_over, "the second turn", 120.0)
-        player.send_signal(signal.SIGINT)
-        printed, _ = player.communicate(timeout=30.0)
+        try:
+            wait_until(is_over, "the second turn", 120.0)
+        finally:
+            player.send_signal(signal.SIGINT)
+            printed, _ = player.communicate(timeout=30.0)
         survivors = [supervisor.poll(), node.poll()]
     logs = printed.decode() + (folder / "perception_node.log").read_text()
     judged = json.loads((folder / "play.json").read_text())["judged"] if player.returncode == 0 else {}

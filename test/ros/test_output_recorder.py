@@ -174,7 +174,7 @@ def test_a_recording_that_was_never_begun_is_removed(record, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_told_and_what_was_written_stays(spin, record, tmp_path):
+def test_a_full_disk_is_an_error_and_what_was_written_stays(spin, record, tmp_path):
     """The first failure is a sentence; the file is closed as it is."""
     recorder = record(("overlay",))
     recorder.begin()

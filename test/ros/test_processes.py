@@ -25,7 +25,7 @@ class StubbornProcess(NodeProcess):
     def __init__(self, log: Path) -> None:
         super().__init__("supervisor_node", {}, os.environ, log)
         ignore = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print('deaf', flush=True)"
-        self._command = [sys.executable, "-c", f"{ignore}; time.sleep(60)"]
+        self.command = [sys.executable, "-c", f"{ignore}; time.sleep(60)"]
         self.patience_s = (0.2, 0.2, 5.0)
 
 

@@ -25,6 +25,7 @@ from rclpy.qos import (
 from std_msgs.msg import Bool
 from support.layouts import foxglove_panels, foxglove_topic, foxglove_values, plotjuggler_series
 
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState
 from ls_ood_monitor.ros.conversions import alarm_message
 
@@ -81,11 +82,11 @@ def test_rviz_shows_the_pictures_and_the_texts(running):
 
 def test_rviz_sees_the_texts_from_where_it_stands(running):
     """They are in its fixed frame, so that no transform is needed, and a line of 40 letters fits into the opening view."""
-    if "/rviz_status/markers" not in running.said:
+    if "/rviz_status/markers" not in running.messages:
         pytest.skip("visualization_msgs is not installed")
     manager = yaml.safe_load((CONFIG / "monitor.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
     view = manager["Views"]["Current"]
-    markers = running.said["/rviz_status/markers"].markers
+    markers = running.messages["/rviz_status/markers"].markers
     assert {marker.ns for marker in markers} == {"decision", "front"}
     for marker in markers:
         assert marker.header.frame_id == manager["Global Options"]["Fixed Frame"]
@@ -113,7 +114,7 @@ def values_at(running, path: str) -> list[Any]:
     topic = foxglove_topic(path)
     type_of(running, topic)
     assert_heard(running, topic, USUAL)
-    return foxglove_values(path, running.said[topic])
+    return foxglove_values(path, running.messages[topic])
 
 
 def test_foxglove_paths_find_values(foxglove, running):
@@ -123,7 +124,7 @@ def test_foxglove_paths_find_values(foxglove, running):
         if kind == "Image":
             topic = config["imageMode"]["imageTopic"]
             assert type_of(running, topic) == "sensor_msgs/msg/Image"
-            assert running.said[topic].encoding in ("bgr8", "mono8")
+            assert running.messages[topic].encoding in ("bgr8", "mono8")
             assert_heard(running, topic, USUAL)
         elif kind == "Plot":
             for path in config["paths"]:
@@ -149,7 +150,7 @@ def test_plotjuggler_curves_are_series_of_the_topics_it_subscribes(running):
     assert root.find("previouslyLoaded_Streamer").get("name") == plugin.get("ID")
     curves = [curve.get("name") for curve in root.iter("curve")]
     assert len(curves) == len(set(curves)) == 6
-    known = {topic: plotjuggler_series(topic, running.said[topic]).keys() for topic in topics}
+    known = {topic: plotjuggler_series(topic, running.messages[topic]).keys() for topic in topics}
     for topic in topics:
         type_of(running, topic)
         assert_heard(running, topic, USUAL)
@@ -180,7 +181,7 @@ def test_rqt_robot_monitor_groups_every_status(running):
 @pytest.fixture
 def alarm() -> Any:
     """The message of a clear alarm."""
-    clear = Alarm("front", 1, AlarmState.CLEAR, 0.5, 2.0, "fine")
+    clear = Alarm("front", 1, AlarmState.CLEAR, 0.5, 2.0, Cause(CauseKind.IN_DISTRIBUTION, "front", 0.5, 2.0))
     return alarm_message(clear, {"latency_ms": 3.5}, "perception_node")
 
 

@@ -123,7 +123,7 @@ class FaultyPerception(NodeProcess):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._command[1:3] = [str(_FAULTY_PERCEPTION)]
+        self.command[1:3] = [str(_FAULTY_PERCEPTION)]
 
 
 class Rig:

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -21,6 +20,7 @@ from ...config import EvidenceSettings, PerceptionNodeSettings
 from ...core.clips import Clip, ClipBuffer
 from ...core.types import Alarm, FrameResult, Verdict
 from ...monitor import OodMonitor
+from ..camera_outputs import CameraOutputs
 from ..conversions import status
 from ..worker import Arrival
 from .clip_folder import ClipFolder
@@ -28,27 +28,6 @@ from .clip_selection import ClipSelection
 from .clip_store import ClipStore
 from .clip_writer import ClipWriter
 from .items import CameraTopics, Item, RecordedNode
-
-
-class _Publisher(Protocol):
-    @property
-    def topic_name(self) -> str: ...
-
-
-class CameraOutputs(Protocol):
-    """A camera's publishers, of which the recorder needs the topic names."""
-
-    @property
-    def score(self) -> _Publisher:
-        """Publisher of the score."""
-
-    @property
-    def overlay(self) -> _Publisher:
-        """Publisher of the overlay."""
-
-    @property
-    def anomaly_map(self) -> _Publisher:
-        """Publisher of the anomaly map."""
 
 
 class ClipRecorder:
