@@ -1,7 +1,7 @@
 """Cost of ``ls-ood evaluate``: frames a second, where the time goes, and whether memory grows with the recording.
 
 Speed: pictures as a camera sends them, raw and as JPEG, judged by the embedded bundle (or ``--bundle``). Reading, decoding,
-checks and network are each timed alone, one thread each; the rest (alarm, supervisor, table, pictures, report) is what is
+checks and network are each timed alone, one thread each; the rest (alarm, supervisor, tables, pictures, report) is what is
 left of a whole evaluation. What counts are the shares: ``reading`` and ``decoding`` must stay far below ``network``.
 
 Growth: small pictures and a small network, so that what is kept of a frame is all that can grow; peak memory and time a frame of
@@ -34,12 +34,12 @@ from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate,
 from ls_ood_monitor.cli.console import PICTURES, require_file_place
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.camera_watch import CameraWatch
+from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
 from ls_ood_monitor.evaluation.processes import cores
 from ls_ood_monitor.evaluation.request import Request
-from ls_ood_monitor.evaluation.timeline import Limits
+from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.monitor import FramePass, LatentSettings
 from ls_ood_monitor.parameter_file import VehicleSettings
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
@@ -101,7 +101,7 @@ def request_for(bag: Path, bundle: Path | None, out: Path) -> Request:
         detector=None,
         device="cpu",
         vehicle=VehicleSettings(),
-        gate=None,
+        acceptance=None,
         limits=Limits(),
         out=out,
         command="benchmark",
@@ -125,20 +125,21 @@ def speed(bag: Path, request: Request) -> dict[str, float]:
     total = time.perf_counter() - begin
     if result.summary is None:
         raise SystemExit(result.error)
-    frames = result.summary["frames"]
+    frames = result.summary.frames
     with (request.out / "frames.csv").open(encoding="utf-8") as file:
         names = file.readline().strip().split(",")
         latencies = [float(line.split(",")[names.index("latency_ms")]) for line in file]
     reading = seconds(iter_raw(bag))
     arrivals = seconds(iter_arrivals(bag))
-    monitor = load_bundle(request.bundle, device="cpu")
-    watch = CameraWatch("front", monitor.alarm, monitor.usual, HealthSettings(), 1.0)
+    validator, watch = FrameValidator("front", HealthSettings()), ArrivalMonitor(HealthSettings(), 1.0)
     watch.start(START_NS)
 
     def checked() -> Any:
-        for one in iter_arrivals(bag):
-            watch.arrivals.arrived(one.received_ns)
-            yield watch.examine(Frame(one.image, one.stamp_ns, "front"), one.encoding, one.received_ns, one.stamp_ns)
+        for arrival in iter_arrivals(bag):
+            frame = Frame(arrival.image, arrival.stamp_ns, "front")
+            watch.arrived(arrival.received_ns)
+            yield validator.check(frame, arrival.stamp_ns), watch.check(arrival.received_ns)
+            yield validator.check_encoding(arrival.encoding)
 
     times = {
         "reading": reading,
@@ -179,13 +180,13 @@ def cost_of(requests: Sequence[Request], folder: Path) -> dict[str, float]:
 def child(place: Path) -> None:
     """Evaluate, and tell peak and time."""
     *before, request = pickle.loads(place.read_bytes())
-    for one in before:
-        evaluate(one)
+    for earlier in before:
+        evaluate(earlier)
     begin = time.perf_counter()
     result = evaluate(request)
     if result.summary is None:
         raise SystemExit(result.error)
-    frame_ms = 1000.0 * (time.perf_counter() - begin) / result.summary["frames"]
+    frame_ms = 1000.0 * (time.perf_counter() - begin) / result.summary.frames
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(json.dumps({"peak_mb": int(status.split("VmHWM:")[1].split()[0]) / 1024.0, "frame_ms": frame_ms}))
 

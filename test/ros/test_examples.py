@@ -31,19 +31,19 @@ def parameters(name: str, *path: str) -> dict:
     return content
 
 
-def test_the_gate_names_known_limits_and_says_all_of_them(tmp_path):
+def test_the_acceptance_file_names_known_limits_and_says_all_of_them(tmp_path):
     """What it sets is read, and what it only shows would be, too."""
-    text = (EXAMPLES / "gate.yaml").read_text(encoding="utf-8")
-    assert read_acceptance(EXAMPLES / "gate.yaml").max_time_to_stop_s == 1.0
+    text = (EXAMPLES / "acceptance.yaml").read_text(encoding="utf-8")
+    assert read_acceptance(EXAMPLES / "acceptance.yaml").max_time_to_stop_s == 1.0
     shown = re.sub(r"^# (?=\s*\w+:( |$))", "", text, flags=re.MULTILINE)
-    (tmp_path / "gate.yaml").write_text(
+    (tmp_path / "acceptance.yaml").write_text(
         "\n".join(line for line in shown.splitlines() if not line.startswith("These")), encoding="utf-8"
     )
-    gate = read_acceptance(tmp_path / "gate.yaml")
-    assert gate.max_false_alarms_per_hour_upper == 3.0
-    assert gate.allow_damaged
-    assert gate.labels["tunnel"].max_events_detected == 0.0
-    assert gate.cameras["front"].max_false_alarms == 0
+    acceptance = read_acceptance(tmp_path / "acceptance.yaml")
+    assert acceptance.max_false_alarms_per_hour_upper == 3.0
+    assert acceptance.allow_damaged
+    assert acceptance.labels["tunnel"].max_events_detected == 0.0
+    assert acceptance.cameras["front"].max_false_alarms == 0
 
 
 def test_every_example_is_tested_here_and_says_what_it_is():
