@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .engine_options import add_engine_arguments
 from .evaluation_summary import print_failures, print_pool_summary, print_summary
@@ -223,7 +223,7 @@ def _pool(
     return pooled
 
 
-def _network_options(args: argparse.Namespace) -> dict[str, str]:
+def _network_options(args: argparse.Namespace) -> dict[str, Any]:
     """How the network runs here; a cluster's workers, which run it elsewhere, have their own devices."""
     if args.scheduler:
         return {"device": "cpu"}
