@@ -29,7 +29,6 @@ from typing import Any
 import cv2
 import numpy as np
 from command_line import count, exit_code, make_parser, print_table, read_arguments
-from ls_ood_monitor.core.camera_watch import CameraWatch
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
 from ls_ood_monitor.calibration.calibrate import calibrate
@@ -38,11 +37,12 @@ from ls_ood_monitor.calibration.settings import CalibrationSettings
 from ls_ood_monitor.cli.console import PICTURES, console, require_file_place, write_json
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings
+from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
 from ls_ood_monitor.evaluation.processes import cores
 from ls_ood_monitor.evaluation.request import Request
-from ls_ood_monitor.evaluation.timeline import Limits
+from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.monitor import FramePass, LatentSettings
 from ls_ood_monitor.parameter_file import VehicleSettings
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
@@ -104,7 +104,7 @@ def request_for(bag: Path, bundle: Path | None, out: Path) -> Request:
         detector=None,
         device="cpu",
         vehicle=VehicleSettings(),
-        gate=None,
+        acceptance=None,
         limits=Limits(),
         out=out,
         command="benchmark",
@@ -127,7 +127,7 @@ def evaluation_s(request: Request, threads: int = 1) -> tuple[float, int]:
     duration_s = time.perf_counter() - begin
     if result.summary is None:
         raise SystemExit(result.error)
-    return duration_s, result.summary["frames"]
+    return duration_s, result.summary.frames
 
 
 def speed(bag: Path, request: Request) -> dict[str, float]:
@@ -138,15 +138,15 @@ def speed(bag: Path, request: Request) -> dict[str, float]:
         latencies = [float(row["latency_ms"]) for row in csv.DictReader(file)]
     reading = seconds(iter_raw(bag))
     arrivals = seconds(iter_arrivals(bag))
-    monitor = load_bundle(request.bundle, device="cpu")
-    watch = CameraWatch("front", monitor.alarm, monitor.usual, HealthSettings(), 1.0)
+    validator, watch = FrameValidator("front", HealthSettings()), ArrivalMonitor(HealthSettings(), 1.0)
     watch.start(START_NS)
 
-    def checked() -> Iterable[object]:
-        for image in iter_arrivals(bag):
-            watch.arrivals.arrived(image.received_ns)
-            frame = Frame(image.image, image.stamp_ns, "front")
-            yield watch.examine(frame, image.encoding, image.received_ns, image.stamp_ns)
+    def checked() -> Any:
+        for arrival in iter_arrivals(bag):
+            frame = Frame(arrival.image, arrival.stamp_ns, "front")
+            watch.arrived(arrival.received_ns)
+            yield validator.check(frame, arrival.stamp_ns), watch.check(arrival.received_ns)
+            yield validator.check_encoding(arrival.encoding)
 
     times = {
         "reading": reading,

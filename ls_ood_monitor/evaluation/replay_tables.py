@@ -206,7 +206,7 @@ class _Rows:
     def table(self) -> pl.DataFrame:
         """All rows so far."""
         self._pack()
-        self._chunks = [pl.concat(self._chunks, rechunk=True)]
+        self._chunks = [pl.concat(self._chunks, rechunk=False)]
         return self._chunks[0]
 
     def _pack(self) -> None:
