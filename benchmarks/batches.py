@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import progress_bar, write_json
 from ls_ood_monitor.cli.profile import parse_size
+from ls_ood_monitor.core.detectors import required_features
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.frame_pass import FramePass
 from ls_ood_monitor.machine import describe_machine
-from ls_ood_monitor.monitor import FramePass, features_of
 from ls_ood_monitor.profiling.random_network import RandomNetwork
 from ls_ood_monitor.profiling.timing import Timing, interleaved, ratio
 from ls_ood_monitor.vision.backbones import BACKBONES
@@ -42,7 +43,7 @@ def passes_of(network: str, width: int, height: int) -> tuple[dict[str, FramePas
         random_network = RandomNetwork(
             NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5), width, height
         )
-        features = features_of(("spatial", "larem"))
+        features = required_features(("spatial", "larem"))
         passes = {engine: random_network.frame_pass(engine, "fp32", features) for engine in ENGINES}
         return passes, random_network.picture
     passes = {engine: load_bundle(engine=engine).frame_pass for engine in ENGINES}

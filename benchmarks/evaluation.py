@@ -43,7 +43,7 @@ from ls_ood_monitor.evaluation.evaluate import evaluate
 from ls_ood_monitor.evaluation.processes import cores
 from ls_ood_monitor.evaluation.request import Request
 from ls_ood_monitor.evaluation.timespans import Limits
-from ls_ood_monitor.monitor import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import FramePass, LatentSettings
 from ls_ood_monitor.parameter_file import VehicleSettings
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
 from ls_ood_monitor.recordings.recording import open_recording
@@ -51,7 +51,7 @@ from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
 START_NS, PERIOD_NS = 10**18, 10**8
-DETECTORS = ("larem", "multitap")
+DETECTORS = ("larem", "multistage")
 #: Lengths of the compared recordings, in multiples of the shortest.
 LENGTHS = (1, 3, 10)
 STAGES = ("reading", "decoding", "checks", "network", "rest")
@@ -86,7 +86,7 @@ def small_bundle(path: Path) -> Path:
         LatentSettings(mc_samples=8),
         {name: result.detector for name, result in fitted.items()},
         {name: result.threshold for name, result in fitted.items()},
-        "multitap",
+        "multistage",
         embedded.class_names,
         {"domain": "benchmark"},
     )

@@ -21,7 +21,6 @@ import torch
 from arrivals import percentiles
 from command_line import count, exit_code, make_parser, print_table, read_arguments
 from diagnostic_msgs.msg import DiagnosticArray
-from ls_ood_monitor.core.camera_watch import CameraWatch
 from rclpy.node import Node
 from std_msgs.msg import Float64, Header
 from support.camera_messages import Picture, jpeg_messages, raw_messages
@@ -30,7 +29,9 @@ from threadpoolctl import threadpool_limits
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import write_json
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.core.alarm import AlarmFilter
+from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
+from ls_ood_monitor.core.types import Alarm, Frame
 from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp, stamp_to_ns
@@ -38,6 +39,7 @@ from ls_ood_monitor.ros.image_conversion import compressed_to_bgr, image_to_bgr
 from ls_ood_monitor.street import StreetDrive
 from ls_ood_monitor.street.shots import DEMO_DRIVE
 from ls_ood_monitor.vision.preprocess import resize_image
+from ls_ood_monitor.wording import clause
 
 T = TypeVar("T")
 
@@ -57,8 +59,9 @@ class ImagePath:
         height, width = pictures[0].shape[:2]
         self.name = f"{width}x{height} {transport}"
         self._monitor = monitor
-        self._watch = CameraWatch(CAMERA, monitor.alarm, monitor.usual, HealthSettings(), timeout_s=inf)
-        self._watch.start(time.monotonic_ns())
+        self._validator = FrameValidator(CAMERA, HealthSettings())
+        self._arrivals = ArrivalMonitor(HealthSettings(), timeout_s=inf)
+        self._alarm_filter = AlarmFilter(monitor.alarm, CAMERA, monitor.clean_median)
         self._convert = image_to_bgr if transport == "raw" else compressed_to_bgr
         self._make = raw_messages(pictures) if transport == "raw" else jpeg_messages(pictures, JPEG_QUALITY)
         topic = self.name.replace(" ", "_")
@@ -80,16 +83,31 @@ class ImagePath:
         encoding, monitor = getattr(message, "encoding", ""), self._monitor
         image = timed("decode", lambda: self._convert(message))
         frame = Frame(image, stamp_to_ns(message.header.stamp), CAMERA)
-        fault = timed("check", lambda: self._watch.examine(frame, encoding, arrived_ns, time.time_ns()))
+        validator = self._validator
+        fault = timed(
+            "check",
+            lambda: (
+                validator.check(frame, time.time_ns())
+                or validator.check_encoding(encoding)
+                or self._arrivals.check(arrived_ns)
+            ),
+        )
         if fault is not None:
-            raise RuntimeError(f"{self.name}: {fault.reason}")  # only judged frames are to be timed
+            raise RuntimeError(f"{self.name}: {clause(fault)}")  # only judged frames are to be timed
         small = timed("resize", lambda: resize_image(image, monitor.frame_pass.preprocess_spec))
         monitor_pass = monitor.begin([Frame(small, frame.stamp_ns, CAMERA)], decode=False)
-        _ = monitor_pass.run.features
-        ms["network"] = monitor_pass.run.network_ms
+        _ = monitor_pass.network.features
+        ms["network"] = monitor_pass.network_ms
         verdict = timed("score", lambda: monitor_pass.verdicts[0])
         held_ns = time.monotonic_ns() - arrived_ns
-        alarm = timed("rule", lambda: self._watch.judged(verdict, held_ns, time.time_ns()))
+
+        def rule() -> Alarm:
+            late = validator.check_age(frame.stamp_ns, time.time_ns(), held_ns)
+            if late is not None:
+                return self._alarm_filter.fault(frame.stamp_ns, late)
+            return self._alarm_filter.update(frame.stamp_ns, verdict.score, verdict.threshold)
+
+        alarm = timed("rule", rule)
         facts = {"detector": verdict.detector, **verdict.scores, **ms, "bundle_sha256": monitor.bundle_id}
         published = timed("message", lambda: alarm_message(alarm, facts, "perception_node", CAMERA))
         score = Float64(data=verdict.score)

@@ -1,22 +1,20 @@
-"""Which rule raises the alarm best: frames in a row, so many of a window, or a cumulative sum?
+"""Compares alarm rules: consecutive frames, a share of a window, or a cumulative sum.
 
-    python benchmarks/alarm_rules.py --scores scores.npz          # renders and scores once, then compares
-    python benchmarks/alarm_rules.py --scores scores.npz --json rules.json
+    python experiments/alarm_rules.py --scores scores.npz          # renders and scores once, then compares
+    python experiments/alarm_rules.py --scores scores.npz --json rules.json
 
-Scores of neighbouring frames are alike, so a rule cannot be judged on shuffled frames: whole drives are played, clean, and
-the same drives with a disturbance that begins at a random moment. Half of the drives choose each rule's threshold, the
-lowest one with no more than the accepted false alarms; the other half is what is reported: false alarms an hour with their
-exact Poisson interval, and the time from the onset to the alarm. Pictures are of the procedural (synthetic) street.
+Scores of neighbouring frames are alike, so shuffled frames cannot rate a rule. Whole drives are played, clean, and again with
+a disturbance that begins at a random moment. Half of the drives choose each rule's threshold, the lowest one with no more
+than the accepted false alarms. The other half is reported: false alarms an hour with their exact Poisson interval, and the
+time from the onset to the alarm. Pictures are of the procedural (synthetic) street.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +23,7 @@ from rich.table import Table
 
 from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.cli.console import progress_bar
+from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.alarm import alarm_onsets
 from ls_ood_monitor.core.detectors import detector_spec
@@ -81,23 +79,17 @@ def score_drives(drives: int) -> Scores:
     clean = np.empty((drives, FRAMES))
     disturbed = np.empty((drives, len(KINDS), len(SEVERITIES), LASTS))
     with progress_bar("Rendering and scoring", len(shots)) as update:
-        for number, rendered in enumerate(_rendered(shots)):
+        for number, rendered in enumerate(render_shots(shots)):
             drive, index = divmod(number, FRAMES)
-            images, step = [rendered], index - int(onset[drive])
-            if 0 <= step < LASTS:
-                images += [
-                    apply_anomaly(kind, rendered, severity, seed=drive) for kind in KINDS for severity in SEVERITIES
-                ]
-            scores = detector.score(monitor.frame_pass.features_of(images).of(feature))
+            step = index - int(onset[drive])
+            conditions = [(kind, severity) for kind in KINDS for severity in SEVERITIES] if 0 <= step < LASTS else []
+            images = [apply_anomaly(kind, rendered.image, severity, seed=drive) for kind, severity in conditions]
+            scores = detector.score(monitor.frame_pass.features_of([rendered.image, *images]).of(feature))
             clean[drive, index] = scores[0]
-            if 0 <= step < LASTS:
+            if conditions:
                 disturbed[drive, :, :, step] = scores[1:].reshape(len(KINDS), len(SEVERITIES))
             update(number + 1)
     return Scores(clean, disturbed, onset, monitor.threshold, monitor.clean_median)
-
-
-def _rendered(shots: list[Shot]) -> Iterator[NDArray[np.uint8]]:
-    return (rendered.image for rendered in render_shots(shots))
 
 
 def false_alarms(clean: NDArray[np.float64], threshold: float, settings: AlarmSettings, clean_median: float) -> int:
@@ -125,43 +117,69 @@ def delays_s(scores: Scores, half: slice, threshold: float, settings: AlarmSetti
         onset = int(scores.onset[drive])
         for kind in range(len(KINDS)):
             for severity in range(len(SEVERITIES)):
-                story = np.concatenate([scores.clean[drive, :onset], scores.disturbed[drive, kind, severity]])
-                raised = alarm_onsets(story, threshold, settings, scores.clean_median)
+                drive_scores = np.concatenate([scores.clean[drive, :onset], scores.disturbed[drive, kind, severity]])
+                raised = alarm_onsets(drive_scores, threshold, settings, scores.clean_median)
                 raised = raised[raised >= onset]
                 if len(raised):
                     delays[row, kind, severity] = (raised[0] - onset + 1) / RATE_HZ
     return delays
 
 
-def compare(scores: Scores, accepted: int) -> list[dict[str, object]]:
+def compare(scores: Scores, accepted: int) -> list[dict[str, Any]]:
     """One entry a rule, on the half of the drives that did not choose its threshold."""
-    drives = len(scores.clean)
-    tuning, judged = slice(0, drives, 2), slice(1, drives, 2)
-    hours = len(range(drives)[judged]) * DURATION_S / 3600.0
-    rows: list[dict[str, object]] = []
+    tuning, reported = slice(0, None, 2), slice(1, None, 2)
+    clean = scores.clean[reported]
+    hours = len(clean) * DURATION_S / 3600.0
+    rows: list[dict[str, Any]] = []
     for name, settings in RULES.items():
         threshold = lowest_threshold(scores, tuning, settings, accepted)
-        alarms = false_alarms(scores.clean[judged], threshold, settings, scores.clean_median)
-        delays = delays_s(scores, judged, threshold, settings)
-        rows.append(
-            {
-                "rule": name,
-                "threshold": threshold,
-                "false_alarms": alarms,
-                "hours": hours,
-                "false_alarms_per_hour": alarms / hours,
-                "interval_per_hour": poisson_interval(alarms, hours),
-                "raised_within_1s": float((delays <= 1.0 + 1e-9).mean()),
-                "raised_within_3s": float((delays <= LASTS / RATE_HZ + 1e-9).mean()),
-                "raised_within_3s_by_severity": (delays <= LASTS / RATE_HZ + 1e-9).mean(axis=(0, 1)).tolist(),
-                "median_delay_s": float(np.median(delays[np.isfinite(delays)])) if np.isfinite(delays).any() else None,
-            }
-        )
+        alarms = false_alarms(clean, threshold, settings, scores.clean_median)
+        delays = delays_s(scores, reported, threshold, settings)
+        in_time = delays <= LASTS / RATE_HZ + 1e-9
+        row = {
+            "rule": name,
+            "threshold": threshold,
+            "false_alarms": alarms,
+            "hours": hours,
+            "false_alarms_per_hour": alarms / hours,
+            "interval_per_hour": poisson_interval(alarms, hours),
+            "raised_within_1s": float((delays <= 1.0 + 1e-9).mean()),
+            "raised_within_3s": float(in_time.mean()),
+            "raised_within_3s_by_severity": in_time.mean(axis=(0, 1)).tolist(),
+            "median_delay_s": float(np.median(delays[np.isfinite(delays)])) if np.isfinite(delays).any() else None,
+        }
+        rows.append(row)
     return rows
 
 
-def main() -> int:
-    """Command line."""
+def table_of(rows: list[dict[str, Any]], title: str) -> Table:
+    """One row a rule."""
+    head = (
+        "rule",
+        "threshold",
+        "false alarms an hour (95 %)",
+        "raised in 1 s",
+        "in 3 s",
+        "in 3 s, by severity",
+        "delay",
+    )
+    table = Table(*head, title=title)
+    for row in rows:
+        low, high = row["interval_per_hour"]
+        table.add_row(
+            row["rule"],
+            f"{row['threshold']:.3f}",
+            f"{row['false_alarms_per_hour']:.0f} ({low:.0f} to {high:.0f})",
+            f"{row['raised_within_1s']:.1%}",
+            f"{row['raised_within_3s']:.1%}",
+            " / ".join(f"{share:.0%}" for share in row["raised_within_3s_by_severity"]),
+            f"{row['median_delay_s']:.1f} s" if row["median_delay_s"] is not None else "-",
+        )
+    return table
+
+
+def main() -> None:
+    """Score once, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, required=True, help="made if it does not exist")
     parser.add_argument("--drives", type=int, default=60, help="of 24 s each (default %(default)s)")
@@ -170,40 +188,19 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
+    require_file_place("--json", args.json)
     if not args.scores.exists():
-        made = score_drives(args.drives)
-        np.savez(args.scores, **vars(made))
+        np.savez(args.scores, **vars(score_drives(args.drives)))
     with np.load(args.scores) as stored:
-        scores = Scores(**{name: stored[name] for name in stored.files})
-    scores = Scores(scores.clean, scores.disturbed, scores.onset, float(scores.threshold), float(scores.clean_median))
-    results = {accepted: compare(scores, accepted) for accepted in args.accepted}
-    for accepted, rows in results.items():
-        table = Table(
-            "rule",
-            "threshold",
-            "false alarms an hour (95 %)",
-            "raised in 1 s",
-            "in 3 s",
-            "in 3 s, by severity",
-            "median delay",
-            title=f"{accepted} false alarms accepted on the other half of {len(scores.clean)} drives",
-        )
-        for row in rows:
-            low, high = row["interval_per_hour"]  # type: ignore[misc]
-            table.add_row(
-                str(row["rule"]),
-                f"{row['threshold']:.3f}",
-                f"{row['false_alarms_per_hour']:.0f} ({low:.0f} to {high:.0f})",
-                f"{row['raised_within_1s']:.1%}",
-                f"{row['raised_within_3s']:.1%}",
-                " / ".join(f"{share:.0%}" for share in row["raised_within_3s_by_severity"]),  # type: ignore[attr-defined]
-                f"{row['median_delay_s']:.1f} s" if row["median_delay_s"] is not None else "-",
-            )
-        Console(width=140).print(table)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    return 0
+        arrays = {name: stored[name] for name in stored.files}
+    # Numbers come back as arrays without dimensions.
+    scores = Scores(**{name: values if values.ndim else float(values) for name, values in arrays.items()})
+    report = {str(accepted): compare(scores, accepted) for accepted in args.accepted}
+    for accepted, rows in report.items():
+        title = f"{accepted} false alarms accepted on the other half of {len(scores.clean)} drives"
+        Console(width=140).print(table_of(rows, title))
+    write_json(args.json, report)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,20 +1,20 @@
-"""What the choice of the default detector rests on: scores of one kind and combined ones, on street drives made for choosing.
+"""Search behind the choice of the default detector: single and combined scores on street drives reserved for choosing.
 
-    python benchmarks/detector_search.py --cache rows --json search.json
+    python experiments/detector_search.py --cache rows --json search.json
 
-Rows of 960 clean frames of 120 calibration drives, of 64 frames of 16 development drives (2100 to 2115) under 18 kinds of
-anomaly, and of 240 clean frames of 60 further ones (2116 to 2175) are computed once and kept in --cache. Every score is
-fitted to the calibration drives; its threshold for 1 % comes from twelve groups of them, held out in turn. These drives
-choose, so their figures are no test; the drives that ls-ood compare reports on (4000 and on) are not touched. Synthetic
-throughout.
+Feature rows of 960 clean frames of 120 calibration drives, of 64 frames of 16 development drives (2100 to 2115) under 18
+kinds of anomaly, and of 240 clean frames of 60 further drives (2116 to 2175) are computed once and kept in --cache. Every
+score is fitted to the calibration drives; its threshold for 1 % comes from twelve groups of them, held out in turn. These
+drives choose, so their figures are not test results; the drives that ls-ood compare reports on (4000 and on) are not used.
+Synthetic throughout.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from sklearn.covariance import LedoitWolf
 from threadpoolctl import threadpool_limits
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.cli.console import progress_bar
+from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
 from ls_ood_monitor.comparison.conditions import BENIGN, CLEAN_CONDITION, OOD, make_conditions
 from ls_ood_monitor.comparison.pictures import Picture, PictureRenderer
 from ls_ood_monitor.comparison.protocols import ALL_KINDS
@@ -33,7 +33,7 @@ from ls_ood_monitor.core.detectors import SpatialDetector
 from ls_ood_monitor.core.grid import blocks_of
 from ls_ood_monitor.core.threshold import quantile_threshold
 from ls_ood_monitor.features import NetworkPass, compute_features, pool_cells
-from ls_ood_monitor.frame_pass import FramePass
+from ls_ood_monitor.monitor import FramePass
 from ls_ood_monitor.street import CAMERAS
 from ls_ood_monitor.street.shots import CALIBRATION_DRIVES, spread_shots
 from ls_ood_monitor.vision.preprocess import preprocess
@@ -52,17 +52,17 @@ SETS = {
 
 
 def rows_of(frame_pass: FramePass, images: NDArray[np.uint8]) -> Rows:
-    """What the scores read: channel means and log standard deviations of early and middle stages, and later features."""
+    """Input of the scores: channel means and log standard deviations of early and middle stages, and later features."""
     with torch.inference_mode():
         pictures = preprocess(list(images), frame_pass.preprocess_spec, frame_pass.device)
         run = NetworkPass(frame_pass.network, frame_pass.network.encode(pictures), frame_pass.averaging)
         stages = run.encoded.stages[:-1]
         squares = torch.cat([pool_cells(stage * stage) for stage in stages], dim=2)
-        found = compute_features(run, ("cells", "stage_means", "latent_means", "entropies")).rows
-        spread = np.maximum(squares.double().numpy() - found["cells"] ** 2, 1e-8)
+        features = compute_features(run, ("cells", "taps", "latent_means", "entropies")).rows
+        spread = np.maximum(squares.double().numpy() - features["cells"] ** 2, 1e-8)
         whole = torch.cat([stage.var(dim=(2, 3)) for stage in stages], dim=1).double().numpy()
         return {
-            **found,
+            **features,
             "cell_spread": 0.5 * np.log(spread),
             "spread": 0.5 * np.log(np.maximum(whole, 1e-8)),
             "decoder": run.penultimate.mean(dim=(2, 3)).double().numpy(),
@@ -70,7 +70,7 @@ def rows_of(frame_pass: FramePass, images: NDArray[np.uint8]) -> Rows:
 
 
 def collect(cache: Path, name: str, frame_pass: FramePass) -> Rows:
-    """Rows of one set, (frames, conditions, ...), with the drive of each frame; from ``cache`` where they are there."""
+    """Rows of one set, (frames, conditions, ...), with the drive of each frame; read from ``cache`` if they exist."""
     file = cache / f"{name}.npz"
     if not file.exists():
         drives, moments, conditions = SETS[name]
@@ -79,9 +79,9 @@ def collect(cache: Path, name: str, frame_pass: FramePass) -> Rows:
         renderer = PictureRenderer(frame_pass.preprocess_spec, seed=0, processes=2)
         with renderer.opened(), progress_bar(f"Rows: {name}", len(shots)) as update:
             pictures = (Picture(str(shot.drive), shot) for shot in shots)
-            for shown in renderer.render(pictures, conditions):
+            for rendered in renderer.show(pictures, conditions):
                 chunks = [
-                    rows_of(frame_pass, shown.images[start : start + 16]) for start in range(0, len(conditions), 16)
+                    rows_of(frame_pass, rendered.images[start : start + 16]) for start in range(0, len(conditions), 16)
                 ]
                 parts.append({key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]})
                 update(len(parts))
@@ -152,9 +152,9 @@ def blocks(rows: Rows) -> Values:
 
 
 SCORES: dict[str, Score | Spatial] = {
-    "whole (multistage)": Score(joined("stage_means")),
-    "whole, within drives": Score(joined("stage_means"), within=True),
-    "whole and spread": Score(joined("stage_means", "spread")),
+    "whole (multistage)": Score(joined("taps")),
+    "whole, within drives": Score(joined("taps"), within=True),
+    "whole and spread": Score(joined("taps", "spread")),
     "last stage": Score(joined("latent_means")),
     "decoder": Score(joined("decoder")),
     "entropies": Score(joined("entropies")),
@@ -171,15 +171,16 @@ COMBINED = (
 )  # fmt: skip
 
 
-class Held:
+class Held(NamedTuple):
     """A score of the three sets: held-out calibration frames (N,), disturbed (frames, conditions), clean (frames,)."""
 
-    def __init__(self, held_out: Values, disturbed: Values, clean: Values) -> None:
-        self.parts = (held_out, disturbed, clean)
+    held_out: Values
+    disturbed: Values
+    clean: Values
 
     def mapped(self, change: Callable[[Values], Values]) -> Held:
         """The same change of all three."""
-        return Held(*(change(part) for part in self.parts))
+        return Held(*map(change, self))
 
 
 def measure(score: Score | Spatial, rows: dict[str, Rows]) -> Held:
@@ -195,16 +196,16 @@ def measure(score: Score | Spatial, rows: dict[str, Rows]) -> Held:
     return Held(held_out, score(rows["disturbed"]), score(rows["clean"])[:, 0])
 
 
-def in_units(one: Held, high: float | None) -> Held:
+def in_units(score: Held, high: float | None) -> Held:
     """From the median of held-out clean frames, in units of the way to their ``high`` quantile; None = no units."""
-    middle = np.median(one.parts[0])
-    unit = 1.0 if high is None else np.quantile(one.parts[0], high) - middle
-    return one.mapped(lambda values: (values - middle) / unit)
+    middle = np.median(score.held_out)
+    unit = 1.0 if high is None else np.quantile(score.held_out, high) - middle
+    return score.mapped(lambda values: (values - middle) / unit)
 
 
-def surprise(one: Held) -> Held:
+def surprise(score: Held) -> Held:
     """-log p of held-out clean frames, the rarest tenth by the exponential tail of their mean excess."""
-    clean = np.sort(one.parts[0])
+    clean = np.sort(score.held_out)
     start = np.quantile(clean, 0.9)
     excess = (clean[clean > start] - start).mean()
 
@@ -213,86 +214,86 @@ def surprise(one: Held) -> Held:
         body = -np.log(np.maximum(1.0 - rank, 0.1))
         return np.where(values > start, -np.log(0.1) + (values - start) / excess, body)
 
-    return one.mapped(change)
+    return score.mapped(change)
 
 
-def combine(parts: Sequence[Held], how: Callable[[list[Values]], Values]) -> Held:
-    """One score of several."""
-    return Held(*(how([part.parts[index] for part in parts]) for index in range(3)))
-
-
-def largest(values: list[Values]) -> Values:
-    """Of several scores."""
-    return np.max(values, axis=0)
+def combine(scores: Sequence[Held], how: Callable[..., Values] = np.max) -> Held:
+    """One score of several, by default the largest; ``how`` reduces the first axis."""
+    return Held(*(how(np.stack(values), axis=0) for values in zip(*scores, strict=True)))
 
 
 def figures(above: Held) -> dict[str, float]:
     """Shares of frames above (1) the threshold, per cent."""
-    held_out, disturbed, clean = above.parts
-    rates = disturbed.mean(axis=0)
+    rates = above.disturbed.mean(axis=0)
 
-    def mean(kinds: Sequence[str], severities: Sequence[int], role: str = OOD) -> float:
+    def mean(kinds: Sequence[str], severities: Sequence[int]) -> float:
         chosen = [
-            i for i, c in enumerate(CONDITIONS) if c.role == role and c.shift in kinds and c.severity in severities
+            rate
+            for rate, c in zip(rates, CONDITIONS, strict=True)
+            if c.role == OOD and c.shift in kinds and c.severity in severities
         ]
-        return float(rates[chosen].mean())
+        return float(np.mean(chosen))
 
-    found = {
-        "held out": held_out.mean(),
-        "clean": clean.mean(),
-        "benign": np.mean([rates[i] for i, c in enumerate(CONDITIONS) if c.role == BENIGN]),
+    shares = {
+        "held out": above.held_out.mean(),
+        "clean": above.clean.mean(),
+        "benign": np.mean([rate for rate, c in zip(rates, CONDITIONS, strict=True) if c.role == BENIGN]),
         "8 kinds, severity 1-2": mean(EIGHT, (1, 2)),
         "8 kinds, 3": mean(EIGHT, (3,)),
         "18 kinds, 1-2": mean(ALL_KINDS, (1, 2)),
         "18 kinds, 3": mean(ALL_KINDS, (3,)),
         **{f"object {severity}": mean(("unknown_object",), (severity,)) for severity in (1, 2, 3)},
     }
-    return {name: round(100.0 * float(value), 1) for name, value in found.items()}
+    return {name: round(100.0 * float(value), 1) for name, value in shares.items()}
 
 
-def judge(one: Held, target: float = TARGET) -> Held:
+def judge(score: Held, target: float = TARGET) -> Held:
     """1 where above the threshold for ``target`` of held-out clean frames."""
-    threshold = quantile_threshold(one.parts[0], target, origin="leave-drives-out", allow_small=True).value
-    return one.mapped(lambda values: (values > threshold).astype(np.float64))
+    threshold = quantile_threshold(score.held_out, target, allow_small=True).value
+    return score.mapped(lambda values: (values > threshold).astype(np.float64))
+
+
+def combinations(names: Sequence[str], single: Mapping[str, Held]) -> dict[str, Held]:
+    """Decisions of every way to combine these scores, by title."""
+    scores, title = [single[name] for name in names], " + ".join(names)
+    decisions = {f"largest, no units: {title}": judge(combine([in_units(score, None) for score in scores]))}
+    for high in (0.75, 0.9, 0.95):
+        decisions[f"largest, units {high:g}: {title}"] = judge(combine([in_units(score, high) for score in scores]))
+    rare = [surprise(score) for score in scores]
+    decisions[f"smallest p: {title}"] = judge(combine(rare))
+    decisions[f"product of p (Fisher): {title}"] = judge(combine(rare, np.sum))
+    for share in (0.5, 0.8) if len(scores) == 2 else ():
+        targets = (TARGET * share, TARGET * (1.0 - share))
+        decisions[f"target split {share:g}: {title}"] = combine(list(map(judge, scores, targets)))
+    return decisions
 
 
 def main() -> None:
-    """Collect, measure, print."""
+    """Collect rows, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder for the rows (300 MB)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
+    require_file_place("--json", args.json)
     frame_pass = load_bundle(device="cpu").frame_pass
     rows = {name: collect(args.cache, name, frame_pass) for name in SETS}
-    found: dict[str, dict[str, float]] = {}
     single: dict[str, Held] = {}
     with threadpool_limits(1), progress_bar("Fitting", len(SCORES)) as update:
         for number, (name, score) in enumerate(SCORES.items(), start=1):
             single[name] = measure(score, rows)
-            found[name] = figures(judge(single[name]))
             update(number)
+    decisions = {name: judge(score) for name, score in single.items()}
     for names in COMBINED:
-        parts, title = [single[name] for name in names], " + ".join(names)
-        found[f"largest, no units: {title}"] = figures(judge(combine([in_units(one, None) for one in parts], largest)))
-        for high in (0.75, 0.9, 0.95):
-            units = [in_units(one, high) for one in parts]
-            found[f"largest, units {high:g}: {title}"] = figures(judge(combine(units, largest)))
-        rare = [surprise(one) for one in parts]
-        found[f"smallest p: {title}"] = figures(judge(combine(rare, largest)))
-        found[f"product of p (Fisher): {title}"] = figures(judge(combine(rare, lambda values: np.sum(values, axis=0))))
-        if len(parts) == 2:
-            for share in (0.5, 0.8):
-                both = [judge(one, TARGET * part) for one, part in zip(parts, (share, 1.0 - share), strict=True)]
-                found[f"target split {share:g}: {title}"] = figures(combine(both, largest))
+        decisions |= combinations(names, single)
+    report = {title: figures(decision) for title, decision in decisions.items()}
     table = Table(title="Frames above the threshold, %", show_edge=False)
     table.add_column("score", overflow="fold")
-    for name in next(iter(found.values())):
+    for name in next(iter(report.values())):
         table.add_column(name, justify="right")
-    for name, row in found.items():
+    for name, row in report.items():
         table.add_row(name, *(f"{value:.1f}" for value in row.values()))
     Console(width=170).print(table)
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(args.json, report)
 
 
 if __name__ == "__main__":

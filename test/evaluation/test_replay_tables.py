@@ -52,9 +52,9 @@ def test_a_cause_that_lasts_is_kept_once():
 
 def test_alarms_come_out_in_their_order():
     """Every column; without a score where there is none, and images apart from silences."""
-    recorder = ReplayRecorder(["larem", "multitap"])
+    recorder = ReplayRecorder(["larem", "multistage"])
     frame = Frame(np.ones((24, 32, 3), np.uint8), 10**18 + 1, "front")
-    verdict = Verdict(frame, 3.0, 2.0, "larem", {"larem": 3.0, "multitap": 7.0})
+    verdict = Verdict(frame, 3.0, 2.0, "larem", {"larem": 3.0, "multistage": 7.0})
     judged = Alarm("front", 10**18 + 1, AlarmState.RAISED, 3.0, 2.0, CAUSES[3])
     bad = Alarm("front", 5, AlarmState.PENDING, np.nan, np.nan, CAUSES[2])
     stale = Cause(CauseKind.STALE, "left", 1.1, 1.0, "/left/image")
@@ -70,7 +70,7 @@ def test_alarms_come_out_in_their_order():
     assert alarms["state"] == ["RAISED", "RAISED", "PENDING"]
     assert alarms["mode"] == ["STOP", "STOP", "SLOW"]
     assert alarms["fault"] == [None, "stale", "unreadable"]
-    assert alarms["score.multitap"] == [7.0, None, None]
+    assert alarms["score.multistage"] == [7.0, None, None]
     assert alarms["latency_ms"] == pytest.approx([12.5, np.nan, np.nan], nan_ok=True)
     assert alarms["score"] == pytest.approx([3.0, np.nan, np.nan], nan_ok=True)
     assert tables.images["time_s"].to_list() == [0.1, 0.3]
