@@ -29,7 +29,7 @@ from command_line import count, exit_code, make_parser, read_arguments
 from ls_ood_monitor.cli.console import console, write_json
 from ls_ood_monitor.datasets import LabelledFolder, open_woodscape
 from ls_ood_monitor.street import StreetDrive
-from ls_ood_monitor.street.shots import Rendered, Shot
+from ls_ood_monitor.street.shots import RenderedShot, Shot
 from ls_ood_monitor.street.woodscape_writer import write_woodscape
 from ls_ood_monitor.training.data import LabelledSet, make_loader
 from ls_ood_monitor.training.fit import Hardware, train_network
@@ -100,7 +100,7 @@ def _street(width: int, height: int, count: int) -> Iterator[tuple[np.ndarray, .
 def _tree(root: Path, count: int) -> LabelledFolder:
     """``count`` street frames of WoodScape's size on disk."""
     frames = enumerate(_street(*WOODSCAPE_SIZE, count))
-    write_woodscape(root, (Rendered(Shot(1000, "front", float(index)), *frame) for index, frame in frames))
+    write_woodscape(root, (RenderedShot(Shot(1000, "front", float(index)), *frame) for index, frame in frames))
     return open_woodscape(root)
 
 

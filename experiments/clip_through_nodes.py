@@ -33,13 +33,9 @@ from ls_ood_monitor.core.intervals import wilson_interval
 from ls_ood_monitor.core.types import AlarmState, Frame
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_raw
-from ls_ood_monitor.ros.processes import (
-    NodeProcess,
-    private_domain,
-    remove_orphaned_segments,
-    ros_environment,
-    wait_until,
-)
+from ls_ood_monitor.ros.environment import private_domain, ros_environment
+from ls_ood_monitor.ros.processes import NodeProcess, wait_until
+from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 
 CAMERA, START_NS = "front", 1_700_000_000_000_000_000
 CONDITIONS = [("identity", 1)] + [(name, level) for name in ("fog", "blur", "dark", "mud") for level in (1, 3, 5)]
