@@ -53,7 +53,7 @@ def test_too_few_scores_are_refused_or_noted():
 
 
 def test_too_few_blocks_are_told():
-    """Thousands of frames of few blocks make a threshold, but no claim for the next block: told as the rule of three says."""
+    """Thousands of frames of few blocks make a threshold, but no claim for the next block: done as the rule of three says."""
     scores = np.arange(3000.0)
     few = quantile_threshold(scores, 0.01, blocks=60, origin=ORIGIN)
     assert few.value == quantile_threshold(scores, 0.01, origin=ORIGIN).value
@@ -183,9 +183,9 @@ def test_many_blocks_share_a_fit_but_stay_whole():
     """Beyond 40 blocks several are left out together: each row's detector has seen no row of its block."""
     rows = np.random.default_rng(5).normal(size=(300, 3))
     blocks = np.repeat(np.arange(100), 3)
-    told = []
-    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks, told.append)
-    assert (len(told), told[-1]) == (40, 100)
+    done = []
+    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks, done.append)
+    assert (len(done), done[-1]) == (40, 100)
     seen = ~np.isin(blocks, (7, 47, 87))
     expected = MahalanobisDetector().fit(rows[seen]).score(rows[blocks == 47])
     np.testing.assert_allclose(scores[blocks == 47], expected, rtol=1e-9)

@@ -24,10 +24,10 @@ IDS = np.arange(96, dtype=np.uint8).reshape(2, 6, 8) % 5
 def test_the_difference_is_the_one_that_was_put_in(factor, changed, share, classes):
     """One per cent of a score above its threshold; a quarter of the pixels; named is the detector that is farthest off."""
     expected = {"calm": np.array([3.0, 4.0]), "moved": np.array([20.0, 10.0])}
-    found = {"calm": expected["calm"], "moved": expected["moved"] * factor}
+    scores = {"calm": expected["calm"], "moved": expected["moved"] * factor}
     ids = IDS.copy()
     ids.reshape(-1)[:changed] += 1
-    difference = measure_difference(found, ids, expected, IDS, {"calm": 1.0, "moved": 2.0})
+    difference = measure_difference(scores, ids, expected, IDS, {"calm": 1.0, "moved": 2.0})
     assert difference.score == pytest.approx(share, abs=1e-12)
     assert difference.class_ids == classes
     if share:
@@ -43,8 +43,8 @@ def test_a_score_near_zero_is_measured_by_its_threshold():
 def test_a_number_against_none_is_infinitely_far():
     """NaN on one side alone can never pass; NaN on both is a broken network, which its scores tell already."""
     nan, one = {"a": np.array([np.nan])}, {"a": np.array([1.0])}
-    for found, expected in ((nan, one), (one, nan)):
-        assert measure_difference(found, IDS, expected, IDS, {"a": 1.0}).score == np.inf
+    for scores, expected in ((nan, one), (one, nan)):
+        assert measure_difference(scores, IDS, expected, IDS, {"a": 1.0}).score == np.inf
     assert measure_difference(nan, IDS, nan, IDS, {"a": 1.0}).score == 0.0
 
 

@@ -41,7 +41,7 @@ def test_the_whole_is_the_distance_of_the_mean_over_cells(fitted):
     state, rows, fresh = fitted.state(), clean(400), clean(5, seed=1)
     whole = rows.mean(axis=1)
     estimate = LedoitWolf().fit(whole)
-    level = np.mean([log_distance(one, estimate.location_, estimate.get_precision()) for one in whole])
+    level = np.mean([log_distance(row, estimate.location_, estimate.get_precision()) for row in whole])
     for row, score in zip(fresh, fitted.score(fresh), strict=True):
         distance = log_distance(row.mean(axis=0), estimate.location_, estimate.get_precision())
         assert score >= distance - level - state["clean_median"][WHOLE] - 1e-9
