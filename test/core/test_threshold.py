@@ -52,8 +52,8 @@ def test_too_few_scores_are_refused_or_noted():
     assert "98 clean frames" in threshold.warning
 
 
-def test_too_few_blocks_are_told():
-    """Thousands of frames of few blocks make a threshold, but no claim for the next block: done as the rule of three says."""
+def test_too_few_blocks_give_a_warning():
+    """Thousands of frames of few blocks make a threshold, but no claim for the next block (rule of three)."""
     scores = np.arange(3000.0)
     few = quantile_threshold(scores, 0.01, blocks=60, origin=ORIGIN)
     assert few.value == quantile_threshold(scores, 0.01, origin=ORIGIN).value
