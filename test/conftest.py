@@ -43,7 +43,7 @@ MARKED = {
         "evaluation/test_evaluate.py",
         "evaluation/test_processes.py",
         "street/test_scenario.py",
-        "test_evaluation_guide.py::test_the_commands_run_and_the_gate_is_kept",
+        "test_evaluation_guide.py::test_the_commands_run_and_the_limits_are_kept",
         "test_features.py::test_every_detector_is_calibrated_stored_and_scores_again",
         "test_guide.py::test_the_guide_runs_from_top_to_bottom",
         "test_notebooks.py::test_a_notebook_runs",

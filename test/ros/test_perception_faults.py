@@ -288,7 +288,7 @@ def test_a_change_without_effect_is_refused_in_words(node, monitor):
     answer = change("image_timeout_s", 2.0)
     assert not answer.successful
     assert "image_timeout_s is read at configure" in answer.reason
-    assert running._settings.image_timeout_s == 20.0
+    assert running.get_parameter("image_timeout_s").value == 20.0
     assert change("use_sim_time", False).successful
 
 

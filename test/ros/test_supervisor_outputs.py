@@ -107,7 +107,9 @@ def gated(spin, supervisor):
     def make(kind: str = "twist", ticks: bool = False, **values) -> Vehicle:
         node = supervisor(gate_cmd_vel=kind, **values)
         if not ticks:
-            node._timer.cancel()  # what happens now happens because of a message
+            min(
+                node.timers, key=lambda timer: timer.timer_period_ns
+            ).cancel()  # what happens now happens because of a message
         vehicle = spin(Vehicle(TwistStamped if kind == "twist_stamped" else Twist))
         spin(node)
         wait_until(vehicle.matched, "the supervisor's topics")
