@@ -33,7 +33,7 @@ from ls_ood_monitor.core.detectors import SpatialDetector
 from ls_ood_monitor.core.grid import blocks_of
 from ls_ood_monitor.core.threshold import quantile_threshold
 from ls_ood_monitor.features import NetworkPass, compute_features, pool_cells
-from ls_ood_monitor.monitor import FramePass
+from ls_ood_monitor.frame_pass import FramePass
 from ls_ood_monitor.street import CAMERAS
 from ls_ood_monitor.street.shots import CALIBRATION_DRIVES, spread_shots
 from ls_ood_monitor.vision.preprocess import preprocess
@@ -58,7 +58,7 @@ def rows_of(frame_pass: FramePass, images: NDArray[np.uint8]) -> Rows:
         run = NetworkPass(frame_pass.network, frame_pass.network.encode(pictures), frame_pass.averaging)
         stages = run.encoded.stages[:-1]
         squares = torch.cat([pool_cells(stage * stage) for stage in stages], dim=2)
-        features = compute_features(run, ("cells", "taps", "latent_means", "entropies")).rows
+        features = compute_features(run, ("cells", "stage_means", "latent_means", "entropies")).rows
         spread = np.maximum(squares.double().numpy() - features["cells"] ** 2, 1e-8)
         whole = torch.cat([stage.var(dim=(2, 3)) for stage in stages], dim=1).double().numpy()
         return {
@@ -152,9 +152,9 @@ def blocks(rows: Rows) -> Values:
 
 
 SCORES: dict[str, Score | Spatial] = {
-    "whole (multistage)": Score(joined("taps")),
-    "whole, within drives": Score(joined("taps"), within=True),
-    "whole and spread": Score(joined("taps", "spread")),
+    "whole (multistage)": Score(joined("stage_means")),
+    "whole, within drives": Score(joined("stage_means"), within=True),
+    "whole and spread": Score(joined("stage_means", "spread")),
     "last stage": Score(joined("latent_means")),
     "decoder": Score(joined("decoder")),
     "entropies": Score(joined("entropies")),
@@ -249,7 +249,7 @@ def figures(above: Held) -> dict[str, float]:
 
 def judge(score: Held, target: float = TARGET) -> Held:
     """1 where above the threshold for ``target`` of held-out clean frames."""
-    threshold = quantile_threshold(score.held_out, target, allow_small=True).value
+    threshold = quantile_threshold(score.held_out, target, origin="leave-drives-out", allow_small=True).value
     return score.mapped(lambda values: (values > threshold).astype(np.float64))
 
 

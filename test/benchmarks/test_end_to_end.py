@@ -23,6 +23,7 @@ import end_to_end
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState
 from ls_ood_monitor.ros.conversions import alarm_message, image_message, ns_to_stamp, stamp_to_ns, status
 
@@ -153,14 +154,14 @@ def test_the_log_reads_stamps_without_reading_the_picture():
 
 def test_the_log_notes_alarms_of_images_and_the_nodes_counts():
     """Score, fault and times as the node publishes them; an alarm of silence has no image and is left out."""
-    alarm = Alarm("front", 77, AlarmState.CLEAR, 0.25, 1.0, "clear")
+    alarm = Alarm("front", 77, AlarmState.CLEAR, 0.25, 1.0, Cause(CauseKind.IN_DISTRIBUTION, "front", 0.25, 1.0))
     row = arrival_log.alarm_rows(alarm_message(alarm, {"latency_ms": 12.5}, "perception_node"), 99)[0]
     assert (row.at_ns, row.camera, row.stamp_ns, row.score, row.latency_ms) == (99, "front", 77, 0.25, 12.5)
     assert isnan(row.network_ms)
     times = {"latency_ms": 12.5, "network_ms": 11.0, "decode_ms": 1.0, "send_ms": 0.25}
     row = arrival_log.alarm_rows(alarm_message(alarm, times, "perception_node"), 99)[0]
     assert (row.network_ms, row.decode_ms, row.send_ms) == (11.0, 1.0, 0.25)
-    silent = Alarm("front", 0, AlarmState.RAISED, nan, nan, "no image", True, "stale")
+    silent = Alarm("front", 0, AlarmState.RAISED, nan, nan, Cause(CauseKind.STALE, "front", 1.1, 1.0))
     assert arrival_log.alarm_rows(alarm_message(silent, {}, "perception_node"), 99) == []
     message = alarm_message(alarm, {}, "perception_node")
     message.status = [

@@ -59,7 +59,7 @@ def test_help_lists_every_command(arguments):
         (["play", "/nowhere", "--rate", "nan"], "--rate is nan"),
         (["play", "/nowhere", "--wait", "nan"], "--wait is nan; it must lie within [0, 3600] s"),
         (["play", "/nowhere", "--clock", "--restamp"], "choose one"),
-        (["play", "/nowhere", "--record-pictures", "overlay"], "not --record"),
+        (["play", "/nowhere", "--record-pictures", "overlay"], "needs --record"),
         (["play", "/nowhere", "--record", "a_file"], "--record is a_file, which exists already"),
         (["play", "/nowhere", "--record", "absent/out"], "the folder absent does not exist"),
         (["play", "/nowhere", "--record", "/proc/out"], "--record is /proc/out; "),

@@ -154,7 +154,7 @@ def test_it_is_ready_once_the_alarms_node_knows_of_every_subscription(spin, reco
     time.sleep(0.5)
     assert not recorder.is_ready()
     alive.publish(Empty())
-    wait_until(recorder.is_ready, "the answer", 1.0)
+    wait_until(recorder.is_ready, "the answer", 2.5)
     score = node.create_publisher(Float64, "/p/front/ood_score", RELIABLE)
     wait_until(lambda: not recorder.is_ready(), "the question", 5.0)
 

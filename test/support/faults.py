@@ -27,10 +27,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import EMBEDDED_BUNDLE, MANIFEST, manifest_checksum
 from ls_ood_monitor.cli.console import progress_bar
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp
 from ls_ood_monitor.ros.processes import wait_until
+from ls_ood_monitor.wording import sentence
 
 from .camera_messages import Picture
 from .rig import Rig, Spoil, clean_pictures
@@ -254,7 +256,9 @@ def _bundle_of_another_camera(rig: Rig) -> tuple[End, int]:
         before = len(rig.observer.alarms())
         rig.start_perception(bundle_path=folder, require_calibrated_cameras=True)
         reason = "not on front, left"
-        wait_until(lambda: any(reason in heard.alarm.reason for heard in rig.observer.alarms(before)), reason, 60.0)
+        wait_until(
+            lambda: any(reason in sentence(heard.alarm.cause) for heard in rig.observer.alarms(before)), reason, 60.0
+        )
 
     def end() -> None:
         rig.perception.stop()
@@ -271,7 +275,8 @@ def _forged_alarms(rig: Rig) -> tuple[End, int]:
 
     def flood() -> None:
         while not ended.wait(0.001):
-            alarm = Alarm("front", time.time_ns(), AlarmState.CLEAR, 0.0, 1.0, "all is well", source="forger:1")
+            cause = Cause(CauseKind.IN_DISTRIBUTION, "front", 0.0, 1.0)
+            alarm = Alarm("front", time.time_ns(), AlarmState.CLEAR, 0.0, 1.0, cause, source="forger:1")
             publisher.publish(alarm_message(alarm, {}, "perception_node"))
 
     thread = threading.Thread(target=flood, daemon=True)

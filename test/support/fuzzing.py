@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 
 from ls_ood_monitor.cli.console import progress_bar
 from ls_ood_monitor.config import AlarmSettings
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
 from ls_ood_monitor.ros import perception_node, supervisor_node
 from ls_ood_monitor.ros.conversions import alarm_message, alarms_of, decision_of, image_message, ns_to_stamp
@@ -88,12 +89,9 @@ class Outcome:
 class ClearMonitor:
     """Replaces the network: every frame scores 1 under a threshold of 2."""
 
-    bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
+    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
-    frame_pass = SimpleNamespace(
-        device=torch.device("cpu"),
-        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, preferred_batch_size=1),
-    )
+    device, engine_label, reentrant, preferred_batch_size = torch.device("cpu"), "none fp32", True, 1
     difference = None
 
     def warm_up(self, batch: int) -> None:
@@ -106,7 +104,7 @@ class ClearMonitor:
             FrameResult(frame, 1.0, 2.0, "larem", {"larem": 1.0}, segmentation=mask, confidence=mask)
             for frame, mask in zip(frames, masks, strict=True)
         ]
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
 
 
 def _set(name: str, draw: Callable[[Random, Any], Any]) -> Mutation:
@@ -264,7 +262,11 @@ def compressed(random: Random, index: int) -> CompressedImage:
 def clear(index: int) -> DiagnosticArray:
     """A good alarm."""
     stamp_ns = (1_000_000 + index) * 1_000_000_000
-    return alarm_message(Alarm("front", stamp_ns, AlarmState.CLEAR, 1.0, 2.0, "good"), {}, "perception_node")
+    return alarm_message(
+        Alarm("front", stamp_ns, AlarmState.CLEAR, 1.0, 2.0, Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0)),
+        {},
+        "perception_node",
+    )
 
 
 def _subscription(node: Node, name: str) -> Callable[[Any], None]:
