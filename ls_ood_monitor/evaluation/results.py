@@ -421,7 +421,7 @@ def _read(kind: Any, content: Any) -> Any:
     if content is None or kind is Any:
         return content
     if get_origin(kind) in (Union, types.UnionType):
-        return _read(next(one for one in arguments if one is not type(None)), content)
+        return _read(next(argument for argument in arguments if argument is not type(None)), content)
     if get_origin(kind) is tuple:
         return tuple(_read(arguments[0], item) for item in content)
     if isinstance(content, Mapping) and arguments:

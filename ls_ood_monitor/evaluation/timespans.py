@@ -94,7 +94,7 @@ def event_spans(events: Sequence[Event]) -> list[tuple[float, float]]:
 
 def overlaps(some: Iterable[tuple[float, float]], others: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """What two lists of spans have in common, in the order of the first one."""
-    common = [(max(one[0], other[0]), min(one[1], other[1])) for one in some for other in others]
+    common = [(max(first[0], other[0]), min(first[1], other[1])) for first in some for other in others]
     return [(begin, end) for begin, end in common if begin < end]
 
 

@@ -325,7 +325,7 @@ def test_one_broken_recording_does_not_lose_the_others(evaluate, bag, tmp_path):
     assert "1 of 3 recordings could not be judged" in done.stderr
     results = json.loads((tmp_path / "all.json").read_text())
     assert sorted(results) == ["copy_1", "copy_2", "pool"]
-    assert [bool(one["error"]) for one in results["pool"]["recordings"]] == [False, True, False]
+    assert [bool(recording["error"]) for recording in results["pool"]["recordings"]] == [False, True, False]
     assert "2 of 3 recordings together" in done.stdout
     for name in ("copy_1", "copy_2"):
         assert json.loads((out / name / "summary.json").read_text())["frames"] == 60
@@ -403,7 +403,7 @@ def test_a_set_is_held_against_what_it_answers_together(evaluate, bag, tmp_path,
     if not code:
         alone, _ = evaluate(tmp_path / "d2", "--acceptance", limits)
         assert "BROKEN min_events_detected" in alone.stdout
-        rates = [one["alarms"]["false_per_hour"]["per_hour"] for one in pooled["recordings"]]
+        rates = [recording["alarms"]["false_per_hour"]["per_hour"] for recording in pooled["recordings"]]
         assert rates[0] == 0.0
         assert 0.0 < pooled["alarms"]["false_per_hour"]["per_hour"] < rates[1]
 

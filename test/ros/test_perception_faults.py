@@ -83,8 +83,8 @@ def node(ros):
         return nodes[-1]
 
     yield make
-    for one in nodes:
-        one.destroy_node()
+    for node in nodes:
+        node.destroy_node()
 
 
 @pytest.fixture
@@ -109,12 +109,14 @@ def ask(node, monitor, spin):
         publishers[camera].publish(message)
 
         def answers() -> list[HeardAlarm]:
-            return [one for one in observer.alarms(before) if one.alarm.stamp_ns == stamp_ns]
+            return [heard for heard in observer.alarms(before) if heard.alarm.stamp_ns == stamp_ns]
 
         wait_until(answers, "the alarm of the image", within_s)
         return answers()[0]
 
-    wait_until(lambda: all(one.get_subscription_count() for one in publishers.values()), "the subscriptions")
+    wait_until(
+        lambda: all(publisher.get_subscription_count() for publisher in publishers.values()), "the subscriptions"
+    )
     wait_until(lambda: observer.count_publishers("/perception_node/ood_alarm"), "the alarm topic")
     ask.observer = observer
     return ask
@@ -134,9 +136,9 @@ def spoil_size(message) -> None:
         (out_of_memory, "inference failed: RuntimeError('CUDA out of memory')"),
         (lambda results: [], "inference failed"),
         (lambda results: None, "inference failed"),
-        (lambda results: [with_score(one, float("nan")) for one in results], "not a finite comparison"),
-        (lambda results: [with_score(one, float("inf")) for one in results], "not a finite comparison"),
-        (lambda results: [with_score(one, "high") for one in results], "inference failed"),
+        (lambda results: [with_score(result, float("nan")) for result in results], "not a finite comparison"),
+        (lambda results: [with_score(result, float("inf")) for result in results], "not a finite comparison"),
+        (lambda results: [with_score(result, "high") for result in results], "inference failed"),
     ],
 )
 def test_a_failing_network_is_not_ok_and_the_next_frame_works(ask, monitor, answer, words):
@@ -219,11 +221,12 @@ def test_pictures_for_people_are_made_only_while_somebody_looks(ask, monkeypatch
         for what in ("overlay", "confidence")
     ]
     wait_until(
-        lambda: ask().alarm and {one.encoding for one in pictures} == {"bgr8", "mono8"}, "overlay and confidence"
+        lambda: ask().alarm and {picture.encoding for picture in pictures} == {"bgr8", "mono8"},
+        "overlay and confidence",
     )
     assert drawn
-    for one in looking:
-        ask.observer.destroy_subscription(one)
+    for subscription in looking:
+        ask.observer.destroy_subscription(subscription)
 
     def quiet() -> bool:
         before = len(drawn)
@@ -334,12 +337,14 @@ def test_a_hung_network_is_not_ok_in_the_alarm_and_in_diagnostics(node, monitor,
     publisher.publish(image_message(picture, Header(stamp=ns_to_stamp(10**9)), "bgr8"))
     words = "the network has been at one batch for"
     wait_until(
-        lambda: {one.alarm.camera for one in observer.alarms() if words in sentence(one.alarm.cause)} == set(CAMERAS),
+        lambda: (
+            {heard.alarm.camera for heard in observer.alarms() if words in sentence(heard.alarm.cause)} == set(CAMERAS)
+        ),
         "the alarms of a hung network",
     )
-    assert all(one.alarm.is_fault for one in observer.alarms() if words in sentence(one.alarm.cause))
-    wait_until(lambda: any(words in one.message for one in diagnosed), "the diagnosis")
-    assert next(one for one in diagnosed if words in one.message).level == DiagnosticStatus.ERROR
+    assert all(heard.alarm.is_fault for heard in observer.alarms() if words in sentence(heard.alarm.cause))
+    wait_until(lambda: any(words in status.message for status in diagnosed), "the diagnosis")
+    assert next(status for status in diagnosed if words in status.message).level == DiagnosticStatus.ERROR
     release.set()
     wait_until(lambda: not running.problem, "the end of the batch")
 
