@@ -29,6 +29,7 @@ from rich.table import Table
 from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.bundle import load_bundle, verify_bundle
 from ls_ood_monitor.cli.console import write_json
+from ls_ood_monitor.core.causes import CauseKind
 from ls_ood_monitor.core.intervals import wilson_interval
 from ls_ood_monitor.core.types import AlarmState, Frame
 from ls_ood_monitor.errors import DataError
@@ -115,7 +116,11 @@ def figures_of(
         above = sum(float(heard.values[key]) > threshold["value"] for heard in alarms)
         low, high = wilson_interval(above, len(alarms))
         shares[detector] = {"above": above, "share": above / len(alarms), "low": low, "high": high}
-    stops = [heard for heard in decisions if heard.mode.name == "STOP" and "out of distribution" in heard.reason]
+    stops = [
+        heard
+        for heard in decisions
+        if heard.mode.name == "STOP" and heard.because == CauseKind.OUT_OF_DISTRIBUTION.value
+    ]
     return {
         "sent": sent,
         "judged": len(alarms),

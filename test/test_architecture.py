@@ -1,4 +1,4 @@
-"""Folder names are the architecture: what each may import, and what must start light."""
+"""What each folder may import, and which modules start without heavy packages."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all commands. Only the module of ``command`` is imported."""
     parser = _Parser(
         prog="ls-ood",
-        description="Tells a vehicle when its camera perception is out of its depth.",
+        description="Out-of-distribution monitor for the cameras of a vehicle.",
         epilog="'ls-ood COMMAND --help' explains a command. Exit codes: 0 done, 1 a check failed, 2 bad usage or input.",
     )
     parser.command = command if command in COMMANDS else ""

@@ -67,9 +67,36 @@ class CauseKind(enum.Enum):
         return self in _FAULTS
 
 
-_MEMBERS = tuple(CauseKind)
-_FAULTS = frozenset(_MEMBERS[_MEMBERS.index(CauseKind.STALE) : _MEMBERS.index(CauseKind.UNNAMED) + 1])
-_ON_ANOTHER = frozenset(_MEMBERS[_MEMBERS.index(CauseKind.NOT_CLEARED) :])
+_FAULTS = frozenset(
+    {
+        CauseKind.STALE,
+        CauseKind.LATE,
+        CauseKind.RATE,
+        CauseKind.FROZEN,
+        CauseKind.BLACK,
+        CauseKind.SATURATED,
+        CauseKind.BLANK,
+        CauseKind.SIZE,
+        CauseKind.ENCODING,
+        CauseKind.UNREADABLE,
+        CauseKind.NO_STAMP,
+        CauseKind.REPEATED,
+        CauseKind.CLOCK_BACK,
+        CauseKind.CLOCK_AHEAD,
+        CauseKind.NOT_FINITE,
+        CauseKind.INFERENCE,
+        CauseKind.HUNG,
+        CauseKind.NOT_READY,
+        CauseKind.UNREADABLE_ALARM,
+        CauseKind.ALARM_OUT_OF_ORDER,
+        CauseKind.UNNAMED,
+    }
+)
+#: They say how the supervisor took another cause of the same camera.
+QUALIFYING = frozenset({CauseKind.NOT_CLEARED, CauseKind.OPTIONAL_CAMERA, CauseKind.TOO_FEW_CAMERAS})
+#: They hold a mode whose cause is over.
+HOLDING = frozenset({CauseKind.LEAST_TIME, CauseKind.LATCHED})
+_ON_ANOTHER = QUALIFYING | HOLDING
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from collections.abc import Collection
 
 import polars as pl
 
-from ..core.causes import CauseKind
+from ..core.causes import HOLDING, QUALIFYING, CauseKind
 from ..core.types import AlarmState, FallbackMode
 from .replay_tables import ReplayTables
 from .results import Stop, StopReason
 from .timespans import Span, spans_of
 
-#: Say of another cause how the supervisor took it; its kind and camera are those of the other cause.
-_SEEN_THROUGH = [CauseKind.NOT_CLEARED.value, CauseKind.OPTIONAL_CAMERA.value, CauseKind.TOO_FEW_CAMERAS.value]
-#: Hold a stop whatever camera it came from, or come from a camera that is none of the vehicle's.
-_OF_NO_CAMERA = [CauseKind.LEAST_TIME.value, CauseKind.LATCHED.value, CauseKind.UNKNOWN_CAMERA.value]
+#: Kind and camera of these are those of the cause that they stand on.
+_QUALIFYING = sorted(kind.value for kind in QUALIFYING)
+#: These are no camera's own: they hold a mode, or come from a camera that is not configured.
+_OF_NO_CAMERA = sorted(kind.value for kind in (*HOLDING, CauseKind.UNKNOWN_CAMERA))
 
 
 def stops_of(
@@ -77,7 +77,7 @@ def _first_of_each_kind(tables: ReplayTables, spans: list[Span], optional: Colle
 def _kinds(causes: pl.DataFrame) -> pl.DataFrame:
     """Row of each ``cause``, its ``kind``, and the ``camera`` that it blames; null where no single one is to blame."""
     shown = causes.select("kind", pl.col("camera").cast(pl.String), "after").with_row_index("cause")
-    while len(found := shown.filter(pl.col("kind").is_in(_SEEN_THROUGH))):
+    while len(found := shown.filter(pl.col("kind").is_in(_QUALIFYING))):
         behind = shown.select("kind", "camera", "after", after_row="cause")
         found = found.select("cause", pl.col("after").alias("after_row")).join(behind, on="after_row", how="left")
         shown = shown.update(found.drop("after_row"), on="cause", include_nulls=True)

@@ -258,11 +258,11 @@ def decision_message(
 def _decision_cause(cause: Cause) -> dict[str, object]:
     """``cause`` is what holds now, ``because`` what it goes back to: of a latched stop, the alarm that latched it."""
     root = cause.root
-    numbers = {"cause_value": float(root.value), "cause_limit": float(root.limit)}
+    numbers = {"because_value": float(root.value), "because_limit": float(root.limit)}
     return {
         "cause": cause.kind.value,
         "because": root.kind.value,
-        "cause_camera": root.camera,
+        "because_camera": root.camera,
         **{name: number for name, number in numbers.items() if not isnan(number)},
     }
 

@@ -52,7 +52,7 @@ class HeardDecision:
         reason: why, as a sentence for people.
         cause: name of the cause that holds now (``CauseKind``); empty if the message names none.
         because: name of the cause behind it, such as the alarm that latched a stop.
-        cause_camera: camera to blame; empty if it is not a single one.
+        because_camera: camera to blame; empty if it is not a single one.
         cameras_heard: cameras whose alarms the supervisor has received.
         stamp_ns: stamp of the message.
         demands: mode that each camera asks for, by name.
@@ -63,7 +63,7 @@ class HeardDecision:
     reason: str
     cause: str = ""
     because: str = ""
-    cause_camera: str = ""
+    because_camera: str = ""
     cameras_heard: frozenset[str] = frozenset()
     stamp_ns: int = 0
     demands: Mapping[str, str] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class MonitorListener(Node):
                 reason,
                 decision.get("cause", ""),
                 decision.get("because", ""),
-                decision.get("cause_camera", ""),
+                decision.get("because_camera", ""),
                 frozenset(camera for camera, values in cameras.items() if isfinite(number_of(values, "age_s"))),
                 stamp_to_ns(message.header.stamp),
                 {camera: values["mode"] for camera, values in cameras.items() if "mode" in values},

@@ -179,7 +179,7 @@ def test_the_state_names_the_cause_and_what_it_goes_back_to():
     """A latched stop is latched, because the left camera was silent; its numbers are values of their own."""
     decision = Decision(FallbackMode.STOP, Cause(CauseKind.LATCHED, "left", after=SILENT), 5)
     values = values_of(decision_message(decision, [], 10, ns_to_stamp(1), "s").status[0])
-    names = ("cause", "because", "cause_camera", "cause_value", "cause_limit")
+    names = ("cause", "because", "because_camera", "because_value", "because_limit")
     assert [values[name] for name in names] == ["latched", "silent", "left", "0.75", "0.5"]
 
 
