@@ -78,7 +78,7 @@ _SENTENCES: dict[CauseKind, Callable[[Cause, str], str]] = {
     CauseKind.TOO_FEW_CAMERAS: lambda it, after: (
         f"{after} ({it.value:.0f} of the {it.limit:.0f} cameras that stop the vehicle)"
     ),
-    CauseKind.LEAST_TIME: lambda it, after: f"{it.detail} lasts at least {it.limit:g} s; by now: {after}",
+    CauseKind.MIN_TIME: lambda it, after: f"{it.detail} lasts at least {it.limit:g} s; by now: {after}",
     CauseKind.LATCHED: lambda _, after: f"stopped until reset; the cause is over: {after}",
 }
 

@@ -82,7 +82,7 @@ def _sentences(summary: Summary) -> list[str]:
         alarm, stop = text.alarm_delay(event), text.stop_delay(event)
         lines.append(f"{event.label} on {event.camera} at {event.start_s:g} s: alarm {alarm}, STOP {stop}")
     if summary.events:
-        lines.append(text.of_all_events(summary))
+        lines.append(text.events_sentence(summary))
     rate = text.false_alarm_rate(summary)
     if decision.clean_s and not summary.clip:
         rate += f"; STOP in {text.share(decision.false_stop_ratio)} of {decision.clean_s:.0f} s of clean driving"
@@ -98,7 +98,7 @@ def _sentences(summary: Summary) -> list[str]:
     if summary.has_events:
         failures = summary.judgement.failures
         more = f" And {len(failures) - _MAX_SHOWN} more." if len(failures) > _MAX_SHOWN else ""
-        judged = f"{' '.join(failures[:_MAX_SHOWN])}{more}" if failures else f"{text.judged_well(summary)}."
+        judged = f"{' '.join(failures[:_MAX_SHOWN])}{more}" if failures else f"{text.passed_sentence(summary)}."
         lines.append(f"judgement by the events: {judged}")
     if advice := text.advice(summary):
         lines.append(advice)

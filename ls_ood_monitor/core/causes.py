@@ -58,7 +58,7 @@ class CauseKind(enum.Enum):
     NOT_CLEARED = "not_cleared"
     OPTIONAL_CAMERA = "optional_camera"
     TOO_FEW_CAMERAS = "too_few_cameras"
-    LEAST_TIME = "least_time"
+    MIN_TIME = "min_time"
     LATCHED = "latched"
 
     @property
@@ -95,7 +95,7 @@ _FAULTS = frozenset(
 #: They say how the supervisor took another cause of the same camera.
 QUALIFYING = frozenset({CauseKind.NOT_CLEARED, CauseKind.OPTIONAL_CAMERA, CauseKind.TOO_FEW_CAMERAS})
 #: They hold a mode whose cause is over.
-HOLDING = frozenset({CauseKind.LEAST_TIME, CauseKind.LATCHED})
+HOLDING = frozenset({CauseKind.MIN_TIME, CauseKind.LATCHED})
 _ON_ANOTHER = QUALIFYING | HOLDING
 
 

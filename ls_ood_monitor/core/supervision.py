@@ -120,8 +120,8 @@ class Supervisor:
         mode, cause = self._demand(now_ns)
         self._remember(mode, cause)
         if mode < FallbackMode.STOP and self.settings.stop_requires_reset and self._latched is not None:
-            mode, cause = FallbackMode.STOP, _on(CauseKind.LATCHED, self._latched)
-        self._decision = self._held(mode, cause, now_ns)
+            mode, cause = FallbackMode.STOP, _because_of(CauseKind.LATCHED, self._latched)
+        self._decision = self._hold_min_time(mode, cause, now_ns)
         return self._decision
 
     def forget(self, why: Cause, now_ns: int) -> None:
@@ -154,7 +154,7 @@ class Supervisor:
         self._sources[camera] = {**self._recent_sources(camera, now_ns), alarm.source: now_ns}
         if alarm.state is AlarmState.CLEAR and alarm.stamp_ns == self._newest_ns.get(camera):
             return  # the same frame again is no news, and the last alarm grows old
-        self._heard[camera] = (self._dated(alarm), received_ns)
+        self._heard[camera] = (self._reject_old_stamp(alarm), received_ns)
         now = self._required(camera, now_ns)
         if now.mode is FallbackMode.STOP and now.is_ood:
             if camera in self._cleared:
@@ -186,10 +186,10 @@ class Supervisor:
         mode, cause = self._demand(now_ns)
         self._remember(mode, cause)
         if mode is FallbackMode.STOP and self._decision is not None:
-            self._decision = self._held(mode, cause, now_ns)
+            self._decision = self._hold_min_time(mode, cause, now_ns)
         return mode, cause
 
-    def _held(self, mode: FallbackMode, cause: Cause, now_ns: int) -> Decision:
+    def _hold_min_time(self, mode: FallbackMode, cause: Cause, now_ns: int) -> Decision:
         """The decision for a demand: the mode rises at once, and falls one step at a time after its least time."""
         last = self._decision
         if last is None or mode > last.mode:
@@ -202,9 +202,9 @@ class Supervisor:
             at, since = FallbackMode(at - 1), now_ns
         if at is mode:
             return Decision(mode, cause, since)
-        return Decision(at, _on(CauseKind.LEAST_TIME, cause, limit=least_s[at], detail=at.name), since)
+        return Decision(at, _because_of(CauseKind.MIN_TIME, cause, limit=least_s[at], detail=at.name), since)
 
-    def _dated(self, alarm: Alarm) -> Alarm:
+    def _reject_old_stamp(self, alarm: Alarm) -> Alarm:
         """The alarm, or a fault in its place when its frame is older than one judged before."""
         if alarm.stamp_ns <= 0:  # no frame: keep the newest stamp
             return alarm
@@ -243,14 +243,16 @@ class Supervisor:
         all_ood = all(status.is_ood and status.camera in self._ood_since_clear for status in stops)
         needed = self.settings.cameras_to_stop
         if stops and all_ood and len(stops) < needed:
-            return FallbackMode.SLOW, _on(CauseKind.TOO_FEW_CAMERAS, worst.cause, value=len(stops), limit=needed)
+            return FallbackMode.SLOW, _because_of(
+                CauseKind.TOO_FEW_CAMERAS, worst.cause, value=len(stops), limit=needed
+            )
         return worst.mode, worst.cause if worst.mode > FallbackMode.NOMINAL else Cause(CauseKind.ALL_CLEAR)
 
     def _status(self, camera: str, now_ns: int) -> CameraStatus:
         """The camera's demand by its own alarm; of an optional one at most SLOW."""
         status = self._required(camera, now_ns)
         if camera in self.optional and status.mode is FallbackMode.STOP:
-            return replace(status, mode=FallbackMode.SLOW, cause=_on(CauseKind.OPTIONAL_CAMERA, status.cause))
+            return replace(status, mode=FallbackMode.SLOW, cause=_because_of(CauseKind.OPTIONAL_CAMERA, status.cause))
         return status
 
     def _required(self, camera: str, now_ns: int) -> CameraStatus:
@@ -281,7 +283,7 @@ class Supervisor:
             detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}"
             return Cause(CauseKind.CONTRADICTION, camera, alarm.score, alarm.threshold, detail)
         if alarm.state is AlarmState.PENDING and camera not in self._cleared:
-            return _on(CauseKind.NOT_CLEARED, alarm.cause)
+            return _because_of(CauseKind.NOT_CLEARED, alarm.cause)
         return None
 
     def _slows(self, pending: Alarm) -> bool:
@@ -293,7 +295,7 @@ class Supervisor:
         return {source: at for source, at in self._sources.get(camera, {}).items() if now_ns - at <= limit_ns}
 
 
-def _on(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan, detail: str = "") -> Cause:
+def _because_of(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan, detail: str = "") -> Cause:
     """A cause that stands on another one, and keeps its camera."""
     return Cause(kind, after.camera, value, limit, detail, after=after)
 

@@ -67,9 +67,9 @@ def assess(
     false = sum(false_alarms(events, alarms, limits).values())
     covered = event_spans(events)
     held_s, covered_s = length_s(overlaps(held, covered)), length_s(covered)
-    cautions = spans_of(decisions["time_s"], decisions["mode"] != FallbackMode.NOMINAL.name, inf)
+    not_nominal = spans_of(decisions["time_s"], decisions["mode"] != FallbackMode.NOMINAL.name, inf)
     # An event that stands until the end cannot tell whether the vehicle would have gone on.
-    releases = [time_to_release(event, cautions, limits.stop_s) for event in events if event.end_s < duration_s]
+    releases = [time_to_release(event, not_nominal, limits.stop_s) for event in events if event.end_s < duration_s]
     return Assessment(
         duration_s=duration_s,
         frames=len(alarms),
@@ -115,18 +115,18 @@ def false_alarms(events: Sequence[Event], alarms: pl.DataFrame, limits: Limits) 
     return counts
 
 
-def time_to_release(event: Event, cautions: Sequence[Span], stop_s: float) -> float | None:
-    """Seconds from an event's end to NOMINAL; None where it has cost none, infinite where NOMINAL never came.
+def time_to_release(event: Event, not_nominal: Sequence[Span], stop_s: float) -> float | None:
+    """Seconds from an event's end to NOMINAL; None where the event caused neither SLOW nor STOP, infinite where NOMINAL never came.
 
     The way back is that from the last command but NOMINAL that was on when the event began or came in it, or, if there was
     none, from the first that came within ``stop_s`` after it.
 
     Args:
         event: ground truth.
-        cautions: where NOMINAL was commanded (0) and where not (1), the last of them without an end.
+        not_nominal: where NOMINAL was commanded (0) and where not (1), the last of them without an end.
         stop_s: time in which a stop is due.
     """
-    on = [span for span in cautions if span.value and span.begin_s <= event.end_s + stop_s]
+    on = [span for span in not_nominal if span.value and span.begin_s <= event.end_s + stop_s]
     during = [span for span in on if span.begin_s <= event.end_s and span.end_s >= event.start_s]
     after = [span for span in on if span.begin_s > event.end_s]
     if not during and not after:

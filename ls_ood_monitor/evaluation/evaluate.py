@@ -124,7 +124,7 @@ def _evaluate(request: Request, on_progress: OnProgress, threads: int) -> Result
         broken_off = _judge_all(recording, network, replay, worst, on_progress)
         truncated, end_s = _truncated(recording, replay.recorder, broken_off)
         replay.finish(recording.begin_ns + round(end_s * 1e9))
-        beyond = _beyond(request.events or (), end_s)
+        beyond = _events_after_end(request.events or (), end_s)
         not_judged = " ".join([truncated, *beyond]) if truncated else ""
         tables = replay.recorder.tables()
         summary = _summarise(request, monitor, tables, end_s, not_judged)
@@ -134,7 +134,7 @@ def _evaluate(request: Request, on_progress: OnProgress, threads: int) -> Result
     return Result(recording.name, summary, (*notes, *beyond))
 
 
-def _beyond(events: Sequence[Event], end_s: float) -> list[str]:
+def _events_after_end(events: Sequence[Event], end_s: float) -> list[str]:
     """Which events lie behind the end of what is judged, a sentence each."""
     notes = []
     for event in events:

@@ -161,7 +161,7 @@ def _verdict(summary: Summary) -> str:
 
 def _judgement(summary: Summary) -> str:
     if summary.judgement.passed:
-        return word(True, text.judged_well(summary), "")
+        return word(True, text.passed_sentence(summary), "")
     return "<br>".join(word(False, "", failure) for failure in summary.judgement.failures)
 
 

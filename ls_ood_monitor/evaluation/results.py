@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _MICROSECOND, _MICROSECOND_IN_MS = 6, 3
 #: Only of several recordings, or only of one; left out of the JSON of the other.
-_LEFT_OUT = {"is_left_out_where_empty": True}
+_OMIT_IF_EMPTY = {"is_omitted_if_empty": True}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class EventOutcome:
     stop_delay_s: float | None
     alarm_was_on: bool = False
     stop_was_on: bool = False
-    recording: str = field(default="", metadata=_LEFT_OUT)
+    recording: str = field(default="", metadata=_OMIT_IF_EMPTY)
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class DecisionFigures:
     hold_ratio: float | None
     time_to_release_s: float | None
     not_released: int
-    messages: int | None = field(default=None, metadata=_LEFT_OUT)
-    not_stopped: int | None = field(default=None, metadata=_LEFT_OUT)
-    stop_was_on: int | None = field(default=None, metadata=_LEFT_OUT)
+    messages: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)
+    not_stopped: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)
+    stop_was_on: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class SilenceFigures:
     start_s: float
     end_s: float
     alarms: int
-    recording: str = field(default="", metadata=_LEFT_OUT)
+    recording: str = field(default="", metadata=_OMIT_IF_EMPTY)
 
 
 @dataclass(frozen=True)
@@ -381,7 +381,7 @@ class PoolSummary(Figures):
 
 
 #: What the summary of a set repeats of each recording.
-_OF_EACH = (
+_POOL_ENTRY_FIELDS = (
     "frames",
     "duration_s",
     "cameras",
@@ -400,12 +400,16 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, EventRate):
         return value.to_dict()
     if isinstance(value, PoolEntry):
-        shown = {} if value.summary is None else {name: to_plain(getattr(value.summary, name)) for name in _OF_EACH}
-        return {"recording": value.recording, "folder": value.recording, "error": value.error, **shown}
+        figures = (
+            {}
+            if value.summary is None
+            else {name: to_plain(getattr(value.summary, name)) for name in _POOL_ENTRY_FIELDS}
+        )
+        return {"recording": value.recording, "folder": value.recording, "error": value.error, **figures}
     if is_dataclass(value):
         known = [(spec, getattr(value, spec.name)) for spec in fields(value)]
-        left_out = (None, "")
-        return {spec.name: to_plain(item) for spec, item in known if not (spec.metadata and item in left_out)}
+        empty = (None, "")
+        return {spec.name: to_plain(item) for spec, item in known if not (spec.metadata and item in empty)}
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     return [to_plain(item) for item in value] if isinstance(value, (tuple, list)) else value

@@ -27,7 +27,7 @@ def headline(summary: Summary) -> tuple[str, str]:
         text = (
             f"Not as the events ask ({counted(len(failures), 'point')}): {failures[0]}"
             if failures
-            else f"{judged_well(summary).capitalize()}."
+            else f"{passed_sentence(summary).capitalize()}."
         )
     elif not summary.alarms.raised and not summary.stops_on_the_way:
         tone = GOOD
@@ -97,7 +97,7 @@ def stops_sentence(summary: Summary) -> str:
     return f"Would have stopped {times}, {held_s:.1f} s of {duration_s:.1f} s; {alarms}."
 
 
-def judged_well(summary: Summary) -> str:
+def passed_sentence(summary: Summary) -> str:
     """What a judgement that was passed says; it says nothing of what the recording does not hold."""
     events = "every event raised its alarm and stopped the vehicle in time" if summary.events else "no event"
     if summary.decision.clean_s > 0.0:
@@ -110,7 +110,7 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def of_all_events(summary: Summary) -> str:
+def events_sentence(summary: Summary) -> str:
     """The median delay of the alarm, the share of their time under STOP, and the longest way back to NOMINAL."""
     median_s, decision = summary.alarms.delay_s.median, summary.decision
     parts = [] if median_s is None else [f"alarm after {median_s:.2f} s (median)"]

@@ -19,7 +19,7 @@ CAUSES = [
     Cause(CauseKind.OUT_OF_DISTRIBUTION, "front", 3.0, 2.0, progress=AlarmProgress("window", 2, 3, 5)),
     WAITS,
     Cause(
-        CauseKind.LEAST_TIME,
+        CauseKind.MIN_TIME,
         "front",
         limit=2.0,
         detail="STOP",

@@ -131,7 +131,7 @@ def test_what_no_single_camera_causes_is_named_with_none(stops):
     """A stop that is held after its cause, by a least time and until it is reset."""
 
     def held(cause: Cause) -> Cause:
-        return Cause(CauseKind.LEAST_TIME, cause.camera, limit=2.0, detail="STOP", after=cause)
+        return Cause(CauseKind.MIN_TIME, cause.camera, limit=2.0, detail="STOP", after=cause)
 
     decisions = [
         (2.0, STOP, odd(3.0)),

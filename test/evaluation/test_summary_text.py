@@ -28,8 +28,8 @@ from ls_ood_monitor.evaluation.summary_text import (
     counted,
     false_alarm_rate,
     headline,
-    judged_well,
-    of_all_events,
+    passed_sentence,
+    events_sentence,
     pool_headline,
     stop_delay,
     stops_sentence,
@@ -106,7 +106,7 @@ def test_the_headline_is_that_of_whoever_judges(summary):
 
 def test_what_was_not_driven_is_not_judged(summary):
     """No clean driving, no event: neither is said to have gone well."""
-    assert judged_well(summary(decision={"clean_s": 0.0})) == "no event; there was no clean driving to judge by"
+    assert passed_sentence(summary(decision={"clean_s": 0.0})) == "no event; there was no clean driving to judge by"
     alone = {"raised": 1, "false": 1, "false_per_hour": None}
     text = false_alarm_rate(summary(alarms=alone, truth="events"))
     assert text == "1 false alarm; there was no clean driving to tell a rate by"
@@ -130,12 +130,12 @@ def test_all_events_are_summed_up(summary):
     """Median delay, share of their time under STOP, and the way back; what never came is counted."""
     decision = {"clean_s": 9.0, "hold_ratio": 0.9, "time_to_release_s": 0.85, "not_released": 0}
     shown = summary(alarms={"delay_s": Delays(0.4, 0.4)}, decision=decision)
-    assert of_all_events(shown) == (
+    assert events_sentence(shown) == (
         "of all events: alarm after 0.40 s (median), STOP in 90.0 % of their time, NOMINAL 0.85 s after their end at the latest"
     )
     never = {**decision, "hold_ratio": 0.0, "time_to_release_s": None, "not_released": 2}
     shown = summary(alarms={"delay_s": Delays(None, None)}, decision=never)
-    assert of_all_events(shown) == "of all events: STOP in 0.0 % of their time, never again after 2"
+    assert events_sentence(shown) == "of all events: STOP in 0.0 % of their time, never again after 2"
 
 
 @pytest.mark.parametrize(
