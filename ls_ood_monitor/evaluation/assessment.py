@@ -116,7 +116,7 @@ def false_alarms(events: Sequence[Event], alarms: pl.DataFrame, limits: Limits) 
 
 
 def time_to_release(event: Event, not_nominal: Sequence[Span], stop_s: float) -> float | None:
-    """Seconds from an event's end to NOMINAL; None where the event caused neither SLOW nor STOP, infinite where NOMINAL never came.
+    """Seconds from an event's end to NOMINAL; None where the event caused no SLOW or STOP, infinite without NOMINAL.
 
     The way back is that from the last command but NOMINAL that was on when the event began or came in it, or, if there was
     none, from the first that came within ``stop_s`` after it.
