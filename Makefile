@@ -1,16 +1,19 @@
-# Two commands: 'make demo' and 'make test'. Both build a private environment in .venv first (Python 3.10 to 3.13, venv, make).
+# 'make demo', 'make check' and 'make test' build a private environment in .venv first (Python 3.10 to 3.13, venv, make).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint bundle clean
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: help demo test check lint bundle clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    watch a camera go out of distribution, the alarm rise and the stop command follow (no GPU, data or ROS needed)"
-	@echo "make test    run the whole test suite, multi-process ROS tests included"
+	@echo "make check   lint, types and the fast tests: what to run before every commit"
+	@echo "make test    run the whole test suite on all cores, multi-process ROS tests included"
 	@echo "make lint    ruff, mypy and the import contracts"
 	@echo "make bundle  train and calibrate the embedded bundle again (half an hour on 2 cores)"
 	@echo "make .venv   only build the private environment"
@@ -34,7 +37,10 @@ demo: $(STAMP)
 	@$(BIN)/ls-ood demo --out demo_out
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
+
+check: lint
+	@$(PYTEST) -m "not (ros or browser or slow)"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -23,7 +23,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / NAME / "__init__.py").read_
 setup(
     name=NAME,
     version=VERSION,
-    description="Tells a vehicle when its camera perception is out of its depth",
+    description="Out-of-distribution monitor for the cameras of a vehicle",
     license="MIT",
     maintainer="ls_ood_monitor maintainers",
     maintainer_email="maintainers@ls-ood-monitor.example.com",

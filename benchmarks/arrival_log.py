@@ -1,7 +1,7 @@
-"""An ear on DDS as a process of its own: notes when every alarm, class picture and stop command arrives.
+"""A process that notes when every alarm, segmentation and stop command arrives over DDS.
 
-Started by ``end_to_end.py``; the end of its standard input ends it. Says ``ready`` once both nodes' topics are there; the log
-grows meanwhile, a row a line (``arrivals.py``).
+``end_to_end.py`` starts it; it ends with its standard input. It prints ``ready`` once the topics of both nodes exist, and
+writes a row a line (``arrivals.py``).
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import TextIO
 
 import rclpy
+from arrivals import Alarm, Counts, Decision, Row, Segmentation, Stop, row_text
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
-
-sys.path.insert(0, str(Path(__file__).parent))  # when it is loaded as a module
-from arrivals import Alarm, Counts, Decision, Row, Segmentation, Stop, row_text
 
 from ls_ood_monitor.ros.conversions import alarms_of, decision_of, number_of, values_of
 
@@ -34,37 +32,37 @@ _FLUSH_S = 0.1
 
 
 def stamp_of(data: bytes) -> int:
-    """Stamp, ns, of a serialised message that begins with a header, right behind four bytes of CDR encapsulation."""
+    """Stamp (ns) of a serialised message that begins with a header, right after four bytes of CDR encapsulation."""
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def alarm_rows(message: DiagnosticArray, at_ns: int) -> list[Alarm]:
-    """The alarms of images; those of silence have no stamp and are left out."""
+    """The alarms of images; an alarm of a silent camera has no stamp and is left out."""
     rows = []
     for alarm, status in zip(alarms_of(message), message.status, strict=False):
         values = values_of(status)
-        told = (number_of(values, name) for name in ("latency_ms", "network_ms", "decode_ms", "send_ms"))
+        times = (number_of(values, name) for name in ("latency_ms", "network_ms", "decode_ms", "send_ms"))
         if alarm.stamp_ns > 0:
-            rows.append(Alarm(at_ns, alarm.camera, alarm.stamp_ns, alarm.score, alarm.fault, *told))
+            rows.append(Alarm(at_ns, alarm.camera, alarm.stamp_ns, alarm.score, alarm.fault, *times))
     return rows
 
 
 def count_rows(message: DiagnosticArray, at_ns: int) -> list[Counts]:
-    """What perception_node counts of each camera, from ``/diagnostics``."""
-    told = [(one.hardware_id, values_of(one)) for one in message.status if one.name.startswith(f"{PERCEPTION[1:]}: ")]
+    """The counters of perception_node for each camera, from ``/diagnostics``."""
+    own = [status for status in message.status if status.name.startswith(f"{PERCEPTION[1:]}: ")]
     return [
-        Counts(at_ns, camera, int(values["frames"]), int(values["dropped"]))
-        for camera, values in told
+        Counts(at_ns, status.hardware_id, int(values["frames"]), int(values["dropped"]))
+        for status, values in ((status, values_of(status)) for status in own)
         if {"frames", "dropped"} <= values.keys()
     ]
 
 
 class ArrivalLog(Node):
-    """Writes a row for whatever it hears; the time is taken before anything is read.
+    """Writes a row for every message; the time is taken before the message is read.
 
     Args:
-        cameras: whose class pictures are listened to.
+        cameras: whose segmentations are subscribed to.
         file: takes the rows.
     """
 
@@ -72,14 +70,18 @@ class ArrivalLog(Node):
         super().__init__("arrival_log")
         self._file = file
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
-        self.create_subscription(DiagnosticArray, f"{PERCEPTION}/ood_alarm", self._on_alarm, deep)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, deep)
-        self.create_subscription(DiagnosticArray, f"{SUPERVISOR}/state", self._on_state, deep)
-        self.create_subscription(Bool, f"{SUPERVISOR}/stop", self._on_stop, deep)
+        receivers: dict[str, tuple[type, Callable[[DiagnosticArray | Bool, int], list[Row]]]] = {
+            f"{PERCEPTION}/ood_alarm": (DiagnosticArray, alarm_rows),
+            "/diagnostics": (DiagnosticArray, count_rows),
+            f"{SUPERVISOR}/state": (DiagnosticArray, self._decision),
+            f"{SUPERVISOR}/stop": (Bool, lambda message, at_ns: [Stop(at_ns, bool(message.data))]),
+        }
+        for topic, (message_type, rows_of) in receivers.items():
+            self.create_subscription(message_type, topic, self._receiver(rows_of), deep)
         for camera in cameras:
-            topic = f"{PERCEPTION}/{camera}/segmentation"
-            # As it was serialised: reading a megabyte would make the next message wait.
-            self.create_subscription(Image, topic, self._picture_receiver(camera), deep, raw=True)
+            # Raw bytes: to deserialise a megabyte would make the next message wait.
+            receive = self._receiver(lambda data, at_ns, camera=camera: [Segmentation(at_ns, camera, stamp_of(data))])
+            self.create_subscription(Image, f"{PERCEPTION}/{camera}/segmentation", receive, deep, raw=True)
         self.create_timer(_FLUSH_S, file.flush)
         self._awaited = {subscription.topic_name for subscription in self.subscriptions} - {"/diagnostics"}
         self._ready_timer = self.create_timer(_FLUSH_S, self._look)
@@ -89,36 +91,23 @@ class ArrivalLog(Node):
             self._ready_timer.cancel()
             print('{"event": "ready"}', flush=True)
 
-    def _write(self, *rows: Row) -> None:
-        self._file.writelines(map(row_text, rows))
-
-    def _on_alarm(self, message: DiagnosticArray) -> None:
-        at_ns = time.time_ns()
-        self._write(*alarm_rows(message, at_ns))
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self._write(*count_rows(message, time.time_ns()))
-
-    def _on_state(self, message: DiagnosticArray) -> None:
-        at_ns = time.time_ns()
+    @staticmethod
+    def _decision(message: DiagnosticArray, at_ns: int) -> list[Row]:
         mode, reason = decision_of(message)
-        self._write(Decision(at_ns, mode.name, reason))
+        return [Decision(at_ns, mode.name, reason)]
 
-    def _on_stop(self, message: Bool) -> None:
-        self._write(Stop(time.time_ns(), bool(message.data)))
-
-    def _picture_receiver(self, camera: str) -> Callable[[bytes], None]:
-        def receive(data: bytes) -> None:
+    def _receiver(self, rows_of: Callable[..., list[Row]]) -> Callable[[object], None]:
+        def receive(message: object) -> None:
             at_ns = time.time_ns()
-            self._write(Segmentation(at_ns, camera, stamp_of(data)))
+            self._file.writelines(map(row_text, rows_of(message, at_ns)))
 
         return receive
 
 
-def main() -> int:
+def main() -> None:
     """Listen until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cameras", nargs="*", default=[], help="whose class pictures are listened to")
+    parser.add_argument("--cameras", nargs="*", default=[], help="whose segmentations are subscribed to")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rclpy.init()
@@ -131,8 +120,7 @@ def main() -> int:
             executor.spin()
         node.destroy_node()
     rclpy.try_shutdown()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

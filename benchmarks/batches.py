@@ -1,31 +1,28 @@
-"""What judging cameras together saves: as many pictures one after the other, in pairs, in fours, all at once.
+"""Cost of judging several cameras in one batch: as many pictures one after the other, in pairs, in fours, all at once.
 
     python benchmarks/batches.py --networks street,mobilenet_v2,resnet101 --json batches.json
 
-In turns, in one process, as multiples of one after the other; to the alarm, and with the segmentation. ``--pause-ms`` lets
-the cores rest before each eight pictures. ``street`` is the embedded bundle's network at its own size.
+The batches take turns in one process; figures are multiples of one after the other, to the alarm and with the segmentation.
+``--pause-ms`` lets the cores rest before each eight pictures. ``street`` is the embedded bundle's network at its own size.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from command_line import count, exit_code
+from command_line import count, exit_code, make_parser, print_table, read_arguments
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
+from ls_ood_monitor.cli.console import progress_bar, write_json
 from ls_ood_monitor.cli.profile import parse_size
+from ls_ood_monitor.core.detectors import required_features
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.frame_pass import FramePass
 from ls_ood_monitor.machine import describe_machine
-from ls_ood_monitor.monitor import FramePass, features_of
 from ls_ood_monitor.profiling.random_network import RandomNetwork
 from ls_ood_monitor.profiling.timing import Timing, interleaved, ratio
 from ls_ood_monitor.vision.backbones import BACKBONES
@@ -42,18 +39,20 @@ ENDS = {"to the alarm": False, "with the segmentation": True}
 
 def passes_of(network: str, width: int, height: int) -> tuple[dict[str, FramePass], Picture]:
     """The pass of a network by each engine, and a picture of its size."""
-    random = np.random.default_rng(0)
-    if network == STREET:
-        passes = {engine: load_bundle(engine=engine).frame_pass for engine in ENGINES}
-        spec = passes[ENGINES[0]].preprocess_spec
-        return passes, random.integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8)
-    subject = RandomNetwork(NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5), width, height)
-    features = features_of(("spatial", "larem"))
-    return {engine: subject.frame_pass(engine, "fp32", features) for engine in ENGINES}, subject.picture
+    if network != STREET:
+        random_network = RandomNetwork(
+            NetworkSettings(backbone=network, dropblock_size=8, dropblock_prob=0.5), width, height
+        )
+        features = required_features(("spatial", "larem"))
+        passes = {engine: random_network.frame_pass(engine, "fp32", features) for engine in ENGINES}
+        return passes, random_network.picture
+    passes = {engine: load_bundle(engine=engine).frame_pass for engine in ENGINES}
+    spec = passes[ENGINES[0]].preprocess_spec
+    return passes, np.random.default_rng(0).integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8)
 
 
 def judge(frame_pass: FramePass, picture: Picture, size: int, decode: bool) -> None:
-    """All cameras' pictures, so many at a time."""
+    """All cameras' pictures, ``size`` at a time."""
     for _ in range(CAMERAS // size):
         run = frame_pass.begin([picture] * size, decode=decode)
         _ = run.features
@@ -70,47 +69,44 @@ def measure(frame_pass: FramePass, picture: Picture, repeats: int, pause_s: floa
     }
     with progress_bar(frame_pass.engine.name, repeats + 1) as update:
         times = interleaved(work, repeats, update, rest_s=pause_s)
-    return {
-        end: {
-            str(size): {
-                "ms": vars(Timing.of(times[f"{end}, {size}"])),
-                "of_single": vars(ratio(times, f"{end}, {size}", f"{end}, 1")),
-            }
-            for size in SIZES
-        }
-        for end in ENDS
-    }
+
+    def figures(end: str, size: int) -> dict[str, Any]:
+        name = f"{end}, {size}"
+        return {"ms": vars(Timing.of(times[name])), "of_single": vars(ratio(times, name, f"{end}, 1"))}
+
+    return {end: {str(size): figures(end, size) for size in SIZES} for end in ENDS}
 
 
 def main() -> None:
-    """Measure and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure and print."""
+    parser = make_parser(__doc__, repeats=9)
     parser.add_argument("--networks", default="street,mobilenet_v2", help="default %(default)s")
     parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT", help="of all but street")
-    parser.add_argument("--repeats", type=count, default=9)
     parser.add_argument("--pause-ms", type=count, default=0, help="rest before each turn (default none)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    args = parser.parse_args()
-    require_file_place("--json", args.json)
+    args = read_arguments(parser)
     width, height = parse_size(args.size)
     networks = args.networks.split(",")
     for network in networks:
         if network not in (STREET, *BACKBONES):
             raise ConfigError(f"--networks names {network!r}; there are {STREET}, {', '.join(BACKBONES)}.")
-    table = Table("", "engine", "", *(f"by {size}" for size in SIZES), title=f"{CAMERAS} pictures, ms; of one by one")
-    told: dict[str, dict[str, Any]] = {}
+    report: dict[str, dict[str, Any]] = {}
+    rows = []
     for network in networks:
         passes, picture = passes_of(network, width, height)
-        told[network] = {}
-        for engine, frame_pass in passes.items():
-            figures = measure(frame_pass, picture, args.repeats, args.pause_ms / 1000.0)
-            told[network][engine] = figures
-            for end, sizes in figures.items():
-                cells = [f"{one['ms']['median_ms']:.0f}; {one['of_single']['median_ms']:.2f}" for one in sizes.values()]
-                table.add_row(network, engine, end, *cells)
-    Console(width=130).print(table)
+        report[network] = {
+            engine: measure(frame_pass, picture, args.repeats, args.pause_ms / 1000.0)
+            for engine, frame_pass in passes.items()
+        }
+        for engine, ends in report[network].items():
+            for end, sizes in ends.items():
+                cells = [
+                    f"{size['ms']['median_ms']:.0f}; {size['of_single']['median_ms']:.2f}" for size in sizes.values()
+                ]
+                rows.append((network, engine, end, *cells))
+    columns = ("", "engine", "", *(f"by {size}" for size in SIZES))
+    print_table(columns, rows, f"{CAMERAS} pictures, ms; multiple of one by one")
     settings = {"cameras": CAMERAS, "size": args.size, "repeats": args.repeats, "pause_ms": args.pause_ms}
-    write_json(args.json, {"machine": describe_machine(), **settings, "networks": told})
+    write_json(args.json, {"machine": describe_machine(), **settings, "networks": report})
 
 
 if __name__ == "__main__":

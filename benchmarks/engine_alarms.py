@@ -1,14 +1,13 @@
-"""Do the engines raise the same alarms? Frames of the detection benchmark, judged by each engine with one bundle's thresholds.
+"""Agreement of the engines' alarms: frames of the detection benchmark, judged by each engine with the bundle's thresholds.
 
     python benchmarks/engine_alarms.py --drives 30 --json engines.json
 
-Unseen drives of the procedural (synthetic) street, clean and disturbed. Counted are frames that an engine puts above a
-threshold and eager torch in single precision does not, or the other way round, by detector; exit code 1 where there is one.
+Unseen drives of the procedural (synthetic) street, clean and disturbed. Counted, by detector, are frames that are above the
+threshold by an engine and not by eager torch in single precision, or the other way round; exit code 1 where there is one.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from command_line import count, exit_code
+from command_line import count, exit_code, make_parser, read_arguments
 from numpy.typing import NDArray
 
 from ls_ood_monitor.bundle import load_bundle
@@ -24,8 +23,9 @@ from ls_ood_monitor.cli.console import console, progress_bar, write_json
 from ls_ood_monitor.comparison.pictures import PictureRenderer
 from ls_ood_monitor.comparison.protocols import street_protocol
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.engines.device import choose_device
 from ls_ood_monitor.machine import describe_machine
-from ls_ood_monitor.monitor import OodMonitor, choose_device
+from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.profiling.frame_cost import EngineChoice
 
 
@@ -37,8 +37,8 @@ class Agreement:
         engine: which.
         detector: whose scores.
         frames: judged by both.
-        above: of these, how many lie above the threshold by eager torch.
-        different: how many lie on the other side of it by this engine.
+        above: number of them above the threshold by eager torch.
+        different: number of them on the other side of it by this engine.
         largest: difference of two scores, as a share of the threshold.
     """
 
@@ -49,23 +49,23 @@ class Agreement:
     different: int = 0
     largest: float = 0.0
 
-    def add(self, expected: NDArray[np.float64], found: NDArray[np.float64], threshold: float) -> None:
+    def add(self, expected: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> None:
         """Count further frames."""
         self.frames += len(expected)
         self.above += int((expected > threshold).sum())
-        self.different += int(((expected > threshold) != (found > threshold)).sum())
-        self.largest = max(self.largest, float((np.abs(expected - found) / abs(threshold)).max()))
+        self.different += int(((expected > threshold) != (scores > threshold)).sum())
+        self.largest = max(self.largest, float((np.abs(expected - scores) / abs(threshold)).max()))
 
 
-def scores(monitor: OodMonitor, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
+def scores_of(monitor: OodMonitor, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
     """Scores of each detector, each frame judged by itself, as on a CPU of a vehicle."""
-    judged = [monitor.begin([Frame(image, 1, "")], decode=False).verdicts[0].scores for image in images]
-    return {name: np.array([one[name] for one in judged]) for name in monitor.detectors}
+    frames = [monitor.begin([Frame(image, 1, "")], decode=False).verdicts[0].scores for image in images]
+    return {name: np.array([scores[name] for scores in frames]) for name in monitor.detectors}
 
 
 def main() -> int:
-    """Judge, count, tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Judge, count, print. Wrong options are found before a bundle is loaded."""
+    parser = make_parser(__doc__)
     parser.add_argument("--bundle", type=Path, help="(default: the embedded one)")
     parser.add_argument("--engines", help="for example onnx,compile or eager:bf16 (default: all of this machine)")
     parser.add_argument("--device", default="auto")
@@ -74,48 +74,41 @@ def main() -> int:
     )
     parser.add_argument("--kinds", help="anomalies, separated by commas (default: all)")
     parser.add_argument("--processes", type=count, default=os.cpu_count() or 1, help="workers that make pictures")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    usual = "eager,eager:bf16" if choose_device(args.device).type == "cuda" else "onnx,compile"
-    return compare(args, [EngineChoice.parse(text) for text in (args.engines or usual).split(",")])
-
-
-def compare(args: argparse.Namespace, engines: list[EngineChoice]) -> int:
-    """The same, of options that are read. What is wrong with the pictures is found before a bundle is loaded."""
+    args = read_arguments(parser)
+    default = "eager,eager:bf16" if choose_device(args.device).type == "cuda" else "onnx,compile"
+    engines = [EngineChoice.parse(text) for text in (args.engines or default).split(",")]
     kinds = {"kinds": tuple(args.kinds.split(","))} if args.kinds else {}
     protocol = street_protocol(drives=args.drives, per_drive=1, **kinds)
     reference = load_bundle(args.bundle, device="cpu", engine="eager")
     monitors = {
-        str(one): load_bundle(args.bundle, device=args.device, engine=one.engine, precision=one.precision)
-        for one in engines
+        str(choice): load_bundle(args.bundle, device=args.device, engine=choice.engine, precision=choice.precision)
+        for choice in engines
     }
-    studio = PictureRenderer(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
+    renderer = PictureRenderer(reference.frame_pass.preprocess_spec, seed=0, processes=args.processes)
     table = {(engine, detector): Agreement(engine, detector) for engine in monitors for detector in reference.detectors}
-    with progress_bar("pictures", protocol.control.count or 0) as update, studio.opened():
-        for number, shown in enumerate(studio.show(protocol.control.read(), protocol.conditions)):
-            expected = scores(reference, shown.images)
+    with progress_bar("pictures", protocol.control.count or 0) as update, renderer.opened():
+        for number, rendered in enumerate(renderer.render(protocol.control.read(), protocol.conditions)):
+            expected = scores_of(reference, rendered.images)
             for engine, monitor in monitors.items():
-                found = scores(monitor, shown.images)
+                scores = scores_of(monitor, rendered.images)
                 for detector, values in expected.items():
-                    table[engine, detector].add(values, found[detector], reference.thresholds[detector].value)
+                    table[engine, detector].add(values, scores[detector], reference.thresholds[detector].value)
             update(number + 1)
-    for one in table.values():
+    for row in table.values():
         console.print(
-            f"{one.engine}, {one.detector}: {one.frames} frames, {one.above} above the threshold, "
-            f"{one.different} judged otherwise, scores differ by at most {one.largest:.2g} of it",
+            f"{row.engine}, {row.detector}: {row.frames} frames, {row.above} above the threshold, "
+            f"{row.different} judged otherwise, scores differ by at most {row.largest:.2g} of it",
             soft_wrap=True,
         )
-    write_json(
-        args.json,
-        {
-            "machine": describe_machine(),
-            "device": args.device,
-            "bundle": reference.bundle_id,
-            "conditions": [str(one) for one in protocol.conditions],
-            "engines": [asdict(one) for one in table.values()],
-        },
-    )
-    return int(any(one.different for one in table.values()))
+    report = {
+        "machine": describe_machine(),
+        "device": args.device,
+        "bundle": reference.bundle_id,
+        "conditions": list(map(str, protocol.conditions)),
+        "engines": [asdict(row) for row in table.values()],
+    }
+    write_json(args.json, report)
+    return int(any(row.different for row in table.values()))
 
 
 if __name__ == "__main__":

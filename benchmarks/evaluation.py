@@ -1,16 +1,19 @@
-"""Cost of ``ls-ood evaluate``: frames a second, where the time goes, and whether memory grows with the recording.
+"""Cost of ``ls-ood evaluate``: frames a second, the share of each stage, and memory over the recording's length.
 
-Speed: pictures as a camera sends them, raw and as JPEG, judged by the embedded bundle (or ``--bundle``). Reading, decoding,
-checks and network are each timed alone, one thread each; the rest (alarm, supervisor, table, pictures, report) is what is
-left of a whole evaluation. What counts are the shares: ``reading`` and ``decoding`` must stay far below ``network``.
+    python benchmarks/evaluation.py --json evaluation.json
 
-Growth: small pictures and a small network, so that what is kept of a frame is all that can grow; peak memory and time a frame of
-a fresh process over a recording, and over ones that are three and ten times as long. ``--growth PICTURE`` draws it.
+Speed: camera-size pictures, raw and as JPEG, judged by the embedded bundle (or ``--bundle``). Reading, decoding, checks and
+network are each timed alone, on one thread; the rest (alarm, supervisor, table, pictures, report) is the remainder of a
+whole evaluation. The shares count: ``reading`` and ``decoding`` must stay far below ``network``.
+
+Growth: small pictures and a small network, so that only the data kept per frame can grow. Peak memory and time a frame are
+those of a fresh process, over a recording and over ones three and ten times as long. ``--growth PICTURE`` draws them.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import pickle
 import shutil
@@ -19,28 +22,28 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from command_line import count, exit_code
-from rich.console import Console
-from rich.table import Table
+from command_line import count, exit_code, make_parser, print_table, read_arguments
 
 from ls_ood_monitor.bundle import load_bundle, save_bundle
-from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
-from ls_ood_monitor.cli.console import PICTURES, require_file_place
+from ls_ood_monitor.calibration.calibrate import calibrate
+from ls_ood_monitor.calibration.collect import collect_features
+from ls_ood_monitor.calibration.settings import CalibrationSettings
+from ls_ood_monitor.cli.console import PICTURES, console, require_file_place, write_json
 from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.camera_watch import CameraWatch
+from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
 from ls_ood_monitor.evaluation.processes import cores
 from ls_ood_monitor.evaluation.request import Request
-from ls_ood_monitor.evaluation.timeline import Limits
-from ls_ood_monitor.monitor import FramePass, LatentSettings
+from ls_ood_monitor.evaluation.timespans import Limits
+from ls_ood_monitor.frame_pass import FramePass, LatentSettings
 from ls_ood_monitor.parameter_file import VehicleSettings
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
 from ls_ood_monitor.recordings.recording import open_recording
@@ -48,8 +51,8 @@ from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
 START_NS, PERIOD_NS = 10**18, 10**8
-DETECTORS = ("larem", "multitap")
-#: Of the recordings whose cost is compared, in multiples of the shortest.
+DETECTORS = ("larem", "multistage")
+#: Lengths of the compared recordings, in multiples of the shortest.
 LENGTHS = (1, 3, 10)
 STAGES = ("reading", "decoding", "checks", "network", "rest")
 
@@ -61,10 +64,10 @@ def picture(index: int, width: int, height: int) -> np.ndarray:
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def write_bag(path: Path, count: int, width: int, height: int, compressed: bool) -> Path:
+def write_bag(path: Path, frames: int, width: int, height: int, compressed: bool) -> Path:
     """One camera, 10 Hz."""
     with FrameBagWriter(path, "mcap") as writer:
-        for index in range(count):
+        for index in range(frames):
             writer.write("front", picture(index, width, height), START_NS + index * PERIOD_NS, compressed)
     return path
 
@@ -83,7 +86,7 @@ def small_bundle(path: Path) -> Path:
         LatentSettings(mc_samples=8),
         {name: result.detector for name, result in fitted.items()},
         {name: result.threshold for name, result in fitted.items()},
-        "multitap",
+        "multistage",
         embedded.class_names,
         {"domain": "benchmark"},
     )
@@ -101,7 +104,7 @@ def request_for(bag: Path, bundle: Path | None, out: Path) -> Request:
         detector=None,
         device="cpu",
         vehicle=VehicleSettings(),
-        gate=None,
+        acceptance=None,
         limits=Limits(),
         out=out,
         command="benchmark",
@@ -109,36 +112,41 @@ def request_for(bag: Path, bundle: Path | None, out: Path) -> Request:
     )
 
 
-def seconds(work: Any) -> float:
-    """Of going through an iteration."""
+def seconds(work: Iterable[object]) -> float:
+    """Time to exhaust an iterable."""
     begin = time.perf_counter()
     for _ in work:
         pass
     return time.perf_counter() - begin
 
 
-def speed(bag: Path, request: Request) -> dict[str, float]:
-    """Frames a second, and the share of each stage in an evaluation with one thread."""
-    evaluate(request)  # loads the bundle
+def evaluation_s(request: Request, threads: int = 1) -> tuple[float, int]:
+    """Time of an evaluation, and its number of frames."""
     begin = time.perf_counter()
-    result = evaluate(request)
-    total = time.perf_counter() - begin
+    result = evaluate(request, threads=threads)
+    duration_s = time.perf_counter() - begin
     if result.summary is None:
         raise SystemExit(result.error)
-    frames = result.summary["frames"]
+    return duration_s, result.summary.frames
+
+
+def speed(bag: Path, request: Request) -> dict[str, float]:
+    """Frames a second, and the share of each stage in an evaluation on one thread."""
+    evaluate(request)  # loads the bundle
+    total, frames = evaluation_s(request)
     with (request.out / "frames.csv").open(encoding="utf-8") as file:
-        names = file.readline().strip().split(",")
-        latencies = [float(line.split(",")[names.index("latency_ms")]) for line in file]
+        latencies = [float(row["latency_ms"]) for row in csv.DictReader(file)]
     reading = seconds(iter_raw(bag))
     arrivals = seconds(iter_arrivals(bag))
-    monitor = load_bundle(request.bundle, device="cpu")
-    watch = CameraWatch("front", monitor.alarm, monitor.usual, HealthSettings(), 1.0)
+    validator, watch = FrameValidator("front", HealthSettings()), ArrivalMonitor(HealthSettings(), 1.0)
     watch.start(START_NS)
 
     def checked() -> Any:
-        for one in iter_arrivals(bag):
-            watch.arrivals.arrived(one.received_ns)
-            yield watch.examine(Frame(one.image, one.stamp_ns, "front"), one.encoding, one.received_ns, one.stamp_ns)
+        for arrival in iter_arrivals(bag):
+            frame = Frame(arrival.image, arrival.stamp_ns, "front")
+            watch.arrived(arrival.received_ns)
+            yield validator.check(frame, arrival.stamp_ns), watch.check(arrival.received_ns)
+            yield validator.check_encoding(arrival.encoding)
 
     times = {
         "reading": reading,
@@ -147,28 +155,21 @@ def speed(bag: Path, request: Request) -> dict[str, float]:
         "network": sum(latencies) / 1e3,
     }
     times["rest"] = max(0.0, total - sum(times.values()))
-    begin = time.perf_counter()
-    evaluate(request, threads=cores())
-    ahead = time.perf_counter() - begin
+    all_cores, _ = evaluation_s(request, cores())
     shares = {name: value / sum(times.values()) for name, value in times.items()}
-    return {"frames": frames, "frames_per_s": frames / total, "frames_per_s_all_cores": frames / ahead, **shares}
+    return {"frames": frames, "frames_per_s": frames / total, "frames_per_s_all_cores": frames / all_cores, **shares}
 
 
-def speed_table(found: Mapping[str, Mapping[str, float]]) -> Table:
+def print_speed(figures: Mapping[str, Mapping[str, float]], width: int | None = None) -> None:
     """A row for each figure and a column for each kind of pictures, so that it fits any terminal."""
-    table = Table("pictures")
-    for kind in found:
-        table.add_column(kind, justify="right")
     rates = {"frames/s, one thread": "frames_per_s", "frames/s, all cores": "frames_per_s_all_cores"}
-    for title, name in rates.items():
-        table.add_row(title, *(f"{figures[name]:.1f}" for figures in found.values()))
-    for stage in STAGES:
-        table.add_row(stage, *(f"{figures[stage]:.1%}" for figures in found.values()))
-    return table
+    rows = [(title, *(f"{kind[name]:.1f}" for kind in figures.values())) for title, name in rates.items()]
+    rows += [(stage, *(f"{kind[stage]:.1%}" for kind in figures.values())) for stage in STAGES]
+    print_table(("pictures", *figures), rows, width=width)
 
 
 def cost_of(requests: Sequence[Request], folder: Path) -> dict[str, float]:
-    """Of the last request, in a fresh process that has met the others: peak memory, and time a frame, report included."""
+    """Peak memory and time a frame of the last request, in a fresh process that has run the others."""
     place = folder / "request.pickle"
     place.write_bytes(pickle.dumps(list(requests)))
     done = subprocess.run([sys.executable, __file__, "--child", str(place)], capture_output=True, text=True, check=True)
@@ -177,17 +178,15 @@ def cost_of(requests: Sequence[Request], folder: Path) -> dict[str, float]:
 
 
 def child(place: Path) -> None:
-    """Evaluate, and tell peak and time."""
+    """Evaluate, and print peak memory and time a frame."""
     *before, request = pickle.loads(place.read_bytes())
-    for one in before:
-        evaluate(one)
-    begin = time.perf_counter()
-    result = evaluate(request)
-    if result.summary is None:
-        raise SystemExit(result.error)
-    frame_ms = 1000.0 * (time.perf_counter() - begin) / result.summary["frames"]
+    for earlier in before:
+        evaluate(earlier)
+    duration_s, frames = evaluation_s(request)
+    # Not ru_maxrss, which a child inherits from the process that started it.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
-    print(json.dumps({"peak_mb": int(status.split("VmHWM:")[1].split()[0]) / 1024.0, "frame_ms": frame_ms}))
+    peak_mb = int(status.split("VmHWM:")[1].split()[0]) / 1024.0
+    print(json.dumps({"peak_mb": peak_mb, "frame_ms": 1000.0 * duration_s / frames}))
 
 
 def draw_growth(growth: Mapping[int, Mapping[str, float]], path: Path) -> None:
@@ -223,20 +222,18 @@ def draw_growth(growth: Mapping[int, Mapping[str, float]], path: Path) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--frames", type=count, default=30, help="for the speed (%(default)s)")
     parser.add_argument("--size", default="1280x720", help="of their pictures (%(default)s)")
     parser.add_argument("--growth-frames", type=count, default=400, help="of the shortest recording (%(default)s)")
     parser.add_argument("--growth", type=Path, metavar="PICTURE", help="draw how the cost grows with the recording")
     parser.add_argument("--bundle", type=Path, metavar="DIR")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = read_arguments(parser)
     if args.child:
         child(args.child)
         return
     require_file_place("--growth", args.growth, PICTURES)
-    require_file_place("--json", args.json)
     width, height = parse_size(args.size)
     report: dict[str, Any] = {"size": args.size, "speed": {}, "growth": {}}
     with tempfile.TemporaryDirectory() as name:
@@ -246,21 +243,19 @@ def main() -> None:
             figures = speed(bag, request_for(bag, args.bundle and args.bundle.absolute(), folder / f"{kind}_out"))
             report["speed"][kind] = figures
         bundle = small_bundle(folder / "bundle")
-        # Loading is paid for before: a long recording would share it out among more frames than a short one.
+        # The first recording pays for loading, which would otherwise count less in a long recording than in a short one.
         first = write_bag(folder / "first", 20, 64, 48, False)
         for frames in (factor * args.growth_frames for factor in LENGTHS):
             bag = write_bag(folder / f"bag_{frames}", frames, 64, 48, False)
             requests = [request_for(path, bundle, folder / f"{path.name}_{frames}_out") for path in (first, bag)]
             report["growth"][frames] = cost_of(requests, folder)
             shutil.rmtree(bag)
-    console = Console()
-    console.print(speed_table(report["speed"]))
+    print_speed(report["speed"])
     for frames, cost in report["growth"].items():
         console.print(f"{frames} frames: peak memory {cost['peak_mb']:.0f} MB, {cost['frame_ms']:.2f} ms a frame")
     if args.growth:
         draw_growth(report["growth"], args.growth)
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(args.json, report)
 
 
 if __name__ == "__main__":

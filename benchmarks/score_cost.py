@@ -1,36 +1,36 @@
-"""What a monitored frame costs beside the network: entropies against a KD-tree loop, and the whole score against a pass.
+"""Cost of a monitored frame beside the network: entropies against a KD-tree loop, and each score against a pass.
 
     python benchmarks/score_cost.py [--repeats 15] [--json FILE]
 
-Everything is timed interleaved in one run on one machine with one thread; medians and their ratios are what counts.
-The KD-tree loop is our own statement of how the reference estimates entropies (``peers.py``).
+Everything is timed in turns in one run, with one thread; medians and their ratios count. The KD-tree loop is our own
+statement of how the reference estimates entropies (``peers.py``).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from command_line import count, exit_code
+from command_line import exit_code, make_parser, print_table, read_arguments
 from peers import kd_tree_entropies
 
+from ls_ood_monitor.cli.console import write_json
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, detector_spec
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.features import NetworkPass, compute_features
+from ls_ood_monitor.profiling.random_network import RandomNetwork
 from ls_ood_monitor.profiling.timing import interleaved
-from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
-from ls_ood_monitor.vision.mc_dropout import averaging_weights, draw_mask_bank
+from ls_ood_monitor.vision.deeplabv3p import NetworkSettings
+from ls_ood_monitor.vision.mc_dropout import averaging_weights
 
 HEIGHT, WIDTH, MASKS = 483, 640, 64
 
 
 def medians(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each, taken in turns so that load hits all alike."""
+    """Median milliseconds of each, taken in turns."""
     return {name: statistics.median(values) for name, values in interleaved(work, repeats).items()}
 
 
@@ -46,29 +46,24 @@ def entropy_cost(repeats: int) -> dict[str, float]:
 
 @torch.inference_mode()
 def score_cost(backbone: str, repeats: int) -> dict[str, float]:
-    """Encoder, decoder, and each default detector's feature and score, as milliseconds and as shares of a plain pass."""
-    torch.manual_seed(0)
-    network = DeepLabV3Plus(NetworkSettings(backbone=backbone, dropblock_size=8, dropblock_prob=0.5)).eval()
+    """The plain pass, and feature and score of each default detector, as milliseconds and as shares of the pass."""
+    settings = NetworkSettings(backbone=backbone, dropblock_size=8, dropblock_prob=0.5)
+    random_network = RandomNetwork(settings, WIDTH, HEIGHT, MASKS)
+    network, averaging = random_network.network, averaging_weights(random_network.bank)
     pictures = torch.randn(1, 3, HEIGHT, WIDTH)
-    rows, columns = network.encode(pictures).high.shape[2:]
-    averaging = averaging_weights(draw_mask_bank(MASKS, rows, columns, block_size=8, drop_prob=0.5, seed=0))
     encoded = network.encode(pictures)
 
     def plain() -> None:
         features = network.encode(pictures)
         network.decode(features.low, features.high, (HEIGHT, WIDTH))
 
-    def feature(name: str) -> np.ndarray:
-        return compute_features(NetworkPass(network, encoded, averaging), [name]).of(name)
+    def score(name: str) -> np.ndarray:
+        feature = detector_spec(name).feature
+        row = compute_features(NetworkPass(network, encoded, averaging), [feature]).of(feature)
+        return random_network.detectors[name].score(row)
 
     work: dict[str, Callable[[], object]] = {"pass_ms": plain}
-    random = np.random.default_rng(0)
-    for name in DEFAULT_DETECTORS:
-        spec = detector_spec(name)
-        row = feature(spec.feature)
-        # The cost of a score depends on shapes alone: noise around the row serves for clean frames.
-        fitted = spec.make(None).fit(row + random.normal(size=(40, *row.shape[1:])) * (np.abs(row).mean() + 1e-6))
-        work[f"{name}_ms"] = lambda spec=spec, fitted=fitted: fitted.score(feature(spec.feature))
+    work |= {f"{name}_ms": lambda name=name: score(name) for name in DEFAULT_DETECTORS}
     figures = medians(work, repeats)
     shares = {f"{name}_share": figures[f"{name}_ms"] / figures["pass_ms"] for name in DEFAULT_DETECTORS}
     return {**figures, **shares}
@@ -76,22 +71,16 @@ def score_cost(backbone: str, repeats: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=count, default=15)
+    parser = make_parser(__doc__, repeats=15)
     parser.add_argument("--backbones", default="mobilenet_v2,resnet101")
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
+    args = read_arguments(parser)
     torch.set_num_threads(1)
-    result: dict[str, dict[str, float]] = {"entropies_32x2048": entropy_cost(args.repeats)}
+    report = {"entropies_32x2048": entropy_cost(args.repeats)}
     for backbone in args.backbones.split(","):
-        result[f"{backbone}_{HEIGHT}x{WIDTH}_M{MASKS}"] = score_cost(backbone, args.repeats)
-    for title, figures in result.items():
-        print(title)
-        for name, value in figures.items():
-            print(f"  {name:24s} {value:.4g}")
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
+        report[f"{backbone}_{HEIGHT}x{WIDTH}_M{MASKS}"] = score_cost(backbone, args.repeats)
+    for title, figures in report.items():
+        print_table(("", "value"), ((name, f"{value:.4g}") for name, value in figures.items()), title)
+    write_json(args.json, report)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,35 @@
 """A training step of ours beside a plain loop over torchvision's DeepLabv3: same backbone, batch, pictures, optimiser.
 
-Runs are interleaved on one machine and reported as ratios of medians. Ours is DeepLabv3+ (it has a decoder, which
-DeepLabv3 lacks) with both DropBlocks, under Lightning. These steps take their pictures from memory; ours is timed once
-more on a tree in WoodScape's layout, 1280x966 PNGs read by as many processes as ls-ood train starts, with the share of the
-step that it waits for them; and the reading alone, in pictures a second.
-
     python benchmarks/training_step.py --json training_step.json
+
+Runs take turns on one machine and are reported as ratios of medians. Ours is DeepLabv3+ (it has a decoder, which DeepLabv3
+lacks) with both DropBlocks, under Lightning. Both read their pictures from memory. Ours is timed once more on a tree in
+WoodScape's layout, 1280x966 PNGs read by as many processes as ls-ood train starts, with the share of the step that waits for
+them. Reading is also timed alone, in pictures a second.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from command_line import count, exit_code, make_parser, read_arguments
 
+from ls_ood_monitor.cli.console import console, write_json
 from ls_ood_monitor.datasets import LabelledFolder, open_woodscape
 from ls_ood_monitor.street import StreetDrive
-from ls_ood_monitor.street.shots import Rendered, Shot
+from ls_ood_monitor.street.shots import RenderedShot, Shot
 from ls_ood_monitor.street.woodscape_writer import write_woodscape
 from ls_ood_monitor.training.data import LabelledSet, make_loader
 from ls_ood_monitor.training.fit import Hardware, train_network
@@ -33,19 +37,18 @@ from ls_ood_monitor.training.settings import reference_settings
 from ls_ood_monitor.vision.deeplabv3p import variant_settings
 from ls_ood_monitor.vision.preprocess import PreprocessSpec, normalise
 
-import numpy as np  # isort: skip
+# After the package, whose vision/torchvision_compat.py lets a CUDA build of torchvision load beside a CPU torch.
 import pytorch_lightning as pl  # isort: skip
 from torchvision import models  # isort: skip
 from torchvision.models._utils import IntermediateLayerGetter  # isort: skip
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3  # isort: skip
 
-
-#: Of a picture of WoodScape, pixels.
+#: Of a picture of WoodScape: width and height, pixels.
 WOODSCAPE_SIZE = (1280, 966)
 
 
 class _Clock(pl.Callback):
-    """Seconds of every step, reading included, and of the wait before it for its pictures."""
+    """Seconds of every step, reading included, and of the wait for its pictures before it."""
 
     def __init__(self) -> None:
         self.marks: list[float] = []
@@ -86,11 +89,18 @@ def _run_peer(backbone: str, pictures: LabelledSet, spec: PreprocessSpec, batch:
     return _steps(marks)
 
 
-def _tree(root: Path, count: int) -> LabelledFolder:
-    """``count`` street pictures of WoodScape's size on disk, of a few that repeat."""
+def _street(width: int, height: int, count: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Picture and labels of ``count`` street frames, of which eight repeat."""
     drive = StreetDrive(1000)
-    seen = [drive.render("front", 0.5 * index, *WOODSCAPE_SIZE) for index in range(8)]
-    write_woodscape(root, (Rendered(Shot(1000, "front", float(index)), *seen[index % 8]) for index in range(count)))
+    return itertools.islice(
+        itertools.cycle([drive.render("front", 0.5 * index, width, height) for index in range(8)]), count
+    )
+
+
+def _tree(root: Path, count: int) -> LabelledFolder:
+    """``count`` street frames of WoodScape's size on disk."""
+    frames = enumerate(_street(*WOODSCAPE_SIZE, count))
+    write_woodscape(root, (RenderedShot(Shot(1000, "front", float(index)), *frame) for index, frame in frames))
     return open_woodscape(root)
 
 
@@ -99,79 +109,67 @@ def _rate(folder: LabelledFolder, spec: PreprocessSpec, batch: int, workers: int
     marks = []
     for _batch in make_loader(folder, spec, batch=batch, workers=workers):
         marks.append(time.perf_counter())
-    steady = marks[2 * workers :]  # each process has two batches ready before it is waited for
+    steady = marks[2 * workers :]  # each process prepares two batches ahead
     return batch * (len(steady) - 1) / (steady[-1] - steady[0])
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--backbone", choices=("resnet50", "resnet101"), default="resnet50")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--height", type=int, default=242)
-    parser.add_argument("--steps", type=int, default=8, help="steps of a run; the first is not counted")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each, interleaved")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    parser.add_argument("--batch", type=count, default=2)
+    parser.add_argument("--width", type=count, default=320)
+    parser.add_argument("--height", type=count, default=242)
+    parser.add_argument("--steps", type=count, default=8, help="steps of a run; the first is not counted")
+    parser.add_argument("--runs", type=count, default=3, help="runs of each, in turns")
+    args = read_arguments(parser)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     spec = PreprocessSpec(width=args.width, height=args.height)
-    drive = StreetDrive(1000)
-    shots = [drive.render("front", 0.5 * index, 640, 480) for index in range(8)]
-    count = args.steps * args.batch
-    pictures = LabelledSet(
-        np.stack([shots[index % 8][0] for index in range(count)]),
-        np.stack([shots[index % 8][1] for index in range(count)]),
-    )
+    pictures = args.steps * args.batch
+    images, labels = zip(*_street(640, 480, pictures), strict=True)
+    memory = LabelledSet(np.stack(images), np.stack(labels))
     settings = reference_settings("deeplabv3p-backbone-dropblock2d", batch=args.batch)
     network = variant_settings("deeplabv3p-backbone-dropblock2d", backbone=args.backbone)
     hardware = Hardware("gpu" if device == "cuda" else "cpu", 1)
     workers = min(4, os.cpu_count() or 1)  # the default of ls-ood train
-    ours: list[float] = []
-    peer: list[float] = []
-    disk: list[float] = []
+    steps: dict[str, list[float]] = defaultdict(list)
     waits: list[float] = []
-    temporary = tempfile.TemporaryDirectory()
-    folder = _tree(Path(temporary.name) / "woodscape", max(count, 32 * args.batch * workers))
-    fed = folder.only(folder.names[:count])
-    for _ in range(args.runs):
-        clock = _Clock()
-        train_network(pictures, None, settings, network, spec, hardware=hardware, callbacks=[clock])
-        ours += _steps(clock.marks)
-        peer += _run_peer(args.backbone, pictures, spec, args.batch, device)
-        clock = _Clock()
-        fetching = replace(settings, workers=workers)
-        train_network(fed, None, fetching, network, spec, hardware=hardware, callbacks=[clock])
-        disk += _steps(clock.marks)
-        waits += clock.waits
-    alone, together = (_rate(folder, spec, args.batch, number) for number in (0, workers))
-    temporary.cleanup()
-    middle = {name: statistics.median(values) for name, values in (("ours", ours), ("peer", peer), ("disk", disk))}
-    result = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
-        if device == "cpu"
-        else torch.cuda.get_device_name(),
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = _tree(Path(temporary) / "woodscape", max(pictures, 32 * args.batch * workers))
+        disk = folder.only(folder.names[:pictures])
+        for _ in range(args.runs):
+            clock = _Clock()
+            train_network(memory, None, settings, network, spec, hardware=hardware, callbacks=[clock])
+            steps["ours"] += _steps(clock.marks)
+            steps["peer"] += _run_peer(args.backbone, memory, spec, args.batch, device)
+            clock = _Clock()
+            reading = replace(settings, workers=workers)
+            train_network(disk, None, reading, network, spec, hardware=hardware, callbacks=[clock])
+            steps["disk"] += _steps(clock.marks)
+            waits += clock.waits
+        one_process, all_workers = (_rate(folder, spec, args.batch, number) for number in (0, workers))
+    median = {name: statistics.median(values) for name, values in steps.items()}
+    machine = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    report = {
+        "machine": machine if device == "cuda" else f"{machine}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "backbone": args.backbone,
         "batch": args.batch,
         "input": [args.width, args.height],
-        "images_per_s_ours": round(args.batch / middle["ours"], 3),
-        "images_per_s_torchvision_deeplabv3": round(args.batch / middle["peer"], 3),
-        "step_ratio_ours_to_peer": round(middle["ours"] / middle["peer"], 3),
-        "step_spread_ours_s": [round(min(ours), 4), round(max(ours), 4)],
-        "step_spread_peer_s": [round(min(peer), 4), round(max(peer), 4)],
+        "images_per_s_ours": round(args.batch / median["ours"], 3),
+        "images_per_s_torchvision_deeplabv3": round(args.batch / median["peer"], 3),
+        "step_ratio_ours_to_peer": round(median["ours"] / median["peer"], 3),
+        **{f"step_spread_{name}_s": [round(min(values), 4), round(max(values), 4)] for name, values in steps.items()},
         "workers": workers,
-        "step_ratio_disk_to_memory": round(middle["disk"] / middle["ours"], 3),
-        "step_spread_disk_s": [round(min(disk), 4), round(max(disk), 4)],
-        "waiting_share_of_disk_step": round(sum(waits) / sum(disk), 4),
-        "read_pictures_per_s_one_process": round(alone, 2),
-        "read_pictures_per_s_workers": round(together, 2),
-        "reading_share_of_our_step": round(args.batch / alone / middle["ours"], 4),
+        "step_ratio_disk_to_memory": round(median["disk"] / median["ours"], 3),
+        "waiting_share_of_disk_step": round(sum(waits) / sum(steps["disk"]), 4),
+        "read_pictures_per_s_one_process": round(one_process, 2),
+        "read_pictures_per_s_workers": round(all_workers, 2),
+        "reading_share_of_our_step": round(args.batch / one_process / median["ours"], 4),
     }
-    print(json.dumps(result, indent=2))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    console.print_json(data=report)
+    write_json(args.json, report)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -1,4 +1,4 @@
-"""Both nodes on a vehicle: supervisor from the first second, perception configured and activated once.
+"""Starts both nodes on a vehicle; perception is configured and activated once.
 
 ros2 launch ls_ood_monitor monitor.launch.py cameras:='[front, left]' bundle:=/path/to/bundle
 """
@@ -31,10 +31,10 @@ FROM_FILE = "empty = as in params_file"
 
 
 def generate_launch_description():
-    """Arguments in, two nodes out; no logic beyond the lifecycle transitions."""
+    """Declare the arguments, set the environment, and start the nodes."""
     config = os.path.join(get_package_share_directory(PACKAGE), "config")
     profile = os.path.join(config, "fastdds_large_images.xml")
-    # Each generation of Fast DDS by its own name for it: Fast DDS 3 reads both, and calls the second reading an error.
+    # Fast DDS 2 reads the older name alone; Fast DDS 3 reads both, and reports the older one as an error.
     generation = "RTPS" if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy") else "DDS"
     fast_dds = f"FAST{generation}_DEFAULT_PROFILES_FILE"
     arguments = [
@@ -61,7 +61,7 @@ def generate_launch_description():
             "use_sim_time",
             default_value="",
             choices=["true", "false", ""],
-            description="take time from /clock (recordings, simulators); empty = as the parameter file says",
+            description=f"take time from /clock (recordings, simulators); {FROM_FILE}",
         ),
         DeclareLaunchArgument(
             "autostart",
@@ -71,16 +71,16 @@ def generate_launch_description():
         ),
     ]
     environment = [
-        # Without the profile best-effort images over 512 KB are lost.
+        # Without the profile, best-effort images over 512 KB are lost.
         SetEnvironmentVariable(name, value)
         for name, value in ((fast_dds, profile), ("OMP_WAIT_POLICY", "PASSIVE"))
-        if name not in os.environ  # an integrator's own stays
+        if name not in os.environ  # the integrator's own value stays
     ]
     return LaunchDescription([*arguments, *environment, OpaqueFunction(function=_nodes)])
 
 
 def _nodes(context):
-    """Both nodes, once the arguments are known: one that was not given must not override the parameter file."""
+    """Make the nodes once the arguments are known: only given arguments override the parameter file."""
 
     def given(argument, parameter, kind):
         value = LaunchConfiguration(argument)
@@ -127,7 +127,7 @@ def _nodes(context):
         ),
         condition=autostart,
     )
-    # start_state: without it the handler also fires after a manual deactivate and re-arms the node.
+    # Without start_state the handler would also activate the node again after a manual deactivate.
     activate = RegisterEventHandler(
         OnStateTransition(
             target_lifecycle_node=perception,
@@ -143,5 +143,5 @@ def _nodes(context):
         ),
         condition=autostart,
     )
-    # The handlers stand before the nodes: the process must not start before somebody listens for it.
+    # The handlers come first: they must be registered before the process starts.
     return [configure, activate, supervisor, perception]

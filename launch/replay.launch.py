@@ -1,4 +1,4 @@
-"""The monitor on a recording, played by ros2 bag with the recording's clock, once perception is active.
+"""Runs the monitor on a recording, which ros2 bag plays with its clock once perception is active.
 
 ros2 launch ls_ood_monitor replay.launch.py bag:=/path/to/bag cameras:='[front, left]' record:=/path/to/answers
 """
@@ -29,14 +29,14 @@ from launch_ros.event_handlers import OnStateTransition
 from launch import LaunchDescription
 
 PACKAGE = "ls_ood_monitor"
-# What both nodes say, without pictures: of whatever namespace, under the names that monitor.launch.py gives them.
+# Outputs of both nodes without pictures, in any namespace, under the names that monitor.launch.py gives the nodes.
 OUTPUTS = "/(perception_node/(ood_alarm|[^/]+/ood_score)|supervisor_node/(state|stop)|diagnostics)$"
-# Verdicts on the last images, and the decisions that follow, still come so long after them.
+# Alarms about the last images, and the decisions after them, come within this time.
 TAIL_S = 2.0
 
 
 def generate_launch_description():
-    """Monitor with simulated time, the player, a recorder and RViz if wanted."""
+    """Start the monitor with simulated time, the player, and a recorder and RViz if asked for."""
     folder = os.path.join(get_package_share_directory(PACKAGE), "launch")
     arguments = [
         DeclareLaunchArgument("bag", description="ROS 2 bag to play (folder)"),
@@ -45,18 +45,18 @@ def generate_launch_description():
             "start_delay",
             default_value="2.0",
             description="seconds, above 0, from perception's activation to the first message, and before every further turn "
-            "of a loop: player and node find each other",
+            "of a loop, in which player and node discover each other",
         ),
         DeclareLaunchArgument(
             "topics",
             default_value="",
             description="topics to play, '[/front/image, /tf]'; empty = the images of the configured cameras. Alarms and "
-            "decisions of an earlier run must not be among them: the supervisor would hear two speakers, and stop",
+            "decisions of an earlier run must not be among them: the supervisor would hear two senders, and stop",
         ),
         DeclareLaunchArgument(
             "record",
             default_value="",
-            description="folder, which must not exist, for a bag of what the nodes say: alarms, scores, decisions, stop "
+            description="folder, which must not exist, for a bag of the nodes' outputs: alarms, scores, decisions, stop "
             "commands, diagnostics, stamped with the recording's time; empty = none",
         ),
         DeclareLaunchArgument(
@@ -73,12 +73,12 @@ def generate_launch_description():
         launch_arguments={"use_sim_time": "true"}.items(),
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
-    # The handlers stand before the nodes: perception must not be active before somebody listens for it.
+    # The handlers come first: they must be registered before perception is active.
     return LaunchDescription([*arguments, OpaqueFunction(function=_play), monitor, rviz])
 
 
 def _play(context):
-    """The handlers that start and end player and recorder; what cannot work is refused before a node is started."""
+    """Make the handlers that start and end player and recorder; refuse what cannot work before a node starts."""
 
     def given(argument):
         return LaunchConfiguration(argument, default="").perform(context)
@@ -91,7 +91,7 @@ def _play(context):
             "bag",
             "play",
             given("bag"),
-            "--clock",  # the nodes live in it: the age of an image is what it was on the vehicle
+            "--clock",  # the nodes follow it, so that an image is as old as it was on the vehicle
             "100",
             "--delay",
             given("start_delay"),
@@ -111,14 +111,14 @@ def _play(context):
             output="screen",
         )
         end = EmitEvent(event=SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(recorder)))
-        entities.insert(0, recorder)  # it finds the topics while the player still waits
+        entities.insert(0, recorder)  # it discovers the topics during the player's delay
         ending.append(
             RegisterEventHandler(
                 OnProcessExit(target_action=player, on_exit=[TimerAction(period=TAIL_S, actions=[end])])
             )
         )
-    # The network takes seconds to load, how many depends on the machine; the first frames must not be played before.
-    # Once: a node that is activated again by hand goes on with the recording that runs.
+    # The network takes seconds to load; the first frames must not be played before.
+    # handle_once: a node that is activated again by hand goes on with the recording that is being played.
     begin = RegisterEventHandler(OnStateTransition(goal_state="active", entities=entities, handle_once=True))
     return [begin, *ending]
 
@@ -138,11 +138,11 @@ def _check(bag, topics, record):
     if record and os.path.exists(record):
         raise RuntimeError(f"record is {record!r}, which exists already; remove it or choose another folder.")
     if record and not os.path.isdir(os.path.dirname(os.path.abspath(record))):
-        raise RuntimeError(f"record is {record!r}; the folder that it is to lie in does not exist, make it first.")
+        raise RuntimeError(f"record is {record!r}; its parent folder does not exist, make it first.")
 
 
 def _topics(given):
-    """Those asked for, or the images of the cameras that the nodes are started with."""
+    """The topics asked for, or the images of the cameras that the nodes are started with."""
     topics = yaml.safe_load(given("topics"))
     if topics:
         return [topics] if isinstance(topics, str) else [str(topic) for topic in topics]

@@ -1,4 +1,4 @@
-"""RViz with the pictures of the monitor, and a node that tells it the decision and each camera's alarm in words.
+"""Starts RViz with the pictures of the monitor, and a node that publishes decision and alarms as texts for it.
 
 ros2 launch ls_ood_monitor rviz.launch.py
 """
@@ -16,7 +16,7 @@ from launch import LaunchDescription
 
 
 def generate_launch_description():
-    """Two nodes, one configuration file."""
+    """Start both nodes."""
     config = os.path.join(get_package_share_directory("ls_ood_monitor"), "config", "monitor.rviz")
     return LaunchDescription(
         [
@@ -25,10 +25,10 @@ def generate_launch_description():
                 "use_sim_time", default_value="false", choices=["true", "false"], description="take time from /clock"
             ),
             DeclareLaunchArgument(
-                "namespace", default_value="", description="namespace of the nodes whose decision and alarms are told"
+                "namespace", default_value="", description="namespace of the nodes whose decision and alarms are shown"
             ),
             DeclareLaunchArgument(
-                "frame_id", default_value="base_link", description="frame of the texts: RViz's fixed frame"
+                "frame_id", default_value="base_link", description="frame of the texts, RViz's fixed frame"
             ),
             Node(
                 executable=sys.executable,

@@ -1,12 +1,12 @@
-"""The bundle: everything the vehicle needs, in one folder, verified before use. No pickle.
+"""The bundle: one folder with everything that the vehicle needs, verified before use. No pickle.
 
     manifest.json         settings, thresholds with provenance, SHA-256 and size of every other file
     network.safetensors   weights
     monitor.safetensors   mask bank and detector arrays (``<detector>.<array>``)
     encoder.onnx, decoder.onnx   optional: the network's two graphs for ONNX Runtime, with their weights
-    calibration.safetensors   optional: features of the clean frames, to add a drive later; never read on the vehicle
+    calibration.safetensors   optional: features of the clean frames, to add a drive later; not read on the vehicle
 
-The bundle's identity is the SHA-256 of its manifest, which holds the hashes of the rest.
+The bundle's identity is the SHA-256 of its manifest. The manifest contains the hashes of the other files.
 """
 
 from __future__ import annotations
@@ -27,33 +27,29 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from . import __version__
+from .bundle_upgrade import upgrade_arrays, upgrade_manifest
 from .config import AlarmSettings, from_mapping
-from .core.detectors import DETECTORS, Detector, detector_spec
+from .core.detectors import Detector, detector_spec, required_features
 from .core.threshold import Threshold
 from .core.types import Frame
 from .engines import TorchEngine, check_engine, choose_engine, onnx_engine
-from .engines.verification import (
-    CLASS_TOLERANCE,
-    TOLERANCE,
-    Difference,
-    check_pictures,
-    is_accepted,
-    measure_difference,
-)
+from .engines.device import choose_device
+from .engines.verification import TOLERANCE, Difference, check_pictures, is_accepted, measure_difference
 from .errors import BundleError, ConfigError, MonitorError
-from .monitor import FramePass, LatentSettings, OodMonitor, choose_device, features_of
+from .frame_pass import FramePass, LatentSettings
+from .monitor import OodMonitor
 from .vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from .vision.preprocess import PreprocessSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 NETWORK = "network.safetensors"
 MONITOR = "monitor.safetensors"
 CALIBRATION = "calibration.safetensors"
-#: Exported graphs by name; a bundle has both or none.
+#: Exported graph -> file; a bundle has both or none.
 GRAPHS = {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
 
-#: The bundle shipped with the package: trained and calibrated on the procedural (synthetic) street.
+#: The bundle in the package, trained and calibrated on the procedural (synthetic) street.
 EMBEDDED_BUNDLE = Path(__file__).parent / "bundles" / "street"
 
 
@@ -63,7 +59,7 @@ class Manifest:
 
     Attributes:
         bundle_id: SHA-256 of the manifest file, hex.
-        content: the parsed JSON object.
+        content: the parsed JSON object; of a bundle of format 1 under the names of format 2.
     """
 
     bundle_id: str
@@ -71,7 +67,7 @@ class Manifest:
 
 
 def save_network(folder: Path, network: DeepLabV3Plus) -> None:
-    """Write only ``network.safetensors``; calibration adds the rest."""
+    """Write ``network.safetensors`` only; calibration adds the rest."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     (folder / NETWORK).write_bytes(save_tensors(state))
@@ -91,18 +87,18 @@ def save_bundle(
     """Write a bundle and return its identity (SHA-256 of the manifest).
 
     Args:
-        folder: made if missing; files of an older bundle in it are replaced.
-        frame_pass: network, preprocessing and mask bank; its exported graphs are part of the bundle.
+        folder: made if missing; an older bundle in it is replaced.
+        frame_pass: network, preprocessing, mask bank and, if it has them, exported graphs.
         latents: how the mask bank was drawn.
         detectors: fitted detectors by name.
         thresholds: threshold of each detector.
         detector: name of the default detector.
         class_names: segmentation classes by id.
         provenance: what it was trained and calibrated on, for people and reports; must be JSON.
-        calibration: content of ``calibration.safetensors``; None leaves it out.
+        calibration: content of ``calibration.safetensors``; None = the bundle has none.
 
     Raises:
-        ConfigError: ``latents`` names another mask mode than ``frame_pass`` works in.
+        ConfigError: ``latents`` and ``frame_pass`` differ in their mask mode.
     """
     if frame_pass.masks != latents.masks:
         raise ConfigError(
@@ -117,21 +113,13 @@ def save_bundle(
         for key, value in fitted.state().items()
     }
     arrays["mask_bank"] = frame_pass.mask_bank.cpu().numpy()
-    (folder / MONITOR).write_bytes(save_arrays(arrays))
-    names = [NETWORK, MONITOR]
-    for graph, name in GRAPHS.items():
-        if graph in frame_pass.graphs:
-            (folder / name).write_bytes(frame_pass.graphs[graph])
-            names.append(name)
-        else:
-            (folder / name).unlink(missing_ok=True)  # of an older bundle
-    if calibration is None:
-        (folder / CALIBRATION).unlink(missing_ok=True)  # it would belong to an older bundle
-    else:
-        (folder / CALIBRATION).write_bytes(calibration)
-        names.append(CALIBRATION)
+    files = {MONITOR: save_arrays(arrays)}
+    files |= {name: frame_pass.graphs[graph] for graph, name in GRAPHS.items() if graph in frame_pass.graphs}
+    if calibration is not None:
+        files[CALIBRATION] = calibration
+    for name in (*GRAPHS.values(), CALIBRATION):
+        (folder / name).unlink(missing_ok=True)  # an older bundle's
     content = {
-        "format_version": FORMAT_VERSION,
         "package_version": __version__,
         "network": asdict(frame_pass.network.settings),
         "preprocess": asdict(frame_pass.preprocess_spec),
@@ -140,12 +128,17 @@ def save_bundle(
         "detector": detector,
         "thresholds": {name: threshold.to_dict() for name, threshold in thresholds.items()},
         "provenance": dict(provenance),
-        "files": {name: _file_facts((folder / name).read_bytes()) for name in names},
+        "files": {NETWORK: _file_facts((folder / NETWORK).read_bytes())},
     }
-    return _write_manifest(folder, content)
+    return _write(folder, content, files)
 
 
-def _write_manifest(folder: Path, content: dict[str, Any]) -> str:
+def _write(folder: Path, content: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
+    """Write files, and the manifest with their hashes; returns the bundle's identity."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    facts = {name: _file_facts(data) for name, data in files.items()}
+    content = {**content, "format_version": FORMAT_VERSION, "files": {**content["files"], **facts}}
     content["checksum"] = manifest_checksum(content)
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -153,7 +146,7 @@ def _write_manifest(folder: Path, content: dict[str, Any]) -> str:
 
 
 def manifest_checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 over the manifest's other entries, hex: a threshold edited by hand must not pass for a calibrated one."""
+    """SHA-256 of the manifest's other entries, hex. It detects thresholds that were edited by hand."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
@@ -166,7 +159,7 @@ def verify_bundle(folder: Path | str | None = None) -> Manifest:
     """Check a bundle's completeness, hashes and format without building the network.
 
     Raises:
-        BundleError: missing, truncated, altered, or made by an incompatible version; the sentence names the file.
+        BundleError: a file is missing, truncated or altered, or the bundle's format is unknown; the message names the file.
     """
     every = (NETWORK, MONITOR, *GRAPHS.values(), CALIBRATION)
     manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE, every)
@@ -174,18 +167,18 @@ def verify_bundle(folder: Path | str | None = None) -> Manifest:
 
 
 def read_calibration(folder: Path | str) -> bytes:
-    """Content of the optional ``calibration.safetensors``, verified. Raises ``BundleError``, also when it was left out."""
+    """Verified content of the optional ``calibration.safetensors``. Raises ``BundleError``, also if the bundle has none."""
     _, contents = _read_verified(Path(folder), (CALIBRATION,))
     if CALIBRATION not in contents:
         raise BundleError(
-            f"{folder} holds no {CALIBRATION}, to which a drive could be added; calibrate again from all drives, "
-            "without --no-table."
+            f"{folder} has no {CALIBRATION}, so no drive can be added to it; calibrate again from all drives, without "
+            "--no-table."
         )
     return contents[CALIBRATION]
 
 
 def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -> tuple[Manifest, dict[str, bytes]]:
-    """Read every wanted file of the manifest once, so that what is verified is also what is used."""
+    """Read and verify the manifest and those wanted files that it names; names of format 1 are upgraded."""
     raw = _read(folder, MANIFEST)
     try:
         content = json.loads(raw)
@@ -198,9 +191,10 @@ def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -
         raise BundleError(
             f"{folder / MANIFEST} is not a bundle manifest ({error!r}); make the bundle again."
         ) from error
-    if version != FORMAT_VERSION:
+    if version not in range(1, FORMAT_VERSION + 1):
         raise BundleError(
-            f"{folder} has bundle format {version!r}, this version reads {FORMAT_VERSION}; calibrate again with this version."
+            f"{folder} has bundle format {version!r}, this version reads formats 1 to {FORMAT_VERSION}; update "
+            "ls_ood_monitor if a newer version made the bundle, or calibrate again with this version."
         )
     if not intact:
         raise BundleError(
@@ -223,6 +217,12 @@ def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -
                 "copy the bundle again."
             )
         contents[name] = data
+    if version == 1:
+        try:
+            content = upgrade_manifest(content)
+            contents |= {name: upgrade_arrays(contents[name]) for name in (MONITOR, CALIBRATION) if name in contents}
+        except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise BundleError(f"{folder} is not a bundle of format 1 ({error!r}); make the bundle again.") from error
     return Manifest(hashlib.sha256(raw).hexdigest(), content), contents
 
 
@@ -250,20 +250,21 @@ def load_bundle(
 ) -> OodMonitor:
     """Verify a bundle and build the monitor from it.
 
-    An engine other than eager torch is held against it, on pictures made for that, and refused where it differs.
+    Any engine but eager torch is compared with eager torch on two made pictures, and refused if the difference is too large.
 
     Args:
         folder: bundle folder; None or empty = the embedded bundle.
         device: auto, cpu, cuda or cuda:<index>.
         detector: use this detector instead of the bundle's default.
-        engine: as in ``engines.ENGINES``; auto = ONNX Runtime on a CPU where it is installed and the bundle has graphs for it.
-        precision: as in ``engines.PRECISIONS``.
-        threads: CPU threads of ONNX Runtime; 0 = as many as torch uses. Torch's own are set by ``torch.set_num_threads``.
+        engine: one of ``engines.ENGINES``; auto = ONNX Runtime on a CPU if it is installed and the bundle has graphs, else
+            eager torch.
+        precision: one of ``engines.PRECISIONS``.
+        threads: CPU threads of ONNX Runtime; 0 = as many as torch uses (``torch.set_num_threads``).
 
     Raises:
         BundleError: see ``verify_bundle``; also weights or arrays that do not fit the settings, or an engine whose results
-            differ from those of eager torch by more than is allowed.
-        ConfigError: unknown device or engine, one that cannot be used here, or a detector the bundle does not hold.
+            differ too much from eager torch.
+        ConfigError: a device or engine that is unknown or cannot run here, or a detector that the bundle lacks.
     """
     path = Path(folder) if folder else EMBEDDED_BUNDLE
     target = choose_device(device)
@@ -280,22 +281,19 @@ def load_bundle(
         network.load_state_dict(load_tensors(files[NETWORK]))
         arrays = load_arrays(files[MONITOR])
         thresholds = {name: Threshold.from_dict(values) for name, values in content["thresholds"].items()}
-        unknown = sorted(set(thresholds) - set(DETECTORS))
-        if unknown:
-            raise BundleError(f"detector {', '.join(unknown)} is not known to this version")
         frame_pass = FramePass(
             network,
             from_mapping(PreprocessSpec, content["preprocess"]),
             torch.from_numpy(arrays.pop("mask_bank")),
             target,
-            features_of(thresholds),
+            required_features(thresholds),
             masks=from_mapping(LatentSettings, content["latents"]).masks,
             engine=chosen,
             precision=precision,
             graphs=graphs,
             threads=threads,
         )
-        detectors = {name: DETECTORS[name].from_state(_with_prefix(arrays, name)) for name in thresholds}
+        detectors = {name: detector_spec(name).from_state(_with_prefix(arrays, name)) for name in thresholds}
         default, class_names = str(content["detector"]), tuple(content["class_names"])
         if len(class_names) != network.settings.classes:
             raise BundleError(f"{len(class_names)} class names for {network.settings.classes} classes")
@@ -322,60 +320,55 @@ def load_bundle(
 
 
 def difference_from_eager(monitor: OodMonitor) -> Difference:
-    """How far a monitor is from eager torch in single precision that captures nothing and scores on the host."""
+    """Compare a monitor with eager torch in single precision, without CUDA graphs and with all scores on the host."""
     frame_pass = monitor.frame_pass
     pictures = check_pictures(frame_pass.preprocess_spec)
     run = monitor.begin([Frame(picture, 1, "") for picture in pictures])
-    scores = {name: np.array([one.scores[name] for one in run.verdicts]) for name in monitor.detectors}
-    reference = TorchEngine(frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, captured=False)
+    scores = {name: np.array([verdict.scores[name] for verdict in run.verdicts]) for name in monitor.detectors}
+    reference = TorchEngine(frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, cuda_graphs=False)
     eager = reference.begin(pictures, frame_pass.averaging)
-    planes = eager.planes()
-    rows = {**eager.rows(), **planes.rows}
-    expected = {name: one.score(rows[detector_spec(name).feature]) for name, one in monitor.detectors.items()}
+    decoded = eager.decoder_output()
+    rows = {**eager.encoder_rows(), **decoded.rows}
+    expected = {name: detector.score(rows[detector_spec(name).feature]) for name, detector in monitor.detectors.items()}
     thresholds = {name: monitor.thresholds[name].value for name in monitor.detectors}
-    return measure_difference(scores, run.run.class_ids, expected, planes.class_ids, thresholds)
+    return measure_difference(scores, run.network.class_ids, expected, decoded.class_ids, thresholds)
 
 
 def accepted_difference(monitor: OodMonitor) -> Difference:
-    """The same, where it is small enough for the engine's precision. Raises ``BundleError`` where it is not."""
-    engine = monitor.frame_pass.engine
+    """``difference_from_eager``. Raises ``BundleError`` if it is too large for the engine's precision."""
     difference = difference_from_eager(monitor)
-    if not is_accepted(difference, engine.precision):
+    if not is_accepted(difference, monitor.precision):
         raise BundleError(
-            f"engine {engine.name} in {engine.precision} does not give what eager torch gives: {difference}; allowed are "
-            f"{TOLERANCE[engine.precision]:g} and {CLASS_TOLERANCE[engine.precision]:g}. Export the bundle again "
-            "('ls-ood bundle export'), or use engine eager and precision fp32."
+            f"engine {monitor.engine_name} in {monitor.precision} differs from eager torch: {difference}; the limit of both "
+            f"is {TOLERANCE[monitor.precision]:g}. Export the bundle again ('ls-ood bundle export'), or use engine eager "
+            "and precision fp32."
         )
     return difference
 
 
 def export_bundle(folder: Path | str) -> str:
-    """Add the exported graphs to a bundle; they are part of its identity, which is returned (SHA-256 of the manifest).
+    """Add the exported graphs to a bundle, and upgrade it to the present format.
+
+    Returns:
+        The bundle's new identity: the graphs are part of it (SHA-256 of the manifest).
 
     Raises:
-        BundleError: see ``load_bundle``; also where ONNX Runtime makes something else of the graphs than torch.
-        ConfigError: a package for exporting is missing, or masks or features that cannot be exported.
+        BundleError: see ``load_bundle``; also if the results of ONNX Runtime differ too much from torch.
+        ConfigError: a package for exporting is missing, or the bundle has fresh masks or a feature that cannot be exported.
     """
-    from .engines.export import export_graphs  # needs packages that no vehicle has
+    from .engines.export import export_graphs  # its packages are not installed on a vehicle
 
     path = Path(folder)
     monitor = load_bundle(path, device="cpu", engine="eager")
-    frame_pass = monitor.frame_pass
-    if frame_pass.masks != "fixed":
+    own = monitor.frame_pass
+    if own.masks != "fixed":
         raise ConfigError("fresh masks cannot be exported; calibrate with --masks fixed.")
-    encoder, decoder = export_graphs(
-        frame_pass.network, frame_pass.preprocess_spec, frame_pass.features, frame_pass.averaging
+    graphs = dict(
+        zip(GRAPHS, export_graphs(own.network, own.preprocess_spec, own.features, own.averaging), strict=True)
     )
-    graphs = {"encoder": encoder, "decoder": decoder}
-    if onnx_engine.is_installed():  # else it is held against torch where it is first loaded
+    if onnx_engine.is_installed():  # else the first load compares them
         exported = FramePass(
-            frame_pass.network,
-            frame_pass.preprocess_spec,
-            frame_pass.mask_bank,
-            "cpu",
-            frame_pass.features,
-            engine="onnx",
-            graphs=graphs,
+            own.network, own.preprocess_spec, own.mask_bank, "cpu", own.features, engine="onnx", graphs=graphs
         )
         accepted_difference(
             OodMonitor(
@@ -387,12 +380,8 @@ def export_bundle(folder: Path | str) -> str:
                 monitor.bundle_id,
             )
         )
-    content = dict(verify_bundle(path).content)
-    del content["checksum"]
-    for graph, name in GRAPHS.items():
-        (path / name).write_bytes(graphs[graph])
-    content["files"] = {**content["files"], **{name: _file_facts(graphs[graph]) for graph, name in GRAPHS.items()}}
-    return _write_manifest(path, content)
+    manifest, files = _read_verified(path, (MONITOR, CALIBRATION))
+    return _write(path, manifest.content, {**files, **{name: graphs[graph] for graph, name in GRAPHS.items()}})
 
 
 def _with_prefix(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:

@@ -1,7 +1,6 @@
-"""Settings as frozen dataclasses, checked on construction; the single schema behind files and ROS parameters.
+"""Settings as frozen dataclasses, checked on construction: the one schema of parameter files and ROS parameters.
 
-Every field carries its range, unit and meaning in ``metadata`` so that ``ros/parameters.py`` can declare
-a ROS parameter from it and a bundle can store it as JSON without a second description.
+Every field has its range, unit and description in ``metadata``. ``ros/parameters.py`` declares ROS parameters from them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from .errors import ConfigError
 
 T = TypeVar("T")
 
-#: What runs the network, and in which arithmetic; their meaning is ``engines``'.
+#: Inference engines and precisions; see ``engines``.
 ENGINES: tuple[str, ...] = ("auto", "eager", "compile", "onnx")
 PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "fp16", "bf16")
 
@@ -29,7 +28,7 @@ def setting(
     unit: str = "",
     choices: tuple[str, ...] = (),
 ) -> Any:
-    """A dataclass field with the facts that validation, ROS descriptors and documentation share."""
+    """A dataclass field with the facts that validation and ROS descriptors need."""
     return field(
         default=default,
         metadata={"description": description, "low": low, "high": high, "unit": unit, "choices": choices},
@@ -37,7 +36,7 @@ def setting(
 
 
 def check_field(owner: str, spec: Field[Any], value: Any) -> None:
-    """Raise ``ConfigError`` when ``value`` breaks the range or choices in ``spec.metadata``."""
+    """Raise ``ConfigError`` if ``value`` is outside the range or the choices in ``spec.metadata``."""
     name, meta = f"{owner}.{spec.name}", spec.metadata
     if isinstance(spec.default, bool) and not isinstance(value, bool):
         raise ConfigError(f"{name} is {value!r}; it must be true or false.")
@@ -57,7 +56,7 @@ def check_field(owner: str, spec: Field[Any], value: Any) -> None:
 
 @dataclass(frozen=True)
 class Checked:
-    """Base: validates every field against its metadata on construction."""
+    """Base of settings: checks every field on construction."""
 
     def __post_init__(self) -> None:
         for spec in fields(self):
@@ -65,7 +64,7 @@ class Checked:
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Build a settings dataclass from a mapping; unknown keys are refused by name."""
+    """Build a settings dataclass from a mapping. Raises ``ConfigError`` for an unknown key or a value out of range."""
     known = {spec.name for spec in fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
@@ -75,24 +74,28 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
 
 @dataclass(frozen=True)
 class AlarmSettings(Checked):
-    """One camera's scores over time -> an alarm (core/alarm.py, core/alarm_rules.py)."""
+    """When the scores of one camera raise and clear its alarm (core/alarm.py, core/alarm_rules.py)."""
 
     trigger_consecutive_frames: int = setting(
-        3, "OoD or unusable frames, in a row or of the window, that raise the alarm", low=1, high=1000, unit="frames"
+        3,
+        "OoD or unusable frames, in a row or within the window, that raise the alarm",
+        low=1,
+        high=1000,
+        unit="frames",
     )
     release_consecutive_frames: int = setting(
         5, "in-distribution frames in a row that clear the alarm", low=1, high=10000, unit="frames"
     )
     rule: str = setting(
         "consecutive",
-        "what raises the alarm: bad frames in a row, so many of a window, or the sum of how far they lie above (cusum)",
+        "what raises the alarm: bad frames in a row, bad frames within a window, or the cumulative sum of excesses (cusum)",
         choices=("consecutive", "window", "cusum"),
     )
-    window_frames: int = setting(5, "frames that the rule window looks back", low=1, high=10000, unit="frames")
+    window_frames: int = setting(5, "length of the window of the rule window", low=1, high=10000, unit="frames")
     cusum_limit: float = setting(
         1.0,
-        "sum that raises the alarm by the rule cusum; a frame adds how far its score lies above the threshold, where 1 is "
-        "the distance from a usual clean frame to the threshold",
+        "sum of excesses that raises the alarm by the rule cusum; the excess of a frame is its score minus the threshold, in "
+        "units of the distance from the median clean score to the threshold",
         low=0.01,
         high=1000.0,
     )
@@ -101,13 +104,13 @@ class AlarmSettings(Checked):
         super().__post_init__()
         if self.rule == "window" and self.window_frames < self.trigger_consecutive_frames:
             raise ConfigError(
-                f"AlarmSettings.window_frames is {self.window_frames}; it must hold the "
+                f"AlarmSettings.window_frames is {self.window_frames}; it must be at least the "
                 f"{self.trigger_consecutive_frames} frames that raise the alarm (trigger_consecutive_frames)."
             )
 
 
 def _as_calibrated(name: str) -> Any:
-    """The setting of ``AlarmSettings`` with one more value, 0 or empty, for what the bundle was calibrated for."""
+    """The setting of ``AlarmSettings`` with one more value, 0 or empty: as the bundle was calibrated."""
     spec = AlarmSettings.__dataclass_fields__[name]
     meta, default = spec.metadata, spec.default
     is_text = isinstance(default, str)
@@ -123,7 +126,7 @@ def _as_calibrated(name: str) -> Any:
 
 @dataclass(frozen=True)
 class AlarmOverrides(Checked):
-    """``AlarmSettings`` of a vehicle that departs from what its bundle was calibrated for; 0 or empty = as calibrated."""
+    """A vehicle's changes of the alarm rule that its bundle was calibrated for; 0 or empty = as calibrated."""
 
     trigger_consecutive_frames: int = _as_calibrated("trigger_consecutive_frames")
     release_consecutive_frames: int = _as_calibrated("release_consecutive_frames")
@@ -132,7 +135,7 @@ class AlarmOverrides(Checked):
     cusum_limit: float = _as_calibrated("cusum_limit")
 
     def of(self, calibrated: AlarmSettings) -> AlarmSettings:
-        """The settings in force. Raises ``ConfigError`` for a combination that cannot work."""
+        """The calibrated settings with these changes. Raises ``ConfigError`` for a combination that cannot work."""
         return replace(calibrated, **{spec.name: value for spec in fields(self) if (value := getattr(self, spec.name))})
 
 
@@ -141,33 +144,37 @@ class SupervisorSettings(Checked):
     """Policy of the fallback supervisor (core/supervision.py)."""
 
     alarm_timeout_s: float = setting(
-        0.5, "silence of one camera's alarm after which the vehicle must stop", low=0.01, high=60.0, unit="s"
+        0.5,
+        "time without an alarm message of a camera after which the vehicle must stop",
+        low=0.01,
+        high=60.0,
+        unit="s",
     )
     slow_on_pending: bool = setting(
         True,
-        "ask for SLOW while a camera's alarm is PENDING by its score; a frame that cannot be judged asks for it anyway",
+        "SLOW while a camera's alarm is PENDING because of its score; a frame that cannot be judged always causes SLOW",
     )
     stop_requires_reset: bool = setting(
-        False, "hold STOP, once an alarm or silence caused it, until the reset service is called"
+        False, "hold STOP, if an alarm or a missing message caused it, until the reset service is called"
     )
     optional_cameras: tuple[str, ...] = setting(
         ("",),
-        "cameras without which the vehicle may move on: the most that they ask for is SLOW; an empty name is none",
+        "cameras without which the vehicle may move: they cause SLOW at most; an empty name is none",
     )
     cameras_to_stop: int = setting(
         1,
-        "required cameras that must be out of distribution at once to stop the vehicle, fewer slow it; one that is silent, "
-        "cannot be judged or was not clear before stops it all the same",
+        "number of required cameras that must be out of distribution at once to stop the vehicle; fewer cause SLOW. A camera "
+        "that is silent, cannot be judged or was not clear before always stops it",
         low=1,
         high=1000,
     )
-    min_stop_s: float = setting(0.0, "least time in STOP", low=0.0, high=600.0, unit="s")
+    min_stop_s: float = setting(0.0, "minimum time in STOP", low=0.0, high=600.0, unit="s")
     min_slow_s: float = setting(
-        0.0, "least time in SLOW, also on the way from STOP to NOMINAL", low=0.0, high=600.0, unit="s"
+        0.0, "minimum time in SLOW, also between STOP and NOMINAL", low=0.0, high=600.0, unit="s"
     )
     startup_grace_s: float = setting(
         5.0,
-        "time after start in which STOP is logged as a note, not as an error; it is commanded all the same",
+        "time after the start in which STOP is logged as information, not as an error; STOP is commanded anyway",
         low=0.0,
         high=600.0,
         unit="s",
@@ -176,51 +183,57 @@ class SupervisorSettings(Checked):
 
 @dataclass(frozen=True)
 class HealthSettings(Checked):
-    """When an input is not fit to be judged (core/input_validation.py); 0 or empty switches a check off where it says so."""
+    """When an image cannot be judged (core/input_validation.py)."""
 
     max_age_s: float = setting(
         1.0,
-        "age of an image, before the network takes it and when its verdict is there, from which on it is late; 0 = not "
-        "checked. A stamp more than 60 s old is of another clock (a recording) and says nothing about delay",
+        "age above which an image is late, checked before inference and when its verdict is ready; 0 = not checked. A stamp "
+        "more than 60 s old belongs to another clock (a recording) and is not checked",
         low=0.0,
         high=60.0,
         unit="s",
     )
     min_rate_hz: float = setting(
-        0.0, "images a second below which a camera is too slow; 0 = not checked", low=0.0, high=1000.0, unit="Hz"
+        0.0, "lowest rate of images; below it a camera is too slow; 0 = not checked", low=0.0, high=1000.0, unit="Hz"
     )
     max_clock_lead_s: float = setting(
         1.0,
-        "lead of an image's stamp over the clock that is no fault; 0 = not checked",
+        "largest time that an image's stamp may be ahead of the clock; 0 = not checked",
         low=0.0,
         high=60.0,
         unit="s",
     )
     frozen_frames: int = setting(
-        1, "repetitions of one picture in a row from which on the camera is frozen", low=1, high=1000, unit="frames"
+        1,
+        "number of repetitions of one picture in a row at which the camera counts as frozen",
+        low=1,
+        high=1000,
+        unit="frames",
     )
-    dark_level: int = setting(4, "pixel value up to which a pixel is black", low=0, high=254)
-    bright_level: int = setting(251, "pixel value from which on a pixel is saturated", low=1, high=255)
+    dark_level: int = setting(4, "largest value of a black pixel", low=0, high=254)
+    bright_level: int = setting(251, "smallest value of a saturated pixel", low=1, high=255)
     max_blind_share: float = setting(
-        0.99, "share of black, or of saturated, pixels from which on a picture shows nothing", low=0.5, high=1.0
+        0.99, "share of black, or of saturated, pixels at which a picture counts as blind", low=0.5, high=1.0
     )
     expected_width: int = setting(
-        0, "width that images must have; 0 = that of the first since activation", low=0, high=65535, unit="px"
+        0, "required width of images; 0 = that of the first image since activation", low=0, high=65535, unit="px"
     )
     expected_height: int = setting(
-        0, "height that images must have; 0 = that of the first since activation", low=0, high=65535, unit="px"
+        0, "required height of images; 0 = that of the first image since activation", low=0, high=65535, unit="px"
     )
-    expected_encoding: str = setting("", "encoding that raw images must have, for example bgr8; empty = any known one")
+    expected_encoding: str = setting(
+        "", "required encoding of raw images, for example bgr8; empty = any known encoding"
+    )
 
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
-    """Return the names as a tuple; each must be able to stand in a ROS topic, once.
+    """Return the names as a tuple; each must fit into a ROS topic and be unique.
 
     Raises:
-        ConfigError: no name, a name ROS cannot use, or one given twice.
+        ConfigError: no name, a name that ROS cannot use, or a repeated name.
     """
     names = tuple(cameras)
     if not names:
@@ -228,7 +241,7 @@ def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if not _CAMERA_NAME.match(name):
             raise ConfigError(
-                f"camera name {name!r} cannot stand in a topic; use letters, digits and _, a letter first."
+                f"camera name {name!r} does not fit into a topic; use letters, digits and _, a letter first."
             )
     if len(set(names)) != len(names):
         raise ConfigError(f"cameras names one camera twice: {', '.join(names)}.")
@@ -237,27 +250,29 @@ def check_camera_names(cameras: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class EvidenceSettings(Checked):
-    """What is kept around an alarm, to be looked at afterwards (core/clips.py, ros/clip_recorder/)."""
+    """Clips around alarms (core/clips.py, ros/clip_recorder/)."""
 
-    evidence_dir: str = setting("", "folder that gets a clip of every alarm; it must exist; empty = none is recorded")
-    evidence_before_s: float = setting(5.0, "time before an alarm in its clip", low=0.0, high=300.0, unit="s")
-    evidence_after_s: float = setting(5.0, "time after an alarm in its clip", low=0.0, high=300.0, unit="s")
+    evidence_dir: str = setting("", "folder for a clip of every alarm; it must exist; empty = no clips")
+    evidence_before_s: float = setting(
+        5.0, "time before an alarm that its clip contains", low=0.0, high=300.0, unit="s"
+    )
+    evidence_after_s: float = setting(5.0, "time after an alarm that its clip contains", low=0.0, high=300.0, unit="s")
     evidence_max_s: float = setting(
-        60.0, "time after its first alarm that further alarms extend a clip to", low=0.0, high=3600.0, unit="s"
+        60.0, "longest time after its first alarm to which further alarms extend a clip", low=0.0, high=3600.0, unit="s"
     )
     evidence_fault_gap_s: float = setting(
         60.0,
-        "least time between two clips of images that could not be judged, or of silence; more faults get none",
+        "minimum time between two clips of faults (unusable or missing images); further faults get no clip",
         low=0.0,
         high=86400.0,
         unit="s",
     )
     evidence_max_mb: float = setting(
-        2000.0, "disk space of all clips, of which the oldest are removed", low=1.0, high=1e7, unit="MB"
+        2000.0, "disk space of all clips; the oldest are removed", low=1.0, high=1e7, unit="MB"
     )
     evidence_max_memory_mb: float = setting(
         500.0,
-        "memory of the images kept for a clip; where it is too small, the time before an alarm is shorter",
+        "memory for the images kept for a clip; if it is too small, the time before an alarm is shorter",
         low=1.0,
         high=1e5,
         unit="MB",
@@ -266,54 +281,52 @@ class EvidenceSettings(Checked):
 
 @dataclass(frozen=True)
 class PerceptionNodeSettings(EvidenceSettings):
-    """What the perception node runs on (ros/perception_node.py)."""
+    """Settings of the perception node (ros/perception_node.py)."""
 
     cameras: tuple[str, ...] = setting(("front",), "camera names; each is subscribed as <camera>/image")
     bundle_path: str = setting("", "bundle folder; empty = the bundle in the package")
-    bundle_sha256: str = setting(
-        "", "identity that the bundle must have, 12 or more of its first digits; any other is refused; empty = any"
-    )
-    require_calibrated_cameras: bool = setting(
-        False, "refuse a bundle that was not calibrated on every one of the cameras"
-    )
+    bundle_sha256: str = setting("", "required identity of the bundle, its first 12 or more digits; empty = any")
+    require_calibrated_cameras: bool = setting(False, "refuse a bundle that was not calibrated on all of the cameras")
     detector: str = setting("", "detector that raises the alarm; empty = the bundle's default")
     device: str = setting("auto", "auto, cpu, cuda or cuda:<index>")
     engine: str = setting(
         "auto",
-        "what runs the network; auto = onnx on a CPU where ONNX Runtime is installed and the bundle has graphs for it, else "
-        "eager. Any but eager is held against it at start, and refused where it differs",
+        "inference engine; auto = onnx on a CPU if ONNX Runtime is installed and the bundle has exported graphs, else eager. Any "
+        "engine but eager is compared with eager at start, and refused if it differs",
         choices=ENGINES,
     )
-    precision: str = setting("fp32", "of the network on a GPU, checked likewise", choices=PRECISIONS)
+    precision: str = setting(
+        "fp32", "precision of the network on a GPU; compared with fp32 at start", choices=PRECISIONS
+    )
     max_batch: int = setting(
         0,
-        "cameras judged together at most; 0 = as many as the engine gains by: all on a GPU, on a CPU four by ONNX Runtime and "
-        "one by torch. 1 where a pass takes a tenth of a second or more: the first alarms come earlier",
+        "largest number of cameras in one batch; 0 = the engine's preference: all on a GPU; on a CPU four with ONNX Runtime, one "
+        "with torch. Use 1 if a pass takes 0.1 s or more, so that the first alarms come earlier",
         low=0,
         high=64,
     )
     gpu_memory_mb: float = setting(
         0.0,
-        "GPU memory that torch may take, and ONNX Runtime as much again where it runs; a batch that needs more is an "
-        "inference fault; 0 = no limit",
+        "GPU memory limit of torch, and the same again for ONNX Runtime if it runs; a batch that needs more is an inference "
+        "fault; 0 = no limit",
         low=0.0,
         high=1e6,
         unit="MB",
     )
     transport: str = setting("raw", "image transport", choices=("raw", "compressed"))
     image_reliability: str = setting(
-        "best_effort", "reliability asked of the cameras", choices=("best_effort", "reliable")
+        "best_effort", "reliability of the image subscriptions", choices=("best_effort", "reliable")
     )
     image_timeout_s: float = setting(
         1.0,
-        "time without an image, or spent on judging one batch, after which a camera is reported as not OK",
+        "time without an image, or for one batch, after which a camera is reported as not OK",
         low=0.05,
         high=60.0,
         unit="s",
     )
     overlay_alpha: float = setting(0.5, "opacity of the class colours in the overlay", low=0.0, high=1.0)
-    num_threads: int = setting(0, "CPU threads of the network and of OpenCV; 0 = their choice", low=0, high=1024)
-    autostart: bool = setting(False, "configure and activate at start, for use without a lifecycle manager")
+    num_threads: int = setting(0, "CPU threads of the network and of OpenCV; 0 = their default", low=0, high=1024)
+    autostart: bool = setting(False, "configure and activate at start, without a lifecycle manager")
     class_table: bool = setting(False, "publish the class names, latched, on ~/class_table and ~/label_info")
 
     def __post_init__(self) -> None:
@@ -323,12 +336,12 @@ class PerceptionNodeSettings(EvidenceSettings):
 
 @dataclass(frozen=True)
 class SupervisorNodeSettings(Checked):
-    """What the supervisor node watches (ros/supervisor_node.py)."""
+    """Settings of the supervisor node (ros/supervisor_node.py)."""
 
     cameras: tuple[str, ...] = setting(("front",), "cameras that must all be clear for the vehicle to move")
     alarm_lease_s: float = setting(
         1.0,
-        "time without a sign of life after which DDS takes the process that publishes the alarm for dead",
+        "DDS liveliness lease of the alarm: time without a sign of life after which the publisher counts as dead",
         low=0.2,
         high=60.0,
         unit="s",
@@ -342,14 +355,16 @@ class SupervisorNodeSettings(Checked):
 
 @dataclass(frozen=True)
 class OutputSettings(Checked):
-    """Further ways to hand the decision on, beside the stop command; both are off unless asked for."""
+    """Optional outputs of the decision beside the stop command."""
 
     gate_cmd_vel: str = setting(
-        "", "pass cmd_vel_in on to cmd_vel_out by the decision; empty = no gate", choices=("", "twist", "twist_stamped")
+        "",
+        "type of cmd_vel_in, which is passed on to cmd_vel_out by the decision; empty = no velocity gate",
+        choices=("", "twist", "twist_stamped"),
     )
     gate_slow_scale: float = setting(0.3, "factor on the velocity command in SLOW", low=0.0, high=1.0)
     gate_timeout_s: float = setting(
-        0.5, "silence of cmd_vel_in after which zero is published", low=0.01, high=60.0, unit="s"
+        0.5, "time without a message on cmd_vel_in after which zero is published", low=0.01, high=60.0, unit="s"
     )
     nav2_speed_limit: bool = setting(False, "publish nav2_msgs/SpeedLimit on speed_limit")
     slow_speed_percent: float = setting(

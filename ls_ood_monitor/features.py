@@ -1,7 +1,7 @@
-"""What detectors read from one forward pass, by name; only what somebody reads is computed.
+"""Features of one forward pass, by name. Detectors read them.
 
-``NetworkPass`` holds the tensors of a pass behind the encoder and makes each at its first use, so a frame pays for the
-features its detectors ask for, and for the decoder only when somebody wants the segmentation or an output score.
+``NetworkPass`` computes each tensor at its first use. So only the features that are read are computed, and the decoder runs
+only if one of them needs it.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from .vision.deeplabv3p import DeepLabV3Plus, Features
 from .vision.latent_entropy import tensor_entropies
 from .vision.mc_dropout import masked_features, sample_latents
 
-#: Channels of a stage that ``cells`` reads at most. The cost of a covariance grows with their square, and the channels of
-#: a wide encoder tell much the same: a choice blind to the data loses little (Defard et al., PaDiM, ICPR 2021).
+#: Largest number of channels of a stage in ``cells``. The cost of a covariance grows with its square, and the channels of a
+#: wide encoder are redundant: a choice without looking at the data loses little (Defard et al., PaDiM, ICPR 2021).
 CELL_CHANNELS = 128
-#: Decoder passes behind the mutual information, the one feature that needs more than one; all masks where they are fewer.
+#: Largest number of decoder passes for the mutual information, one per mask.
 MI_SAMPLES = 8
 
 
 class NetworkPass:
-    """Tensors of one pass over N pictures, each computed once, at first use.
+    """Tensors of one pass over N pictures. Each is computed once, at its first use.
 
     Args:
         network: in eval mode.
-        encoded: what its encoder made of the pictures; behind the decoder its first and last stage will do.
-        averaging: averaging weights of the masks, (M, h*w), or (N, M, h*w) where each picture has its own (``mc_dropout``).
+        encoded: output of its encoder; features of the decoder need the first and the last stage only.
+        averaging: averaging weights of the masks (``mc_dropout``), (M, h*w), or (N, M, h*w) with masks for each picture.
     """
 
     def __init__(self, network: DeepLabV3Plus, encoded: Features, averaging: Tensor) -> None:
         self.network = network
         self.encoded = encoded
         self.averaging = averaging
-        # Not ``functools.cached_property``: until Python 3.11 it takes a lock, at which torch's compiler cuts its graph.
+        # Not ``functools.cached_property``: before Python 3.12 it takes a lock, which splits the graph of torch's compiler.
         self._latents: Tensor | None = None
         self._penultimate: Tensor | None = None
         self._logits: Tensor | None = None
@@ -69,7 +69,7 @@ class NetworkPass:
         return self._logits
 
     def sampled_probabilities(self, samples: int) -> Iterator[Tensor]:
-        """Class probabilities (N, classes, H/4, W/4) of up to ``samples`` decoder passes, a mask each at the seam."""
+        """Class probabilities (N, classes, H/4, W/4) of up to ``samples`` decoder passes, each with one mask."""
         for index in range(min(samples, self.averaging.shape[-2])):
             high = masked_features(self.encoded.high, self.averaging, index)
             yield self.network.classify(self.network.penultimate(self.encoded.low, high)).softmax(dim=1)
@@ -88,17 +88,17 @@ def _latent_means(run: NetworkPass) -> Tensor:
     return run.encoded.high.mean(dim=(2, 3))
 
 
-def _taps(run: NetworkPass) -> Tensor:
+def _stage_means(run: NetworkPass) -> Tensor:
     return torch.cat([stage.mean(dim=(2, 3)) for stage in run.encoded.stages[:-1]], dim=1)
 
 
 def _cells(run: NetworkPass) -> Tensor:
-    # Pooled before channels are left out: taking some channels of a whole stage would copy it, and take longer.
-    return torch.cat([_thinned(pool_cells(stage)) for stage in run.encoded.stages[:-1]], dim=2)
+    # Pooled before channels are dropped: selecting channels of a whole stage would copy it.
+    return torch.cat([_selected(pool_cells(stage)) for stage in run.encoded.stages[:-1]], dim=2)
 
 
-def _thinned(cells: Tensor) -> Tensor:
-    """At most ``CELL_CHANNELS`` channels of (N, cells, C), evenly spaced: they have no order, so any choice is as good."""
+def _selected(cells: Tensor) -> Tensor:
+    """At most ``CELL_CHANNELS`` channels of (N, cells, C), evenly spaced; channels have no order, so any choice will do."""
     width = cells.shape[2]
     if width <= CELL_CHANNELS:
         return cells
@@ -108,8 +108,8 @@ def _thinned(cells: Tensor) -> Tensor:
 def _adaptive_means(plane: Tensor, size: tuple[int, int]) -> Tensor:
     """``F.adaptive_avg_pool2d``, in a form that is also fast when exported.
 
-    ONNX has no such pooling. Exported as it is, it gathers every window and turns the plane several times; the same means
-    are a product of matrices on either side.
+    ONNX has no such pooling: the exporter would gather every window and transpose the plane several times. Two matrix
+    products give the same means.
     """
     if not torch.compiler.is_exporting():
         return F.adaptive_avg_pool2d(plane, size)
@@ -118,7 +118,7 @@ def _adaptive_means(plane: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _window_weights(cells: int, into: int, like: Tensor) -> Tensor:
-    """(into, cells): row i takes the mean of cells floor(i n / k) to ceil((i + 1) n / k), as adaptive pooling does."""
+    """(into, cells) weights: row i averages cells floor(i n / k) to ceil((i + 1) n / k), as adaptive pooling does."""
     weights = torch.zeros(into, cells, dtype=like.dtype, device=like.device)
     for index in range(into):
         first, end = index * cells // into, -(-(index + 1) * cells // into)
@@ -132,8 +132,8 @@ def _head_cells(run: NetworkPass) -> Tensor:
 
 def _class_latents(run: NetworkPass) -> Tensor:
     high = run.encoded.high
-    # Pooled rather than sampled: a cell's class is the one its pixels favour together.
-    predicted = _adaptive_means(run.logits, tuple(high.shape[2:])).argmax(dim=1)
+    # The class of a cell is that of its mean logits.
+    predicted = _adaptive_means(run.logits, (high.shape[2], high.shape[3])).argmax(dim=1)
     cells = F.one_hot(predicted, run.logits.shape[1]).flatten(1, 2).transpose(1, 2).to(high.dtype)  # (N, classes, h*w)
     counts = cells.sum(dim=2, keepdim=True)
     means = cells @ high.flatten(2).transpose(1, 2) / counts.clamp(min=1.0)
@@ -151,23 +151,23 @@ def _mutual_information(run: NetworkPass) -> Tensor:
     return uncertainty.mutual_information(run.sampled_probabilities(MI_SAMPLES)).mean(dim=(1, 2))[:, None]
 
 
-#: Name -> rows of a pass, (N, ...).
+#: Feature name -> function from a pass to rows (N, ...).
 #:
 #: - ``entropies`` (N, C): nats, entropy of each latent over the Monte-Carlo samples (LaREM's and LaRED's input).
 #: - ``latent_means`` (N, C): plain spatial mean of the latent, no sampling.
-#: - ``taps`` (N, D): channel means of the encoder's stages before the last.
-#: - ``cells`` (N, cells, E): the same per cell of ``GRID``, of at most ``CELL_CHANNELS`` channels a stage.
+#: - ``stage_means`` (N, D): channel means of the encoder's stages before the last.
+#: - ``cells`` (N, cells, E): the same per cell of ``GRID``, of at most ``CELL_CHANNELS`` channels per stage.
 #: - ``head_cells`` (N, cells, P): input of the last layer, pooled per cell of ``GRID``.
 #: - ``class_latents`` (N, classes, C + 1): mean latent of the cells predicted as each class, then the class's share of
-#:   cells; zeros for a class that is not there.
+#:   cells; zeros for an absent class.
 #: - ``msp``, ``energy``, ``gen``, ``predictive_entropy`` (N, 1): scores of each pixel's logits at the decoder's
 #:   resolution, averaged over the pixels (``vision/uncertainty.py``).
-#: - ``mutual_information`` (N, 1): nats, the same of ``MI_SAMPLES`` decoder passes with masks at the seam. The masks
-#:   act on the latent alone, as in the published setting; low-level features stay whole.
+#: - ``mutual_information`` (N, 1): nats, averaged likewise, of ``MI_SAMPLES`` decoder passes with masks on the latent. As in
+#:   the published setting, low-level features are not masked.
 FEATURES: dict[str, Callable[[NetworkPass], Tensor]] = {
     "entropies": _entropies,
     "latent_means": _latent_means,
-    "taps": _taps,
+    "stage_means": _stage_means,
     "cells": _cells,
     "head_cells": _head_cells,
     "class_latents": _class_latents,
@@ -177,9 +177,9 @@ FEATURES: dict[str, Callable[[NetworkPass], Tensor]] = {
     "predictive_entropy": _output(uncertainty.predictive_entropy),
     "mutual_information": _mutual_information,
 }
-#: Those that the encoder alone gives: scores made of them need not wait for the segmentation.
-ENCODER_FEATURES = frozenset({"entropies", "latent_means", "taps", "cells"})
-#: Those that read the masks of the Monte-Carlo samples.
+#: Features that need the encoder only: their scores need not wait for the decoder.
+ENCODER_FEATURES = frozenset({"entropies", "latent_means", "stage_means", "cells"})
+#: Features that read the masks of the Monte-Carlo samples.
 MC_FEATURES = frozenset({"entropies", "mutual_information"})
 
 
@@ -190,7 +190,7 @@ class FrameFeatures:
     rows: Mapping[str, NDArray[np.float64]]
 
     def of(self, name: str) -> NDArray[np.float64]:
-        """Rows that a detector asks for (``DetectorSpec.feature``). Raises ``ConfigError`` if they were not computed."""
+        """Rows of one feature (``DetectorSpec.feature``). Raises ``ConfigError`` if it was not computed."""
         if name not in self.rows:
             raise ConfigError(f"feature {name!r} was not computed; computed were {', '.join(self.rows) or 'none'}.")
         return self.rows[name]
@@ -202,7 +202,7 @@ class FrameFeatures:
 
 
 def check_features(names: Iterable[str]) -> tuple[str, ...]:
-    """The names as a tuple. Raises ``ConfigError`` for one that is unknown."""
+    """The names as a tuple. Raises ``ConfigError`` for an unknown name."""
     known = tuple(names)
     for name in known:
         if name not in FEATURES:
@@ -216,5 +216,5 @@ def compute_features(run: NetworkPass, names: Iterable[str]) -> FrameFeatures:
 
 
 def as_rows(values: Tensor) -> NDArray[np.float64]:
-    """A feature as detectors take it: float64, on the host."""
+    """A feature as detectors read it: float64, on the host."""
     return np.asarray(values.to("cpu", torch.float64).numpy(), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What figures were taken on."""
+"""Describe the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PACKAGES = (
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, load, GPU and versions, for tables and JSON."""
+    """Processor, cores, threads, load, GPU (memory in GB) and package versions, as JSON data."""
     versions = {}
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # not used, or of a ROS distribution
+        except metadata.PackageNotFoundError:  # not installed, or part of a ROS distribution
             continue
     has_gpu = torch.cuda.is_available()
     return {
@@ -44,11 +44,11 @@ def describe_machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Its model, where Linux tells; nothing that names the machine or its owner."""
-    known = platform.processor() or platform.machine()
+    """Model of the processor; contains no name of the machine or its user."""
+    fallback = platform.processor() or platform.machine()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return known
+        return fallback
     models = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
-    return next(models, known)
+    return next(models, fallback)

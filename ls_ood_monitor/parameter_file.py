@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from .config import (
     AlarmOverrides,
+    Checked,
     HealthSettings,
     PerceptionNodeSettings,
     SupervisorNodeSettings,
@@ -18,7 +19,7 @@ from .config import (
 from .errors import ConfigError
 from .yaml_file import read_yaml
 
-T = TypeVar("T")
+S = TypeVar("S", bound=Checked)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def read_parameters(path: Path) -> VehicleSettings:
         ConfigError: no readable YAML, no such node in it, an unknown parameter, or a value that a node would refuse.
     """
     content = read_yaml(path, ConfigError)
-    perception, supervisor = _of(content, "perception_node"), _of(content, "supervisor_node")
+    perception, supervisor = _parameters_of(content, "perception_node"), _parameters_of(content, "supervisor_node")
     if not (perception or supervisor):
         raise ConfigError(f"{path} holds no parameters of perception_node or supervisor_node.")
     known = {spec.name for cls in (PerceptionNodeSettings, AlarmOverrides, HealthSettings) for spec in fields(cls)}
@@ -75,22 +76,23 @@ def read_image_topics(path: Path, cameras: Sequence[str] = (), transport: str = 
         ConfigError: no readable YAML, or a value that the node would refuse.
     """
     given = {name: value for name, value in (("cameras", tuple(cameras)), ("transport", transport)) if value}
-    values = {**_of(read_yaml(path, ConfigError), "perception_node"), **given}
+    values = {**_parameters_of(read_yaml(path, ConfigError), "perception_node"), **given}
     node = _settings(PerceptionNodeSettings, values)
     return [f"{camera}/image" + ("" if node.transport == "raw" else "/compressed") for camera in node.cameras]
 
 
-def _of(content: Any, node: str) -> dict[str, Any]:
+def _parameters_of(content: Any, node: str) -> dict[str, Any]:
     """Parameters of a node, whatever its namespace; those of ``/**`` are for every node."""
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     if isinstance(content, dict):
         for name, entry in content.items():
             if str(name).rsplit("/", 1)[-1] in (node, "**") and isinstance(entry, dict):
-                found.update(entry.get("ros__parameters") or {})
-    return found
+                parameters.update(entry.get("ros__parameters") or {})
+    return parameters
 
 
-def _settings(cls: type[T], values: dict[str, Any]) -> T:
-    own = {spec.name: spec for spec in fields(cls)}  # type: ignore[arg-type]
+def _settings(cls: type[S], values: dict[str, Any]) -> S:
+    """Those of the values that are fields of ``cls``."""
+    own = {spec.name for spec in fields(cls)}
     chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in own}
     return from_mapping(cls, chosen)

@@ -143,6 +143,6 @@ def test_unknown_device_and_detector_are_refused(tiny_bundle):
 def test_the_embedded_bundle_is_whole():
     """The bundle in the package verifies, holds every detector and says that it is synthetic."""
     manifest = verify_bundle()
-    assert {"spatial", "larem", "mahalanobis", "multitap"} <= set(manifest.content["thresholds"])
+    assert {"spatial", "larem", "mahalanobis", "multistage"} <= set(manifest.content["thresholds"])
     assert "synthetic" in manifest.content["provenance"]["dataset"]["data"]
     assert manifest.content["provenance"]["test"]["miou"] >= 0.65

@@ -10,14 +10,16 @@ import torch
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.calibration.calibrate import CalibrationSettings, calibrate, collect_features
+from ls_ood_monitor.calibration.calibrate import calibrate
+from ls_ood_monitor.calibration.collect import collect_features
+from ls_ood_monitor.calibration.settings import CalibrationSettings
 from ls_ood_monitor.config import from_mapping
-from ls_ood_monitor.core.detectors import DETECTORS
+from ls_ood_monitor.core.detectors import DETECTORS, required_features
 from ls_ood_monitor.core.grid import GRID
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.features import CELL_CHANNELS, FEATURES, MI_SAMPLES, NetworkPass, compute_features, pool_cells
-from ls_ood_monitor.monitor import FramePass, LatentSettings, features_of
+from ls_ood_monitor.frame_pass import FramePass, LatentSettings
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.preprocess import preprocess
 
@@ -131,7 +133,7 @@ def test_mutual_information_equals_passes_with_dropped_features(embedded, by_han
 @pytest.mark.parametrize(
     ("feature", "encoder", "decoder"),
     [
-        ("taps", 1, 0),
+        ("stage_means", 1, 0),
         ("latent_means", 1, 0),
         ("entropies", 1, 0),
         ("head_cells", 1, 1),
@@ -184,7 +186,7 @@ def test_mask_modes_are_named_and_old_settings_load():
 def every_detector(embedded):
     """All detectors that clean frames can fit, on 40 frames; the table they were fitted to."""
     names = [name for name, spec in DETECTORS.items() if not spec.supervised]
-    frame_pass = pass_for(embedded, features_of(names))
+    frame_pass = pass_for(embedded, required_features(names))
     frames = [Frame(image, index * 1_000_000_000, "front") for index, image in enumerate(pictures(40))]
     table = collect_features(frames, frame_pass)
     fitted = calibrate(table, CalibrationSettings(target_rate=0.05), names=names, head=frame_pass.head)

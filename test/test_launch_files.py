@@ -100,7 +100,7 @@ def recorded(monkeypatch):
         for entity in load(name).generate_launch_description().args[0]:
             if entity.name == "OpaqueFunction":
                 declared = of_kind(entities, "DeclareLaunchArgument")
-                context = {one.args[0]: one.options.get("default_value") for one in declared}
+                context = {argument.args[0]: argument.options.get("default_value") for argument in declared}
                 entities += entity.options["function"]({**context, "bag": bag, **arguments})
             else:
                 entities.append(entity)
@@ -165,7 +165,7 @@ def test_monitor_is_not_rearmed_after_a_manual_deactivate(recorded):
     """The activating handler listens only to the way from configuring to inactive."""
     handlers = [entity.args[0] for entity in of_kind(recorded("monitor.launch.py"), "RegisterEventHandler")]
     activating = of_kind(handlers, "OnStateTransition")
-    assert [(one.options["start_state"], one.options["goal_state"]) for one in activating] == [
+    assert [(handler.options["start_state"], handler.options["goal_state"]) for handler in activating] == [
         ("configuring", "inactive")
     ]
 
@@ -261,7 +261,7 @@ def test_a_replay_begins_again_if_asked(recorded, bag):
 
 
 def test_a_replay_records_until_the_last_verdict(recorded, bag, tmp_path):
-    """The recorder begins before the player, in its time, and is told to end some time after it."""
+    """The recorder begins before the player, in its time, and gets SIGINT some time after it."""
     begin, end = handlers_of(recorded("replay.launch.py", bag=str(bag), record=str(tmp_path / "answers")))
     recorder, player = begin.options["entities"]
     command = recorder.options["cmd"]
@@ -275,6 +275,7 @@ def test_a_replay_records_until_the_last_verdict(recorded, bag, tmp_path):
     assert event.options["process_matcher"].args == (recorder,)
 
 
+@pytest.mark.ros
 def test_a_replay_records_what_the_player_command_records():
     """Outputs of both nodes in any namespace, as 'ls-ood play --record' does, and neither images nor other nodes' topics."""
     outputs = load_constant("replay.launch.py", "OUTPUTS")
@@ -295,9 +296,9 @@ def test_a_replay_records_what_the_player_command_records():
     [
         ({"bag": "/absent"}, "bag is '/absent', which does not exist"),
         ({"record": "."}, "record is '.', which exists already"),
-        ({"record": "absent/answers"}, "the folder that it is to lie in does not exist"),
+        ({"record": "absent/answers"}, "its parent folder does not exist"),
         ({"cameras": "[rear]"}, "has no /rear/image; it holds /front/image, /left/image"),
-        ({"cameras": "[1st]"}, "camera name '1st' cannot stand in a topic"),
+        ({"cameras": "[1st]"}, "camera name '1st' does not fit into a topic"),
         ({"params_file": "absent.yaml"}, "absent.yaml cannot be read"),
     ],
 )
@@ -344,7 +345,7 @@ def test_rviz_is_started_with_the_node_that_writes_its_texts(recorded):
     assert flag == "-m"
     assert importlib.util.find_spec(module) is not None
     assert status.options["name"] == "rviz_status"
-    frame = next(one for one in of_kind(entities, "DeclareLaunchArgument") if one.args[0] == "frame_id")
+    frame = next(entity for entity in of_kind(entities, "DeclareLaunchArgument") if entity.args[0] == "frame_id")
     content = yaml.safe_load((ROOT / "config" / "monitor.rviz").read_text(encoding="utf-8"))
     assert frame.options["default_value"] == content["Visualization Manager"]["Global Options"]["Fixed Frame"]
 

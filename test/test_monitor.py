@@ -14,7 +14,6 @@ from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.core.grid import GRID
 from ls_ood_monitor.core.types import Frame
-from ls_ood_monitor.monitor import choose_device
 from ls_ood_monitor.street import StreetDrive
 from ls_ood_monitor.street.shots import CAMERA_SIZE
 
@@ -124,35 +123,44 @@ def test_a_gpu_scores_as_the_cpu_does(monitor, tiny_bundle):
 
 
 def test_exported_graphs_score_nothing_on_a_gpu(monkeypatch):
-    """Only torch does; a pass without their features would leave the host nothing to score."""
+    """The pass keeps all features, because the host scores them."""
+    pytest.importorskip("onnxruntime")
     embedded = load_bundle(device="cpu")
-    assert embedded.frame_pass.engine.name == "onnx"
+    assert embedded.engine_name == "onnx"
     monkeypatch.setattr(embedded.frame_pass, "device", torch.device("cuda"))
-    assert embedded.frame_pass.scoring(embedded.detectors) is embedded.frame_pass
+    assert embedded.frame_pass.with_scores(embedded.detectors) is embedded.frame_pass
 
 
 def test_the_network_s_time_is_the_engine_s_alone(monitor):
     """It grows with what is asked for, and not by asking again; results of one frame are those of all."""
     frames = [Frame(picture(0), 5, "front"), Frame(picture(1), 6, "left")]
     run = monitor.begin(frames)
-    begun = run.run.network_ms
+    begun = run.network_ms
     assert len(run.verdicts) == 2
-    judged = run.run.network_ms
+    judged = run.network_ms
     second = run.result(1)
-    assert 0.0 < begun <= judged < run.run.network_ms
-    shown = run.run.network_ms
+    assert 0.0 < begun <= judged < run.network_ms
+    shown = run.network_ms
     whole = run.results()
-    assert run.run.network_ms == shown
+    assert run.network_ms == shown
     np.testing.assert_array_equal(second.segmentation, whole[1].segmentation)
     assert second.frame.camera == "left"
 
 
-@pytest.mark.parametrize(("name", "number"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
-def test_a_gpu_comes_with_its_number(monkeypatch, name, number):
-    """Torch's limit of memory, for one, refuses a GPU without one."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device(name) == torch.device("cuda", number)
+def test_a_monitor_names_its_device_and_engine(monitor):
+    """Device, engine, precision and batch size are those of the engine that runs."""
+    assert monitor.device == torch.device("cpu")
+    assert (monitor.engine_name, monitor.precision, monitor.engine_label) == ("eager", "fp32", "eager fp32")
+    assert (monitor.preferred_batch_size, monitor.reentrant) == (1, True)
+
+
+def test_a_pass_for_other_features_replaces_exported_graphs():
+    """Exported graphs compute their own features only: eager torch computes others; the same features keep the engine."""
+    pytest.importorskip("onnxruntime")
+    own = load_bundle(device="cpu").frame_pass
+    assert own.with_features(own.features).engine.name == "onnx"
+    other = own.with_features(("energy",))
+    assert (other.engine.name, other.features, other.graphs) == ("eager", ("energy",), {})
 
 
 def test_a_picture_that_may_not_be_written_is_judged(monitor):

@@ -1,4 +1,4 @@
-"""Both notebooks run from top to bottom in a Jupyter kernel, and are stored with small outputs that tell nothing of a machine."""
+"""Both notebooks run in a Jupyter kernel, and are stored with small outputs that contain nothing of a machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST = 400_000
-#: In a process of its own: the client and the kernel bring event loops and warnings along.
+#: Runs in its own process: the client and the kernel bring event loops and warnings.
 EXECUTE = """
 import sys, nbformat
 from nbclient import NotebookClient
@@ -33,7 +33,7 @@ def outputs(notebook):
 
 
 def test_the_notebooks_are_the_expected_ones():
-    """The reference's two stories, under its names."""
+    """There are two notebooks, with the names of the reference."""
     assert [path.stem for path in NOTEBOOKS] == [
         "NB_1_ood_anomaly_semseg_deeplabv3p_ws_samples",
         "NB_2_ood_anomaly_semseg_deeplabv3p_ws_ds_shift_detect",

@@ -9,7 +9,7 @@ import pytest
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.parameter_file import VehicleSettings, read_image_topics, read_parameters
 
-SHIPPED = Path(__file__).parents[3] / "config" / "monitor.yaml"
+SHIPPED = Path(__file__).parents[1] / "config" / "monitor.yaml"
 
 
 def test_the_shipped_file_holds_the_defaults():

@@ -13,7 +13,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ls_ood_monitor.ros.processes import private_domain, remove_orphaned_segments, ros_environment, wait_until
+from ls_ood_monitor.ros.environment import ros_environment
+from ls_ood_monitor.ros.processes import wait_until
+from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +37,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
     """The private environment's executables first on the path."""
-    return {**ros_environment(private_domain()), "PATH": os.pathsep.join([BIN, os.environ["PATH"]])}
+    return {**ros_environment(), "PATH": os.pathsep.join([BIN, os.environ["PATH"]])}
 
 
 def test_the_blocks_are_the_expected_ones():
@@ -52,11 +54,13 @@ def test_the_blocks_are_the_expected_ones():
     }
 
 
-def test_the_offline_commands_run(folder, environment):
+def test_the_offline_commands_run(folder, monkeypatch, ls_ood):
     """Each line of the first block exits with 0."""
-    for command in commands(BLOCKS[0]):
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
+    monkeypatch.chdir(folder)
+    for program, *arguments in commands(BLOCKS[0]):
+        assert program == "ls-ood"
+        done = ls_ood(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
     assert (folder / "my_bundle" / "manifest.json").is_file()
     assert (folder / "look" / "contact_sheet.png").is_file()
     assert (folder / "verdict" / "summary.json").is_file()

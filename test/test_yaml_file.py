@@ -1,4 +1,4 @@
-"""YAML that people write: content, or a sentence."""
+"""YAML files: their content, or an error that names the fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ls_ood_monitor.yaml_file import read_yaml
 
 
 def test_content_is_that_of_yaml(tmp_path):
-    """Plain values, lists and mappings; equal keys of different mappings, and merged ones, are no contradiction."""
+    """Plain values, lists and mappings are read; equal keys of different or merged mappings are allowed."""
     path = tmp_path / "a.yaml"
     path.write_text("usual: &usual {a: 1, b: [2, x]}\nother: {<<: *usual, a: 3}\n")
     assert read_yaml(path, ConfigError) == {"usual": {"a": 1, "b": [2, "x"]}, "other": {"a": 3, "b": [2, "x"]}}
@@ -25,8 +25,8 @@ def test_content_is_that_of_yaml(tmp_path):
         ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
     ],
 )
-def test_what_cannot_be_meant_is_a_sentence(tmp_path, text, words):
-    """With the file and the line; the last of two equal keys does not win unseen, and no code is run."""
+def test_ambiguous_or_unsafe_yaml_is_refused(tmp_path, text, words):
+    """A duplicate key, a syntax error or a code tag gives one line that names the file."""
     path = tmp_path / "a.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=words) as error:

@@ -1,21 +1,21 @@
-"""Seeded disturbances of a camera picture, for evaluation: weather, light, the lens, the sensor, unknown objects.
+"""Seeded synthetic anomalies of a camera picture, for evaluation: weather, light, lens, sensor, unknown objects.
 
-All transforms take and return BGR uint8 (H, W, 3) at camera resolution, leave the input alone, and scale with
-the picture, so that one severity means the same at every resolution. They model the effect on the picture, not
-the physics of its cause: detection figures obtained with them are figures about these transforms.
+All transforms take BGR uint8 (H, W, 3) at camera resolution and return a changed copy. They scale with the picture, so
+a severity means the same at every resolution. They model the effect on the picture, not the physics of its cause:
+detection figures obtained with them are figures about these transforms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from ..errors import ConfigError, DataError
 from . import lens, light, objects, sensor, weather
-from .picture import Image
+from .image_ops import Image
 
-__all__ = ["ANOMALIES", "MASKED_ANOMALIES", "anomaly_mask", "apply_anomaly", "unknown_object_mask"]
+__all__ = ["ANOMALIES", "MASKED_ANOMALIES", "anomaly_mask", "apply_anomaly"]
 
 
 def apply_anomaly(name: str, image: Image, severity: int, seed: int) -> Image:
@@ -26,8 +26,8 @@ def apply_anomaly(name: str, image: Image, severity: int, seed: int) -> Image:
         image: BGR uint8 (H, W, 3).
         severity: 1 (slight) to 5 (heavy).
         seed: >= 0. Dirt, drops, fog banks, defects, flares and objects depend on the seed alone, so they stay in
-            place over a drive; rain, snow, noise and broken JPEG depend on the seed and the picture, so that they
-            change from frame to frame.
+            place over a drive. Rain, snow, noise and broken JPEG depend on the seed and the picture, so they change
+            from frame to frame.
 
     Raises:
         ConfigError: unknown name, severity or seed out of range.
@@ -35,71 +35,45 @@ def apply_anomaly(name: str, image: Image, severity: int, seed: int) -> Image:
     """
     if name not in _TRANSFORMS:
         raise ConfigError(f"There is no anomaly {name!r}; known: {', '.join(ANOMALIES)}.")
-    _check_settings(severity, seed)
-    if not isinstance(image, np.ndarray):
-        raise DataError(f"An anomaly needs a BGR uint8 picture (H, W, 3); this is a {type(image).__name__}.")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise DataError(f"An anomaly needs a BGR uint8 picture (H, W, 3); this one is {image.dtype} {image.shape}.")
+    _check(image, severity, seed)
     return _TRANSFORMS[name](image, int(severity) - 1, int(seed))
 
 
-def unknown_object_mask(image_shape: Sequence[int], severity: int, seed: int) -> Image:
-    """Pixels that the anomaly ``unknown_object`` changes in a picture of this shape.
-
-    Args:
-        image_shape: (H, W) or (H, W, 3).
-        severity: as for ``apply_anomaly``.
-        seed: as for ``apply_anomaly``.
-
-    Returns:
-        uint8 (H, W), 1 on the object and 0 elsewhere.
-
-    Raises:
-        ConfigError: severity or seed out of range.
-        DataError: the shape is not that of a picture.
-    """
-    _check_settings(severity, seed)
-    if len(image_shape) not in (2, 3) or min(image_shape) < 1:
-        raise DataError(f"A mask needs the shape (H, W) or (H, W, 3) of a picture; this one is {tuple(image_shape)}.")
-    return objects.object_mask(image_shape, int(severity) - 1, int(seed))
-
-
 def anomaly_mask(name: str, image: Image, severity: int, seed: int) -> Image:
-    """Pixels that a local anomaly hides: the object, or where dirt or the thing before the lens is more than half opaque.
+    """Pixels that a local anomaly hides: the object, or where dirt or an occluder is more than half opaque.
 
     Args:
         name: one of ``MASKED_ANOMALIES``.
-        image: the clean picture (H, W, 3); outside a fisheye's image circle nothing is hidden by an occlusion.
+        image: the clean picture, BGR uint8 (H, W, 3). An occlusion hides nothing outside a fisheye's image circle.
         severity: as for ``apply_anomaly``.
         seed: as for ``apply_anomaly``.
 
     Returns:
-        uint8 (H, W), 1 on it and 0 elsewhere.
+        uint8 (H, W), 1 on hidden pixels and 0 elsewhere.
 
     Raises:
         ConfigError: a name without mask, severity or seed out of range.
-        DataError: the shape is not that of a picture.
+        DataError: ``image`` is not a BGR uint8 picture.
     """
-    if name not in MASKED_ANOMALIES:
+    if name not in _MASKS:
         raise ConfigError(f"Anomaly {name!r} has no mask; known: {', '.join(MASKED_ANOMALIES)}.")
-    if name == "unknown_object":
-        return unknown_object_mask(image.shape, severity, seed)
-    _check_settings(severity, seed)
-    if image.ndim != 3 or min(image.shape) < 1:
-        raise DataError(f"A mask needs a picture (H, W, 3); this one has the shape {image.shape}.")
-    mask = lens.mud_mask if name == "mud" else lens.occlusion_mask
-    return mask(image, int(severity) - 1, int(seed))
+    _check(image, severity, seed)
+    return _MASKS[name](image, int(severity) - 1, int(seed))
 
 
-def _check_settings(severity: int, seed: int) -> None:
+def _check(image: Image, severity: int, seed: int) -> None:
     if isinstance(severity, bool) or not isinstance(severity, (int, np.integer)) or not 1 <= severity <= 5:
         raise ConfigError(f"Anomaly severity is {severity!r}; it must be a whole number from 1 to 5.")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ConfigError(f"Anomaly seed is {seed!r}; it must be a whole number, 0 or larger.")
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"An anomaly needs a BGR uint8 picture (H, W, 3); this is a {type(image).__name__}.")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise DataError(f"An anomaly needs a BGR uint8 picture (H, W, 3); this one is {image.dtype} {image.shape}.")
 
 
 def _identity(image: Image, level: int, seed: int) -> Image:
-    return image.copy()
+    return np.array(image)
 
 
 _TRANSFORMS: dict[str, Callable[[Image, int, int], Image]] = {
@@ -123,6 +97,11 @@ _TRANSFORMS: dict[str, Callable[[Image, int, int], Image]] = {
     "jpeg": sensor.jpeg,
     "unknown_object": objects.unknown_object,
 }
+_MASKS: dict[str, Callable[[Image, int, int], Image]] = {
+    "unknown_object": objects.unknown_object_mask,
+    "occlusion": lens.occlusion_mask,
+    "mud": lens.mud_mask,
+}
 ANOMALIES: tuple[str, ...] = tuple(_TRANSFORMS)
-#: Anomalies whose place in the picture is known.
-MASKED_ANOMALIES: tuple[str, ...] = ("unknown_object", "occlusion", "mud")
+#: Anomalies that cover a known part of the picture.
+MASKED_ANOMALIES: tuple[str, ...] = tuple(_MASKS)

@@ -1,4 +1,4 @@
-"""What happens at the lens: dirt, water, things before it, focus and movement."""
+"""Anomalies at the lens: dirt, water drops, occlusion, defocus and motion blur."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .picture import Image, Plane, grid, outside_lens, smooth_noise, smoothstep, to_uint8
+from .image_ops import Image, Plane, grid, outside_lens, smooth_noise, smoothstep, to_uint8
 
 _MUD_COVER = (0.06, 0.12, 0.20, 0.30, 0.42)  # fraction of the picture
 _BLUR_RADIUS = (0.003, 0.006, 0.010, 0.016, 0.025)  # circle of confusion, fraction of the width
-_MOTION_LENGTH = (0.008, 0.016, 0.028, 0.045, 0.070)  # way of the picture during the exposure, fraction of the width
+_MOTION_LENGTH = (0.008, 0.016, 0.028, 0.045, 0.070)  # shift of the picture during the exposure, fraction of the width
 _OCCLUSION_COVER = (0.06, 0.14, 0.25, 0.40, 0.60)  # fraction of the picture
 _DROPS = (8, 18, 34, 58, 95)  # on a 4:3 picture
 
@@ -44,19 +44,19 @@ def motion_blur(image: Image, level: int, seed: int) -> Image:
 
 
 def occlusion(image: Image, level: int, seed: int) -> Image:
-    """An opaque thing reaches in from one edge, far too near to be in focus."""
+    """An opaque object reaches in from one edge, out of focus because it is so near."""
     alpha, colour = _occluder(image.shape[0], image.shape[1], level, seed)
     return np.where(outside_lens(image)[..., None], image, to_uint8(image * (1.0 - alpha) + colour * alpha))
 
 
 def mud_mask(image: Image, level: int, seed: int) -> Image:
-    """Pixels (H, W) of which ``mud`` hides more than half: 1 there, 0 elsewhere."""
+    """Pixels (H, W) where ``mud`` is more than half opaque: 1 there, 0 elsewhere."""
     alpha, _ = _mud_overlay(image.shape[0], image.shape[1], level, seed)
     return (alpha[..., 0] > 0.5).astype(np.uint8)
 
 
 def occlusion_mask(image: Image, level: int, seed: int) -> Image:
-    """Pixels (H, W) of which ``occlusion`` hides more than half, within the image circle: 1 there, 0 elsewhere."""
+    """Pixels (H, W) within the image circle where ``occlusion`` is more than half opaque: 1 there, 0 elsewhere."""
     alpha, _ = _occluder(image.shape[0], image.shape[1], level, seed)
     return ((alpha[..., 0] > 0.5) & ~outside_lens(image)).astype(np.uint8)
 
@@ -81,12 +81,11 @@ def _mud_overlay(height: int, width: int, level: int, seed: int) -> tuple[Plane,
     )
     edge = np.float32(np.quantile(field, 1.0 - _MUD_COVER[level]))
     alpha = np.clip((field - edge) / 0.35 + 0.5, 0.0, 1.0)
-    alpha = cv2.GaussianBlur(
-        alpha * alpha * (3.0 - 2.0 * alpha), (0, 0), 0.006 * width
-    )  # dirt on a lens is out of focus
+    # Dirt on a lens is out of focus.
+    alpha = cv2.GaussianBlur(alpha * alpha * (3.0 - 2.0 * alpha), (0, 0), 0.006 * width)
     thickness = 0.86 + 0.12 * np.tanh(smooth_noise(size, 9, seed + 3))
     shade = 1.0 + 0.22 * smooth_noise(size, 24, seed + 4) + 0.10 * smooth_noise(size, 90, seed + 5)
-    colour = np.float32([38.0, 58.0, 78.0]) * shade[..., None]
+    colour = np.array([38.0, 58.0, 78.0], np.float32) * shade[..., None]
     return (alpha * thickness)[..., None].astype(np.float32), colour.astype(np.float32)
 
 
@@ -100,7 +99,7 @@ def _occluder(height: int, width: int, level: int, seed: int) -> tuple[Plane, Pl
     across = (rows, 1.0 - rows, columns, span - columns)[edge]
     along = (columns - place * span) if edge < 2 else (rows - place)
     reach = np.hypot(across, slimness * along) + 0.05 * smooth_noise((height, width), 3, seed)
-    # The camera's own field of view goes on beyond the edge: the thing has no border there.
+    # The object goes on beyond the edge of the picture, so it has no border there.
     limit = float(np.quantile(reach, _OCCLUSION_COVER[level]))
     alpha = smoothstep(limit - reach, -0.045, 0.045)
     base = np.float32(rng.uniform(25.0, 110.0)) * np.float32(rng.uniform(0.75, 1.2, 3))
@@ -110,7 +109,7 @@ def _occluder(height: int, width: int, level: int, seed: int) -> tuple[Plane, Pl
 
 @lru_cache(maxsize=4)
 def _drop_overlay(height: int, width: int, level: int, seed: int) -> tuple[Plane, Plane, Plane, Plane, Plane]:
-    """Where each pixel looks (x and y, (H, W)), opacity, shade and glint (H, W, 1); a heavier level adds drops."""
+    """Source of each pixel (x and y, (H, W)), opacity, shade and glint (H, W, 1); a heavier level adds drops."""
     rng = np.random.default_rng([seed, 6])
     rows, columns = grid(height, width)
     map_y, map_x = np.broadcast_to(rows, (height, width)).copy(), np.broadcast_to(columns, (height, width)).copy()

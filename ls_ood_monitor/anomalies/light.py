@@ -1,4 +1,4 @@
-"""Too little light, too much of it, and light where it should not be."""
+"""Anomalies of light: darkness, night, sun flare, wrong exposure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .picture import HORIZON, Image, Plane, grid, outside_lens, sensor_noise, smoothstep, to_uint8
+from .image_ops import HORIZON, Image, Plane, grid, outside_lens, sensor_noise, smoothstep, to_uint8
 
 _DARK_GAIN = (0.55, 0.38, 0.25, 0.15, 0.08)  # fraction of the light left
 _NIGHT_GAIN = (0.36, 0.25, 0.17, 0.11, 0.065)
@@ -33,7 +33,7 @@ def night(image: Image, level: int, seed: int) -> Image:
     grey = image.mean(axis=2, keepdims=True, dtype=np.float32)
     rows, _ = grid(height, width)
     sky = (1.0 - 0.6 * smoothstep(-rows, -HORIZON, -0.5 * HORIZON))[..., None]
-    tint = np.float32([1.3, 0.95, 0.75]) * np.float32(_NIGHT_GAIN[level])
+    tint = np.array([1.3, 0.95, 0.75], np.float32) * np.float32(_NIGHT_GAIN[level])
     scene = (0.5 * image + 0.5 * grey) * tint * sky
     noise = sensor_noise(image, seed)
     noise += 1.5 * cv2.GaussianBlur(noise, (0, 0), max(0.6, 0.0022 * height))  # noise reduction leaves blotches
@@ -51,12 +51,12 @@ def sun_flare(image: Image, level: int, seed: int) -> Image:
 
 
 def overexposure(image: Image, level: int, seed: int) -> Image:
-    """Too long an exposure: more light in every pixel, and white where it does not fit."""
+    """Too long an exposure: more light in every pixel, saturated to white."""
     return _exposed(image, 2.0 ** _OVER_STOPS[level], 0.0)
 
 
 def underexposure(image: Image, level: int, seed: int) -> Image:
-    """Too short an exposure: less light in every pixel, few grey levels, and shadows that are black."""
+    """Too short an exposure: less light in every pixel, few grey levels, black shadows."""
     return _exposed(image, 2.0 ** -_UNDER_STOPS[level], 0.0008)
 
 
@@ -74,7 +74,7 @@ def _lamps(height: int, width: int, seed: int) -> Plane:
     light = np.zeros((height, width, 3), np.float32)
     for _ in range(int(rng.integers(5, 10))):
         x, y = rng.uniform(0.08, 0.92) * width / height, HORIZON + rng.uniform(-0.22, 0.08)
-        size, colour = 0.005 + 0.013 * rng.random() ** 2, np.float32(_LAMPS[int(rng.integers(len(_LAMPS)))])
+        size, colour = 0.005 + 0.013 * rng.random() ** 2, np.array(_LAMPS[int(rng.integers(len(_LAMPS)))], np.float32)
         square = ((rows - y) ** 2 + (columns - x) ** 2) / size**2
         core, halo = np.exp(-square * square), 0.8 / (1.0 + square / 6.0) * np.exp(-np.sqrt(square) / 16.0)
         light += core[..., None] + halo[..., None] * colour

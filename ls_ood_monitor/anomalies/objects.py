@@ -1,31 +1,30 @@
-"""A thing that no training set has: pasted onto the road, with its mask as ground truth."""
+"""An object that no training set has, drawn onto the road, with its mask as ground truth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from .picture import Image, Plane, grid, smooth_noise, smoothstep, to_uint8
+from .image_ops import Image, Plane, grid, smooth_noise, smoothstep, to_uint8
 
 _SIZE = (0.05, 0.08, 0.12, 0.17, 0.24)  # half the height of the object, fraction of the picture's height
 
 
 def unknown_object(image: Image, level: int, seed: int) -> Image:
-    """An object with a shape and a pattern of its own; nothing outside its mask changes."""
-    alpha, colour = _thing(image.shape[0], image.shape[1], level, seed)
+    """Draw an object of random shape and pattern; nothing outside its mask changes."""
+    alpha, colour = _object(image.shape[0], image.shape[1], level, seed)
     return to_uint8(image + (colour - image) * alpha)
 
 
-def object_mask(shape: Sequence[int], level: int, seed: int) -> Image:
+def unknown_object_mask(image: Image, level: int, seed: int) -> Image:
     """Pixels (H, W) that ``unknown_object`` draws: 1 on the object, 0 elsewhere."""
-    alpha, _ = _thing(int(shape[0]), int(shape[1]), level, seed)
+    alpha, _ = _object(image.shape[0], image.shape[1], level, seed)
     return (alpha[..., 0] > 0.0).astype(np.uint8)
 
 
 @lru_cache(maxsize=4)
-def _thing(height: int, width: int, level: int, seed: int) -> tuple[Plane, Plane]:
+def _object(height: int, width: int, level: int, seed: int) -> tuple[Plane, Plane]:
     """Opacity (H, W, 1) and colour (H, W, 3); a heavier level is a larger object on the same spot of the road."""
     rng = np.random.default_rng([seed, 9])
     rows, columns = grid(height, width)

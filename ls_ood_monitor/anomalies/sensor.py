@@ -1,4 +1,4 @@
-"""What the sensor and the transmission do to a picture: noise, defects, lost colour, broken JPEG."""
+"""Anomalies of the sensor and the transmission: noise, defects, lost colour, broken JPEG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .picture import Image, frame_random, sensor_noise, to_uint8
+from .image_ops import Image, frame_random, sensor_noise, to_uint8
 
 _NOISE_SIGMA = (8.0, 16.0, 28.0, 44.0, 64.0)  # standard deviation, grey levels
 _DEAD_SHARE = (0.004, 0.010, 0.020, 0.040, 0.070)  # of all pixels
@@ -26,19 +26,19 @@ def noise(image: Image, level: int, seed: int) -> Image:
 
 
 def dead_pixels(image: Image, level: int, seed: int) -> Image:
-    """Pixels and whole lines that are stuck at black, at white or at one colour."""
+    """Single pixels and whole lines that are stuck at black, white or one colour."""
     stuck, values = _defects(image.shape[0], image.shape[1], level, seed)
     return np.where(stuck[..., None], values, image)
 
 
 def colour_channel(image: Image, level: int, seed: int) -> Image:
-    """One channel fades and is lost; at severity 5 the two others are swapped, too."""
+    """One channel fades and is lost; at severity 5 the other two are also swapped."""
     weak = int(np.random.default_rng([seed, 8]).integers(3))
-    result = image.copy()
+    result = np.array(image)
     result[..., weak] = to_uint8(image[..., weak] * np.float32(_CHANNEL_GAIN[level]))
     if level == 4:
-        one, two = (weak + 1) % 3, (weak + 2) % 3
-        result[..., one], result[..., two] = image[..., two], image[..., one]
+        first, second = (weak + 1) % 3, (weak + 2) % 3
+        result[..., first], result[..., second] = image[..., second], image[..., first]
     return result
 
 
@@ -66,8 +66,8 @@ def _defects(height: int, width: int, level: int, seed: int) -> tuple[NDArray[np
     """Which pixels are stuck (H, W) and at what (H, W, 3); a heavier level keeps a lighter one's defects."""
     rng = np.random.default_rng([seed, 7])
     stuck = rng.random((height, width), dtype=np.float32) < _DEAD_SHARE[level]
-    # Black, white, or one colour of the filter before the pixel.
-    states = np.uint8([[0, 0, 0], [255, 255, 255], [255, 60, 60], [60, 255, 60], [60, 60, 255]])
+    # Black, white, or one colour of the filter array.
+    states = np.array([[0, 0, 0], [255, 255, 255], [255, 60, 60], [60, 255, 60], [60, 60, 255]], np.uint8)
     values = states[rng.choice(5, (height, width), p=(0.4, 0.3, 0.1, 0.1, 0.1))]
     order = rng.permutation(height + width)
     kinds = rng.choice(5, height + width, p=(0.4, 0.3, 0.1, 0.1, 0.1))

@@ -1,11 +1,11 @@
-"""What hangs in the air or falls through it: fog, rain, snow."""
+"""Anomalies of weather: fog, rain, snow."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from .picture import Image, Plane, depth, frame_random, outside_lens, sky_light, smooth_noise, to_uint8
+from .image_ops import Image, Plane, depth, frame_random, outside_lens, sky_light, smooth_noise, to_uint8
 
 _FOG_DENSITY = (0.9, 1.4, 2.0, 2.8, 4.0)  # optical depth at the horizon
 _RAIN_VEIL = (0.12, 0.20, 0.30, 0.42, 0.55)  # share of the contrast lost at the horizon
@@ -20,12 +20,12 @@ _SHIFT = 4  # OpenCV's fraction bits of a coordinate
 
 
 def fog(image: Image, level: int, seed: int) -> Image:
-    """Koschmieder's law: light of the scene fades with distance and the veil's own light replaces it."""
+    """Fog by Koschmieder's law: with distance, the light of the fog replaces the light of the scene."""
     height, width = image.shape[:2]
     far = depth(height, width) * (1.0 + 0.25 * smooth_noise((height, width), 4, seed))
     transmission = np.exp(-_FOG_DENSITY[level] * far)[..., None]
     scene = cv2.GaussianBlur(image, (0, 0), 0.0007 * width * (level + 1)).astype(np.float32)
-    veil = np.float64(sky_light(image)) * np.float32([1.02, 1.0, 0.98])
+    veil = np.float64(sky_light(image)) * np.array([1.02, 1.0, 0.98], np.float32)
     foggy = scene * transmission + veil * (1.0 - transmission)
     return np.where(outside_lens(image)[..., None], image, to_uint8(foggy))
 
@@ -82,4 +82,4 @@ def _veiled(scene: Plane, light: float, share: float) -> Plane:
     """Scene behind a veil that hides ``share`` of it at the horizon and a third of that just before the camera."""
     height, width = scene.shape[:2]
     veil = (share * (0.33 + 0.67 * depth(height, width)))[..., None]
-    return (scene * (1.0 - veil) + np.float32(light) * veil).astype(np.float32, copy=False)
+    return np.asarray(scene * (1.0 - veil) + np.float32(light) * veil, np.float32)

@@ -1,1 +1,1 @@
-"""Calibration: clean drives in, fitted detectors with thresholds and their provenance out."""
+"""Calibration: fits detectors to clean drives and sets thresholds with their provenance."""

@@ -1,4 +1,4 @@
-"""From a network and clean drives to a bundle on disk; the one way, for ``ls-ood train`` and ``ls-ood calibrate``."""
+"""Calibrates a network on clean drives and writes the bundle, for ``ls-ood train`` and ``ls-ood calibrate``."""
 
 from __future__ import annotations
 
@@ -11,39 +11,33 @@ from typing import Any, Protocol
 from .. import __version__
 from ..bundle import save_bundle
 from ..errors import ConfigError
-from ..monitor import FramePass, LatentSettings
+from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
-from .calibrate import (
-    CalibrationSettings,
-    DetectorCalibration,
-    FeatureTable,
-    Progress,
-    calibrate,
-    collect_drives,
-    concatenate_tables,
-    false_alarms,
-    provenance_of,
-)
-from .feature_table import pack_table
+from .calibrate import DetectorCalibration, calibrate, false_alarms
+from .collect import Progress, collect_drives
+from .feature_table import FeatureTable, concatenate_tables
+from .provenance import provenance_of
+from .settings import CalibrationSettings
+from .table_file import pack_table
 
 
 class ProgressFactory(Protocol):
     """Makes a progress display for a number of steps."""
 
-    def __call__(self, title: str, total: int | None) -> AbstractContextManager[Any]:
-        """A context whose value is told the number of steps done."""
+    def __call__(self, title: str, total: int | None) -> AbstractContextManager[Progress]:
+        """Return a context manager. Its value is called with the number of steps done."""
 
 
 @dataclass(frozen=True)
 class CalibratedBundle:
-    """A bundle that was written, and what it was made from.
+    """A bundle that was written, and its calibration.
 
     Attributes:
-        bundle_id: its identity.
-        fitted: detectors with their thresholds, by name.
+        bundle_id: identity of the bundle.
+        fitted: calibrations by the name of the detector.
         table: the clean frames.
-        provenance: as stored.
-        table_bytes: size of the stored table; 0 where it was left out.
+        provenance: provenance as stored.
+        table_bytes: size of the stored table; 0 if it was not stored.
     """
 
     bundle_id: str
@@ -70,23 +64,23 @@ def write_calibrated_bundle(
     facts: Mapping[str, Any] | None = None,
     with_table: bool = True,
 ) -> CalibratedBundle:
-    """Read the drives, fit, set thresholds, check them on further drives, save.
+    """Read the drives, fit detectors, set thresholds, check them on further drives, and save the bundle.
 
     Args:
         out: bundle folder to write.
         frame_pass: network, preprocessing and mask bank; computes the features of ``names``.
-        latents: how the mask bank was drawn.
+        latents: settings that the mask bank was drawn with.
         class_names: segmentation classes by id.
         drives: clean drives.
         settings: target, and what is held out.
-        detector: the one that raises the alarm.
+        detector: detector that raises the alarm.
         names: detectors to fit.
-        provenance: of the network; the calibration is added.
+        provenance: provenance of the network. The calibration is added to it.
         progress: makes progress displays.
-        check: clean drives on which false alarms are counted; nothing is chosen on them.
-        earlier: clean frames of an earlier calibration, which ``drives`` are added to.
-        facts: further facts about this calibration for its provenance.
-        with_table: store the clean frames' features, so that a drive can be added later.
+        check: further clean drives. Their false alarms are counted, and nothing is chosen on them.
+        earlier: clean frames of an earlier calibration, to which ``drives`` are added.
+        facts: further facts about this calibration, for its provenance.
+        with_table: store the features of the clean frames, so that a drive can be added later.
 
     Raises:
         CalibrationError: a drive without frames, or data that cannot support the target.
@@ -114,14 +108,14 @@ def write_calibrated_bundle(
             return stack.enter_context(progress(title, total))
 
         fitted = calibrate(table, settings, names=names, head=frame_pass.head, progress=fits)
-    story = {
+    stored_provenance = {
         **{key: value for key, value in provenance.items() if not key.startswith("check_on_unseen_")},
         "calibration": {**provenance_of(table, settings, fitted), "package_version": __version__, **(facts or {})},
     }
     if check:
         with progress("Checking on further drives", _total(check)) as update:
             unseen = collect_drives(check, frame_pass, progress=update)
-        story["check_on_unseen_drives"] = false_alarms(fitted, unseen)
+        stored_provenance["check_on_unseen_drives"] = false_alarms(fitted, unseen)
     packed = pack_table(table) if with_table else None
     identity = save_bundle(
         out,
@@ -131,10 +125,10 @@ def write_calibrated_bundle(
         {name: result.threshold for name, result in fitted.items()},
         detector,
         class_names,
-        story,
+        stored_provenance,
         packed,
     )
-    return CalibratedBundle(identity, fitted, table, story, len(packed or b""))
+    return CalibratedBundle(identity, fitted, table, stored_provenance, len(packed or b""))
 
 
 def _total(drives: Sequence[DriveSource]) -> int | None:

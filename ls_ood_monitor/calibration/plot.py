@@ -1,4 +1,4 @@
-"""A calibration as one picture: held-out scores of each drive against the threshold, and the false alarms to expect."""
+"""Draws a calibration: held-out scores of each drive against the threshold, and the false alarms to expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibrate import DetectorCalibration, FeatureTable
+from .calibrate import DetectorCalibration
+from .feature_table import FeatureTable
 
 _MANY_DRIVES = 8
 _UNITS = {"block": ("blocks left out", "#37474f"), "drive": ("drives left out", "#1565c0")}
@@ -24,14 +25,14 @@ def draw_calibration(
     check: Mapping[str, Mapping[str, Any]] | None = None,
     title: str = "",
 ) -> None:
-    """Draw one row a detector as a PNG.
+    """Draw a PNG with one row per detector.
 
     Args:
-        fitted: detectors by name.
+        fitted: calibrations by the name of the detector.
         table: the clean frames.
         path: file to write.
-        check: frames of further drives above each threshold (``false_alarms``).
-        title: above all.
+        check: share of further drives' frames above each threshold (``false_alarms``).
+        title: title of the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def draw_calibration(
 def _histograms(
     axis: Any, values: NDArray[np.float64], drives: NDArray[np.str_], names: tuple[str, ...], *, log: bool
 ) -> None:
-    """A line a drive; of many drives one area for all, and a tick at the largest score of each."""
+    """Draw one line per drive; with many drives, one area for all and a tick at each drive's largest score."""
     low, high = float(values.min()), float(values.max())
     if log:
         edges = np.geomspace(low / 1.02, max(high, 1.0) * 1.02, 37)
@@ -86,7 +87,7 @@ def _histograms(
 
 
 def _rates(axis: Any, result: DetectorCalibration, check: Mapping[str, Any] | None) -> None:
-    """Rate and interval of frames above the threshold, one row each, beside the target."""
+    """Draw the rates of frames above the threshold with their intervals, one row each, and the target as a line."""
     rows = [(*_UNITS[unit], share.rate, share.low, share.high) for unit, share in result.rates.items()]
     if check is not None:
         rows.append(("further drives", "#2e7d32", check["rate"], check["low"], check["high"]))
@@ -108,7 +109,7 @@ def _rates(axis: Any, result: DetectorCalibration, check: Mapping[str, Any] | No
     axis.set_ylim(-0.5, len(rows) - 0.2)
     axis.set_xlim(0.0, 100.0 * max(2.5 * target, *(1.15 * row[4] for row in rows)))
     axis.set_yticks([])
-    alarms = next(reversed(result.alarms.values()), None)
+    alarms = result.alarms.get("drive", result.alarms.get("block"))
     text = "clean frames above, % (95 % interval)"
     if alarms is not None:
         text += f"\n{alarms.events} alarms in {alarms.hours:.2g} h, claim < {alarms.upper:.3g} an hour"

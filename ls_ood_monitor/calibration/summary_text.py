@@ -1,24 +1,24 @@
-"""What a bundle's manifest says of its calibration, in words."""
+"""Describes the calibration in a bundle's manifest as sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-_SHOWN_DRIVES = 4
+_MAX_DRIVES = 4
 
 
 def calibrated_on(calibration: Mapping[str, Any]) -> str:
-    """What data a bundle was calibrated on; what an older one does not say is left out."""
+    """Describe the data that a bundle was calibrated on. What an older bundle does not state is left out."""
     parts = [f"{calibration.get('frames', '?')} clean frames"]
     if "blocks" in calibration:
         length = calibration.get("block_s")
         parts.append(f"{calibration['blocks']} blocks" + (f" of {length:g} s" if length else ""))
     drives = calibration.get("drives")
     if isinstance(drives, Mapping):
-        shown = [f"{name} ({count})" for name, count in list(drives.items())[:_SHOWN_DRIVES]]
-        more = f" and {len(drives) - len(shown)} more" if len(drives) > len(shown) else ""
-        parts.append(f"{len(drives)} drive{'s' if len(drives) > 1 else ''}: {', '.join(shown)}{more}")
+        listed = [f"{name} ({count})" for name, count in list(drives.items())[:_MAX_DRIVES]]
+        more = f" and {len(drives) - len(listed)} more" if len(drives) > len(listed) else ""
+        parts.append(f"{len(drives)} drive{'s' if len(drives) > 1 else ''}: {', '.join(listed)}{more}")
     elif drives is not None:
         parts.append(f"{drives} drives")
     text = "Calibrated on " + ", ".join(parts) + "."
@@ -33,7 +33,7 @@ def calibrated_on(calibration: Mapping[str, Any]) -> str:
 
 
 def calibration_target(calibration: Mapping[str, Any]) -> str:
-    """What false alarms its thresholds were set for; empty where an older bundle does not say."""
+    """Describe the target of the thresholds, and what was held out; empty if an older bundle does not state it."""
     target = calibration.get("target")
     if not target:
         return ""
@@ -42,9 +42,9 @@ def calibration_target(calibration: Mapping[str, Any]) -> str:
         text = f"Target: {target['per_hour']:g} false alarms an hour ({frames} frames in a row)"
     else:
         text = f"Target: {target['rate']:.3g} of clean frames"
-    held = {
+    held_out = {
         "block": "blocks of time held out",
         "drive": "whole drives held out",
         "worst": "the larger threshold of blocks and drives held out",
     }[calibration["hold_out"]]
-    return f"{text}; {held}."
+    return f"{text}; {held_out}."

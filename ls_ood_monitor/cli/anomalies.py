@@ -1,4 +1,4 @@
-"""ls-ood anomalies: disturb pictures with synthetic weather, light, dirt, defects and unknown objects."""
+"""ls-ood anomalies: apply synthetic weather, light, dirt, defects and unknown objects to pictures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DESCRIPTION = """\
-Disturbs a picture, or each picture of a folder, and writes the results as <stem>_<kind>_<severity>.png.
+Applies synthetic anomalies to a picture, or to each picture of a folder, and writes <stem>_<kind>_<severity>.png.
 Without a picture it takes a frame of the procedural (synthetic) street.
 
-  ls-ood anomalies --out look --sheet                                every kind on the street, and an overview
+  ls-ood anomalies --out look --sheet                                every kind on the street, and a contact sheet
   ls-ood anomalies photo.png --out look --kinds fog,rain --severities 1,5
   ls-ood anomalies photos/ --out look --kinds unknown_object         with <stem>_unknown_object_<severity>_mask.png
 
@@ -37,20 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("picture", type=Path, nargs="?", help="picture, or folder of pictures (default: the street)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets the pictures")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument("--kinds", metavar="KIND,...", help="kinds, separated by commas (default: all but identity)")
     parser.add_argument(
         "--severities", default="1,3,5", metavar="N,...", help="1 (slight) to 5 (heavy) (default %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of what is random (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random parts (default %(default)s)")
     parser.add_argument(
         "--sheet", action="store_true", help="also write contact_sheet.png: all kinds on the first picture"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Disturb, write, say where it is."""
-    from ..anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
+    """Write the disturbed pictures."""
+    from ..anomalies import ANOMALIES, anomaly_mask, apply_anomaly
+    from ..datasets.files import read_picture, write_png
     from ..errors import ConfigError, DataError
     from .console import console, progress_bar, write_json
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--seed is {args.seed}; it must be 0 or larger.")
     sources = _sources(args.picture)
     for source in filter(None, sources.values()):
-        _read(source)  # all are checked before the first result is written
+        read_picture(source)  # all are checked before the first result is written
     if args.picture is not None and args.out.resolve() in {path.resolve().parent for path in sources.values() if path}:
         raise ConfigError(f"--out is {args.out}, where the pictures are; choose another folder.")
     try:
@@ -68,28 +69,33 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise DataError(f"--out is {args.out}, which cannot be a folder: {error.strerror}.") from error
 
-    written: list[Path] = []
+    written: list[str] = []
+
+    def write(name: str, image: NDArray[np.uint8]) -> None:
+        write_png(args.out / name, image)
+        written.append(str(args.out / name))
+
     rows: list[list[NDArray[np.uint8]]] = []
     with progress_bar("Disturbing", len(sources) * len(kinds) * len(severities)) as update:
         done = 0
         for number, (stem, path) in enumerate(sources.items()):
-            picture = _read(path) if path else _street()
+            picture = read_picture(path) if path else _street()
             for kind in kinds:
                 row = [picture]
                 for severity in severities:
                     row.append(apply_anomaly(kind, picture, severity, args.seed))
-                    written.append(_write(args.out / f"{stem}_{kind}_{severity}.png", row[-1]))
+                    write(f"{stem}_{kind}_{severity}.png", row[-1])
                     if kind == "unknown_object":
-                        mask = 255 * unknown_object_mask(picture.shape, severity, args.seed)
-                        written.append(_write(args.out / f"{stem}_{kind}_{severity}_mask.png", mask))
+                        mask = 255 * anomaly_mask(kind, picture, severity, args.seed)
+                        write(f"{stem}_{kind}_{severity}_mask.png", mask)
                     done += 1
                     update(done, stem)
                 if args.sheet and number == 0:
                     rows.append([_tile(image) for image in row])
     if args.sheet:
-        written.append(_write(args.out / "contact_sheet.png", _sheet(kinds, severities, rows)))
+        write("contact_sheet.png", _sheet(kinds, severities, rows))
     facts = {"pictures": len(sources), "kinds": kinds, "severities": severities, "seed": args.seed}
-    write_json(args.json, {**facts, "files": [str(path) for path in written]})
+    write_json(args.json, {**facts, "files": written})
     levels = ", ".join(map(str, severities))
     console.print(f"{args.out}: {len(written)} files, {len(kinds)} kinds at severity {levels}", soft_wrap=True)
     return 0
@@ -118,7 +124,7 @@ def _severities(option: str) -> list[int]:
 
 
 def _sources(picture: Path | None) -> dict[str, Path | None]:
-    """Stem of the results -> picture; None stands for the street."""
+    """Stem of the results -> picture, or None for the street."""
     from ..errors import DataError
 
     if picture is None:
@@ -127,30 +133,15 @@ def _sources(picture: Path | None) -> dict[str, Path | None]:
         raise DataError(f"There is no picture or folder {picture}.")
     if not picture.is_dir():
         return {picture.stem: picture}
-    found = sorted(path for path in picture.iterdir() if path.suffix.lower() in _SUFFIXES)
-    if not found:
+    paths = sorted(path for path in picture.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not paths:
         raise DataError(f"Folder {picture} has no picture; known endings: {', '.join(_SUFFIXES)}.")
     sources: dict[str, Path | None] = {}
-    for path in found:
+    for path in paths:
         if path.stem in sources:
             raise DataError(f"Pictures {sources[path.stem]} and {path} would get the same results; rename one.")
         sources[path.stem] = path
     return sources
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    import cv2
-    import numpy as np
-
-    from ..errors import DataError
-
-    try:
-        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (cv2.error, OSError):
-        picture = None
-    if picture is None:
-        raise DataError(f"{path} is not a picture that can be read; known: {', '.join(_SUFFIXES)}.")
-    return np.asarray(picture, np.uint8)
 
 
 def _street() -> NDArray[np.uint8]:
@@ -158,18 +149,6 @@ def _street() -> NDArray[np.uint8]:
     from ..street.shots import CAMERA_SIZE, DEMO_DRIVE
 
     return StreetDrive(DEMO_DRIVE).render("front", _STREET_TIME_S, *CAMERA_SIZE)[0]
-
-
-def _write(path: Path, image: NDArray[np.uint8]) -> Path:
-    import cv2
-
-    from ..errors import DataError
-
-    try:
-        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
-    return path
 
 
 def _tile(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -183,7 +162,7 @@ def _tile(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _sheet(
     kinds: Sequence[str], severities: Sequence[int], rows: Sequence[Sequence[NDArray[np.uint8]]]
 ) -> NDArray[np.uint8]:
-    """Overview: a row a kind, the original and a column a severity, both labelled."""
+    """Contact sheet: a row for each kind, a column for the original and for each severity."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""ls-ood bundle: look into a bundle, or check it."""
+"""ls-ood bundle: shows what is in a bundle, verifies it, or exports its network."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Shows or verifies a bundle: network, detectors, thresholds and where they come from; --json has all of it. Or "
-        "exports its network as ONNX into it, for engine onnx, by which a CPU runs it two to three times as fast. "
-        "Exported graphs are held against the network before they are kept, and give the bundle a new identity."
+        "Shows or verifies a bundle: network, detectors, thresholds and their provenance (--json writes everything). Or "
+        "exports the network as ONNX into the bundle. The engine onnx runs it two to three times as fast on a CPU. "
+        "The exported graphs are compared with the network before they are stored. They change the bundle's identity."
     )
     parser.add_argument(
         "action",
         choices=("show", "verify", "export"),
-        help="show the content; check every file's SHA-256 and that this version can use them; or add the ONNX graphs",
+        help="show the content; check the SHA-256 of every file and that this version can load them; or add the ONNX graphs",
     )
     parser.add_argument("bundle", nargs="?", type=Path, metavar="DIR", help="bundle folder (default: the embedded one)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was asked for; a damaged bundle is an error sentence and exit 2."""
+    """Show, verify or export the bundle. A damaged bundle raises a ``MonitorError``."""
     from ..bundle import export_bundle, load_bundle, verify_bundle
     from ..errors import ConfigError
     from .console import console, write_json
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = verify_bundle(args.bundle)
     difference = None
     if args.action != "show":
-        difference = load_bundle(args.bundle, device="cpu").difference  # whole files may still not fit this version
+        difference = load_bundle(args.bundle, device="cpu").difference  # intact files may still not fit this version
     content = {"sha256": manifest.bundle_id, **manifest.content}
     write_json(args.json, content)
     if args.action == "show":
@@ -79,7 +79,7 @@ def _show(content: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> str:
-    """A nested value on one line."""
+    """Format a nested value on one line."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, list):

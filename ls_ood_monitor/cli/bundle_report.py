@@ -1,4 +1,4 @@
-"""A bundle's thresholds and where they come from, as tables for people; reads what stands in its manifest."""
+"""A bundle's thresholds and their provenance, read from its manifest, as tables."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..calibration.summary_text import calibrated_on, calibration_target
 def calibration_report(
     detector: str, thresholds: Mapping[str, Mapping[str, Any]], provenance: Mapping[str, Any]
 ) -> Iterator[RenderableType]:
-    """What was calibrated on, a row a detector, and the notes.
+    """Yield the calibration data and target, a table with one row per detector, and the notes.
 
     Args:
-        detector: the one that raises the alarm.
-        thresholds: of each detector, as in a manifest.
-        provenance: of the bundle; what an older one lacks is left out.
+        detector: detector that raises the alarm.
+        thresholds: threshold of each detector, as in a manifest.
+        provenance: provenance of the bundle. Facts that an older bundle lacks are left out.
     """
     calibration = provenance.get("calibration", {})
     yield Text(calibrated_on(calibration))

@@ -9,30 +9,31 @@ from typing import Any
 from .engine_options import add_engine_arguments
 
 DESCRIPTION = """\
-Fits the OoD detectors of a bundle to clean data and sets their thresholds at a target of false alarms. The network
-itself is not changed.
+Fits the OoD detectors of a bundle to clean data and sets their thresholds for a target of false alarms. The network is
+not changed.
 
   ls-ood calibrate monday/bag tuesday/bag --out my_bundle                    (two drives, 1 % of clean frames)
   ls-ood calibrate monday/bag tuesday/bag --out my_bundle --target-per-hour 2
-  ls-ood calibrate pictures/ --rate 30 --out my_bundle --detectors multitap,larem
+  ls-ood calibrate pictures/ --rate 30 --out my_bundle --detectors multistage,larem
   ls-ood calibrate --dataset woodscape --datapath WoodScape --out my_bundle
   ls-ood calibrate --update my_bundle wednesday/bag --out better_bundle      (adds a drive; the old data are not needed)
 
-Clean data are ROS 2 bags (sqlite3 or mcap), folders of pictures, videos, or a data set. Each is one drive (of a folder
-with sub-folders of pictures each of them, of a data set each sequence).
+Clean data are bags (ROS 2 sqlite3 or mcap, ROS 1), folders of pictures, videos, or a data set. A bag or a video is one
+drive. In a folder each sub-folder with pictures is a drive, in a data set each sequence.
 
-Neighbouring frames are nearly equal, so the scores behind a threshold come from detectors that have not seen that
-frame's block of time (--hold-out block: how it does later on the same drive) or its whole drive (--hold-out drive: how it
-does on the next drive; worst is the larger of both). The default is block: with two or three drives a detector that has
-not seen one of them knows so little that its threshold lies far too high, and nothing is detected any more.
-Both rates of false alarms at the chosen threshold are shown, with 95 % intervals by whole blocks and drives.
+Neighbouring frames are nearly equal. So the scores behind a threshold come from detectors that have not seen the frame's
+block of time (--hold-out block), or its whole drive (--hold-out drive). Held-out blocks show how a detector does later on
+the same drive, held-out drives how it does on the next drive; worst takes the larger threshold. The default is block:
+with only two or three drives, a detector that has not seen one of them knows too little, its threshold is far too high,
+and it detects nothing. The table shows the false alarms at the chosen threshold for both, with 95 % intervals by whole
+blocks and drives.
 
-A target an hour counts alarms of all cameras, as --rule raises them; the bundle keeps the rule for the vehicle. It
-needs about 3 / target hours of clean driving: without an alarm in T hours no more than 3 / T an hour can be claimed
-(rule of three).
+A target per hour counts the alarms of all cameras, as --rule raises them. The bundle stores the rule for the vehicle.
+Such a target needs about 3 / target hours of clean driving: T hours without an alarm support a claim of at most 3 / T
+alarms per hour (rule of three).
 
-The bundle's folder also gets calibration.png, and calibration.safetensors: the features of the clean frames, which
---update reads and a vehicle does not (--no-table leaves it out).
+The bundle's folder also gets calibration.png, and calibration.safetensors with the features of the clean frames.
+Only --update reads that file; a vehicle does not need it (--no-table leaves it out).
 """
 
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "images", "street")
@@ -44,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "data", nargs="*", type=Path, metavar="DATA", help="clean ROS 2 bags, folders of pictures or videos"
-    )
+    parser.add_argument("data", nargs="*", type=Path, metavar="DATA", help="clean bags, folders of pictures, or videos")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="bundle folder to write")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to start from (default: the embedded one)")
@@ -54,18 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--update",
         type=Path,
         metavar="DIR",
-        help="bundle to add the drives to: fits again on its clean frames and the new ones, with its own settings where "
-        "none are given here",
+        help="bundle to add the drives to: fits again on its clean frames and the new ones; options that are not given "
+        "keep the settings of this bundle",
     )
 
     data = parser.add_argument_group("clean data")
-    data.add_argument("--dataset", choices=_DATA_SETS, help="a data set instead of, or beside, DATA")
+    data.add_argument("--dataset", choices=_DATA_SETS, help="a data set, instead of DATA or in addition to it")
     data.add_argument("--datapath", type=Path, metavar="DIR", help="root of the data set (not for street)")
     data.add_argument(
         "--drives",
         type=int,
         metavar="N",
-        help=f"drives of the procedural street, for --dataset street (default {_STREET_DRIVES}; synthetic)",
+        help=f"number of drives of the synthetic street, for --dataset street (default {_STREET_DRIVES})",
     )
     data.add_argument(
         "--topic",
@@ -79,14 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=float,
         metavar="HZ",
-        help="frames a second of pictures, which carry no time (default: 10, and the bundle says that it was assumed)",
+        help="frame rate of pictures, which carry no time (default 10; the bundle records that it was assumed)",
     )
     data.add_argument(
         "--check",
         action="append",
         type=Path,
         metavar="DATA",
-        help="further clean drive on which false alarms are only counted; repeatable "
+        help="further clean drive, on which false alarms are only counted; repeatable "
         f"(--dataset street: {_STREET_CHECK_DRIVES} unseen drives)",
     )
 
@@ -99,56 +98,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"accepted share of clean frames above the threshold (default {_DEFAULT_RATE:g})",
     )
     target.add_argument(
-        "--target-per-hour", type=float, metavar="ALARMS", help="accepted false alarms in an hour of driving"
+        "--target-per-hour", type=float, metavar="ALARMS", help="accepted false alarms per hour of driving"
     )
     goal.add_argument(
         "--rule",
         choices=("consecutive", "window", "cusum"),
-        help="what raises an alarm: frames in a row, so many of a window, or the sum of how far scores lie above the "
+        help="what raises an alarm: frames in a row, a number of frames in a window, or the sum by which scores exceed the "
         "threshold (default consecutive)",
     )
     goal.add_argument(
         "--trigger",
         type=int,
         metavar="FRAMES",
-        help="frames, in a row or of the window, that raise an alarm (default 3)",
+        help="number of frames, in a row or in the window, that raise an alarm (default 3)",
     )
-    goal.add_argument("--window", type=int, metavar="FRAMES", help="frames that the rule window looks back (default 5)")
-    goal.add_argument("--cusum-limit", type=float, metavar="SUM", help="sum that the rule cusum raises at (default 1)")
-    goal.add_argument("--release", type=int, metavar="FRAMES", help="frames in a row that clear it (default 5)")
+    goal.add_argument("--window", type=int, metavar="FRAMES", help="length of the window for --rule window (default 5)")
     goal.add_argument(
-        "--hold-out", choices=("block", "drive", "worst"), help="what the scores have not seen (default block)"
+        "--cusum-limit", type=float, metavar="SUM", help="sum that raises an alarm with --rule cusum (default 1)"
+    )
+    goal.add_argument(
+        "--release", type=int, metavar="FRAMES", help="number of frames in a row that clear an alarm (default 5)"
+    )
+    goal.add_argument(
+        "--hold-out", choices=("block", "drive", "worst"), help="what is held out of the fits (default block)"
     )
     goal.add_argument(
         "--block", type=float, metavar="S", help=f"length of a block, seconds (default {_DEFAULT_BLOCK_S:g})"
     )
     goal.add_argument(
-        "--allow-small", action="store_true", help="accept data that cannot support the target; the bundle says so"
+        "--allow-small",
+        action="store_true",
+        help="accept data that cannot support the target; the bundle carries a warning",
     )
 
     result = parser.add_argument_group("result")
     result.add_argument("--detectors", metavar="A,B,C", help="detectors to fit (default: those of the bundle)")
     result.add_argument("--detector", help="detector that raises the alarm (default: as in the bundle)")
-    result.add_argument("--plot", type=Path, metavar="FILE", help="the picture (default: calibration.png in --out)")
     result.add_argument(
-        "--no-table", action="store_true", help="leave out calibration.safetensors: no drive can be added later"
+        "--plot", type=Path, metavar="FILE", help="plot of the calibration (default: calibration.png in --out)"
+    )
+    result.add_argument(
+        "--no-table",
+        action="store_true",
+        help="leave out calibration.safetensors; then --update cannot add drives later",
     )
     result.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     add_engine_arguments(result)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, fit, set thresholds, save, show."""
+    """Read the data, fit, set thresholds, write the bundle, print the table."""
     from ..bundle import load_bundle, read_calibration, verify_bundle
-    from ..calibration.calibrate import FeatureTable
     from ..calibration.calibrated_bundle import write_calibrated_bundle
-    from ..calibration.feature_table import unpack_table
+    from ..calibration.feature_table import FeatureTable
     from ..calibration.plot import draw_calibration
+    from ..calibration.table_file import unpack_table
     from ..config import from_mapping
-    from ..core.detectors import detector_spec
+    from ..core.detectors import detector_spec, refuse_old_name, required_features
     from ..errors import ConfigError
     from ..features import FrameFeatures
-    from ..monitor import FramePass, LatentSettings, features_of
+    from ..frame_pass import LatentSettings
     from .bundle_report import calibration_report
     from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
 
@@ -172,8 +181,9 @@ def run(args: argparse.Namespace) -> int:
             )
     if settings.hold_out == "drive" and len(drives) < 2 and not args.update:
         raise ConfigError("there is one drive; at least 2 are needed to hold one out. Add a drive, or hold out blocks.")
-    features = features_of(names)
+    features = required_features(names)
     detector = args.detector or str(content["detector"])
+    refuse_old_name(detector)
     if detector not in names:
         raise ConfigError(
             f"the detector that raises the alarm is {detector!r}; it must be one of those calibrated, {', '.join(names)}: "
@@ -192,21 +202,9 @@ def run(args: argparse.Namespace) -> int:
         earlier = FeatureTable(rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz)
     monitor = load_bundle(base, device=args.device, engine=args.engine, precision=args.precision)
     own = monitor.frame_pass
-    # Exported graphs compute the features that they were exported for.
-    same = features == own.features
-    if not same and own.graphs:
+    if own.graphs and features != own.features:
         warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
-    frame_pass = FramePass(
-        own.network,
-        own.preprocess_spec,
-        own.mask_bank,
-        own.device,
-        features,
-        masks=own.masks,
-        engine=own.engine.name if same or own.engine.name != "onnx" else "eager",
-        precision=own.engine.precision,
-        graphs=own.graphs if same else None,
-    )
+    frame_pass = own.with_features(features)
     result = write_calibrated_bundle(
         args.out,
         frame_pass,
@@ -253,10 +251,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
-    """Drives to calibrate on, and drives to check on."""
+    """Return the drives to calibrate on, and the drives to check on."""
     from ..errors import ConfigError
     from ..recordings.drive_source import dataset_drives, distinct, open_drives
-    from ..street.drives import street_drives
+    from ..street.drive_sources import street_drives
     from ..street.shots import CALIBRATION_DRIVES, TEST_DRIVES
     from .topics import parse_topics
 
@@ -287,8 +285,8 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
 
 
 def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
-    """Options, then the settings of the bundle that is updated, then defaults."""
-    from ..calibration.calibrate import CalibrationSettings
+    """Take each setting from the options, else from the bundle that is updated, else the default."""
+    from ..calibration.settings import CalibrationSettings
     from ..config import AlarmSettings, from_mapping
 
     target = before.get("target", {})

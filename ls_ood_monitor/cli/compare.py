@@ -1,4 +1,4 @@
-"""ls-ood compare: detectors x shifts x severities, calibrated on some drives and tested on others."""
+"""ls-ood compare: compares detectors over shifts and severities, calibrated on some drives and tested on others."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
     from ..comparison.protocols import Protocol
 
 DESCRIPTION = """\
-Compares OoD detectors on one network. Each is fitted to clean calibration drives; its threshold comes from drives held
-out of the fit; then it judges drives that neither has seen: clean, harmlessly changed, and disturbed. Every figure has
-a 95 % interval by whole drives. Nothing is chosen on the test drives, no sign is flipped: an AUROC below
-0.5 is shown as it is.
+Compares OoD detectors on one network. Each detector is fitted to clean calibration drives, and its threshold comes from
+drives held out of the fit. Then it judges unseen drives: clean, harmlessly changed, and disturbed. Every figure has a
+95 % interval by whole drives. Nothing is chosen on the test drives and no sign is flipped: an AUROC below 0.5 is reported
+as it is.
 
-  ls-ood compare --out bench                                     all detectors on the synthetic street; takes a while
+  ls-ood compare --out comparison                                all detectors on the synthetic street; takes a while
   ls-ood compare --drives 6 --calibration-drives 14 --per-drive 2 \\
-      --kinds fog,mud,unknown_object --severities 1,3              a short form
-  ls-ood compare --protocol recordings --clean A B --test C      own drives: bags, or folders of pictures
+      --kinds fog,mud,unknown_object --severities 1,3              a short run
+  ls-ood compare --protocol recordings --clean A B --test C      own drives: bags, folders of pictures, or videos
   ls-ood compare --protocol larex --woodscape DIR --cityscapes DIR --soiling DIR
 
 protocols
-  street      calibration drives of the procedural (synthetic) street against unseen drives of it
-  recordings  --clean calibrates, --test is the clean control and is disturbed, --ood are real OoD drives
-  larex       the reference's: WoodScape against own anomalies, Cityscapes and WoodScape soiling, by whole sequences
+  street      calibration drives and unseen test drives of the procedural (synthetic) street
+  recordings  --clean calibrates, --test is the clean control and is disturbed, --ood are recorded OoD drives
+  larex       as in the reference: WoodScape against synthetic anomalies, Cityscapes and WoodScape soiling, by sequences
 
 figures
   detection       share of disturbed frames above the calibrated threshold: what a vehicle would notice
-  false alarms    share of unseen clean frames above it; compare with the target
-  AUROC           chance that a disturbed frame scores higher than a clean one; knows no threshold, so it flatters
-  identity        control: clean frames on the way of an anomaly through the code; must equal clean
+  false alarms    share of unseen clean frames above the threshold; compare it with the target
+  AUROC           chance that a disturbed frame scores higher than a clean one; independent of the threshold
+  identity        control: clean frames that take the code path of an anomaly; must equal clean
   benign changes  exposure +-10 %, JPEG quality 90, a tilt of 1 degree: must not alarm
 
 Writes to --out: results.json (everything), results.md (tables), scores.npz (every score), and plots.
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for results and plots (default: table only)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for results and plots (default: print the table only)"
+    )
     parser.add_argument(
         "--protocol", choices=("street", "recordings", "larex"), default="street", help="(default %(default)s)"
     )
@@ -51,54 +53,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detectors",
         default="all",
         metavar="NAME,...",
-        help="detectors, or all: every one that needs no OoD frames to be fitted (default %(default)s)",
+        help="detectors; all = every detector that is fitted to clean frames only (default %(default)s)",
     )
     parser.add_argument(
-        "--reference", metavar="NAME", help="detector the others are compared with (default: mahalanobis, if tested)"
+        "--reference",
+        metavar="NAME",
+        help="detector with which the others are compared (default: mahalanobis, if tested)",
     )
     parser.add_argument("--kinds", metavar="KIND,...", help="anomalies (default: all; larex: mud,fog,sun_flare)")
     parser.add_argument("--severities", metavar="N,...", help="1 (slight) to 5 (heavy) (default: all; larex: 3)")
     parser.add_argument(
-        "--target-rate", type=float, default=0.01, help="accepted share of clean frames above it (default %(default)s)"
+        "--target-rate",
+        type=float,
+        default=0.01,
+        help="accepted share of clean frames above a threshold (default %(default)s)",
     )
     parser.add_argument(
         "--ood-kind",
         default="fog",
         metavar="KIND",
-        help="anomaly that supervised detectors are fitted to, on calibration drives alone (default %(default)s)",
+        help="anomaly to which supervised detectors are fitted, on calibration drives only (default %(default)s)",
     )
     parser.add_argument(
         "--folds", type=int, default=0, metavar="N", help="hold out drives in N groups (default: one drive at a time)"
     )
     parser.add_argument(
-        "--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default %(default)s)"
+        "--resamples", type=int, default=1000, metavar="N", help="number of bootstrap resamples (default %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of anomalies, splits and bootstrap (default %(default)s)")
     parser.add_argument(
-        "--processes", type=int, metavar="N", help="workers that make pictures; 0: none (default: cores)"
+        "--seed", type=int, default=0, help="seed of anomalies, splits and bootstrap (default %(default)s)"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="worker processes that make pictures; 0 = none (default: number of cores)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     street = parser.add_argument_group("street")
     for option, text in (
         ("drives", "unseen test drives"),
-        ("calibration_drives", "drives that thresholds come from"),
-        ("per_drive", "moments of a drive, 4 cameras each"),
+        ("calibration_drives", "calibration drives"),
+        ("per_drive", "moments per drive, 4 cameras each"),
     ):
         name, default = f"--{option.replace('_', '-')}", _DEFAULTS[option]
         street.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default %(default)s)")
     own = parser.add_argument_group("recordings")
     own.add_argument("--clean", nargs="+", type=Path, default=[], metavar="DRIVE", help="clean drives to calibrate on")
-    own.add_argument("--test", nargs="+", type=Path, default=[], metavar="DRIVE", help="further clean drives")
+    own.add_argument("--test", nargs="+", type=Path, default=[], metavar="DRIVE", help="further clean drives, unseen")
     own.add_argument("--ood", nargs="+", type=Path, default=[], metavar="DRIVE", help="drives that must alarm")
     own.add_argument(
-        "--every", type=int, default=_DEFAULTS["every"], metavar="N", help="take each N-th frame (default %(default)s)"
+        "--every", type=int, default=_DEFAULTS["every"], metavar="N", help="use each N-th frame (default %(default)s)"
     )
     own.add_argument(
         "--rate",
         type=float,
         default=_DEFAULTS["rate"],
         metavar="HZ",
-        help="of pictures in folders (default %(default)s)",
+        help="frame rate of pictures in folders (default %(default)s)",
     )
     own.add_argument(
         "--block",
@@ -109,15 +121,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument("--topic", action="append", metavar="TOPIC=CAMERA", help="image topic of the bags (default: all)")
     larex = parser.add_argument_group("larex")
-    larex.add_argument("--woodscape", type=Path, metavar="DIR", help="in distribution")
-    larex.add_argument("--cityscapes", type=Path, metavar="DIR", help="OoD: the other city set")
-    larex.add_argument("--soiling", type=Path, metavar="DIR", help="OoD: WoodScape soiling")
+    larex.add_argument("--woodscape", type=Path, metavar="DIR", help="WoodScape, in distribution")
+    larex.add_argument("--cityscapes", type=Path, metavar="DIR", help="Cityscapes, OoD")
+    larex.add_argument("--soiling", type=Path, metavar="DIR", help="WoodScape soiling, OoD")
     larex.add_argument("--split", type=Path, metavar="FILE", help="split.json that the network was trained with")
     larex.add_argument("--limit", type=int, metavar="N", help="at most N pictures of each set (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, summarise, show, write."""
+    """Score all pictures, compute the figures, print and write them."""
     import os
 
     from .. import __version__
@@ -125,10 +137,10 @@ def run(args: argparse.Namespace) -> int:
     from ..bundle import load_bundle
     from ..comparison.cost import measure_cost
     from ..comparison.pictures import PictureRenderer
-    from ..comparison.scoring import detectors_named, measure
+    from ..comparison.scoring import detectors_named, score_protocol
     from ..comparison.summary import summarise
+    from ..core.detectors import required_features
     from ..errors import ConfigError
-    from ..monitor import FramePass, features_of
     from .console import console, write_json
 
     names = detectors_named(args.detectors)
@@ -140,55 +152,48 @@ def run(args: argparse.Namespace) -> int:
     if not 0.0 < args.target_rate < 1.0:
         raise ConfigError(f"--target-rate is {args.target_rate}; it must lie within (0, 1).")
     processes = (os.cpu_count() or 1) if args.processes is None else args.processes
-    for option, value, least in (
+    for option, value, minimum in (
         ("--resamples", args.resamples, 100),
         ("--seed", args.seed, 0),
         ("--folds", args.folds, 0),
         ("--processes", processes, 0),
     ):
-        if value < least:
-            raise ConfigError(f"{option} is {value}; it must be {least} or larger.")
+        if value < minimum:
+            raise ConfigError(f"{option} is {value}; it must be {minimum} or larger.")
     if args.folds == 1:
         raise ConfigError("--folds is 1; at least 2 groups are needed to hold one out, or 0 for one drive at a time.")
     protocol = _protocol(args)
     _make_folder(args.out)
-    monitor = load_bundle(args.bundle, device=args.device)
-    frame_pass = FramePass(
-        monitor.frame_pass.network,
-        monitor.frame_pass.preprocess_spec,
-        monitor.frame_pass.mask_bank,
-        monitor.frame_pass.device,
-        features_of(names),
-        masks=monitor.frame_pass.masks,
-    )
-    studio = PictureRenderer(frame_pass.preprocess_spec, seed=args.seed, processes=processes)
-    with _Bars() as bars:
-        measured = measure(
+    monitor = load_bundle(args.bundle, device=args.device, engine="eager")
+    frame_pass = monitor.frame_pass.with_features(required_features(names))
+    renderer = PictureRenderer(frame_pass.preprocess_spec, seed=args.seed, processes=processes)
+    with _ProgressBars() as bars:
+        scores = score_protocol(
             protocol,
             names,
             frame_pass,
-            studio,
+            renderer,
             target_rate=args.target_rate,
             ood_kind=args.ood_kind,
             folds=args.folds,
             progress=bars.update,
         )
         bars.update("Timing and resampling", 0, None)
-        fitted = {name: entry.detector for name, entry in measured.fitted.items()}
-        cost = measure_cost(frame_pass, fitted, measured.sample)
-        figures = summarise(measured, reference=reference, resamples=args.resamples, seed=args.seed)
+        fitted = {name: entry.detector for name, entry in scores.fitted.items()}
+        cost = measure_cost(frame_pass, fitted, scores.sample)
+        figures = summarise(scores, reference=reference, resamples=args.resamples, seed=args.seed)
     results = {
         "protocol": protocol.name,
         "domain": protocol.domain,
         "positive_class": "OoD",
         "version": __version__,
-        "command": _command(args),
+        "command": _reproduce_command(args),
         "bundle": {"sha256": monitor.bundle_id},
         "seed": args.seed,
         "target_rate": args.target_rate,
         "unit": protocol.unit,
         "data": protocol.facts,
-        "calibration": measured.calibration,
+        "calibration": scores.calibration,
         "bootstrap": {
             "resamples": args.resamples,
             "seed": args.seed,
@@ -200,9 +205,9 @@ def run(args: argparse.Namespace) -> int:
         **figures,
     }
     write_json(args.json, results)
-    _show(results)
+    _print_table(results)
     if args.out is not None:
-        _write(args.out, results, measured)
+        _write(args.out, results, scores)
         console.print(f"{args.out}: results.json, results.md, scores.npz and plots", soft_wrap=True)
     return 0
 
@@ -222,7 +227,7 @@ def _protocol(args: argparse.Namespace) -> Protocol:
         if wrong or not parts:
             raise ConfigError(f"--severities has {', '.join(wrong) or 'no number'}; known: 1, 2, 3, 4, 5.")
         chosen["severities"] = tuple(sorted({int(part) for part in parts}))
-    _refuse_options_of_others(args)
+    _refuse_foreign_options(args)
     if args.protocol == "recordings":
         return recordings_protocol(
             args.clean,
@@ -246,7 +251,7 @@ def _protocol(args: argparse.Namespace) -> Protocol:
     )
 
 
-#: Of the options that have one and belong to one protocol.
+#: Defaults of options that belong to one protocol.
 _DEFAULTS: dict[str, Any] = {
     "drives": 30,
     "calibration_drives": 60,
@@ -257,8 +262,8 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def _refuse_options_of_others(args: argparse.Namespace) -> None:
-    """An option that names data of another protocol is a mistake, not something to ignore."""
+def _refuse_foreign_options(args: argparse.Namespace) -> None:
+    """Refuse an option of another protocol, which would be ignored."""
     from ..errors import ConfigError
 
     for protocol, options in (
@@ -272,20 +277,20 @@ def _refuse_options_of_others(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{option} belongs to --protocol {protocol}, but the protocol is {args.protocol}.")
 
 
-def _command(args: argparse.Namespace) -> str:
-    """The call with every option that matters, so that it can be repeated."""
+def _reproduce_command(args: argparse.Namespace) -> str:
+    """Return a command that repeats this call."""
     import shlex
 
-    words = ["ls-ood", "compare"]
+    command = ["ls-ood", "compare"]
     for name, value in vars(args).items():
         if name in ("command", "arguments", "json", "out") or value is None or value == []:
             continue
         option = f"--{name.replace('_', '-')}"
         if name == "topic":
-            words += [part for topic in value for part in (option, topic)]
+            command += [part for topic in value for part in (option, topic)]
         else:
-            words += [option, *(map(str, value) if isinstance(value, list) else [str(value)])]
-    return shlex.join(words)
+            command += [option, *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return shlex.join(command)
 
 
 def _make_folder(folder: Path | None) -> None:
@@ -299,8 +304,8 @@ def _make_folder(folder: Path | None) -> None:
         raise DataError(f"--out is {folder}, which cannot be a folder: {error.strerror}.") from error
 
 
-class _Bars:
-    """One bar after the other, made when its title first comes."""
+class _ProgressBars:
+    """Progress bars, one after the other. A new title starts a new bar."""
 
     def __init__(self) -> None:
         from contextlib import ExitStack
@@ -309,7 +314,7 @@ class _Bars:
         self._title = ""
         self._update: Any = None
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> _ProgressBars:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -325,8 +330,8 @@ class _Bars:
         self._update(done)
 
 
-def _show(results: Mapping[str, Any]) -> None:
-    """Print the table."""
+def _print_table(results: Mapping[str, Any]) -> None:
+    """Print the table of detectors, with notes."""
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -335,11 +340,11 @@ def _show(results: Mapping[str, Any]) -> None:
 
     title = f"{results['domain']}: {results['frames']} unseen clean frames, {results['units']['control']} units"
     table = Table(title=title, box=SIMPLE, padding=(0, 1), collapse_padding=True)
-    has = {group for entry in results["detectors"].values() for group in entry["means"]}
+    tested = {group for entry in results["detectors"].values() for group in entry["means"]}
     groups = [
         (group, head)
         for group, head in (("severity_1_2", "severity 1-2"), ("severity_3_5", "3-5"), ("recorded", "recorded"))
-        if group in has
+        if group in tested
     ]
     table.add_column("detector", no_wrap=True)
     heads = (*(f"detected, %\n{head}" for _, head in groups), "false\nalarms, %", "AUROC\nmean", "+ % of\npass")
@@ -357,11 +362,11 @@ def _show(results: Mapping[str, Any]) -> None:
         )
     console.print(table)
     target = 100 * results["target_rate"]
-    seen = results["calibration"].get("supervised")
+    supervised = results["calibration"].get("supervised")
     console.print(
         f"Means over shifts and severities at thresholds for {target:g} % false alarms; in brackets 95 % intervals by "
         f"{results['unit']}. * reference."
-        + (f" (s) supervised, fitted to {seen['kind']} on calibration drives." if seen else ""),
+        + (f" (s) supervised, fitted to {supervised['kind']} on calibration drives." if supervised else ""),
         highlight=False,
     )
     for name, entry in results["detectors"].items():
@@ -372,7 +377,7 @@ def _show(results: Mapping[str, Any]) -> None:
         console.print(f"note: {note}", highlight=False)
 
 
-def _write(folder: Path, results: Mapping[str, Any], measured: Any) -> None:
+def _write(folder: Path, results: Mapping[str, Any], scores: Any) -> None:
     from ..comparison.report import draw_plots, markdown, write_scores
     from ..errors import DataError
     from .console import write_json
@@ -381,7 +386,7 @@ def _write(folder: Path, results: Mapping[str, Any], measured: Any) -> None:
     try:
         write_json(folder / "results.json", results)
         (folder / "results.md").write_text(markdown(results), encoding="utf-8")
-        write_scores(folder / "scores.npz", measured)
+        write_scores(folder / "scores.npz", scores)
         draw_plots(folder, results, chosen)
     except OSError as error:
         raise DataError(f"results cannot be written to {folder}: {error.strerror}.") from error

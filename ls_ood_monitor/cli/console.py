@@ -1,4 +1,4 @@
-"""What the commands share: one rich bar on stderr, so that stdout stays for results, and a JSON file for machines."""
+"""Console output of all commands: results on stdout, progress and warnings on stderr, JSON files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from rich.text import Text
 
 from ..errors import ConfigError
 
-#: What matplotlib draws and people open.
+#: Suffixes of the pictures that matplotlib writes.
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
-#: As a file for ``--json``: standard output.
+#: The file name that stands for standard output in ``--json``.
 STDOUT = Path("-")
 
 console = Console()
@@ -38,29 +38,30 @@ errors = Console(stderr=True)
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Yield ``update(done, note="")`` for a task of ``total`` steps (None: unknown)."""
+    """Show a progress bar for ``total`` steps (None = unknown); yields ``update(done, note="")``."""
     with progress_lines({title: total}) as update:
         yield partial(update, title)
 
 
 @contextmanager
-def progress_lines(totals: Mapping[str, int | None]) -> Iterator[Callable[..., None]]:
-    """Yield ``update(title, done, note="", is_last=False)`` for several tasks, a line each.
+def progress_lines(totals: Mapping[str, int | None], screen: Console = errors) -> Iterator[Callable[..., None]]:
+    """Show a progress bar for each task; yields ``update(title, done, note="", is_last=False)``.
 
-    The last word on a task makes its line a full one; what another machine said before, and comes later, is not shown.
+    ``is_last`` completes the bar of a task. Later updates of that task are ignored: messages of a cluster may arrive out
+    of order.
     """
     columns = (
         _Title(),
         BarColumn(),
-        MofNCompleteColumn(table_column=_rigid(2 * max(len(str(total or 0)) for total in totals.values()) + 1)),
-        TimeElapsedColumn(table_column=_rigid(len("0:00:00"))),
+        MofNCompleteColumn(table_column=_fixed(2 * max(len(str(total or 0)) for total in totals.values()) + 1)),
+        TimeElapsedColumn(table_column=_fixed(len("0:00:00"))),
         TextColumn("left"),
-        TimeRemainingColumn(table_column=_rigid(len("0:00:00"))),
+        TimeRemainingColumn(table_column=_fixed(len("0:00:00"))),
         TextColumn("{task.fields[note]}"),
     )
     ended: set[str] = set()
-    lock = threading.Lock()  # a cluster tells its progress in a thread of its own
-    with Progress(*columns, console=errors) as progress:
+    lock = threading.Lock()  # a cluster reports its progress from another thread
+    with Progress(*columns, console=screen) as progress:
         tasks = {
             title: progress.add_task(title, total=total, note="", start=len(totals) == 1)
             for title, total in totals.items()
@@ -70,7 +71,7 @@ def progress_lines(totals: Mapping[str, int | None]) -> Iterator[Callable[..., N
             with lock:
                 if title in ended:
                     return
-                progress.start_task(tasks[title])  # its clock, at the first word of it
+                progress.start_task(tasks[title])  # its clock starts with the first update
                 progress.update(tasks[title], completed=done, note=note, total=done if is_last else None)
                 if is_last:
                     ended.add(title)
@@ -78,31 +79,31 @@ def progress_lines(totals: Mapping[str, int | None]) -> Iterator[Callable[..., N
         yield update
 
 
-def _rigid(width: int) -> Column:
-    """A column for figures, which say nothing when they are cut; title and bar give way to them."""
+def _fixed(width: int) -> Column:
+    """A column that is never cut; title and bar shrink instead."""
     return Column(no_wrap=True, min_width=width)
 
 
 class _Title(ProgressColumn):
-    """The task's name on one line, as much of it as there is room for."""
+    """The name of the task on one line, cut to the width that is left."""
 
     def render(self, task: Task) -> Text:
-        """Its text."""
+        """The text of the column."""
         return Text(task.description, style="bold", no_wrap=True, overflow="ellipsis")
 
 
-def reproduce_command(words: Sequence[str]) -> str:
-    """A shell command that gives these words in the folder where they were given."""
-    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(words)}"
+def reproduce_command(arguments: Sequence[str]) -> str:
+    """A shell command that repeats these arguments in the current folder."""
+    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(arguments)}"
 
 
-def warn(sentence: str) -> None:
-    """A note on stderr that the command goes on after."""
-    errors.print(f"note: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+def warn(message: str) -> None:
+    """Print a note to stderr."""
+    errors.print(f"note: {message}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def require_file_place(option: str, path: Path | None, suffixes: tuple[str, ...] = ()) -> None:
-    """Refuse a place that cannot take a result, before the work is done rather than after."""
+    """Refuse an output path that cannot be written, before the work begins. Raises ``ConfigError``."""
     if path is None:
         return
     if path.is_dir() or not path.parent.is_dir():
@@ -113,7 +114,7 @@ def require_file_place(option: str, path: Path | None, suffixes: tuple[str, ...]
 
 @contextmanager
 def text_beside_json(path: Path | None) -> Iterator[None]:
-    """Within it, whatever a command prints goes to stderr where ``--json -`` asks for standard output."""
+    """Send printed text to stderr inside the context if ``--json -`` uses stdout."""
     console.stderr = path == STDOUT
     try:
         yield
@@ -122,7 +123,7 @@ def text_beside_json(path: Path | None) -> Iterator[None]:
 
 
 def write_json(path: Path | None, content: Mapping[str, object]) -> None:
-    """Write the file that ``--json`` asks for, ``-`` = standard output; nothing when it was not asked for."""
+    """Write ``content`` to the file of ``--json``; ``-`` is standard output, None writes nothing."""
     if path is None:
         return
     text = json.dumps(content, indent=2) + "\n"

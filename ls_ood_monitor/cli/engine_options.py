@@ -1,4 +1,4 @@
-"""The options that choose an inference engine, as every command that judges frames has them."""
+"""Options that choose an inference engine, shared by all commands that run the network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="what runs the network; auto = onnx on a CPU where the bundle has graphs for it, else eager (default auto)",
+        help="engine that runs the network; auto = onnx on a CPU if the bundle has graphs for it, else eager (default auto)",
     )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="of the network, on a GPU (default %(default)s)",
+        help="precision of the network, on a GPU (default %(default)s)",
     )

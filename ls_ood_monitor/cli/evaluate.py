@@ -6,14 +6,20 @@ import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .engine_options import add_engine_arguments
-from .evaluation_summary import tell, tell_failures, tell_pool
+from .evaluation_summary import print_failures, print_pool_summary, print_summary
 
 if TYPE_CHECKING:
+    from ..evaluation.acceptance import Acceptance
     from ..evaluation.request import Request, Result
+    from ..evaluation.results import PoolSummary, Summary
+    from ..parameter_file import VehicleSettings
+    from ..recordings.events import Event
     from ..recordings.recording import Recording
+
+    Opened = tuple[Recording, tuple[Event, ...] | None]
 
 DESCRIPTION = """\
 Judges every frame of a recording with the checks, network, alarm and supervisor of the vehicle, on the recording's own
@@ -21,7 +27,7 @@ clock, and faster than real time where the machine allows. The same recording gi
 
   ls-ood evaluate drive_1 --out report                              alarms, stops, and why
   ls-ood evaluate drive_1 --events drive_1.events.yaml --out report detection and false alarms against ground truth
-  ls-ood evaluate drive_* --gate gate.yaml --out report             exit 1 if a limit is broken; junit.xml for the build
+  ls-ood evaluate drive_* --acceptance limits.yaml --out report     exit 1 if a limit is broken; junit.xml for the build
   ls-ood evaluate drive_* --jobs auto --out report                  several recordings at once
   ls-ood evaluate drive_* --jobs auto --out report --resume         the same, after it was interrupted
 
@@ -32,7 +38,7 @@ folder, or beside a folder named bag, where ls-ood synth lays it. Without events
 
 Writes into --out, a folder a recording if there are several, named like it (of one name, with the folder above in front:
 d1/bag and d2/bag go into d1_bag and d2_bag): report.html (one file, opens without a network),
-summary.json, frames.csv, timeline.png, and with --gate junit.xml. Several recordings get a verdict as one, too: their
+summary.json, frames.csv, timeline.png, and with --acceptance junit.xml. Several recordings get a verdict as one, too: their
 pooled summary.json, junit.xml and report.html lie in --out itself, and limits an hour are held against their hours together.
 A recording that cannot be judged does not keep the others from it; it is named at the end, exit 2, and its junit.xml holds
 the error. --json holds the summary; of several by the recordings' names, and the pooled one as "pool".
@@ -55,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     add_engine_arguments(parser)
     parser.add_argument("--events", type=Path, metavar="FILE", help="ground truth of a single recording")
-    parser.add_argument("--gate", type=Path, metavar="FILE", help="YAML of limits, for example max_time_to_stop_s: 1.0")
+    parser.add_argument(
+        "--acceptance", type=Path, metavar="FILE", help="YAML of limits, for example max_time_to_stop_s: 1.0"
+    )
+    parser.add_argument("--gate", type=Path, dest="acceptance", help=argparse.SUPPRESS)  # its former name
     parser.add_argument(
         "--parameters", type=Path, metavar="FILE", help="the nodes' ROS parameter file (default: their defaults)"
     )
@@ -69,8 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop-within", type=float, default=1.0, metavar="S", help="STOP is due so soon after an event begins (1.0)"
     )
     parser.add_argument(
-        "--resume-within", type=float, default=2.0, metavar="S", help="STOP is no fault so long after an event (2.0)"
+        "--release-within", type=float, default=2.0, metavar="S", help="STOP is no fault so long after an event (2.0)"
     )
+    parser.add_argument("--resume-within", type=float, dest="release_within", default=2.0, help=argparse.SUPPRESS)
     parser.add_argument(
         "--jobs", default="1", metavar="N", help="recordings at once, in processes; auto or 0 = one a core (default 1)"
     )
@@ -88,14 +98,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge every recording, each into its folder, and tell the verdict."""
+    """Judge every recording, each into its folder, and print the verdict."""
     from rich.markup import escape
 
-    from ..bundle import load_bundle
     from ..errors import ConfigError, DataError
     from ..evaluation.acceptance import read_acceptance, require_known_names
     from ..evaluation.evaluate import JUNIT, SUMMARY
     from ..evaluation.pool_files import remove_pool
+    from ..evaluation.results import to_plain
     from ..parameter_file import VehicleSettings, read_parameters
     from ..recordings.recording import distinct_names, is_result, open_recording
     from .console import console, warn, write_json
@@ -103,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.events and len(args.recordings) > 1:
         raise ConfigError("--events is for a single recording; lay NAME.events.yaml beside each of several.")
-    for name in ("stop_within", "resume_within"):
+    for name in ("stop_within", "release_within"):
         if not 0.0 <= getattr(args, name) <= 3600.0:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
     jobs = _jobs(args)
@@ -126,16 +136,16 @@ def run(args: argparse.Namespace) -> int:
         for out in {*outs.values(), args.out}:
             (out / JUNIT).unlink(missing_ok=True)
     _require_files(args)
-    gate = read_acceptance(args.gate) if args.gate else None
+    acceptance = read_acceptance(args.acceptance) if args.acceptance else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     _require_fitting_options(args)
     if args.scheduler:
         from ..evaluation.cluster import require_cluster
 
         require_cluster(args.scheduler)
-    # What is wrong for all is told before the recordings are opened, which may take long.
-    bundle_id = load_bundle(args.bundle, detector=args.detector, **_network_options(args)).bundle_id
-    opened: list[tuple[Recording, Any]] = []
+    # What is wrong for all is said before the recordings are opened, which may take long.
+    bundle_id = _bundle_id(args)
+    opened: list[Opened] = []
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
         try:
@@ -148,17 +158,17 @@ def run(args: argparse.Namespace) -> int:
             failed[name] = str(error)
             if len(names) > 1:
                 warn(f"{error} The other recordings are judged.")
-    if gate is not None and not failed:  # a failed one may hold what the others do not
+    if acceptance is not None and not failed:  # a failed one may hold what the others do not
         require_known_names(
-            gate,
+            acceptance,
             {event.label for _, events in opened for event in events or ()},
             {camera for recording, _ in opened for camera in recording.cameras},
         )
-    requests = _requests(args, opened, outs, bundle_id, gate, vehicle)
+    requests = _requests(args, opened, outs, bundle_id, acceptance, vehicle)
     if len(names) > 1:
         remove_pool(args.out)
-    results = {result.name: result for result in _shown(args, requests, jobs)}
-    summaries: dict[str, Any] = {}
+    results = {result.name: result for result in _results(args, requests, jobs)}
+    summaries: dict[str, Summary] = {}
     for request in requests:
         result = results[request.recording.name]
         for note in result.notes:
@@ -167,28 +177,28 @@ def run(args: argparse.Namespace) -> int:
             failed[result.name] = result.error
             continue
         summaries[result.name] = result.summary
-        tell(result.summary, outs[result.name])
-    broken = [name for name, summary in summaries.items() if summary["gate"]["passed"] is False]
+        print_summary(result.summary, outs[result.name])
+    broken = [name for name, summary in summaries.items() if summary.acceptance.passed is False]
     if len(names) > 1:
-        pooled = _pool(args, names, summaries, failed, gate)
-        if not all(rule["passed"] for rule in pooled["gate"]["rules"]):
+        pooled = _pool(args, names, summaries, failed, acceptance)
+        if pooled.acceptance.broken:
             broken.append("the rules of all together")
-        write_json(args.json, {**summaries, _POOL: pooled})
+        write_json(args.json, to_plain({**summaries, _POOL: pooled}))
     else:
-        write_json(args.json, next(iter(summaries.values()), {}))
-    if gate is not None and summaries:
+        write_json(args.json, to_plain(next(iter(summaries.values()), {})))
+    if acceptance is not None and summaries:
         if broken:
-            console.print(f"[bold red]GATE BROKEN[/] by {escape(', '.join(broken))}", soft_wrap=True)
+            console.print(f"[bold red]ACCEPTANCE BROKEN[/] by {escape(', '.join(broken))}", soft_wrap=True)
         elif failed:
-            console.print("[bold red]GATE NOT DECIDED[/]: not every recording could be judged", soft_wrap=True)
+            console.print("[bold red]ACCEPTANCE NOT DECIDED[/]: not every recording could be judged", soft_wrap=True)
         else:
-            console.print("[bold green]GATE PASSED[/]")
+            console.print("[bold green]ACCEPTANCE PASSED[/]")
     if failed:
         for name, sentence in failed.items():
-            _put_junit(outs[name], name, sentence if gate is not None else "")
+            _put_junit(outs[name], name, sentence if acceptance is not None else "")
             if (outs[name] / SUMMARY).exists():
                 warn(f"{outs[name]} still holds the result of an earlier run, not of this one.")
-        tell_failures(failed, results.values(), len(args.recordings))
+        print_failures(failed, results.values(), len(args.recordings))
         return 2
     return 1 if broken else 0
 
@@ -196,27 +206,34 @@ def run(args: argparse.Namespace) -> int:
 def _pool(
     args: argparse.Namespace,
     names: Sequence[str],
-    summaries: Mapping[str, Any],
+    summaries: Mapping[str, Summary],
     failed: Mapping[str, str],
-    gate: Any,
-) -> dict[str, Any]:
-    """Judge the recordings as one: write it beside their folders, and tell it."""
+    acceptance: Acceptance | None,
+) -> PoolSummary:
+    """Judge the recordings as one, write the result beside their folders, and print it."""
     from ..evaluation.pool import pool
     from ..evaluation.pool_files import write_pool
     from .console import reproduce_command
 
-    pooled = pool(names, summaries, failed, gate)
-    write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), gate is not None)
+    pooled = pool(names, summaries, failed, acceptance)
+    write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), acceptance is not None)
     if summaries:
-        tell_pool(pooled, args.out)
+        print_pool_summary(pooled, args.out)
     return pooled
 
 
-def _network_options(args: argparse.Namespace) -> dict[str, str]:
-    """How the network runs here; a cluster's workers, which run it elsewhere, have their own devices."""
+def _bundle_id(args: argparse.Namespace) -> str:
+    """Identity of the bundle, loaded here to refuse what the evaluation would refuse.
+
+    The workers of a cluster have their own devices, so for them the bundle is only read here.
+    """
+    from ..bundle import load_bundle
+
     if args.scheduler:
-        return {"device": "cpu"}
-    return {"device": args.device, "engine": args.engine, "precision": args.precision}
+        return load_bundle(args.bundle, device="cpu", detector=args.detector).bundle_id
+    return load_bundle(
+        args.bundle, device=args.device, detector=args.detector, engine=args.engine, precision=args.precision
+    ).bundle_id
 
 
 def _jobs(args: argparse.Namespace) -> int:
@@ -235,10 +252,10 @@ def _jobs(args: argparse.Namespace) -> int:
 
 
 def _require_files(args: argparse.Namespace) -> None:
-    """Refuse a file that is not there, in the words of its option."""
+    """Refuse a file that is not there, naming its option."""
     from ..errors import ConfigError
 
-    for option in ("events", "gate", "parameters"):
+    for option in ("events", "acceptance", "parameters"):
         path = getattr(args, option)
         if path is not None and not path.exists():
             raise ConfigError(f"there is no {option} file {path}, which --{option} names.")
@@ -258,7 +275,7 @@ def _require_fitting_options(args: argparse.Namespace) -> None:
         raise ConfigError(f"--topic is for bags, but {args.recordings[0]} is none; leave it out.")
 
 
-def _events_of(recording: Recording, given: Path | None) -> Any:
+def _events_of(recording: Recording, given: Path | None) -> tuple[Event, ...] | None:
     """Ground truth of a recording; None where there is none."""
     from math import inf
 
@@ -272,7 +289,7 @@ def _events_of(recording: Recording, given: Path | None) -> Any:
     return read_events(place, recording.cameras, length_s)
 
 
-def _notes(args: argparse.Namespace, recording: Recording, events: Any) -> list[str]:
+def _notes(args: argparse.Namespace, recording: Recording, events: Sequence[Event] | None) -> list[str]:
     """What was taken for granted, a sentence each."""
     from ..evaluation.evidence_clip import read_clip
 
@@ -306,18 +323,18 @@ def _events_file(recording: Recording, given: Path | None) -> Path | None:
 
 def _requests(
     args: argparse.Namespace,
-    opened: Sequence[tuple[Recording, Any]],
+    opened: Sequence[Opened],
     outs: Mapping[str, Path],
     bundle_id: str,
-    gate: Any,
-    vehicle: Any,
+    acceptance: Acceptance | None,
+    vehicle: VehicleSettings,
 ) -> list[Request]:
     """One for each recording; the folders are made."""
     import uuid
 
     from ..evaluation.evaluate import JUNIT, finished
     from ..evaluation.request import Request
-    from ..evaluation.timeline import Limits
+    from ..evaluation.timespans import Limits
     from .console import reproduce_command
 
     run = uuid.uuid4().hex
@@ -335,8 +352,8 @@ def _requests(
             engine=args.engine,
             precision=args.precision,
             vehicle=vehicle,
-            gate=gate,
-            limits=Limits(args.stop_within, args.resume_within),
+            acceptance=acceptance,
+            limits=Limits(args.stop_within, args.release_within),
             out=out.absolute(),
             command=reproduce_command(["ls-ood", *args.arguments]),
             run=run,
@@ -351,7 +368,7 @@ def _requests(
 
 
 def _put_junit(out: Path, name: str, error: str) -> None:
-    """The verdict of a recording that failed, in place of a former one; without a gate there is none."""
+    """The verdict of a recording that failed, in place of a former one; without an acceptance file there is none."""
     from ..evaluation.evaluate import JUNIT
     from ..evaluation.junit import junit_suite, write_junit
 
@@ -362,14 +379,14 @@ def _put_junit(out: Path, name: str, error: str) -> None:
     write_junit(out / JUNIT, junit_suite(name, [], error))
 
 
-def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
+def _results(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
     """Results, with a line for each recording while they are made."""
     from ..evaluation.processes import evaluate_here
     from .console import progress_lines, warn
 
     if not requests:
         return
-    with progress_lines({one.recording.name: one.recording.images or None for one in requests}) as update:
+    with progress_lines({request.recording.name: request.recording.images or None for request in requests}) as update:
         try:
             if args.scheduler:
                 from ..evaluation.cluster import evaluate_on_cluster
@@ -379,7 +396,7 @@ def _shown(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> 
                 results = evaluate_here(requests, jobs, update)
             for result in results:
                 if result.summary is not None:
-                    update(result.name, result.summary["frames"], "done", is_last=True)
+                    update(result.name, result.summary.frames, "done", is_last=True)
                 yield result
         except KeyboardInterrupt:
             warn("interrupted; the same command with --resume goes on from here.")

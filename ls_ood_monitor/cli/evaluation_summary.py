@@ -1,38 +1,31 @@
-"""What ``ls-ood evaluate`` says in the terminal: of each recording, of all together, and of those that failed."""
+"""What ``ls-ood evaluate`` prints: of each recording, of all together, and of those that failed."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-_MAX_TOLD = 4
+if TYPE_CHECKING:
+    from ..evaluation.request import Result
+    from ..evaluation.results import AcceptanceResult, PoolSummary, Stop, Summary
+
+_MAX_SHOWN = 4
 
 
-def tell(summary: Mapping[str, Any], out: Path) -> None:
+def print_summary(summary: Summary, out: Path) -> None:
     """The paragraph of one recording, whose report lies in ``out``."""
-    _show(_sentences(summary), out)
+    _print(_sentences(summary), out)
 
 
-def tell_pool(pooled: Mapping[str, Any], out: Path) -> None:
+def print_pool_summary(pooled: PoolSummary, out: Path) -> None:
     """That of all together."""
-    _show(_pool_sentences(pooled), out)
+    _print(_pool_sentences(pooled), out)
 
 
-def _show(lines: Sequence[str], out: Path) -> None:
-    from rich.markup import escape
-
-    from ..evaluation.evaluate import REPORT
-    from .console import console
-
-    for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
-        console.print(line, soft_wrap=True)
-
-
-def tell_failures(failed: Mapping[str, str], results: Iterable[Any], count: int) -> None:
+def print_failures(failed: Mapping[str, str], results: Iterable[Result], count: int) -> None:
     """On stderr, by name; a defect of this package with its traceback."""
-    import sys
-
     from .console import warn
 
     for result in results:
@@ -44,103 +37,112 @@ def tell_failures(failed: Mapping[str, str], results: Iterable[Any], count: int)
         warn(f"{len(failed)} of {count} recordings could not be judged: {', '.join(failed)}.")
 
 
-def _sentences(summary: dict[str, Any]) -> list[str]:
-    """What a person wants to know first; names that the user gave are no markup."""
-    from rich.markup import escape
-
-    from ..evaluation import summary_text as words
-
-    decision, silences = summary["decision"], summary["silences"]
-    lines = [
-        f"{words.counted(summary['frames'], 'image')} of {', '.join(summary['cameras'])}, {summary['duration_s']:.1f} s, "
-        f"bundle {summary['bundle']['sha256'][:12]}, detector {summary['detector']}",
-        words.stop_verdict(summary),
-        *_stop_lines(summary["stops"]),
-    ]
-    for event in summary["events"]:
-        alarm, stop = words.delay(event, "alarm"), words.delay(event, "stop")
-        lines.append(f"{event['label']} on {event['camera']} at {event['start_s']:g} s: alarm {alarm}, STOP {stop}")
-    if summary["events"]:
-        lines.append(words.of_all_events(summary))
-    rate = words.false_alarm_rate(summary)
-    if decision["clean_s"] and not summary["clip"]:
-        share = 100 * decision["false_stop_ratio"]
-        rate += f"; STOP in {share:.1f} % of {decision['clean_s']:.0f} s of clean driving"
-    lines.append(rate)
-    if summary["fault_count"]:
-        counted = ", ".join(f"{name} {count}" for name, count in summary["faults"].items())
-        lines.append(f"{words.counted(summary['fault_count'], 'alarm')} without a verdict: {counted}")
-    if silences:
-        told = [f"{one['camera']} from {one['start_s']:.1f} to {one['end_s']:.1f} s" for one in silences[:_MAX_TOLD]]
-        more = f", and {len(silences) - len(told)} more" if len(silences) > len(told) else ""
-        lines.append(f"alarm of a silent camera: {', '.join(told)}{more}")
-    if summary["truth"] == "events":
-        failures = summary["judgement"]["failures"]
-        more = f" And {len(failures) - _MAX_TOLD} more." if len(failures) > _MAX_TOLD else ""
-        judged = f"{' '.join(failures[:_MAX_TOLD])}{more}" if failures else f"{words.judged_well(summary)}."
-        lines.append(f"judgement by the events: {judged}")
-    if advice := words.advice(summary):
-        lines.append(advice)
-    if summary["clip"]:
-        lines += words.again_in_clip(summary["clip"])
-    printed = [f"[bold]{escape(summary['recording'])}[/]: {escape(lines[0])}"]
-    printed += [f"  {escape(line)}" for line in lines[1:]]
-    for rule in summary["gate"]["rules"]:
-        word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
-        printed.append(f"  {word} {rule['name']}: {escape(rule['sentence'])}")
-    return printed
-
-
-def _pool_sentences(pooled: Mapping[str, Any]) -> list[str]:
-    """One paragraph; names that the user gave are no markup."""
-    from rich.markup import escape
-
-    from ..evaluation import summary_text as words
-
-    alarms, decision, rate = pooled["alarms"], pooled["decision"], pooled["alarms"]["false_per_hour"]
-    count = len(pooled["recordings"])
-    lines = [
-        f"[bold]{count - pooled['failed']} of {count} recordings together[/]: {pooled['frames']} images of "
-        f"{escape(', '.join(pooled['cameras'])) or 'no camera'}, {pooled['duration_s']:.1f} s"
-    ]
-    if alarms["events"]:
-        longest = decision["time_to_stop_s"]
-        told = [
-            f"alarm at {alarms['detected']} of {alarms['events']} events",
-            f"longest time to STOP {'-' if longest is None else f'{longest:.2f} s'}",
-            f"STOP in {words.share(decision['hold_ratio'])} of their time",
-            *([f"never at {decision['not_stopped']}"] if decision["not_stopped"] else []),
-            *([f"STOP was on already at {decision['stop_was_on']}"] if decision["stop_was_on"] else []),
-        ]
-        lines.append(f"  {', '.join(told)}")
-    if rate is not None:
-        lines.append(
-            f"  {'false alarms' if pooled['truth'] == 'events' else 'alarms'} in {rate['hours']:.3g} h of clean driving: "
-            f"{alarms['false']}, which is {rate['per_hour']:.1f} an hour (95 % interval {rate['low']:.1f} to "
-            f"{rate['high']:.1f}); STOP in {100 * decision['false_stop_ratio']:.1f} % of it"
-        )
-    if pooled["faults"]:
-        counted = ", ".join(f"{name} {number}" for name, number in pooled["faults"].items())
-        lines.append(f"  alarms without a verdict: {counted}")
-    for rule in pooled["gate"]["rules"]:
-        word = "[green]kept[/]" if rule["passed"] else "[bold red]BROKEN[/]"
-        lines.append(f"  {word} {escape(rule['name'])}: {escape(rule['sentence'])}")
-    return lines
-
-
-def _stop_lines(stops: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The first stops, each with its first causes in the order in which they came; the one at the start is not counted."""
+def stop_lines(stops: Sequence[Stop]) -> list[str]:
+    """The first stops, each with its first reasons in the order in which they came; the one at the start is not counted."""
     from ..evaluation.summary_text import counted
 
     lines = []
-    shown = _MAX_TOLD + (bool(stops) and stops[0]["start_up"])
+    shown = _MAX_SHOWN + (bool(stops) and stops[0].start_up)
     for stop in stops[:shown]:
-        first, *others = stop["reasons"]
-        what = "STOP at the start," if stop["start_up"] else "STOP"
-        lines.append(f"{what} {stop['start_s']:.2f} to {stop['end_s']:.2f} s: {first['reason']}")
-        lines += [f"  from {cause['start_s']:.2f} s: {cause['reason']}" for cause in others[: _MAX_TOLD - 1]]
-        if len(others) >= _MAX_TOLD:
-            lines.append(f"  and {counted(len(others) - _MAX_TOLD + 1, 'more reason')}")
+        first, *others = stop.reasons
+        title = "STOP at the start," if stop.start_up else "STOP"
+        lines.append(f"{title} {stop.start_s:.2f} to {stop.end_s:.2f} s: {first.reason}")
+        lines += [f"  from {other.start_s:.2f} s: {other.reason}" for other in others[: _MAX_SHOWN - 1]]
+        if len(others) >= _MAX_SHOWN:
+            lines.append(f"  and {counted(len(others) - _MAX_SHOWN + 1, 'more reason')}")
     if len(stops) > shown:
         lines.append(f"and {len(stops) - shown} more")
     return lines
+
+
+def _print(lines: Sequence[str], out: Path) -> None:
+    from rich.markup import escape
+
+    from ..evaluation.evaluate import REPORT
+    from .console import console
+
+    for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
+        console.print(line, soft_wrap=True)
+
+
+def _sentences(summary: Summary) -> list[str]:
+    """What a person wants to know first; names that the user gave are no markup."""
+    from rich.markup import escape
+
+    from ..evaluation import summary_text as text
+
+    decision, silences = summary.decision, summary.silences
+    lines = [
+        f"{text.counted(summary.frames, 'image')} of {', '.join(summary.cameras)}, {summary.duration_s:.1f} s, "
+        f"bundle {summary.bundle.sha256[:12]}, detector {summary.detector}",
+        text.stops_sentence(summary),
+        *stop_lines(summary.stops),
+    ]
+    for event in summary.events:
+        alarm, stop = text.alarm_delay(event), text.stop_delay(event)
+        lines.append(f"{event.label} on {event.camera} at {event.start_s:g} s: alarm {alarm}, STOP {stop}")
+    if summary.events:
+        lines.append(text.events_sentence(summary))
+    rate = text.false_alarm_rate(summary)
+    if decision.clean_s and not summary.clip:
+        rate += f"; STOP in {text.share(decision.false_stop_ratio)} of {decision.clean_s:.0f} s of clean driving"
+    lines.append(rate)
+    if summary.fault_count:
+        lines.append(f"{text.counted(summary.fault_count, 'alarm')} without a verdict: {text.counts(summary)}")
+    if silences:
+        first = [
+            f"{silence.camera} from {silence.start_s:.1f} to {silence.end_s:.1f} s" for silence in silences[:_MAX_SHOWN]
+        ]
+        more = f", and {len(silences) - len(first)} more" if len(silences) > len(first) else ""
+        lines.append(f"alarm of a silent camera: {', '.join(first)}{more}")
+    if summary.has_events:
+        failures = summary.judgement.failures
+        more = f" And {len(failures) - _MAX_SHOWN} more." if len(failures) > _MAX_SHOWN else ""
+        judged = f"{' '.join(failures[:_MAX_SHOWN])}{more}" if failures else f"{text.passed_sentence(summary)}."
+        lines.append(f"judgement by the events: {judged}")
+    if advice := text.advice(summary):
+        lines.append(advice)
+    if summary.clip:
+        lines += text.again_in_clip(summary.clip)
+    head = f"[bold]{escape(summary.recording)}[/]: {escape(lines[0])}"
+    return [head, *(f"  {escape(line)}" for line in lines[1:]), *_rule_lines(summary.acceptance)]
+
+
+def _pool_sentences(pooled: PoolSummary) -> list[str]:
+    """One paragraph; names that the user gave are no markup."""
+    from rich.markup import escape
+
+    from ..evaluation import summary_text as text
+
+    alarms, decision, rate = pooled.alarms, pooled.decision, pooled.alarms.false_per_hour
+    count = len(pooled.recordings)
+    lines = [
+        f"[bold]{count - pooled.failed} of {count} recordings together[/]: {pooled.frames} images of "
+        f"{escape(', '.join(pooled.cameras)) or 'no camera'}, {pooled.duration_s:.1f} s"
+    ]
+    if alarms.events:
+        longest = decision.time_to_stop_s
+        parts = [
+            f"alarm at {alarms.detected} of {alarms.events} events",
+            f"longest time to STOP {'-' if longest is None else f'{longest:.2f} s'}",
+            f"STOP in {text.share(decision.hold_ratio)} of their time",
+            *([f"never at {decision.not_stopped}"] if decision.not_stopped else []),
+            *([f"STOP was on already at {decision.stop_was_on}"] if decision.stop_was_on else []),
+        ]
+        lines.append(f"  {', '.join(parts)}")
+    if rate is not None:
+        lines.append(
+            f"  {'false alarms' if pooled.has_events else 'alarms'} in {rate.hours:.3g} h of clean driving: "
+            f"{alarms.false}, which is {rate.per_hour:.1f} an hour (95 % interval {rate.low:.1f} to {rate.high:.1f}); "
+            f"STOP in {text.share(decision.false_stop_ratio)} of it"
+        )
+    if pooled.faults:
+        lines.append(f"  alarms without a verdict: {text.counts(pooled)}")
+    return [*lines, *_rule_lines(pooled.acceptance)]
+
+
+def _rule_lines(acceptance: AcceptanceResult) -> list[str]:
+    from rich.markup import escape
+
+    kept = {True: "[green]kept[/]", False: "[bold red]BROKEN[/]"}
+    return [f"  {kept[rule.passed]} {escape(rule.name)}: {escape(rule.sentence)}" for rule in acceptance.rules]

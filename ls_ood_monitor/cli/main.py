@@ -21,30 +21,32 @@ COMMANDS = {
     "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
     "compare": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
-    "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and a gate for releases",
+    "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and limits for releases",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "top": "watch the running nodes in a terminal: decision, alarms, scores, rates, delays",
     "bundle": "show what is in a bundle, verify it, or export its network",
-    "profile": "what a monitored frame costs on this machine, by every engine and beside other ways",
+    "profile": "measure what a monitored frame costs on this machine, by engine, beside other implementations",
 }
+#: Earlier name of a command -> its name now.
+RENAMED = {"bench": "profile", "benchmark": "compare"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Bad usage is one line, as every other error is; argparse would print a page of options before it."""
+    """Reports bad usage in one line, like every other error; argparse would print the whole usage first."""
 
-    #: That was asked for: what the parser of all commands does not know is an option of it.
+    #: The command of this call. An option that no parser knows is reported as an option of this command.
     command = ""
 
     def error(self, message: str) -> NoReturn:
-        asked = f"{self.prog} {self.command}".rstrip()
-        self.exit(2, f"{asked}: {message.rstrip('.')}; '{asked} --help' explains.\n")
+        call = f"{self.prog} {self.command}".rstrip()
+        self.exit(2, f"{call}: {message.rstrip('.')}; '{call} --help' explains.\n")
 
 
 def make_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Parser of all commands; only the module of ``command`` is imported."""
+    """Return the parser of all commands. Only the module of ``command`` is imported."""
     parser = _Parser(
         prog="ls-ood",
-        description="Tells a vehicle when its camera perception is out of its depth.",
+        description="Out-of-distribution monitor for the cameras of a vehicle.",
         epilog="'ls-ood COMMAND --help' explains a command. Exit codes: 0 done, 1 a check failed, 2 bad usage or input.",
     )
     parser.command = command if command in COMMANDS else ""
@@ -64,13 +66,18 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code; an error the user can cure is one line on stderr and exit code 2."""
+    """Run a command and exit with its code. An error that the user can cure is one line on stderr and exit code 2."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
-    # Before torch: its idle threads would spin, and on a busy machine take the cores from the ones that work.
+    if command in RENAMED:
+        sys.stderr.write(
+            f"ls-ood {command}: this command is now called {RENAMED[command]}; run 'ls-ood {RENAMED[command]}'.\n"
+        )
+        sys.exit(2)
+    # Set before torch is loaded: otherwise its idle threads spin and take cores from the threads that work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = make_parser(command).parse_args(arguments)
-    options.arguments = arguments  # for commands that tell how to repeat them
+    options.arguments = arguments  # for commands that print how to repeat them
     module = importlib.import_module(f"{__package__}.{options.command}")
     from .console import text_beside_json
 
@@ -82,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"ls-ood {options.command}: {error}\n")
         code = 2
     except OSError as error:
-        if error.filename is None:  # no path of the user's, so a defect
+        if error.filename is None:  # no file of the user is involved: a defect of the program
             raise
         sys.stderr.write(f"ls-ood {options.command}: {error.filename} cannot be used: {error.strerror}.\n")
         code = 2
@@ -93,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _check_json(path: Path | None) -> None:
-    """Refuse a place for the result that cannot take it, before the work is done rather than after."""
+    """Refuse a result file that cannot be written, before the work starts."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise ConfigError(f"--json is {path}; it must be a file in a folder that exists.")
 

@@ -1,4 +1,4 @@
-"""ls-ood profile: what a monitored frame costs on this machine, beside the network's plain pass and beside others."""
+"""ls-ood profile: measures what a monitored frame costs on this machine, beside the plain pass and other implementations."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from ..profiling.random_network import RandomNetwork
 
 DESCRIPTION = """\
-Times the deterministic pass of the network (what a vehicle pays for its segmentation anyway), the frame with our monitor,
-and the way to the alarm alone, by every engine that runs here, in turns, on one machine. Ratios are what counts: times of
-another machine, or of this one under load, are other times.
+Times three pieces of work by every engine of this machine: the plain pass (the segmentation, which a vehicle needs anyway),
+the monitored frame, and the frame up to its alarm. They run in turns, so ratios are reliable. Times in milliseconds hold
+for this machine and its present load only.
 
   ls-ood profile                                          both networks at 640x483, every engine of this machine
-  ls-ood profile --with benchmarks/peers.py               the same beside naive Monte-Carlo dropout and other libraries
+  ls-ood profile --with benchmarks/peers.py               also naive Monte-Carlo dropout and other libraries
   ls-ood profile --networks mobilenet_v2 --size 320x242   one network at another size
   ls-ood profile --growth growth.png                      how the cost grows with cameras, resolution, masks and latents
-  ls-ood profile --make-bundle DIR --networks resnet101   a bundle of random weights, to time nodes with
-  ls-ood profile --check                                  only that all engines give the same scores; no time is looked at
+  ls-ood profile --make-bundle DIR --networks resnet101   write a bundle of random weights, to time nodes with
+  ls-ood profile --check                                  only check that all engines give the same scores
 
-Networks have random weights: what a frame costs depends on shapes alone. Engines: eager, onnx, and compile, which takes
-minutes and is measured where --engines names it; on a GPU with a precision, as in eager:bf16. "To the alarm" scores all
-detectors, as a vehicle does. --with takes a Python file with a function contenders(network, pictures, mask_bank,
-entropies_to_score) that gives a whole monitored frame by name.
+Networks have random weights, because the time of a frame depends on shapes only. Engines are eager, onnx and compile; on
+a GPU with a precision, such as eager:bf16. Compile takes minutes and is measured only if --engines names it. "To the
+alarm" scores all detectors, as a vehicle does. --with takes a Python file with a function contenders(network, pictures,
+mask_bank, entropies_to_score), which returns functions by name; each runs a whole monitored frame.
 """
 _NETWORKS = ("mobilenet_v2", "resnet101")
 
@@ -39,37 +39,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--networks",
         help=f"backbones, or street for the embedded bundle's (default {','.join(_NETWORKS)}; with --growth the first)",
     )
-    parser.add_argument("--size", default="640x483", metavar="WIDTHxHEIGHT", help="of the input (default %(default)s)")
+    parser.add_argument(
+        "--size", default="640x483", metavar="WIDTHxHEIGHT", help="size of the network's input (default %(default)s)"
+    )
     parser.add_argument("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
-    parser.add_argument("--cameras", type=int, default=1, metavar="N", help="pictures at once (default %(default)s)")
+    parser.add_argument("--cameras", type=int, default=1, metavar="N", help="pictures per pass (default %(default)s)")
     parser.add_argument(
         "--engines",
         help="for example eager,onnx,compile or eager,eager:bf16 (default: eager and onnx; on a GPU eager, in each precision)",
     )
-    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="turns that count (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="turns to measure (default %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
-    parser.add_argument("--with", dest="peers", type=Path, metavar="FILE", help="further contenders, a Python file")
+    parser.add_argument(
+        "--with", dest="peers", type=Path, metavar="FILE", help="Python file with further implementations"
+    )
     parser.add_argument(
         "--growth",
         type=Path,
         metavar="PICTURE",
-        help="measure how costs grow around 640x483, of one network and one engine, and draw it",
+        help="measure how the cost of one network by one engine grows around 640x483, and draw it",
     )
-    parser.add_argument(
-        "--make-bundle", type=Path, metavar="DIR", help="write a bundle of random weights, time nothing"
-    )
-    parser.add_argument("--check", action="store_true", help="compare the engines' scores, time nothing")
+    parser.add_argument("--make-bundle", type=Path, metavar="DIR", help="only write a bundle of random weights")
+    parser.add_argument("--check", action="store_true", help="only compare the engines' scores")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, or check; exit 1 where engines disagree."""
+    """Measure, or check. Returns 1 if engines disagree, or if a named engine could not run."""
     import torch
     from threadpoolctl import threadpool_limits
 
+    from ..engines.device import choose_device
     from ..errors import ConfigError
     from ..machine import describe_machine
-    from ..monitor import choose_device
     from ..profiling.frame_cost import EngineChoice
     from .console import PICTURES, console, require_file_place, write_json
 
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
-    # As in the nodes: the scores' matrices are small, and numpy's threads would only take the cores from torch's.
+    # As in the nodes: the matrices of scores are small, and threads of numpy would only take cores from torch.
     threadpool_limits(1, user_api="blas")
     engines = [EngineChoice.parse(text) for text in args.engines.split(",")] if args.engines else _engines(device)
     left_out: dict[str, dict[str, str]] = {}
@@ -104,15 +106,15 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, result)
         rows = [row for rows in result["check"].values() for row in rows]
         agrees = all(row["agrees"] for row in rows)
-        # One that was asked for and cannot run is no engine that agrees.
-        whole = bool(rows) and (not args.engines or len(rows) == len(engines) * len(subjects))
+        # A named engine that cannot run does not agree.
+        is_complete = bool(rows) and (not args.engines or len(rows) == len(engines) * len(subjects))
         if not agrees:
             console.print("[bold red]engines disagree[/]")
-        elif not whole:
+        elif not is_complete:
             console.print("[bold red]not every engine could be compared[/]")
         else:
             console.print(f"all engines agree: {', '.join(dict.fromkeys(row['engine'] for row in rows))}")
-        return 0 if agrees and whole else 1
+        return 0 if agrees and is_complete else 1
     if args.growth is not None:
         result["growth"] = _growth(args, subjects, engines, device)
     else:
@@ -121,9 +123,7 @@ def run(args: argparse.Namespace) -> int:
         }
     if device.type == "cuda":
         result["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-        console.print(
-            f"GPU memory at most {result['gpu_peak_mb']:.0f} MB, all engines and networks of this run together"
-        )
+        console.print(f"Peak GPU memory of all engines and networks of this run: {result['gpu_peak_mb']:.0f} MB")
     write_json(args.json, result)
     if left_out and args.engines:
         console.print("[bold red]not every engine that was named could be measured[/]")
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_ignored(args: argparse.Namespace) -> None:
-    """Refuse what would be ignored, in a sentence."""
+    """Refuse options that would be ignored."""
     from ..errors import ConfigError
 
     if args.make_bundle is not None and (args.check or args.peers or args.growth or args.json):
@@ -150,7 +150,7 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of ``WIDTHxHEIGHT``. Raises ``ConfigError`` where it is none, or too small or large."""
+    """Parse ``WIDTHxHEIGHT``. Raises ``ConfigError`` for another format, or a size that is too small or too large."""
     from ..errors import ConfigError
 
     width, _, height = text.partition("x")
@@ -183,7 +183,7 @@ def _subject(name: str, width: int, height: int, masks: int, device: Any) -> Ran
 
 
 def _load(path: Path) -> Contenders:
-    """The function ``contenders`` of a Python file."""
+    """Load the function ``contenders`` of a Python file."""
     import importlib.util
 
     from ..errors import ConfigError
@@ -261,7 +261,7 @@ def _table(title: str, base: str, rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _check(name: str, subject: RandomNetwork, engines: Sequence[Any]) -> list[dict[str, Any]]:
-    """Every engine's scores and classes against eager torch in single precision."""
+    """Compare every engine's scores and classes with those of eager torch in single precision."""
     from ..bundle import difference_from_eager
     from ..core.detectors import DEFAULT_DETECTORS
     from ..engines.verification import is_accepted
@@ -275,9 +275,9 @@ def _check(name: str, subject: RandomNetwork, engines: Sequence[Any]) -> list[di
         except MonitorError as error:
             warn(f"{choice} is left out: {error}")
             continue
-        found = difference_from_eager(monitor)
-        console.print(f"{name}, {choice}: {found}", soft_wrap=True, highlight=False)
-        rows.append({"engine": str(choice), "agrees": is_accepted(found, choice.precision), **vars(found)})
+        difference = difference_from_eager(monitor)
+        console.print(f"{name}, {choice}: {difference}", soft_wrap=True, highlight=False)
+        rows.append({"engine": str(choice), "agrees": is_accepted(difference, choice.precision), **vars(difference)})
     return rows
 
 

@@ -11,8 +11,8 @@ Renders a drive of the procedural (synthetic) fisheye street into a ROS 2 bag wi
   ls-ood synth --out drive --camera front --camera left --event front:fog:4:7:11 --labels
 
 With --layout woodscape it renders clean pictures of several drives with their class ids instead, as a data set in the
-folder layout of WoodScape. split.json names the drive of every picture and which drives train, validate and test
-(72, 18 and 10 % of the pictures; three drives or more); ls-ood train and ls-ood compare keep to it.
+folder layout of WoodScape. split.json names the drive of each picture. With three drives or more it also assigns each
+drive to training, validation or test (72, 18 and 10 % of the pictures); ls-ood train and ls-ood compare use this split.
 
   ls-ood synth --out street --layout woodscape --drives 20 --per-drive 4
 """
@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder that gets bag/ and events.yaml, or the data set"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="output folder: gets bag/ and events.yaml, or the data set",
     )
     parser.add_argument(
         "--layout", choices=("bag", "woodscape"), default="bag", help="what to write (default %(default)s)"
@@ -37,8 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="front, left, right or rear; repeatable (default: front and left)",
     )
-    parser.add_argument("--seconds", type=float, default=24.0, help="length (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=5.0, help="frames a second of each camera (default %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=24.0, help="length of the recording, seconds (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=5.0, help="frames per second of each camera (default %(default)s)"
+    )
     parser.add_argument(
         "--event",
         action="append",
@@ -50,9 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="bag format (default %(default)s)"
     )
     parser.add_argument("--compressed", action="store_true", help="JPEG images on <camera>/image/compressed")
-    parser.add_argument("--labels", action="store_true", help="class ids of every image, too, on <camera>/labels")
+    parser.add_argument("--labels", action="store_true", help="also write class ids of each image, on <camera>/labels")
     parser.add_argument(
-        "--drives", type=int, default=10, metavar="N", help="drives of a data set, one seed each (default %(default)s)"
+        "--drives",
+        type=int,
+        default=10,
+        metavar="N",
+        help="drives of a data set, each with its own seed (default %(default)s)",
     )
     parser.add_argument(
         "--per-drive",
@@ -64,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render what was asked for, say where it is."""
+    """Render a recording or a data set."""
     return _write_data_set(args) if args.layout == "woodscape" else _record(args)
 
 
@@ -76,9 +88,8 @@ def _record(args: argparse.Namespace) -> int:
 
     events = []
     for option in args.event:
-        parts = option.split(":")
         try:
-            camera, label, severity, start, end = parts
+            camera, label, severity, start, end = option.split(":")
             events.append(Event(camera, float(start), float(end), label, int(severity)))
         except ValueError as error:
             raise ConfigError(
@@ -89,7 +100,7 @@ def _record(args: argparse.Namespace) -> int:
     foreign = sorted(path.name for path in args.out.iterdir() if path.name not in ("bag", "events.yaml"))
     if foreign:
         raise ConfigError(
-            f"--out {args.out} holds {foreign[0]}, which is no recording of this command; choose another folder."
+            f"--out {args.out} holds {foreign[0]}, which is not part of a recording; choose another folder."
         )
     with progress_bar("Rendering", len(scenario.stamps_s) * len(scenario.cameras)) as update:
         record_scenario(
@@ -117,7 +128,9 @@ def _write_data_set(args: argparse.Namespace) -> int:
     from .console import console, progress_bar, write_json
 
     if args.event:
-        raise ConfigError("--event disturbs a recording; a data set has clean pictures, leave out --event or --layout.")
+        raise ConfigError(
+            "--event applies to a recording and a data set has clean pictures; leave out --event or --layout."
+        )
     for option, value in (("--drives", args.drives), ("--per-drive", args.per_drive)):
         if value < 1:
             raise ConfigError(f"{option} is {value}; it must be 1 or larger.")

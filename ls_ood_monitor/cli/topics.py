@@ -1,4 +1,4 @@
-"""TOPIC=CAMERA options, shared by the commands that read recordings."""
+"""Options TOPIC=CAMERA of the commands that read recordings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import ConfigError
 
 
 def parse_topics(options: Sequence[str] | None) -> dict[str, str] | None:
-    """Turn ``["/front/image=front"]`` into a mapping; None when no option was given."""
+    """Topic -> camera, from options such as ``/front/image=front``; None without options. Raises ``ConfigError``."""
     if not options:
         return None
     topics = {}

@@ -6,15 +6,29 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import ProgressBar
+
+    from ..anomalies.random_anomaly import RandomAnomaly
+    from ..calibration.settings import CalibrationSettings
+    from ..training.data import LabelledPictures
+    from ..training.module import SegmentationModule
+    from ..training.settings import TrainingSettings
+    from ..training.sources import TrainingSource
+    from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
+    from ..vision.preprocess import PreprocessSpec
+
+_T = TypeVar("_T")
 
 DESCRIPTION = """\
-Trains DeepLabv3+ on a data set, keeps the checkpoint with the best mIoU on validation drives, measures it on drives
+Trains DeepLabv3+ on a data set, keeps the checkpoint with the best mIoU on validation drives, evaluates it on drives
 that were used for nothing else, calibrates the OoD detectors and writes a bundle for the vehicle.
 
   ls-ood train -d woodscape -p Data/WoodScape -m deeplabv3p-backbone-dropblock2d -b 2 -e 30 --loss_type focal_loss \\
       --initial resnet101-63fe2227.pth
-  ls-ood train -d street --compact -e 14 -b 8          (no data needed; everything measured on it is synthetic)
+  ls-ood train -d street --compact -e 14 -b 8          (no data set needed; all results are synthetic)
   ls-ood train -d woodscape -p Data/WoodScape --evaluate runs/woodscape/checkpoints/best.ckpt
 
 Whole drives (or cities, or blocks of neighbouring pictures) go to training, validation or test, never single pictures.
@@ -31,23 +45,25 @@ _MODELS = (
 )
 _BACKBONES = ("mobilenet_v2", "resnet18", "resnet50", "resnet101")
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "street")
-#: Options that are not named as their setting.
+#: Options with another name than their setting.
 _OPTION_OF = {"early_stopping_epochs": "early-stopping", "width": "imgw", "height": "imgh"}
 _PRETRAINED = {"cityscapes": "Model_CityScapes.ckpt"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options; names and defaults of the first group are the reference's."""
+    """Declare the command's options. The first group has the names and defaults of the reference."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     like = parser.add_argument_group("as in the reference")
     like.add_argument("-m", "--model", choices=_MODELS, default=_MODELS[0], help="variant (default %(default)s)")
     like.add_argument("-e", "--epochs", type=int, default=1, help="passes over the pictures (default %(default)s)")
-    like.add_argument("-b", "--batch", type=int, default=16, help="pictures a step and device (default %(default)s)")
+    like.add_argument("-b", "--batch", type=int, default=16, help="pictures per step and device (default %(default)s)")
     like.add_argument(
         "--loss_type", choices=("cross_entropy", "focal_loss"), default="cross_entropy", help="(default %(default)s)"
     )
-    like.add_argument("-s", "--seed", type=int, default=9290, help="of weights, order and split (default %(default)s)")
+    like.add_argument(
+        "-s", "--seed", type=int, default=9290, help="seed of weights, order and split (default %(default)s)"
+    )
     like.add_argument("-d", "--dataset", choices=_DATA_SETS, default="woodscape", help="(default %(default)s)")
     like.add_argument("-p", "--datapath", type=Path, default=Path("Data/WoodScape"), help="(default %(default)s)")
     like.add_argument(
@@ -59,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(without FILE: Model_Woodscape.pth, for cityscapes Model_CityScapes.ckpt)",
     )
     like.add_argument(
-        "--fine_tuning", action="store_true", help="with --load_pretrained: keep the backbone as it is, train the rest"
+        "--fine_tuning", action="store_true", help="with --load_pretrained: freeze the backbone, train the rest"
     )
     like.add_argument("--imgh", type=int, help="network input height (default 483; street: 242)")
     like.add_argument("--imgw", type=int, help="network input width (default 640; street: 320)")
@@ -83,10 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     course.add_argument(
         "--augmentation",
         choices=("none", "mirror", "reference"),
-        help="none, mirror, or the reference's one of crop, mirror, hue, brightness (default none; --compact: mirror)",
+        help="none, mirror, or reference: one of crop, mirror, hue, brightness (default none; --compact: mirror)",
     )
     course.add_argument("--early-stopping", type=int, default=0, metavar="EPOCHS", help="patience; 0 = never")
-    course.add_argument("--resume", type=Path, metavar="CKPT", help="go on with an interrupted run")
+    course.add_argument("--resume", type=Path, metavar="CKPT", help="continue an interrupted run")
     course.add_argument(
         "--precision", choices=("32-true", "16-mixed", "bf16-mixed"), default="32-true", help="(default %(default)s)"
     )
@@ -102,28 +118,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     result = parser.add_argument_group("result")
     result.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/<dataset>)")
-    result.add_argument("--evaluate", type=Path, metavar="CKPT", help="only measure this checkpoint on the test drives")
+    result.add_argument(
+        "--evaluate", type=Path, metavar="CKPT", help="only evaluate this checkpoint on the test drives"
+    )
     result.add_argument(
         "--disturb",
         metavar="KIND,...",
-        help="with --evaluate: one of these synthetic anomalies on each picture (see ls-ood anomalies; 'reference' = "
+        help="with --evaluate: apply one of these synthetic anomalies to each picture (see ls-ood anomalies; 'reference' = "
         "mud,fog,sun_flare)",
     )
     result.add_argument("--no-bundle", action="store_true", help="do not calibrate")
     result.add_argument("--detector", default="spatial", help="detector that raises the alarm (default %(default)s)")
     result.add_argument(
-        "--target-rate", type=float, default=0.01, help="accepted share of clean frames above (default %(default)s)"
+        "--target-rate",
+        type=float,
+        default=0.01,
+        help="accepted share of clean frames above the threshold (default %(default)s)",
     )
     result.add_argument("--allow-small", action="store_true", help="calibrate on too few frames for the target")
     result.add_argument(
         "--no-table",
         action="store_true",
-        help="leave the clean frames' features out of the bundle: no drive can be added",
+        help="leave the features of the clean frames out of the bundle; no drive can be added later",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train (or load), evaluate, calibrate, save."""
+    """Train, evaluate, calibrate and save; with --evaluate only evaluate."""
+    _require_packages()
+    from ..calibration.settings import CalibrationSettings
+    from ..engines.device import choose_device
+
+    disturbance = _check_options(args)
+    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
+    settings = _with_option_names(lambda: _training_settings(args))
+    wanted = "gpu" if args.slurm else args.device
+    device = str(choose_device({"gpu": "cuda"}.get(wanted, wanted)))
+    if args.evaluate:
+        return _evaluate(args, disturbance, device)
+    return _train(args, settings, calibration, device)
+
+
+def _require_packages() -> None:
+    from ..errors import ConfigError
+
     try:
         from ..vision import torchvision_compat  # noqa: F401  before lightning, which looks for torchvision
 
@@ -131,164 +169,193 @@ def run(args: argparse.Namespace) -> int:
         import tensorboard  # noqa: F401  isort: skip
         import torchmetrics  # noqa: F401  isort: skip
     except ModuleNotFoundError as error:
-        from ..errors import ConfigError
-
         raise ConfigError(f"training needs {error.name}; install it: pip install -r requirements/train.txt.") from error
-    from dataclasses import asdict
 
-    from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-    from ..anomalies.transform import REFERENCE_KINDS, DisturbedPictures, RandomAnomaly
-    from ..calibration.calibrate import CalibrationSettings
-    from ..calibration.plot import draw_calibration
-    from ..core.classes import CLASS_NAMES
-    from ..core.detectors import DEFAULT_DETECTORS
-    from ..core.threshold import shortage
-    from ..datasets import write_split
-    from ..errors import CalibrationError, ConfigError
-    from ..monitor import LatentSettings, choose_device
-    from ..training.bundling import make_bundle
-    from ..training.checkpoints import require_fresh
-    from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
-    from ..training.fit import (
-        Hardware,
-        load_checkpoint,
-        load_initial_weights,
-        load_state,
-        require_same_run,
-        train_network,
-    )
-    from ..training.sources import SOURCES, require_labels
-    from ..vision.backbones import imagenet_file
-    from ..vision.preprocess import PreprocessSpec
-    from .console import console, progress_bar, warn, write_json
+def _check_options(args: argparse.Namespace) -> RandomAnomaly | None:
+    """Refuse options that contradict each other; returns the anomalies of --disturb."""
+    from ..anomalies.random_anomaly import REFERENCE_KINDS, RandomAnomaly
+    from ..core.detectors import DEFAULT_DETECTORS, refuse_old_name
+    from ..errors import ConfigError
 
+    refuse_old_name(args.detector)
     if args.detector not in DEFAULT_DETECTORS:
         raise ConfigError(
             f"--detector is {args.detector!r}; it must be one of those a trained bundle holds, "
             f"{', '.join(DEFAULT_DETECTORS)} (ls-ood calibrate --detectors fits others)."
         )
-    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
     if args.fine_tuning and args.load_pretrained is None and args.resume is None:
         raise ConfigError("--fine_tuning needs weights to start from; give --load_pretrained FILE.")
     if args.devices < 0:
         raise ConfigError(f"--devices is {args.devices}; it must be 0 (all) or more.")
-    disturbance = None
-    if args.disturb is not None:
-        if args.evaluate is None:
-            raise ConfigError("--disturb measures a checkpoint; give --evaluate CKPT, training takes clean pictures.")
-        kinds = REFERENCE_KINDS if args.disturb == "reference" else args.disturb.split(",")
-        disturbance = RandomAnomaly(kinds, seed=args.seed)
     if args.evaluate and (args.imgh or args.imgw):
+        raise ConfigError("--evaluate uses the input size of the checkpoint; leave out --imgh and --imgw.")
+    if args.disturb is None:
+        return None
+    if args.evaluate is None:
+        raise ConfigError("--disturb applies to an evaluation; give --evaluate CKPT, training takes clean pictures.")
+    kinds = REFERENCE_KINDS if args.disturb == "reference" else args.disturb.split(",")
+    return RandomAnomaly(kinds, seed=args.seed)
+
+
+def _evaluate(args: argparse.Namespace, disturbance: RandomAnomaly | None, device: str) -> int:
+    from ..errors import ConfigError
+    from ..training.checkpoints import load_checkpoint
+    from ..training.data import DisturbedPictures
+    from ..training.sources import SOURCES
+    from .console import write_json
+
+    module = load_checkpoint(args.evaluate)
+    known, classes = module.network.settings.classes, len(SOURCES[args.dataset])
+    if known != classes:
         raise ConfigError(
-            "--evaluate measures at the size that the checkpoint was trained at; leave out --imgh and --imgw."
+            f"{args.evaluate} knows {known} classes, {args.dataset} has {classes}; "
+            "evaluate it on the data set it was trained on."
         )
-    settings = _as_options(lambda: _training_settings(args))
+    source = _source(args, module.spec, module)
+    result: dict[str, Any] = {"dataset": source.facts}
+    pictures, description = source.check_labelled, _description(args)
+    if disturbance is not None:
+        pictures, description = DisturbedPictures(pictures, disturbance), f"synthetically disturbed {description}"
+        result["disturbed_by"] = {"kinds": list(disturbance.kinds), "severities": list(disturbance.severities)}
+    out = args.out or args.evaluate.parent.parent / "evaluation"
+    result["test"] = _measure(module.network, pictures, source, module.spec, device, out, description)
+    write_json(out / "report.json", result)
+    write_json(args.json, result)
+    return 0
+
+
+def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: CalibrationSettings, device: str) -> int:
+    from dataclasses import asdict
+
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from ..datasets import write_split
+    from ..errors import ConfigError
+    from ..training.checkpoints import load_checkpoint, require_fresh, require_same_run
+    from ..training.fit import Hardware, train_network
+    from ..training.sources import SOURCES, require_labels
+    from ..training.weights import load_initial_weights, load_network_weights
+    from ..vision.backbones import imagenet_file
+    from ..vision.preprocess import PreprocessSpec
+    from .console import progress_bar, warn, write_json
+
     initial = load_initial_weights(args.initial) if args.initial else None
     pretrained = None
     if args.load_pretrained is not None:
-        pretrained = load_state(Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")))
-    wanted = "gpu" if args.slurm else args.device
-    device = choose_device({"gpu": "cuda"}.get(wanted, wanted))
-    checkpoint = args.evaluate or args.resume
-    module = load_checkpoint(checkpoint) if checkpoint else None
-    out = args.out or _own_folder(args)
-    if not args.evaluate:
-        require_fresh(out, args.resume)
-    on_street = args.dataset == "street"
-    spec = (
-        module.spec
-        if args.evaluate
-        else _as_options(
-            lambda: PreprocessSpec(
-                width=args.imgw or (320 if on_street else 640), height=args.imgh or (242 if on_street else 483)
-            )
+        pretrained = load_network_weights(
+            Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth"))
         )
-    )
-    classes = len(SOURCES[args.dataset])
-    network_settings = _network_settings(args, classes)
-    if args.evaluate and module.network.settings.classes != classes:
-        raise ConfigError(
-            f"{args.evaluate} knows {module.network.settings.classes} classes, {args.dataset} has {classes}; "
-            "evaluate it on the data set it was trained on."
-        )
-    if args.resume:
+    module = load_checkpoint(args.resume) if args.resume else None
+    out = args.out or _run_folder(args)
+    require_fresh(out, args.resume)
+    width, height = (320, 242) if args.dataset == "street" else (640, 483)
+    spec = _with_option_names(lambda: PreprocessSpec(width=args.imgw or width, height=args.imgh or height))
+    network_settings = _network_settings(args, len(SOURCES[args.dataset]))
+    if module is not None:
         require_same_run(module, network_settings, settings, spec)
-    if not (checkpoint or initial or pretrained):
+    if not (module or initial or pretrained):
+        backbone = network_settings.backbone
         warn(
-            f"the backbone {network_settings.backbone} starts from random weights, which takes many more pictures and "
-            f"epochs; start from torchvision's ImageNet file: --initial FILE ({imagenet_file(network_settings.backbone)})."
+            f"the backbone {backbone} starts from random weights, which takes many more pictures and epochs; "
+            f"start from torchvision's ImageNet file: --initial FILE ({imagenet_file(backbone)})."
         )
     source = _source(args, spec, module)
-    if not (args.evaluate or args.no_bundle):  # what the calibration would refuse is refused before the training
-        blocks = len(source.calibration)
-        if blocks < 2:
-            raise ConfigError(
-                f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
-                "Use more data, or --no-bundle to train alone."
-            )
-        lack = shortage(sum(drive.frames or 0 for drive in source.calibration), args.target_rate)
-        if lack and not args.allow_small:
-            raise CalibrationError(
-                f"{lack} Use more data, raise --target-rate, or give --allow-small, or --no-bundle to train alone."
-            )
-    result: dict[str, Any] = {"dataset": source.facts}
-    if not args.evaluate:
-        require_labels(source, progress_bar)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"--out {out} cannot be made: {error.strerror}; choose another folder.") from error
-        if source.split is not None:
-            write_split(out / "split.json", source.split)
-        hardware = Hardware(args.device, args.devices)
-        if args.slurm:
-            hardware = Hardware("gpu", 4, int(os.environ.get("SLURM_NNODES", "1")))
-        network = train_network(
-            source.train,
-            source.validation,
-            settings,
-            network_settings,
-            spec,
-            out=out,
-            initial=initial,
-            pretrained=pretrained,
-            resume=args.resume,
-            split=source.split.digest if source.split else "",
-            hardware=hardware,
-            classes=source.classes,
-            callbacks=[_progress_callback(args.tqmd)],
-            note=warn,
-        )
-        if rank_zero_only.rank:
-            return 0  # the first process of a distributed run reports
-        result["training"] = {
+    if not args.no_bundle:
+        _require_calibration_data(args, source)
+    require_labels(source, progress_bar)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be made: {error.strerror}; choose another folder.") from error
+    if source.split is not None:
+        write_split(out / "split.json", source.split)
+    hardware = Hardware(args.device, args.devices)
+    if args.slurm:
+        hardware = Hardware("gpu", 4, int(os.environ.get("SLURM_NNODES", "1")))
+    network = train_network(
+        source.train,
+        source.validation,
+        settings,
+        network_settings,
+        spec,
+        out=out,
+        initial=initial,
+        pretrained=pretrained,
+        resume=args.resume,
+        split=source.split.digest if source.split else "",
+        hardware=hardware,
+        classes=source.classes,
+        callbacks=[_progress_callback(args.tqmd)],
+        on_warning=warn,
+    )
+    if getattr(rank_zero_only, "rank", 0):
+        return 0  # the first process of a distributed run reports
+    result: dict[str, Any] = {
+        "dataset": source.facts,
+        "training": {
             **asdict(settings),
             "pictures": len(source.train),
             "model": args.model,
             "initial_weights": args.initial.name if args.initial else None,
-        }
-    else:
-        network = module.network
+        },
+    }
+    result["test"] = _measure(network, source.check_labelled, source, spec, device, out, _description(args))
+    write_json(out / "report.json", result)  # kept even if the calibration is refused
+    if not args.no_bundle:
+        result["bundle"] = _calibrate(args, network, source, spec, calibration, device, out, result)
+        write_json(out / "report.json", result)
+    write_json(args.json, result)
+    return 0
 
-    unseen = source.check_labelled
-    if disturbance is not None:
-        unseen = DisturbedPictures(unseen, disturbance)
-        result["disturbed_by"] = {"kinds": list(disturbance.kinds), "severities": list(disturbance.severities)}
-    with progress_bar("Measuring on unseen drives", len(unseen)) as update:
-        report = evaluate_segmentation(network, unseen, spec, device=device, progress=update)
+
+def _description(args: argparse.Namespace) -> str:
+    return "synthetic pictures" if args.dataset == "street" else "pictures"
+
+
+def _require_calibration_data(args: argparse.Namespace, source: TrainingSource) -> None:
+    """Refuse before the training what the calibration would refuse after it."""
+    from ..core.threshold import shortage
+    from ..errors import CalibrationError, ConfigError
+
+    blocks = len(source.calibration)
+    if blocks < 2:
+        raise ConfigError(
+            f"the pictures to calibrate on form {blocks} sequence; at least 2 are needed to hold one out. "
+            "Use more data, or --no-bundle to train alone."
+        )
+    lack = shortage(sum(drive.frames or 0 for drive in source.calibration), args.target_rate)
+    if lack and not args.allow_small:
+        raise CalibrationError(
+            f"{lack} Use more data, raise --target-rate, or give --allow-small, or --no-bundle to train alone."
+        )
+
+
+def _measure(
+    network: DeepLabV3Plus,
+    pictures: LabelledPictures,
+    source: TrainingSource,
+    spec: PreprocessSpec,
+    device: str,
+    out: Path,
+    description: str,
+) -> dict[str, Any]:
+    """Evaluate the segmentation, print and draw it; returns its part of the report."""
+    from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
+    from .console import console, progress_bar
+
+    with progress_bar("Measuring on unseen drives", len(pictures)) as update:
+        report = evaluate_segmentation(network, pictures, spec, device=device, progress=update)
     names = source.classes.names
     for name, value in zip(names, report.iou, strict=True):
         console.print(f"  IoU {name:16s} {value:.3f}")
-    kind = "synthetic pictures" if on_street else "pictures"
-    kind = kind if disturbance is None else f"synthetically disturbed {kind}"
     console.print(
         f"mIoU {report.miou:.3f}, calibration error {report.calibration_error:.3f}, "
-        f"on {report.pictures} {kind} of unseen drives"
+        f"on {report.pictures} {description} of unseen drives"
     )
     draw_confusion(report, names, out / "confusion.png")
-    draw_examples(network, unseen, spec, source.classes, out / "examples.png")
-    result["test"] = {
+    draw_examples(network, pictures, spec, source.classes, out / "examples.png")
+    return {
         "pictures": report.pictures,
         "miou": round(report.miou, 4),
         "iou": {
@@ -297,50 +364,63 @@ def run(args: argparse.Namespace) -> int:
         },
         "calibration_error": round(report.calibration_error, 4),
     }
-    write_json(out / "report.json", result)  # kept even if the calibration is refused
-    if not (args.evaluate or args.no_bundle):
-        bundle = make_bundle(
-            out / "bundle",
-            network,
-            spec,
-            LatentSettings(mask_seed=args.seed),
-            CLASS_NAMES if on_street else names,
-            source.calibration,
-            source.check,
-            calibration,
-            detector=args.detector,
-            provenance=result,
-            device=device,
-            progress=progress_bar,
-            with_table=not args.no_table,
+
+
+def _calibrate(
+    args: argparse.Namespace,
+    network: DeepLabV3Plus,
+    source: TrainingSource,
+    spec: PreprocessSpec,
+    settings: CalibrationSettings,
+    device: str,
+    out: Path,
+    provenance: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the bundle, print and draw its thresholds; returns its part of the report."""
+    from ..calibration.plot import draw_calibration
+    from ..core.classes import CLASS_NAMES
+    from ..frame_pass import LatentSettings
+    from ..training.bundling import make_bundle
+    from .console import console, progress_bar
+
+    bundle = make_bundle(
+        out / "bundle",
+        network,
+        spec,
+        LatentSettings(mask_seed=args.seed),
+        CLASS_NAMES if args.dataset == "street" else source.classes.names,
+        source.calibration,
+        source.check,
+        settings,
+        detector=args.detector,
+        provenance=provenance,
+        device=device,
+        progress=progress_bar,
+        with_table=not args.no_table,
+    )
+    rates = bundle.provenance["check_on_unseen_drives"]
+    for name, rate in rates.items():
+        console.print(
+            f"{name:12s} {rate['above']} of {rate['frames']} clean frames of unseen drives above the threshold "
+            f"(target {args.target_rate:.1%}, 95 % interval {rate['low']:.1%} to {rate['high']:.1%})"
         )
-        rates = bundle.provenance["check_on_unseen_drives"]
-        for name, rate in rates.items():
-            console.print(
-                f"{name:12s} {rate['above']} of {rate['frames']} clean frames of unseen drives above the threshold "
-                f"(target {args.target_rate:.1%}, 95 % interval {rate['low']:.1%} to {rate['high']:.1%})"
-            )
-        draw_calibration(bundle.fitted, bundle.table, out / "calibration.png", check=rates)
-        result["bundle"] = {"sha256": bundle.bundle_id, "above_threshold": rates}
-        console.print(f"Bundle {bundle.bundle_id[:12]} written to {out / 'bundle'}")
-    write_json(out / "report.json", result)
-    write_json(args.json, result)
-    return 0
+    draw_calibration(bundle.fitted, bundle.table, out / "calibration.png", check=rates)
+    console.print(f"Bundle {bundle.bundle_id[:12]} written to {out / 'bundle'}")
+    return {"sha256": bundle.bundle_id, "above_threshold": rates}
 
 
-def _own_folder(args: argparse.Namespace) -> Path:
-    """Where the results go unless --out says otherwise: a run that is resumed keeps its folder."""
+def _run_folder(args: argparse.Namespace) -> Path:
+    """Folder of the results without --out: that of the resumed run, or a new one."""
     from ..training.checkpoints import checkpoints_of
 
-    if args.evaluate:
-        return args.evaluate.parent.parent / "evaluation"
+    run_folder: Path = Path("runs") / args.dataset
     if args.resume and args.resume.parent == checkpoints_of(args.resume.parent.parent):
-        return args.resume.parent.parent
-    return Path("runs") / args.dataset
+        run_folder = args.resume.parent.parent
+    return run_folder
 
 
-def _as_options(make: Callable[[], Any]) -> Any:
-    """What ``make`` makes of the options; a setting that it refuses is named as the user typed it."""
+def _with_option_names(make: Callable[[], _T]) -> _T:
+    """The result of ``make``; an error about a setting names it as the user's option."""
     from ..errors import ConfigError
 
     try:
@@ -351,8 +431,8 @@ def _as_options(make: Callable[[], Any]) -> Any:
         raise ConfigError(f"--{_OPTION_OF.get(name, name.replace('_', '-'))} {rest}") from error
 
 
-def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:
-    """The pictures; those of a data set on disk split as ``module``, if there is one, was trained."""
+def _source(args: argparse.Namespace, spec: PreprocessSpec, module: SegmentationModule | None) -> TrainingSource:
+    """The pictures. A data set on disk is split as for the training of ``module``, if there is one."""
     from ..datasets import read_split
     from ..errors import DataError
     from ..training.sources import from_folder, from_street
@@ -368,25 +448,25 @@ def _source(args: argparse.Namespace, spec: Any, module: Any) -> Any:
             progress=progress_bar,
             only_check=args.evaluate is not None,
         )
-    # A checkpoint is measured on the test drives of its own split, and an interrupted run goes on with its own.
     checkpoint = args.evaluate or args.resume
     stored = checkpoint.parent.parent / "split.json" if checkpoint else None
     split = read_split(stored) if stored is not None and stored.exists() else None
     source = from_folder(args.dataset, args.datapath, seed=args.seed, split=split)
+    used = stored if split else f"the one of seed {args.seed}"
     if module is not None and not module.split:
         warn(
-            f"{checkpoint} does not say which split it was trained on; if it was another than "
-            f"{stored if split else f'the one of seed {args.seed}'}, it has seen some of the test pictures."
+            f"{checkpoint} does not say which split it was trained on; if it was another than {used}, it has seen some "
+            "of the test pictures."
         )
-    elif module is not None and module.split != source.split.digest:
+    elif module is not None and source.split is not None and module.split != source.split.digest:
         raise DataError(
-            f"{checkpoint} was trained on another split than {stored if split else f'the one of seed {args.seed}'}, so it "
-            "may have seen the test pictures; put the split.json of its run beside its checkpoints folder."
+            f"{checkpoint} was trained on another split than {used}, so it may have seen the test pictures; put the "
+            "split.json of its run beside its checkpoints folder."
         )
     return source
 
 
-def _network_settings(args: argparse.Namespace, classes: int) -> Any:
+def _network_settings(args: argparse.Namespace, classes: int) -> NetworkSettings:
     from ..vision.deeplabv3p import variant_settings
 
     overrides: dict[str, Any] = {"classes": classes, "output_stride": args.output_stride}
@@ -399,9 +479,10 @@ def _network_settings(args: argparse.Namespace, classes: int) -> Any:
     return variant_settings(args.model, **overrides)
 
 
-def _training_settings(args: argparse.Namespace) -> Any:
+def _training_settings(args: argparse.Namespace) -> TrainingSettings:
     from ..training.settings import TrainingSettings, reference_settings
 
+    workers = 0 if args.dataset == "street" else min(4, os.cpu_count() or 1)
     chosen: dict[str, Any] = {
         "epochs": args.epochs,
         "batch": args.batch,
@@ -409,11 +490,7 @@ def _training_settings(args: argparse.Namespace) -> Any:
         "seed": args.seed,
         "precision": args.precision,
         "early_stopping_epochs": args.early_stopping,
-        "workers": args.workers
-        if args.workers is not None
-        else 0
-        if args.dataset == "street"
-        else min(4, os.cpu_count() or 1),
+        "workers": workers if args.workers is None else args.workers,
         "frozen_stages": 4 if args.fine_tuning else 0,
     }
     for name in ("optimiser", "learning_rate", "schedule", "augmentation"):
@@ -422,7 +499,7 @@ def _training_settings(args: argparse.Namespace) -> Any:
     return TrainingSettings(**chosen) if args.compact else reference_settings(args.model, **chosen)
 
 
-def _progress_callback(plain: bool) -> Any:
+def _progress_callback(plain: bool) -> ProgressBar:
     from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
 
     return TQDMProgressBar(refresh_rate=10) if plain else RichProgressBar(leave=False)

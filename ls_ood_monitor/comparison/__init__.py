@@ -1,1 +1,1 @@
-"""Detectors x shifts x severities: calibrated on some drives, tested on others, with intervals by drive."""
+"""Compares detectors over shifts and severities: calibrated on some drives, tested on others, with intervals by drive."""

@@ -1,4 +1,4 @@
-"""What is done to a clean picture: nothing, a benign change that must not alarm, or an anomaly at a severity."""
+"""The conditions of a test picture: clean, changed harmlessly (must not alarm), or with an anomaly at a severity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 
 CLEAN, BENIGN, OOD = "clean", "benign", "ood"
 
-#: Kinds of anomaly whose place in the picture is known, so that a map can be held against it.
+#: Kinds of anomaly whose pixels are known, so that an anomaly map can be compared with them.
 LOCAL_KINDS = MASKED_ANOMALIES
 
 _TILT_DEG, _EXPOSURE, _QUALITY = 1.0, 0.10, 90
@@ -25,11 +25,11 @@ _TILT_DEG, _EXPOSURE, _QUALITY = 1.0, 0.10, 90
 
 @dataclass(frozen=True)
 class Condition:
-    """One state in which every test picture is shown.
+    """A condition in which every test picture is scored.
 
     Attributes:
         shift: kind of anomaly, name of a benign change, or name of a recorded OoD set.
-        severity: 1 to 5; 0 where there is none.
+        severity: 1 to 5; 0 if the shift has none.
         role: ``clean``, ``benign`` (must not alarm) or ``ood`` (must alarm).
     """
 
@@ -39,43 +39,43 @@ class Condition:
 
     @property
     def label(self) -> str:
-        """Name for people and for columns of arrays, such as ``fog_3``."""
+        """Name for people and for arrays, such as ``fog_3``."""
         return f"{self.shift}_{self.severity}" if self.severity else self.shift
 
 
 CLEAN_CONDITION = Condition("clean", 0, CLEAN)
 
 
-def _exposed(image: Image, gain: float) -> Image:
-    return np.clip(image.astype(np.float32) * np.float32(gain) + 0.5, 0.0, 255.0).astype(np.uint8)
+def _change_exposure(image: Image, gain: float) -> Image:
+    return np.asarray(np.clip(image.astype(np.float32) * np.float32(gain) + 0.5, 0.0, 255.0), np.uint8)
 
 
-def _recompressed(image: Image) -> Image:
+def _recompress(image: Image) -> Image:
     data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _tilted(image: Image) -> Image:
+def _tilt(image: Image) -> Image:
     height, width = image.shape[:2]
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), _TILT_DEG, 1.0)
-    return np.asarray(cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    rotation = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), _TILT_DEG, 1.0)
+    return np.asarray(cv2.warpAffine(image, rotation, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 _BENIGN: dict[str, Callable[[Image], Image]] = {
-    "identity": lambda image: apply_anomaly("identity", image, 1, 0),  # the control: an anomaly's way through the code
-    "exposure_up_10": lambda image: _exposed(image, 1.0 + _EXPOSURE),
-    "exposure_down_10": lambda image: _exposed(image, 1.0 - _EXPOSURE),
-    "jpeg_90": _recompressed,
-    "tilt_1_deg": _tilted,
+    "identity": lambda image: apply_anomaly("identity", image, 1, 0),  # control: takes the same code path as an anomaly
+    "exposure_up_10": lambda image: _change_exposure(image, 1.0 + _EXPOSURE),
+    "exposure_down_10": lambda image: _change_exposure(image, 1.0 - _EXPOSURE),
+    "jpeg_90": _recompress,
+    "tilt_1_deg": _tilt,
 }
 BENIGN_CHANGES: tuple[str, ...] = tuple(_BENIGN)
 
 
 def make_conditions(kinds: Sequence[str], severities: Sequence[int]) -> tuple[Condition, ...]:
-    """Clean first, then the benign changes, then every kind at every severity.
+    """Return the clean condition, the benign changes, and every kind at every severity, in this order.
 
     Raises:
-        ConfigError: unknown kind or severity, or none of them.
+        ConfigError: an unknown kind or severity, or none of either.
     """
     unknown = [kind for kind in kinds if kind not in ANOMALIES or kind == "identity"]
     if unknown or not kinds:
@@ -88,12 +88,12 @@ def make_conditions(kinds: Sequence[str], severities: Sequence[int]) -> tuple[Co
 
 
 def anomaly_seed(drive: str, seed: int) -> int:
-    """Seed of a drive's anomalies: dirt stays in its place over a drive and differs in the next one."""
+    """Seed of a drive's anomalies. Dirt stays in its place within a drive and differs between drives."""
     return zlib.crc32(f"{seed}/{drive}".encode()) & 0x7FFFFFFF
 
 
 def disturb(image: Image, condition: Condition, seed: int) -> Image:
-    """The picture in this condition; ``seed`` as from ``anomaly_seed``."""
+    """Return the picture in this condition. ``seed`` comes from ``anomaly_seed``."""
     if condition.role == CLEAN:
         return image
     if condition.role == BENIGN:
@@ -102,7 +102,7 @@ def disturb(image: Image, condition: Condition, seed: int) -> Image:
 
 
 def disturbed_pixels(image: Image, condition: Condition, seed: int) -> Image | None:
-    """Pixels (H, W) that the condition disturbs, 1 or 0; None where it has no place of its own."""
+    """Return a mask (H, W) of the disturbed pixels, 1 or 0; None if the condition does not disturb certain pixels only."""
     if condition.role != OOD or condition.shift not in LOCAL_KINDS:
         return None
     return anomaly_mask(condition.shift, image, condition.severity, seed)

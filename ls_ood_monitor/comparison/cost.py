@@ -1,4 +1,4 @@
-"""What a detector costs a frame beside the network's plain pass, measured picture by picture."""
+"""Measures the time that detectors add to the network's pass, picture by picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.detectors import Detector, detector_spec
 from ..features import NetworkPass, compute_features
-from ..monitor import FramePass
+from ..frame_pass import FramePass
 from ..vision.mc_dropout import averaging_weights
 from ..vision.preprocess import preprocess
 
@@ -21,9 +21,17 @@ from ..vision.preprocess import preprocess
 def measure_cost(
     frame_pass: FramePass, detectors: Mapping[str, Detector], pictures: Sequence[NDArray[np.uint8]]
 ) -> dict[str, Any]:
-    """Medians over pictures, milliseconds: the pass (encoder and decoder, batch 1), each feature after it, each score.
+    """Measure the network's pass, each feature and each score, one picture at a time.
 
     The first picture warms up and is not counted, unless it is the only one.
+
+    Args:
+        frame_pass: network; the pass is its encoder and decoder.
+        detectors: fitted detectors by name.
+        pictures: BGR uint8 (H, W, 3) at the network's size.
+
+    Returns:
+        Plain values. Times are medians over the pictures, in milliseconds.
     """
     device = frame_pass.device
     averaging = averaging_weights(frame_pass.mask_bank).to(device)

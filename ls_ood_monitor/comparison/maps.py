@@ -1,6 +1,6 @@
-"""Anomaly maps against the pixels that an anomaly disturbs.
+"""Compares anomaly maps with the pixels that an anomaly disturbs.
 
-Pixels are counted in bins of rising score per drive, so that a drive can be resampled without keeping its pixels.
+Pixels are counted per drive in bins of score. So whole drives can be resampled without keeping their pixels.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _BINS = 1024  # within the calibration scores, and as many beyond them
 
 @dataclass
 class MapFigures:
-    """What one detector's map showed in one condition.
+    """Counts for one detector's map in one condition.
 
     Attributes:
         above: unit -> frames whose largest cell exceeds the threshold.
         found: unit -> frames in which that cell also overlaps the disturbed pixels.
-        frames: unit -> frames.
-        clean: unit -> undisturbed pixels in each bin of score.
-        disturbed: unit -> disturbed pixels in each bin.
+        frames: unit -> all frames.
+        clean: unit -> number of undisturbed pixels in each bin of score.
+        disturbed: unit -> number of disturbed pixels in each bin of score.
     """
 
     above: dict[str, int] = field(default_factory=dict)
@@ -38,11 +38,11 @@ class MapFigures:
 
 @dataclass(frozen=True)
 class MapJudge:
-    """The frame's threshold, by which its map is judged, and the bins of cell scores.
+    """Counts maps against a threshold.
 
     Attributes:
-        threshold: the frame's, by which the vehicle tints its overlay: a cell above it is out of distribution.
-        edges: rising; between them lie the bins.
+        threshold: the frame's threshold, at which the vehicle tints its overlay; a cell above it is out of distribution.
+        edges: rising edges of the bins of cell scores.
     """
 
     threshold: Threshold
@@ -50,7 +50,7 @@ class MapJudge:
 
     @classmethod
     def calibrate(cls, cells: NDArray[np.float64], threshold: Threshold) -> MapJudge:
-        """From held-out cells (N, cells) of clean pictures, which the bins are laid by."""
+        """Choose the bins from the held-out cell scores (N, cells) of clean pictures."""
         inside = np.quantile(cells, np.linspace(0.0, 1.0, _BINS))
         spread = max(float(inside[-1] - inside[0]), 1e-12)
         beyond = spread * np.geomspace(1e-3, 1e6, _BINS)
@@ -64,20 +64,25 @@ class MapJudge:
         mask: NDArray[np.bool_] | None,
         size: tuple[int, ...],
     ) -> None:
-        """Enter one picture: cells (cells,) row by row, and what is disturbed (height, width); None = nothing is.
+        """Count one picture.
 
-        A cell that is not finite counts as the largest score.
+        Args:
+            figures: counts to add to.
+            unit: unit of the picture.
+            cells: (cells,) scores, row by row. A value that is not finite counts as the largest score.
+            mask: (height, width) disturbed pixels; None = nothing is disturbed.
+            size: height and width of the picture.
         """
         worst = 2.0 * np.abs(self.edges).max()
         grid = np.nan_to_num(np.asarray(cells, dtype=np.float64), nan=worst, posinf=worst).reshape(GRID)
-        row, column = np.unravel_index(int(grid.argmax()), GRID)
+        row, column = divmod(int(grid.argmax()), GRID[1])
         above = bool(grid[row, column] > self.threshold.value)
         figures.frames[unit] = figures.frames.get(unit, 0) + 1
         figures.above[unit] = figures.above.get(unit, 0) + above
         if mask is None:
             return
-        hit = bool(mask[_span(row, GRID[0], mask.shape[0]), _span(column, GRID[1], mask.shape[1])].any())
-        figures.found[unit] = figures.found.get(unit, 0) + (above and hit)
+        cell = mask[_pixels_of(row, GRID[0], mask.shape[0]), _pixels_of(column, GRID[1], mask.shape[1])]
+        figures.found[unit] = figures.found.get(unit, 0) + (above and bool(cell.any()))
         plane = cv2.resize(grid, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
         bins = np.searchsorted(self.edges, plane.ravel())
         count = len(self.edges) + 1
@@ -86,6 +91,6 @@ class MapJudge:
             store[unit] = store.get(unit, 0) + np.bincount(chosen, minlength=count)
 
 
-def _span(index: int, cells: int, pixels: int) -> slice:
-    """Pixels that a cell pools, as adaptive pooling cuts them."""
+def _pixels_of(index: int, cells: int, pixels: int) -> slice:
+    """Pixels that a cell pools, divided like adaptive pooling does."""
     return slice(index * pixels // cells, -(-(index + 1) * pixels // cells))

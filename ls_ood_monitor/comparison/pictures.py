@@ -1,7 +1,7 @@
-"""Pictures of drives, rendered or read, disturbed and brought to the network's size in worker processes.
+"""Pictures of drives, rendered or read, put into each condition and resized to the network's size in worker processes.
 
-One picture is made once and shown in every condition. Workers run ahead of the network by a bounded number of
-pictures, so memory does not grow with the length of a drive.
+A picture is made once for all conditions. Workers run ahead of the network by a bounded number of pictures, so memory
+does not grow with the length of a drive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.reading import read_picture
+from ..datasets.files import read_picture
 from ..street import StreetDrive
 from ..street.shots import CAMERA_SIZE, Shot
 from ..vision.preprocess import PreprocessSpec, resize_image
@@ -28,17 +28,17 @@ from .conditions import CLEAN_CONDITION, Condition, anomaly_seed, disturb, distu
 
 Image = NDArray[np.uint8]
 
-_JOB_PICTURES, _JOB_IMAGES = 8, 256  # at most, of one job: what crosses from a worker at once
+_MAX_JOB_PICTURES, _MAX_JOB_IMAGES = 8, 256  # of one job; a worker returns them at once
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture to come.
+    """One picture that is not made yet.
 
     Attributes:
-        unit: the drive, sequence or block of time that it belongs to; held out and resampled as a whole.
-        origin: what makes it: a shot of the street to render, a file to read, or the picture itself.
-        drive: what its anomalies are drawn for, so that dirt keeps its place; empty = the unit.
+        unit: drive, sequence or block of time that it belongs to; held out and resampled as a whole.
+        origin: a shot of the street to render, a file to read, or the picture itself.
+        drive: drive whose anomalies it gets, so that dirt keeps its place; empty = the unit.
     """
 
     unit: str
@@ -48,12 +48,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures of one use.
+    """Pictures with one use in a protocol.
 
     Attributes:
-        name: what they are.
-        count: how many, as far as known before they are read; None otherwise.
-        read: starts an iteration over them.
+        name: name for people.
+        count: number of pictures; None if it is not known before reading.
+        read: starts an iteration over the pictures.
     """
 
     name: str
@@ -63,12 +63,12 @@ class PictureSet:
 
 @dataclass(frozen=True)
 class RenderedPicture:
-    """One picture in every condition asked for.
+    """One picture in several conditions.
 
     Attributes:
         unit: as in ``Picture``.
         images: BGR uint8 (conditions, height, width, 3) at the network's size.
-        masks: condition -> bool (height, width), disturbed pixels, for conditions that have a place of their own.
+        masks: condition -> disturbed pixels, bool (height, width), for conditions that disturb certain pixels only.
     """
 
     unit: str
@@ -85,22 +85,20 @@ class _Job:
     masks: bool
 
 
-def show(
-    picture: Picture, conditions: Sequence[Condition], spec: PreprocessSpec, seed: int, masks: bool
-) -> RenderedPicture:
-    """Make one picture and all its conditions: disturbed at camera resolution, then resized like every picture."""
-    image = _make(picture.origin)
-    own_seed = anomaly_seed(picture.drive or picture.unit, seed)
-    images = np.stack([resize_image(disturb(image, condition, own_seed), spec) for condition in conditions])
-    found = {}
-    for condition in conditions if masks else ():
-        mask = disturbed_pixels(image, condition, own_seed)
+def _render(picture: Picture, job: _Job) -> RenderedPicture:
+    """Make one picture in all conditions: disturbed at camera resolution, then resized like every picture."""
+    image = _load(picture.origin)
+    seed = anomaly_seed(picture.drive or picture.unit, job.seed)
+    images = np.stack([resize_image(disturb(image, condition, seed), job.spec) for condition in job.conditions])
+    masks = {}
+    for condition in job.conditions if job.masks else ():
+        mask = disturbed_pixels(image, condition, seed)
         if mask is not None:
-            found[condition] = resize_image(255 * mask, spec) > 127
-    return RenderedPicture(picture.unit, images, found)
+            masks[condition] = resize_image(255 * mask, job.spec) > 127
+    return RenderedPicture(picture.unit, images, masks)
 
 
-def _make(origin: Shot | Path | Image) -> Image:
+def _load(origin: Shot | Path | Image) -> Image:
     if isinstance(origin, Shot):
         return _drive(origin.drive).render(origin.camera, origin.time_s, *CAMERA_SIZE)[0]
     return read_picture(origin) if isinstance(origin, Path) else origin
@@ -108,17 +106,17 @@ def _make(origin: Shot | Path | Image) -> Image:
 
 @lru_cache(maxsize=2)
 def _drive(seed: int) -> StreetDrive:
-    """What a drive and its cameras' views cost is paid once for all their moments."""
+    """Cached, because a drive and its cameras' views are costly to build and serve all moments of the drive."""
     return StreetDrive(seed)
 
 
 class PictureRenderer:
-    """Makes pictures in ``processes`` worker processes; 0 makes them in this one. A context manager keeps the workers.
+    """Makes pictures in all their conditions, in worker processes.
 
     Args:
         spec: size of the network's input.
-        seed: of the anomalies; each unit draws its own from it.
-        processes: number of workers.
+        seed: seed of the anomalies; each drive derives its own from it.
+        processes: number of workers; 0 makes the pictures in this process.
     """
 
     def __init__(self, spec: PreprocessSpec, *, seed: int, processes: int) -> None:
@@ -129,7 +127,7 @@ class PictureRenderer:
 
     @contextmanager
     def opened(self) -> Iterator[PictureRenderer]:
-        """Start the workers, and end them with the block."""
+        """Start the workers, and end them when the context exits."""
         if self.processes == 0:
             yield self
             return
@@ -142,12 +140,12 @@ class PictureRenderer:
                 self._pool = None
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def show(
+    def render(
         self, pictures: Iterable[Picture], conditions: Sequence[Condition] = (CLEAN_CONDITION,), *, masks: bool = False
     ) -> Iterator[RenderedPicture]:
-        """Yield each picture in all conditions, in the order given."""
+        """Yield each picture in all conditions, in the given order; with ``masks`` also the disturbed pixels."""
         iterator = iter(pictures)
-        size = max(1, min(_JOB_PICTURES, _JOB_IMAGES // max(1, len(conditions))))
+        size = max(1, min(_MAX_JOB_PICTURES, _MAX_JOB_IMAGES // max(1, len(conditions))))
         chunks = iter(lambda: tuple(islice(iterator, size)), ())
         jobs = (_Job(chunk, tuple(conditions), self.spec, self.seed, masks) for chunk in chunks)
         if self._pool is None:
@@ -164,7 +162,7 @@ class PictureRenderer:
 
 
 def _run(job: _Job) -> list[RenderedPicture]:
-    return [show(picture, job.conditions, job.spec, job.seed, job.masks) for picture in job.pictures]
+    return [_render(picture, job) for picture in job.pictures]
 
 
 def _prepare_worker() -> None:

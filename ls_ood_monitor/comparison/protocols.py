@@ -1,6 +1,6 @@
-"""Which pictures calibrate, which are the clean control, and what is out of distribution: the three protocols.
+"""The three protocols: which pictures calibrate, which are the clean control, and which are out of distribution.
 
-No protocol lets a test picture near a fit or a threshold, all pictures take one way to the network, and pictures are
+In each protocol no test picture influences a fit or a threshold, all pictures are preprocessed alike, and pictures are
 grouped in units (drives, sequences, blocks of time) that are held out and resampled as a whole.
 """
 
@@ -30,9 +30,9 @@ from .pictures import Picture, PictureSet
 
 ALL_KINDS: tuple[str, ...] = tuple(kind for kind in ANOMALIES if kind != "identity")
 ALL_SEVERITIES = (1, 2, 3, 4, 5)
-#: The reference's own anomalies; it draws their strength unseeded, here it is the middle severity.
+#: Anomalies of the reference. It draws their strength at random without a seed; here it is the middle severity.
 LAREX_KINDS, LAREX_SEVERITIES = ("mud", "fog", "sun_flare"), (3,)
-_FEW_DRIVES = 5  # fewer test drives than this say little about the spread between drives
+_MIN_DRIVES = 5  # fewer test drives say little about the spread between drives
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Protocol:
 
     Attributes:
         name: name on the command line.
-        domain: what the pictures are, in words that go with every figure.
-        calibration: clean pictures that detectors are fitted to and thresholds come from.
-        control: clean pictures that neither has seen, shown in every condition.
-        conditions: clean first.
-        recorded: real OoD sets, as they are.
-        unit: what the test is counted and resampled by.
-        held_out: what the calibration holds out: ``drive``, ``block`` or ``sequence``.
-        facts: what exactly was used, for the results; must be JSON.
-        notes: what the figures do not show, in sentences.
+        domain: what the pictures are, printed with the figures.
+        calibration: clean pictures to which detectors are fitted and from which thresholds come.
+        control: unseen clean pictures, tested in every condition.
+        conditions: conditions of the control; the first is clean.
+        recorded: recorded OoD sets, tested unchanged.
+        unit: unit that the test counts and resamples.
+        held_out: unit that the calibration holds out: ``drive``, ``block`` or ``sequence``.
+        facts: exactly which data were used, as plain values for JSON.
+        notes: what the figures do not show, as sentences.
     """
 
     name: str
@@ -72,7 +72,7 @@ def street_protocol(
     kinds: Sequence[str] = ALL_KINDS,
     severities: Sequence[int] = ALL_SEVERITIES,
 ) -> Protocol:
-    """The procedural street: calibration drives against unseen test drives, ``per_drive`` moments of four cameras each.
+    """The procedural street: calibration drives and unseen test drives, ``per_drive`` moments of four cameras each.
 
     Raises:
         ConfigError: a number outside its range, or an unknown kind or severity.
@@ -86,11 +86,11 @@ def street_protocol(
             raise ConfigError(f"number of {label} is {value}; it must lie within [{low}, {high}].")
 
     def shots(name: str, chosen: range) -> PictureSet:
-        # Moments of one camera follow each other: they share its view of the drive.
-        wanted = sorted(
+        # Moments of one camera follow each other, because they share the camera's view of the drive.
+        ordered = sorted(
             spread_shots(chosen, per_drive, CAMERAS), key=lambda shot: (shot.drive, shot.camera, shot.time_s)
         )
-        return PictureSet(name, len(wanted), lambda: (Picture(str(shot.drive), shot) for shot in wanted))
+        return PictureSet(name, len(ordered), lambda: (Picture(str(shot.drive), shot) for shot in ordered))
 
     calibration, test = CALIBRATION_DRIVES[:calibration_drives], TEST_DRIVES[:drives]
     return Protocol(
@@ -127,21 +127,21 @@ def recordings_protocol(
     every: int = 1,
     topics: dict[str, str] | None = None,
 ) -> Protocol:
-    """Own recordings: ``clean`` calibrate, ``test`` are the control, ``ood`` must alarm. Any form that calibration takes.
+    """Own recordings: ``clean`` calibrate, ``test`` are the control, ``ood`` must alarm. Bags, folders of pictures or videos.
 
     Args:
         clean: drives in distribution.
-        test: further clean drives; none of ``clean``.
+        test: further clean drives, none of ``clean``.
         ood: drives out of distribution.
-        kinds: synthetic anomalies shown on ``test``.
-        severities: of these.
-        rate_hz: rate of pictures in folders, which carry no time.
+        kinds: synthetic anomalies, applied to ``test``.
+        severities: severities of these anomalies.
+        rate_hz: frame rate of pictures in folders, which carry no time.
         block_s: length of the blocks that are held out, seconds.
-        every: take each n-th frame of each recording.
-        topics: topic -> camera, for bags; None takes all.
+        every: use each n-th frame of each recording.
+        topics: image topic -> camera, for bags; None takes every camera topic.
 
     Raises:
-        ConfigError: no recordings, one in two uses, or a setting outside its range.
+        ConfigError: no recordings, one with two uses, or a setting outside its range.
         DataError: there is no such recording.
     """
     if not clean or not test:
@@ -156,8 +156,8 @@ def recordings_protocol(
             raise ConfigError(f"{option} is {value}; it must be larger than 0.")
     setting = _Recordings(rate_hz, block_s, every, topics)
     calibration, control = setting.drives(clean), setting.drives(test)
-    distinct([*calibration, *control])  # a drive of one name in both would be held against itself
-    by_drive = len(control) >= _FEW_DRIVES
+    distinct([*calibration, *control])  # a drive with the same name in both would be compared with itself
+    by_drive = len(control) >= _MIN_DRIVES
     notes = [
         "Disturbances are synthetic; recorded sets (--ood) are real.",
         "One threshold a detector, for all cameras.",
@@ -193,7 +193,7 @@ def recordings_protocol(
 
 @dataclass(frozen=True)
 class _Recordings:
-    """Frames of drives as pictures with their units."""
+    """Makes pictures with their units from the frames of drives."""
 
     rate_hz: float
     block_s: float
@@ -230,25 +230,25 @@ def larex_protocol(
     severities: Sequence[int] = LAREX_SEVERITIES,
     limit: int | None = None,
 ) -> Protocol:
-    """The reference's protocol: WoodScape against own anomalies, the other city set and WoodScape soiling.
+    """The protocol of the reference: WoodScape against synthetic anomalies, Cityscapes and WoodScape soiling.
 
-    In distribution for the test are WoodScape's validation and test pictures; the training pictures fit the detectors
-    and give the thresholds, held out by sequence. Unlike the reference: whole sequences in one part, one preprocessing
-    and one resampling filter for every set, thresholds that no test picture has touched, nothing flipped, intervals.
+    The training pictures fit the detectors and give the thresholds, held out by sequence. The validation and test
+    pictures are the control. Unlike in the reference, sequences are never divided, every set has the same preprocessing
+    and resampling filter, no test picture influences a threshold, no sign is flipped, and figures have intervals.
 
     Args:
         woodscape: root of the set (``rgb_images``, ``semantic_annotations``).
         cityscapes: root (``leftImg8bit``, ``gtFine``); None leaves it out.
         soiling: root of WoodScape soiling (``train``, ``test``); None leaves it out.
         split: split that the network was trained with; None draws one by sequence from ``seed``.
-        seed: of that split.
-        kinds: own anomalies.
-        severities: of these.
+        seed: seed of that split.
+        kinds: synthetic anomalies.
+        severities: severities of these anomalies.
         limit: use at most this many pictures of each set, spread evenly; None uses all.
 
     Raises:
-        ConfigError: an unknown kind or severity, limit below 2.
-        DataError: a folder that is not laid out as its set.
+        ConfigError: an unknown kind or severity, or a limit below 2.
+        DataError: a folder does not have the layout of its set.
     """
     if limit is not None and limit < 2:
         raise ConfigError(f"--limit is {limit}; it must be 2 or larger.")
@@ -258,14 +258,14 @@ def larex_protocol(
     control = folder.only((*split.parts["valid"], *split.parts["test"]))
     recorded = []
     if cityscapes is not None:
-        recorded.append(_set("cityscapes", open_cityscapes(cityscapes), limit))
+        recorded.append(_picture_set("cityscapes", open_cityscapes(cityscapes), limit))
     if soiling is not None:
-        recorded.append(_set("soiling", open_woodscape_soiling(soiling), limit))
+        recorded.append(_picture_set("soiling", open_woodscape_soiling(soiling), limit))
     return Protocol(
         name="larex",
         domain="WoodScape against own anomalies and recorded sets, as in the reference",
-        calibration=_set("WoodScape, training sequences", fit, limit),
-        control=_set("WoodScape, validation and test sequences", control, limit),
+        calibration=_picture_set("WoodScape, training sequences", fit, limit),
+        control=_picture_set("WoodScape, validation and test sequences", control, limit),
         conditions=make_conditions(kinds, severities),
         recorded=tuple(recorded),
         unit="sequence",
@@ -284,7 +284,7 @@ def larex_protocol(
     )
 
 
-def _set(name: str, folder: PictureFolder, limit: int | None) -> PictureSet:
+def _picture_set(name: str, folder: PictureFolder, limit: int | None) -> PictureSet:
     samples: Sequence[Sample] = folder.samples
     if limit is not None and limit < len(samples):
         samples = [samples[index * len(samples) // limit] for index in range(limit)]
@@ -292,7 +292,7 @@ def _set(name: str, folder: PictureFolder, limit: int | None) -> PictureSet:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Of recorded sets: the last part of each path, or the last two where one part is not enough to tell them apart."""
+    """Names of recorded sets: the last part of each path, or the last two parts if the last ones are not unique."""
     parts = [path.resolve().parts for path in paths]
     names = [part[-1] for part in parts]
     if len(set(names)) < len(names):

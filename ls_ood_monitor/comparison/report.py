@@ -1,4 +1,4 @@
-"""The figures as Markdown tables, plots and arrays."""
+"""Writes the figures of a comparison as Markdown tables, plots and arrays."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from .scoring import Measured
+from .scoring import ComparisonScores
 
 #: Colours of the detectors that a plot compares.
 _COLOURS = ("#1565c0", "#c62828", "#2e7d32", "#ef6c00", "#6a1b9a", "#00838f", "#5d4037", "#ad1457")
 _MARKERS = "osD^vPX*"
 
 
-def write_scores(path: Path, measured: Measured) -> None:
-    """Every score as arrays without pickle: ``<detector>/<condition>`` (N,), ``units/<pool>`` (N,), ``pool/<condition>``."""
+def write_scores(path: Path, scores: ComparisonScores) -> None:
+    """Write every score as an array: ``<detector>/<condition>`` (N,), ``units/<pool>`` (N,), ``pool/<condition>``."""
     arrays: dict[str, Any] = {}
-    for part in measured.conditions:
-        label = part.condition.label
-        arrays[f"units/{part.pool}"] = np.asarray(part.units)
-        arrays[f"pool/{label}"] = np.asarray(part.pool)
-        for name, scores in part.scores.items():
-            arrays[f"{name}/{label}"] = np.asarray(scores)
+    for tested in scores.conditions:
+        label = tested.condition.label
+        arrays[f"units/{tested.pool}"] = np.asarray(tested.units)
+        arrays[f"pool/{label}"] = np.asarray(tested.pool)
+        for name, values in tested.scores.items():
+            arrays[f"{name}/{label}"] = np.asarray(values)
     np.savez_compressed(path, **arrays)
 
 
 def percent(entry: Mapping[str, float | None] | None, digits: int = 1) -> str:
-    """Share with its interval in percent, such as ``97.3 (95.0 to 99.1)``."""
+    """Format a share with its interval in percent, such as ``97.3 (95.0 to 99.1)``."""
     return _with_interval(entry, 100.0, digits)
 
 
 def number(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
-    """Value with its interval, such as ``0.973 (0.950 to 0.991)``."""
+    """Format a value with its interval, such as ``0.973 (0.950 to 0.991)``."""
     return _with_interval(entry, 1.0, digits)
 
 
 def compact(entry: Mapping[str, float | None], scale: float, digits: int) -> str:
-    """Value with its interval for a narrow table, such as ``97 (95-99)``."""
+    """Format a value with its interval for a narrow table, such as ``97 (95-99)``."""
     value, low, high = (f"{scale * float(entry[key] or 0.0):.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} ({low}-{high})"
 
@@ -51,11 +51,11 @@ def _with_interval(entry: Mapping[str, float | None] | None, scale: float, digit
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Tables for documentation, with what they were made from and what they do not show."""
+    """Write the results as Markdown: tables, the data and command they come from, and what they do not show."""
     detectors: Mapping[str, Any] = results["detectors"]
     unit = results["unit"]
     lines = [
-        f"# Benchmark: {results['protocol']}",
+        f"# Comparison: {results['protocol']}",
         "",
         f"`{results['command']}`",
         "",
@@ -197,8 +197,8 @@ def markdown(results: Mapping[str, Any]) -> str:
 def _metric(
     entry: Mapping[str, Any], group: str, metric: str, part: str = "means"
 ) -> Mapping[str, float | None] | None:
-    found: Mapping[str, float | None] | None = entry[part].get(group, {}).get(metric)
-    return found
+    figure: Mapping[str, float | None] | None = entry[part].get(group, {}).get(metric)
+    return figure
 
 
 def _short(entry: Mapping[str, float | None]) -> str:
@@ -210,13 +210,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _shifts(results: Mapping[str, Any], group: str) -> list[str]:
-    """Shifts that have this group of severities."""
+    """Shifts that were tested at this group of severities."""
     first = next(iter(results["detectors"].values()))
     return [shift for shift, groups in first["by_shift"].items() if group in groups]
 
 
 def draw_plots(folder: Path, results: Mapping[str, Any], chosen: Sequence[str]) -> list[Path]:
-    """Draw the heat map, the curves of the ``chosen`` detectors and the false alarms as PNG; returns their paths."""
+    """Draw the heat map, the curves of the ``chosen`` detectors and the false alarms as PNG. Returns their paths."""
     paths = [folder / "detection_heatmap.png", folder / "detection_by_severity.png", folder / "false_alarms.png"]
     _draw_heatmap(paths[0], results)
     drawn = _draw_curves(paths[1], results, chosen)
@@ -234,7 +234,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _draw_heatmap(path: Path, results: Mapping[str, Any]) -> None:
-    """Detector x shift, share of frames detected at severity 3 to 5 (recorded sets as they are)."""
+    """Draw the share of detected frames by detector and shift, at severity 3 to 5 (recorded sets unchanged)."""
     detectors = results["detectors"]
     columns: list[tuple[str, str]] = [(shift, "severity_3_5") for shift in _shifts(results, "severity_3_5")]
     title = "severity 3 to 5"
@@ -264,7 +264,7 @@ def _draw_heatmap(path: Path, results: Mapping[str, Any]) -> None:
 
 
 def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) -> bool:
-    """Detection over severity, one small plot a shift; False where there are not two severities."""
+    """Draw detection over severity, one small plot per shift. Returns False if there are fewer than two severities."""
     entries = [entry for entry in results["results"] if entry["role"] == "ood" and entry["severity"]]
     shifts = list(dict.fromkeys(entry["shift"] for entry in entries))
     severities = sorted({entry["severity"] for entry in entries})
@@ -277,22 +277,22 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
     for axis in axes.flat[len(shifts) :]:
         axis.set_axis_off()
     for axis, shift in zip(axes.flat, shifts, strict=False):
-        for number_, name in enumerate(chosen):
+        for index, name in enumerate(chosen):
             own = sorted(
                 (entry for entry in entries if entry["detector"] == name and entry["shift"] == shift),
                 key=lambda entry: int(entry["severity"]),
             )
             rates = [[100 * entry["detection_rate"][key] for key in ("value", "low", "high")] for entry in own]
             value, low, top = np.array(rates).T
-            # Beside each other, so that equal curves stay visible.
-            at = np.array([entry["severity"] for entry in own]) + 0.09 * (number_ - (len(chosen) - 1) / 2)
+            # Side by side, so that equal curves stay visible.
+            at = np.array([entry["severity"] for entry in own]) + 0.09 * (index - (len(chosen) - 1) / 2)
             spread = (np.maximum(value - low, 0.0), np.maximum(top - value, 0.0))
             axis.errorbar(
                 at,
                 value,
                 yerr=spread,
-                color=_COLOURS[number_ % len(_COLOURS)],
-                marker=_MARKERS[number_ % len(_MARKERS)],
+                color=_COLOURS[index % len(_COLOURS)],
+                marker=_MARKERS[index % len(_MARKERS)],
                 markersize=4,
                 linewidth=1.2,
                 elinewidth=0.8,
@@ -313,7 +313,7 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
 
 
 def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
-    """Alarms on unseen clean frames with interval, the benign changes as marks, and the target as a line."""
+    """Draw false alarms on unseen clean frames with intervals, benign changes as marks, and the target as a line."""
     detectors = results["detectors"]
     figure = _figure(9.0, 2.0 + 0.42 * len(detectors))
     axis = figure.subplots()
@@ -324,15 +324,15 @@ def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
     spread = np.maximum([rates[:, 0] - rates[:, 1], rates[:, 2] - rates[:, 0]], 0.0)
     axis.barh(places, rates[:, 0], height=0.55, color="#90a4ae", xerr=spread, capsize=3, label="clean, 95 % interval")
     changes = [change for change in next(iter(detectors.values()))["benign_alarm_rate"] if change != "identity"]
-    for number_, change in enumerate(changes):
+    for index, change in enumerate(changes):
         values = [100 * entry["benign_alarm_rate"][change]["value"] for entry in detectors.values()]
         axis.scatter(
             values,
-            places + 0.14 * (number_ - (len(changes) - 1) / 2),  # beside each other, so that equal ones stay visible
+            places + 0.14 * (index - (len(changes) - 1) / 2),  # side by side, so that equal marks stay visible
             s=26,
             zorder=3,
-            color=_COLOURS[number_ % len(_COLOURS)],
-            marker=_MARKERS[number_ % len(_MARKERS)],
+            color=_COLOURS[index % len(_COLOURS)],
+            marker=_MARKERS[index % len(_MARKERS)],
             label=change,
         )
     target = 100 * results["target_rate"]

@@ -1,6 +1,6 @@
-"""Fit every detector on the calibration pictures, set its threshold, and score every test picture in every condition.
+"""Fits every detector to the calibration pictures, sets its threshold, and scores every test picture in every condition.
 
-All detectors read the same pass over the same pictures; rows of test pictures are scored at once and not kept.
+All detectors read the same pass over the same pictures. Features of test pictures are scored at once and not kept.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.detectors import DETECTORS, Detector, detector_spec
-from ..core.threshold import Threshold, quantile_threshold
+from ..core.threshold import Threshold, left_out, quantile_threshold
 from ..errors import CalibrationError, ConfigError
 from ..features import FrameFeatures
-from ..monitor import FramePass
+from ..frame_pass import FramePass
 from .conditions import CLEAN_CONDITION, OOD, Condition
 from .maps import MapFigures, MapJudge
 from .pictures import PictureRenderer, PictureSet, RenderedPicture
@@ -27,15 +27,15 @@ Rows = NDArray[np.float64]
 Progress = Callable[[str, int, int | None], Any]
 
 _BATCH = 16
-#: A score that is not finite counts as the largest one, as the vehicle takes it for *not clear*.
+#: A score that is not finite counts as the largest one, because the vehicle does not take such a frame as clear.
 _WORST = float(np.finfo(np.float64).max)
 
 
 def detectors_named(option: str) -> tuple[str, ...]:
-    """Names of ``all`` (every one that is fitted to clean frames alone) or of a list separated by commas.
+    """Parse a list of detectors separated by commas, or ``all``: every detector that needs no OoD frames.
 
     Raises:
-        ConfigError: unknown name, or none.
+        ConfigError: an unknown name, or none.
     """
     if option.strip() == "all":
         return tuple(name for name, spec in DETECTORS.items() if not spec.supervised)
@@ -48,13 +48,13 @@ def detectors_named(option: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class CalibratedDetector:
     """A detector ready for the test.
 
     Attributes:
-        detector: fitted to all calibration pictures.
-        threshold: on its scores, from held-out calibration pictures.
-        maps: bins of its anomaly map; None where it offers none.
+        detector: detector fitted to all calibration pictures.
+        threshold: threshold from the scores of held-out calibration pictures.
+        maps: counts its anomaly maps; None if it has none.
     """
 
     detector: Detector
@@ -64,14 +64,14 @@ class Fitted:
 
 @dataclass
 class ConditionScores:
-    """Scores of one condition's pictures.
+    """Scores of the pictures in one condition.
 
     Attributes:
-        condition: what was shown.
-        pool: name of the set of units; conditions of one pool show the same pictures in the same order.
-        units: (N,) unit of each picture.
-        scores: detector -> (N,).
-        maps: detector -> figures of its anomaly map.
+        condition: condition of the pictures.
+        pool: name of the set of units; conditions with the same pool have the same pictures in the same order.
+        units: unit of each of N pictures.
+        scores: detector -> N scores; larger = more OoD.
+        maps: detector -> counts of its anomaly maps.
     """
 
     condition: Condition
@@ -82,86 +82,85 @@ class ConditionScores:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Everything that the figures are computed from.
+class ComparisonScores:
+    """All scores of a comparison, from which its figures are computed.
 
     Attributes:
         fitted: detectors by name.
-        conditions: clean first.
+        conditions: scores by condition; the first is clean.
         calibration: facts about the calibration.
-        nonfinite: detector -> test scores that were not finite and counted as the largest.
+        nonfinite: detector -> number of test scores that were not finite and counted as the largest.
         sample: a few clean test pictures at the network's size, for timing.
     """
 
-    fitted: dict[str, Fitted]
+    fitted: dict[str, CalibratedDetector]
     conditions: list[ConditionScores]
     calibration: dict[str, Any]
     nonfinite: dict[str, int]
     sample: list[NDArray[np.uint8]]
 
 
-def measure(
+def score_protocol(
     protocol: Protocol,
     names: Sequence[str],
     frame_pass: FramePass,
-    studio: PictureRenderer,
+    renderer: PictureRenderer,
     *,
     target_rate: float,
     ood_kind: str = "fog",
     folds: int = 0,
     progress: Progress,
-) -> Measured:
-    """Calibrate and test.
+) -> ComparisonScores:
+    """Calibrate the detectors and score all test pictures.
 
     Args:
-        protocol: which pictures.
+        protocol: calibration and test pictures.
         names: detectors.
-        frame_pass: computes at least the features that they read.
-        studio: makes the pictures.
+        frame_pass: network that computes at least the features that the detectors read.
+        renderer: makes the pictures.
         target_rate: accepted share of clean frames above a threshold.
-        ood_kind: anomaly that supervised detectors are fitted to, shown on calibration pictures alone.
-        folds: hold out the calibration units in so many groups; 0 holds out one at a time.
-        progress: called with (title, done, total).
+        ood_kind: anomaly to which supervised detectors are fitted, on calibration pictures only.
+        folds: number of groups in which calibration units are held out; 0 holds out one unit at a time.
+        progress: called with title, number done, and total (None if unknown).
 
     Raises:
         CalibrationError: fewer than two calibration units, or features that are not finite.
         DataError: pictures that cannot be read, or none.
     """
-    with studio.opened():
+    with renderer.opened():
         fitted, facts = _calibrate(
-            protocol.calibration, protocol.held_out, names, frame_pass, studio, target_rate, ood_kind, folds, progress
+            protocol.calibration, protocol.held_out, names, frame_pass, renderer, target_rate, ood_kind, folds, progress
         )
         nonfinite = dict.fromkeys(names, 0)
         sample: list[NDArray[np.uint8]] = []
         scored = [ConditionScores(condition, "control") for condition in protocol.conditions]
-        for shown in _shown(protocol.control, studio, protocol.conditions, True, progress):
-            _score(shown, scored, fitted, frame_pass, nonfinite)
+        for picture in _render(protocol.control, renderer, protocol.conditions, True, progress):
+            _score(picture, scored, fitted, frame_pass, nonfinite)
             if len(sample) < 16:
-                sample.append(shown.images[0])
+                sample.append(picture.images[0])
         for recorded in protocol.recorded:
-            part = ConditionScores(Condition(recorded.name, 0, OOD), recorded.name)
-            for shown in _shown(recorded, studio, (CLEAN_CONDITION,), False, progress):
-                _score(shown, [part], fitted, frame_pass, nonfinite)
-            scored.append(part)
+            scored.append(ConditionScores(Condition(recorded.name, 0, OOD), recorded.name))
+            for picture in _render(recorded, renderer, (CLEAN_CONDITION,), False, progress):
+                _score(picture, scored[-1:], fitted, frame_pass, nonfinite)
     shared = set(scored[0].units) & set(facts["units"])
     if shared:
         raise CalibrationError(
             f"unit {min(shared)} is both calibrated on and tested on; use other drives for the test."
         )
     facts["units"] = len(facts["units"])
-    return Measured(fitted, scored, facts, nonfinite, sample)
+    return ComparisonScores(fitted, scored, facts, nonfinite, sample)
 
 
-def _shown(
-    source: PictureSet, studio: PictureRenderer, conditions: Sequence[Condition], masks: bool, progress: Progress
+def _render(
+    source: PictureSet, renderer: PictureRenderer, conditions: Sequence[Condition], masks: bool, progress: Progress
 ) -> Iterator[RenderedPicture]:
     title = source.name[:1].upper() + source.name[1:]
     total = None if source.count is None else source.count * len(conditions)
     done = 0
     progress(title, 0, total)
-    for shown in studio.show(source.read(), conditions, masks=masks):
-        yield shown
-        done += len(shown.images)
+    for picture in renderer.render(source.read(), conditions, masks=masks):
+        yield picture
+        done += len(picture.images)
         progress(title, done, total)
     if not done:
         raise CalibrationError(f"there are no pictures in {source.name}; check the recording and its topics.")
@@ -177,50 +176,47 @@ def _calibrate(
     held_out_unit: str,
     names: Sequence[str],
     frame_pass: FramePass,
-    studio: PictureRenderer,
+    renderer: PictureRenderer,
     target_rate: float,
     ood_kind: str,
     folds: int,
     progress: Progress,
-) -> tuple[dict[str, Fitted], dict[str, Any]]:
+) -> tuple[dict[str, CalibratedDetector], dict[str, Any]]:
     supervised = [name for name in names if detector_spec(name).supervised]
     conditions = [CLEAN_CONDITION, *(Condition(ood_kind, severity, OOD) for severity in range(1, 6) if supervised)]
     units: list[str] = []
     clean: list[FrameFeatures] = []
-    odd: list[FrameFeatures] = []
-    for number, shown in enumerate(_shown(source, studio, conditions, False, progress)):
-        units.append(shown.unit)
-        wanted = [0, 1 + number % 5] if supervised else [0]  # severities in turn
-        rows = _features(shown.images[wanted], frame_pass)
-        clean.append(FrameFeatures({name: values[:1] for name, values in rows.rows.items()}))
+    ood: list[FrameFeatures] = []
+    for number, picture in enumerate(_render(source, renderer, conditions, False, progress)):
+        units.append(picture.unit)
+        chosen = [0, 1 + number % 5] if supervised else [0]  # severities in turn
+        both = _features(picture.images[chosen], frame_pass).rows
+        clean.append(FrameFeatures({name: values[:1] for name, values in both.items()}))
         if supervised:
-            odd.append(FrameFeatures({name: values[1:] for name, values in rows.rows.items()}))
+            ood.append(FrameFeatures({name: values[1:] for name, values in both.items()}))
     features = FrameFeatures.concatenate(clean)
-    odd_features = FrameFeatures.concatenate(odd) if odd else None
+    ood_features = FrameFeatures.concatenate(ood) if ood else None
     for name, rows in features.rows.items():
         if not np.isfinite(rows).all():
             raise CalibrationError(
                 f"{name} of a calibration picture are not finite; the network's weights are damaged."
             )
     groups = _groups(units, folds)
-    together = -(-len(set(units)) // len(np.unique(groups)))
-    provenance: dict[str, Any] = {
-        "blocks": len(set(units)),
-        "unit": held_out_unit,
-        "together": together,
-        "allow_small": True,
-    }
+    count = len(set(units))
+    origin = left_out(held_out_unit, -(-count // len(np.unique(groups))))
     head = frame_pass.head
     fitted = {}
     for number, name in enumerate(names, start=1):
         spec = detector_spec(name)
         progress("Fitting detectors", number - 1, len(names))
         rows = features.of(spec.feature)
-        odd_rows = odd_features.of(spec.feature) if spec.supervised and odd_features is not None else None
-        held_out, cells = _held_out(partial(spec.make, head), rows, odd_rows, groups)
-        threshold = quantile_threshold(held_out, target_rate, **provenance)
+        ood_rows = ood_features.of(spec.feature) if spec.supervised and ood_features is not None else None
+        held_out, cells = _held_out(partial(spec.make, head), rows, ood_rows, groups)
+        threshold = quantile_threshold(
+            held_out, target_rate, origin=origin, blocks=count, unit=held_out_unit, allow_small=True
+        )
         maps = None if cells is None else MapJudge.calibrate(cells, threshold)
-        fitted[name] = Fitted(spec.make(head).fit(rows, odd_rows), threshold, maps)
+        fitted[name] = CalibratedDetector(spec.make(head).fit(rows, ood_rows), threshold, maps)
         progress("Fitting detectors", number, len(names))
     facts: dict[str, Any] = {
         "frames": len(units),
@@ -233,7 +229,7 @@ def _calibrate(
 
 
 def _groups(units: Sequence[str], folds: int) -> NDArray[np.int64]:
-    """(N,) what is held out together: each unit, or every ``folds``-th one."""
+    """Number the group of each picture, (N,). A group is held out as a whole: a unit, or every ``folds``-th unit."""
     names, groups = np.unique(np.asarray(units), return_inverse=True)
     if len(names) < 2:
         raise CalibrationError(
@@ -244,47 +240,54 @@ def _groups(units: Sequence[str], folds: int) -> NDArray[np.int64]:
 
 
 def _held_out(
-    make: Callable[[], Detector], rows: Rows, odd_rows: Rows | None, groups: NDArray[np.int64]
+    make: Callable[[], Detector], rows: Rows, ood_rows: Rows | None, groups: NDArray[np.int64]
 ) -> tuple[Rows, Rows | None]:
-    """Score (N,) and cells (N, cells) of each calibration picture by a detector that has not seen its group."""
+    """Scores (N,) and cell scores (N, cells) of calibration pictures, by detectors that have not seen their group.
+
+    The cell scores are None for a detector without anomaly maps.
+    """
     scores = np.empty(len(rows))
     cells: Rows | None = None
     for group in np.unique(groups):
         out = groups == group
         detector = make()
-        detector.fit(rows[~out], None if odd_rows is None else odd_rows[~out])
+        detector.fit(rows[~out], None if ood_rows is None else ood_rows[~out])
         scores[out] = detector.score(rows[out])
-        if hasattr(detector, "cell_scores"):
-            found = np.asarray(detector.cell_scores(rows[out]), dtype=np.float64)
-            cells = np.empty((len(rows), found.shape[1])) if cells is None else cells
-            cells[out] = found
+        if (unseen := _cell_scores(detector, rows[out])) is not None:
+            cells = np.empty((len(rows), unseen.shape[1])) if cells is None else cells
+            cells[out] = unseen
     return scores, cells
 
 
+def _cell_scores(detector: Detector, rows: Rows) -> Rows | None:
+    """Scores (N, cells) of the cells of each picture; None for a detector without anomaly maps."""
+    cell_scores: Callable[[Rows], Rows] | None = getattr(detector, "cell_scores", None)
+    return None if cell_scores is None else np.asarray(cell_scores(rows), dtype=np.float64)
+
+
 def _score(
-    shown: RenderedPicture,
-    parts: Sequence[ConditionScores],
-    fitted: dict[str, Fitted],
+    picture: RenderedPicture,
+    scored: Sequence[ConditionScores],
+    fitted: dict[str, CalibratedDetector],
     frame_pass: FramePass,
     nonfinite: dict[str, int],
 ) -> None:
-    """Append the picture's score in each condition, and judge the maps."""
-    features = _features(shown.images, frame_pass)
-    for part in parts:
-        part.units.append(shown.unit)
-    for name, entry in fitted.items():
+    """Append the picture's score in each condition, and count its maps in the clean condition and those with a mask."""
+    features = _features(picture.images, frame_pass)
+    for tested in scored:
+        tested.units.append(picture.unit)
+    for name, calibrated in fitted.items():
         rows = features.of(detector_spec(name).feature)
-        scores = np.asarray(entry.detector.score(rows), dtype=np.float64)
+        scores = np.asarray(calibrated.detector.score(rows), dtype=np.float64)
         nonfinite[name] += int((~np.isfinite(scores)).sum())
         scores = np.nan_to_num(scores, nan=_WORST, posinf=_WORST, neginf=-_WORST)
-        for part, score in zip(parts, scores, strict=True):
-            part.scores.setdefault(name, []).append(float(score))
-        if entry.maps is None:
+        for tested, score in zip(scored, scores, strict=True):
+            tested.scores.setdefault(name, []).append(float(score))
+        if calibrated.maps is None:
             continue
-        judged = [index for index, part in enumerate(parts) if index == 0 or part.condition in shown.masks]
-        cells = np.asarray(entry.detector.cell_scores(rows[judged]), dtype=np.float64)  # type: ignore[attr-defined]
-        for index, values in zip(judged, cells, strict=True):
-            figures = parts[index].maps.setdefault(name, MapFigures())
-            entry.maps.add(
-                figures, shown.unit, values, shown.masks.get(parts[index].condition), shown.images.shape[1:3]
-            )
+        mapped = [index for index, tested in enumerate(scored) if index == 0 or tested.condition in picture.masks]
+        cells = _cell_scores(calibrated.detector, rows[mapped])
+        for index, values in zip(mapped, cells if cells is not None else (), strict=True):
+            figures = scored[index].maps.setdefault(name, MapFigures())
+            mask = picture.masks.get(scored[index].condition)
+            calibrated.maps.add(figures, picture.unit, values, mask, picture.images.shape[1:3])

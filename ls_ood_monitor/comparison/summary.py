@@ -1,7 +1,7 @@
-"""From scores to figures: every value with its interval by unit, means, and paired differences to a reference detector.
+"""Computes the figures of a comparison: values with intervals by unit, means, and paired differences to a reference.
 
-OoD is the positive class and larger scores mean OoD; nothing is chosen on test pictures and no sign is flipped, so an
-AUROC below 0.5 stands as it is.
+OoD is the positive class, and larger scores mean more OoD. Nothing is chosen on test pictures and no sign is flipped: an
+AUROC below 0.5 is reported as it is.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ..core.detectors import detector_spec
 from ..core.intervals import Interval, share_interval
 from .conditions import BENIGN, CLEAN, OOD
 from .maps import MapFigures
-from .scoring import ConditionScores, Measured
+from .scoring import ComparisonScores, ConditionScores
 
-#: Which severities a mean is taken over; recorded sets have none.
+#: Severities that each mean is taken over; recorded sets have severity 0.
 GROUPS: dict[str, tuple[int, ...]] = {"severity_1_2": (1, 2), "severity_3_5": (3, 4, 5), "recorded": (0,)}
 ALL = "all"
 METRICS = ("detection_rate", "auroc", "aupr", "fpr_at_95tpr")
@@ -39,14 +39,14 @@ Replicates = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Figure:
-    """A value and its replicates over the resamples."""
+    """A value with its interval, and its replicates over the resamples."""
 
     interval: Interval
     replicates: Replicates
 
 
 class _Resampler:
-    """Resamples of each pool of units, drawn once and used for every detector and condition: that pairs them."""
+    """Resamples of each pool of units. They are drawn once and shared by all detectors and conditions, which pairs them."""
 
     def __init__(self, resamples: int, seed: int) -> None:
         self.resamples = resamples
@@ -54,7 +54,7 @@ class _Resampler:
         self._drawn: dict[str, tuple[list[str], NDArray[np.int64]]] = {}
 
     def of(self, part: ConditionScores) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-        """Names of the units, index of each picture's unit, and the counts (B, units)."""
+        """Names of the units, the unit index of each picture (N,), and the counts (resamples, units)."""
         if part.pool not in self._drawn:
             names = list(dict.fromkeys(part.units))
             seed = [self.seed, zlib.crc32(part.pool.encode())]
@@ -64,29 +64,30 @@ class _Resampler:
         return names, np.array([place[unit] for unit in part.units]), counts
 
 
-def summarise(measured: Measured, *, reference: str, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """All figures as plain values for JSON.
+def summarise(scores: ComparisonScores, *, reference: str, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Compute all figures, as plain values for JSON.
 
     Args:
-        measured: scores.
-        reference: detector that the others are compared with.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        scores: all scores of the comparison.
+        reference: detector with which the others are compared.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Returns:
-        ``detectors``: name -> threshold, false alarms, means and differences; ``results``: one entry a detector and
-        condition; ``maps``: one a detector with an anomaly map and a condition with known place; ``units``: how many.
+        ``detectors``: name -> threshold, false alarms, means and differences. ``results``: one entry per detector and
+        condition. ``maps``: one entry per detector with anomaly maps and condition with known pixels. ``units``: number
+        of units by pool. ``frames``: number of clean test frames.
     """
     resampler = _Resampler(resamples, seed)
-    clean = measured.conditions[0]
+    clean = scores.conditions[0]
     results: list[dict[str, Any]] = []
     detectors: dict[str, dict[str, Any]] = {}
     figures: dict[str, list[tuple[ConditionScores, dict[str, _Figure]]]] = {}
-    for name, fitted in measured.fitted.items():
+    for name, fitted in scores.fitted.items():
         figures[name] = []
-        for part in measured.conditions:
-            found = _condition_figures(name, clean, part, fitted.threshold.value, resampler)
-            figures[name].append((part, found))
+        for part in scores.conditions:
+            computed = _condition_figures(name, clean, part, fitted.threshold.value, resampler)
+            figures[name].append((part, computed))
             results.append(
                 {
                     "detector": name,
@@ -95,11 +96,11 @@ def summarise(measured: Measured, *, reference: str, resamples: int = 1000, seed
                     "role": part.condition.role,
                     "frames": len(part.units),
                     "units": len(set(part.units)),
-                    **{key: _plain(figure.interval) for key, figure in found.items()},
+                    **{key: _plain(figure.interval) for key, figure in computed.items()},
                 }
             )
     base = figures[reference]
-    for name, fitted in measured.fitted.items():
+    for name, fitted in scores.fitted.items():
         spec = detector_spec(name)
         own = figures[name]
         detectors[name] = {
@@ -109,12 +110,12 @@ def summarise(measured: Measured, *, reference: str, resamples: int = 1000, seed
             "threshold": fitted.threshold.to_dict(),
             "false_alarm_rate": _plain(own[0][1]["false_alarm_rate"].interval),
             "benign_alarm_rate": {
-                part.condition.shift: _plain(found["false_alarm_rate"].interval)
-                for part, found in own
+                part.condition.shift: _plain(result["false_alarm_rate"].interval)
+                for part, result in own
                 if part.condition.role == BENIGN
             },
-            "identity_difference": _identity_difference(name, measured.conditions),
-            "nonfinite_scores": measured.nonfinite[name],
+            "identity_difference": _identity_difference(name, scores.conditions),
+            "nonfinite_scores": scores.nonfinite[name],
             "means": _means(own),
             "differences": {} if name == reference else _means(own, base),
             "by_shift": _by_shift(own),
@@ -123,8 +124,8 @@ def summarise(measured: Measured, *, reference: str, resamples: int = 1000, seed
         "reference": reference,
         "detectors": detectors,
         "results": results,
-        "maps": _map_results(measured, resampler),
-        "units": {part.pool: len(set(part.units)) for part in measured.conditions},
+        "maps": _map_results(scores, resampler),
+        "units": {part.pool: len(set(part.units)) for part in scores.conditions},
         "frames": len(clean.units),
     }
 
@@ -157,7 +158,7 @@ def _condition_figures(
 
 
 def _identity_difference(name: str, conditions: Iterable[ConditionScores]) -> float | None:
-    """Largest relative difference between a picture's score as it is and under the identity control."""
+    """Largest relative difference between the scores of clean pictures and of the identity control; None without one."""
     by_shift = {part.condition.shift: np.asarray(part.scores[name]) for part in conditions if part.pool == "control"}
     if "identity" not in by_shift:
         return None
@@ -211,9 +212,9 @@ def _by_shift(own: Sequence[tuple[ConditionScores, dict[str, _Figure]]]) -> dict
     return table
 
 
-def _map_results(measured: Measured, resampler: _Resampler) -> list[dict[str, Any]]:
+def _map_results(scores: ComparisonScores, resampler: _Resampler) -> list[dict[str, Any]]:
     results = []
-    for part in measured.conditions:
+    for part in scores.conditions:
         names, _, counts = resampler.of(part)
         for name, figures in part.maps.items():
             entry: dict[str, Any] = {
@@ -239,13 +240,13 @@ def _pixel_figures(figures: MapFigures, names: Sequence[str], counts: NDArray[np
     clean = np.array([figures.clean[name] for name in names])
     disturbed = np.array([figures.disturbed[name] for name in names])
     drawn = counts @ clean, counts @ disturbed
-    found: dict[str, Any] = {"disturbed_share": float(disturbed.sum() / (clean.sum() + disturbed.sum()))}
+    results: dict[str, Any] = {"disturbed_share": float(disturbed.sum() / (clean.sum() + disturbed.sum()))}
     for key, metric in (("pixel_auroc", binned_auroc), ("pixel_ap", binned_average_precision)):
         value = float(metric(clean.sum(axis=0), disturbed.sum(axis=0)))
         replicates = metric(*drawn)
-        found[key] = _plain(
+        results[key] = _plain(
             percentile_interval(value, replicates[np.isfinite(replicates)])
-            if value == value
+            if np.isfinite(value)
             else Interval(value, value, value)
         )
-    return found
+    return results

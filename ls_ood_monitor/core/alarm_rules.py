@@ -1,31 +1,33 @@
-"""Rules that turn a camera's frames into evidence for an alarm; each is a small counter of its own.
+"""Rules that raise an alarm; each counts the evidence of a camera's frames.
 
 Evidence is a share of what an alarm takes: 0 = none, 1 = raise. The *excess* of a frame is how far its score lies above
-the threshold, in units of the distance from a usual clean frame to the threshold:
+the threshold, in units of the distance from the median clean score to the threshold:
 
-    excess = (score - threshold) / (threshold - usual)
+    excess = (score - threshold) / (threshold - clean_median)
 
-so that it is -1 for a usual clean frame, 0 at the threshold, and means the same for every detector.
+so that it is -1 at the median clean score, 0 at the threshold, and means the same for every detector.
 Larger = more OoD. A frame that could not be judged has no excess and counts as one bad frame.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from ..config import AlarmSettings
+from .causes import AlarmProgress
 
 
-class Evidence(Protocol):
-    """What a rule can do."""
+class AlarmRule(Protocol):
+    """What each rule can do."""
 
     def add(self, excess: float | None) -> float:
         """Take in a frame, None = not judged; returns the evidence so far, 1 or more raises the alarm."""
         ...
 
-    def text(self) -> str:
-        """How far it is, in words."""
+    def progress(self) -> AlarmProgress:
+        """How much evidence there is, and how much raises the alarm."""
         ...
 
 
@@ -37,13 +39,13 @@ class ConsecutiveFrames:
         self._bad = 0
 
     def add(self, excess: float | None) -> float:
-        """See ``Evidence``."""
+        """See ``AlarmRule``."""
         self._bad = self._bad + 1 if excess is None or excess > 0.0 else 0
         return self._bad / self._trigger
 
-    def text(self) -> str:
-        """See ``Evidence``."""
-        return f"{self._bad} of {self._trigger} bad frames to raise"
+    def progress(self) -> AlarmProgress:
+        """See ``AlarmRule``."""
+        return AlarmProgress("consecutive", self._bad, self._trigger)
 
 
 class FramesOfWindow:
@@ -54,13 +56,13 @@ class FramesOfWindow:
         self._bad: deque[bool] = deque(maxlen=max(settings.window_frames, self._trigger))
 
     def add(self, excess: float | None) -> float:
-        """See ``Evidence``."""
+        """See ``AlarmRule``."""
         self._bad.append(excess is None or excess > 0.0)
         return sum(self._bad) / self._trigger
 
-    def text(self) -> str:
-        """See ``Evidence``."""
-        return f"{sum(self._bad)} bad of the last {len(self._bad)} frames, {self._trigger} raise"
+    def progress(self) -> AlarmProgress:
+        """See ``AlarmRule``."""
+        return AlarmProgress("window", sum(self._bad), self._trigger, len(self._bad))
 
 
 class CumulativeSum:
@@ -76,18 +78,18 @@ class CumulativeSum:
         self._sum = 0.0
 
     def add(self, excess: float | None) -> float:
-        """See ``Evidence``."""
+        """See ``AlarmRule``."""
         step = self._limit / self._trigger if excess is None else min(excess, self._limit / 2.0)
         self._sum = min(max(0.0, self._sum + step), self._limit)
         # A hair of rounding must not cost a frame: three thirds do not sum to one.
         return 1.0 if self._sum > self._limit * (1.0 - 1e-9) else self._sum / self._limit
 
-    def text(self) -> str:
-        """See ``Evidence``."""
-        return f"evidence {self._sum:.2f} of {self._limit:g} to raise"
+    def progress(self) -> AlarmProgress:
+        """See ``AlarmRule``."""
+        return AlarmProgress("cusum", self._sum, self._limit)
 
 
-RULES: dict[str, type[ConsecutiveFrames | FramesOfWindow | CumulativeSum]] = {
+RULES: dict[str, Callable[[AlarmSettings], AlarmRule]] = {
     "consecutive": ConsecutiveFrames,
     "window": FramesOfWindow,
     "cusum": CumulativeSum,

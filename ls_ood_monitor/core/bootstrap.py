@@ -1,7 +1,7 @@
-"""Resamples of whole units (drives), for figures that have no formula: frames of one drive are alike, so a drive is drawn.
+"""Bootstrap over whole units (drives), for figures whose interval has no formula. Frames of one drive are correlated.
 
-A resample is a row of counts, how often each unit was drawn. Every statistic here is computed for all resamples at
-once from these counts, and equals the plain statistic of the frames written down that often.
+A resample is a row of counts: how often each unit was drawn. Every statistic is computed from these counts for all
+resamples at once. It equals the statistic of the frames, each repeated that often.
 
 Sources: Efron & Tibshirani 1993 (percentile interval); Field & Welsh 2007 (resampling clusters).
 """
@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .intervals import Interval
 
-_CELLS = 4_000_000  # numbers of one working array: bounds the memory
-_ROUNDING = 1e-9  # frames; a share times a count must not miss the whole number it stands for
+_CELLS = 4_000_000  # size limit of a working array
+_ROUNDING = 1e-9  # frames; tolerance for a share times a count that should be a whole number
 
 
 class RankingReplicates(NamedTuple):
-    """One number a resample, (B,) each, defined as in ``core.metrics`` (OoD is the positive class)."""
+    """One value per resample, (B,) each, as defined in ``core.metrics`` (OoD is the positive class)."""
 
     auroc: NDArray[np.float64]
     aupr: NDArray[np.float64]
@@ -29,11 +29,11 @@ class RankingReplicates(NamedTuple):
 
 
 class CurveReplicates(NamedTuple):
-    """Heights of ROC and PR curve of each resample at given places, (B, places) each.
+    """ROC and PR curve of each resample at given places, (B, places) each.
 
     Attributes:
-        tpr: largest share of OoD frames caught without more than the given share of clean ones.
-        precision: share of OoD frames among those caught by the highest threshold that catches the given share of them.
+        tpr: largest share of OoD frames detected at no more than the given false-positive rate.
+        precision: precision at the highest threshold that reaches the given recall.
     """
 
     tpr: NDArray[np.float64]
@@ -61,8 +61,8 @@ def share_replicates(hits: ArrayLike, totals: ArrayLike, counts: NDArray[np.int6
     """Share of hits in each resample, (B,).
 
     Args:
-        hits: (U,) frames of each unit that are hit.
-        totals: (U,) frames of each unit, > 0.
+        hits: (U,) number of hits in each unit.
+        totals: (U,) number of frames in each unit, > 0.
         counts: (B, U) from ``resample_counts``.
     """
     hit, total = np.asarray(hits, dtype=np.float64), np.asarray(totals, dtype=np.float64)
@@ -91,8 +91,8 @@ def ranking_replicates(
         ood: (M,) OoD scores; larger = more OoD.
         ood_units: (M,) index of each OoD frame's unit.
         ind_counts: (B, units of ind) from ``resample_counts``.
-        ood_counts: (B, units of ood); the same array where both come from the same drives, which pairs them.
-        tpr: share of OoD frames that must be caught, for the false-positive rate.
+        ood_counts: (B, units of ood) likewise; the same array pairs clean and OoD frames of the same drives.
+        tpr: share of OoD frames to detect, for the false-positive rate.
     """
     parts = [
         _ranking(hit, above, tpr)
@@ -112,7 +112,7 @@ def curve_replicates(
 ) -> CurveReplicates:
     """ROC and PR curve of every resample; arguments as in ``ranking_replicates``.
 
-    ``places`` (G,) are the shares, 0 to 1, of clean frames (ROC) and of OoD frames (PR) at which the heights are wanted.
+    ``places`` (G,) are false-positive rates of the ROC curve and recalls of the PR curve, 0 to 1.
     """
     wanted = np.asarray(places, dtype=np.float64)
     heights: list[NDArray[np.float64]] = []

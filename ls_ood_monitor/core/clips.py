@@ -1,6 +1,6 @@
-"""Which of the last seconds belong to a clip around an alarm: windows, and a history bounded in bytes.
+"""Buffer of the last seconds, with a limit in bytes, and the clips around alarms that need them.
 
-Times are the caller's steady clock, nanoseconds. Nothing here is safe for threads, and nothing waits.
+Times are the caller's steady clock, nanoseconds. The buffer is not thread-safe, and nothing in it waits.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ..config import EvidenceSettings
 
 T = TypeVar("T")
 
-#: Clips that wait for the writer; more are refused, for a disk that stands still would make them grow without end.
+#: Limit of clips that wait for the writer. Without it a stalled disk would let them grow for ever.
 _MAX_WAITING = 4
 
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """What was kept, when it came, and the bytes that it holds on to."""
+    """An item, the time of its arrival, and its size in bytes."""
 
     at_ns: int
     size: int
@@ -32,12 +32,12 @@ class Clip:
     """One clip to be written.
 
     Attributes:
-        camera: whose alarm opened it.
-        raised_ns: when.
-        end_ns: what came later is not part of it.
-        cursor: number of the next entry that it is owed.
-        lost: entries owed to it that had to go before the writer took them.
-        is_cut: time jumped, so it ends earlier than it would.
+        camera: camera whose alarm opened it.
+        raised_ns: time of that alarm.
+        end_ns: end of the clip; later entries are not part of it.
+        cursor: number of the next entry to write.
+        lost: entries of the clip that were dropped before they were written.
+        is_cut: the clip ends early because time jumped or recording ended.
     """
 
     camera: str
@@ -49,18 +49,18 @@ class Clip:
 
 
 class ClipBuffer(Generic[T]):
-    """The last seconds of everything, and the clips that are owed some of them.
+    """The entries of the last seconds, and the clips to be written from them.
 
-    An entry is kept while it is younger than the time before an alarm, or owed to a clip. The bytes are bounded whatever
-    the writer does: the oldest go first, and what a clip was owed of them is counted.
+    An entry is kept while a new clip could begin with it, or a clip still needs it. The number of bytes is limited even if
+    the writer stalls: the oldest entries are dropped, and those that a clip needed are counted.
 
     Args:
-        settings: windows and budget.
+        settings: lengths of clips and the limit in bytes.
 
     Attributes:
-        lost: entries that clips were owed and did not get.
-        skipped: alarms that got no clip: a fault too soon after the last one, or too many clips waiting.
-        size: bytes held.
+        lost: entries that were dropped before a clip got them.
+        skipped: alarms without a clip: a fault too soon after the last one, or too many clips waiting.
+        size: bytes in the buffer.
     """
 
     def __init__(self, settings: EvidenceSettings) -> None:
@@ -70,15 +70,15 @@ class ClipBuffer(Generic[T]):
         self._fault_gap_ns = round(settings.evidence_fault_gap_s * 1e9)
         self._budget = round(settings.evidence_max_memory_mb * 1e6)
         self._entries: deque[Entry[T]] = deque()
-        self._first = 0  # number of the oldest entry; numbers grow by one for ever
-        self._floor = 0  # what lies before a jump of time belongs to no later clip
+        self._first = 0  # number of the oldest entry
+        self._floor = 0  # a later clip must not reach back before this entry
         self._clips: deque[Clip] = deque()
         self._fault_ns: int | None = None
         self.lost = self.skipped = self.size = 0
 
     @property
     def waiting(self) -> int:
-        """Clips that are not finished."""
+        """Number of clips that are not finished."""
         return len(self._clips)
 
     def span_s(self) -> float:
@@ -86,20 +86,20 @@ class ClipBuffer(Generic[T]):
         return (self._entries[-1].at_ns - self._entries[0].at_ns) / 1e9 if self._entries else 0.0
 
     def add(self, at_ns: int, size: int, item: T) -> None:
-        """Keep an entry of so many bytes; it comes no earlier than those before it."""
+        """Add an entry of ``size`` bytes; ``at_ns`` must not decrease."""
         self._entries.append(Entry(at_ns, size, item))
         self.size += size
-        owed = min((clip.cursor for clip in self._clips), default=self._next)
+        needed = min((clip.cursor for clip in self._clips), default=self._next)
         while self._entries and self.size > self._budget:
             self._drop_oldest()
-        while self._entries and self._first < owed and self._entries[0].at_ns < at_ns - self._before_ns:
+        while self._entries and self._first < needed and self._entries[0].at_ns < at_ns - self._before_ns:
             self._drop_oldest()
 
     def alarm(self, at_ns: int, camera: str, is_fault: bool) -> Clip | None:
-        """A camera's alarm was raised: returns the clip that it opened or extended; None where it gets none.
+        """Handle a raised alarm. Returns the clip that it opened or extended; None if it gets none.
 
-        An alarm within the time after the last extends its clip, up to the longest. Faults open a clip at most once in
-        the gap between them.
+        An alarm before the end of the last clip extends it, up to the longest length. Faults open a clip at most once per
+        ``evidence_fault_gap_s``.
         """
         last = self._clips[-1] if self._clips else None
         if last is not None and at_ns <= last.end_ns and not last.is_cut:
@@ -116,14 +116,14 @@ class ClipBuffer(Generic[T]):
         return clip
 
     def cut(self, at_ns: int) -> None:
-        """Time jumped, or recording ends: no clip goes on, and none that begins later reaches back."""
+        """End all clips, because time jumped or recording ends. Later clips do not reach back before this time."""
         self._floor = self._next
         for clip in self._clips:
             if at_ns < clip.end_ns:
                 clip.end_ns, clip.is_cut = at_ns, True
 
     def take(self, now_ns: int) -> tuple[Clip, Entry[T] | None] | None:
-        """What the writer should do next: an entry for a clip, None for a clip that is over; nothing: None at all."""
+        """Next step of the writer: a clip and its next entry; a clip and None if the clip is complete; None if there is none."""
         if not self._clips:
             return None
         clip = self._clips[0]
@@ -136,12 +136,12 @@ class ClipBuffer(Generic[T]):
         return None
 
     def abandon(self, clip: Clip) -> None:
-        """The clip cannot be written: it is owed nothing any more."""
+        """Give up a clip that cannot be written."""
         if clip in self._clips:
             self._clips.remove(clip)
 
     def forget(self) -> None:
-        """Nobody will take any of it: no clip is owed anything, and nothing is held on to."""
+        """Drop all clips and all entries."""
         self._clips.clear()
         while self._entries:
             self._drop_oldest()
@@ -151,7 +151,7 @@ class ClipBuffer(Generic[T]):
         return self._first + len(self._entries)
 
     def _number_since(self, at_ns: int) -> int:
-        """Number of the first entry that a clip from ``at_ns`` on may have."""
+        """Number of the first entry of a clip that begins at ``at_ns``."""
         begin = max(0, self._floor - self._first)
         younger = (number for number, entry in enumerate(islice(self._entries, begin, None)) if entry.at_ns >= at_ns)
         return self._first + begin + next(younger, len(self._entries) - begin)

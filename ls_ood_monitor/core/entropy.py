@@ -20,7 +20,7 @@ def latent_entropies(latents: ArrayLike, *, k: int | None = None, min_distance: 
     Args:
         latents: (N, M, C) samples; N frames, M samples, C channels.
         k: neighbour rank, 1 <= k < M; None = 5, or M - 1 where M <= 5 (the reference's rule).
-        min_distance: smallest distance told apart, latent units, > 0.
+        min_distance: smaller distances are raised to it, latent units, > 0.
 
     Returns:
         (N, C) nats. Differential: negative values are normal. A non-finite sample gives NaN in its frame and

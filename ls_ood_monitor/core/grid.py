@@ -1,4 +1,4 @@
-"""The coarse grid over a picture on which features are pooled and anomaly maps are drawn, and its two coarser versions."""
+"""The coarse grid of cells on which features are pooled and anomaly maps are drawn, and its blocks of cells."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-#: Rows and columns of cells: about square ones on a 4:3 picture.
+#: Rows and columns of cells; on a 4:3 picture cells are about square.
 GRID = (6, 8)
-#: A block is so many rows and columns of cells.
+#: Rows and columns of cells in a block.
 BLOCK = (2, 2)
-
 
 _ROWS, _COLUMNS = GRID[0] // BLOCK[0], GRID[1] // BLOCK[1]
 
 
 def blocks_of(cells: Any) -> Any:
-    """Mean of each block of cells (N, 48, E), row by row from the top left -> (N, 12, E); of any array library."""
+    """Mean of each block: cells (N, 48, E), row by row from the top left -> (N, 12, E); for any array library."""
     xp = array_namespace(cells)
     count, _, width = cells.shape
     split = xp.reshape(cells, (count, _ROWS, BLOCK[0], _COLUMNS, BLOCK[1], width))
@@ -24,7 +23,7 @@ def blocks_of(cells: Any) -> Any:
 
 
 def cells_of(blocks: Any) -> Any:
-    """What each cell takes from its block, (N, 12) -> (N, 48); of any array library."""
+    """The value of each cell's block: (N, 12) -> (N, 48); for any array library."""
     xp = array_namespace(blocks)
     count = blocks.shape[0]
     plane = xp.reshape(blocks, (count, _ROWS, 1, _COLUMNS, 1))

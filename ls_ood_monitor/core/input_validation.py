@@ -1,57 +1,25 @@
-"""Judges the input before the network sees it, and without it: a picture that cannot be trusted must not come out clear."""
+"""Checks of the input before the network sees it: a picture that cannot be trusted must not come out clear."""
 
 from __future__ import annotations
 
-import enum
 import zlib
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import HealthSettings
+from .causes import Cause, CauseKind
 from .types import Frame
 
-#: So many rows at least are enough to tell two pictures of one camera apart: sensor noise changes them all.
+#: Rows of a large picture that are looked at: enough to tell two pictures apart, because sensor noise changes every row.
 _ROWS = 120
-#: Of small pictures every fourth row and column.
+#: Of a small picture every fourth row and column is looked at.
 _STRIDE = 4
-#: Older than this, the stamp is of another clock (a recording, a driver's own) and says nothing about delay.
+#: An older stamp is of another clock (a recording, the driver's own) and does not measure delay.
 SANE_AGE_NS = 60_000_000_000
-#: The rate is taken over so many seconds, or the last two images if they lie farther apart.
+#: Window of the rate; the last two images count where they lie farther apart.
 _RATE_WINDOW_NS = 2_000_000_000
-
-
-class Fault(enum.Enum):
-    """Why a frame, or the lack of one, could not be judged; the value travels in the alarm as ``fault``."""
-
-    STALE = "stale"
-    LATE = "late"
-    RATE = "rate"
-    FROZEN = "frozen"
-    BLACK = "black"
-    SATURATED = "saturated"
-    BLANK = "blank"
-    SIZE = "size"
-    ENCODING = "encoding"
-    UNREADABLE = "unreadable"
-    NO_STAMP = "no_stamp"
-    REPEATED = "repeated"
-    CLOCK_BACK = "clock_back"
-    CLOCK_AHEAD = "clock_ahead"
-    NOT_FINITE = "not_finite"
-    INFERENCE = "inference"
-    HUNG = "hung"
-    NOT_READY = "not_ready"
-
-
-@dataclass(frozen=True)
-class InputFault:
-    """What is wrong with an input: its name, and one sentence for people."""
-
-    fault: Fault
-    reason: str
 
 
 class ArrivalMonitor:
@@ -92,21 +60,19 @@ class ArrivalMonitor:
             return float("nan")
         return (len(self._arrivals) - 1) * 1e9 / max(1, self._arrivals[-1] - self._arrivals[0])
 
-    def check(self, now_ns: int) -> InputFault | None:
-        """Whether the camera is stale or too slow."""
+    def check(self, now_ns: int) -> Cause | None:
+        """Check whether the camera is stale or too slow."""
         if now_ns - self._last_ns > self._timeout_ns:
             limit_s = self._timeout_ns / 1e9
-            return InputFault(Fault.STALE, f"no image for {self.silent_s(now_ns):.1f} s (limit {limit_s:.2f} s)")
+            return Cause(CauseKind.STALE, value=self.silent_s(now_ns), limit=limit_s)
         rate_hz = self.rate_hz()
         if rate_hz < self._min_rate_hz:
-            return InputFault(
-                Fault.RATE, f"{rate_hz:.1f} images a second arrive, at least {self._min_rate_hz:g} are required"
-            )
+            return Cause(CauseKind.RATE, value=rate_hz, limit=self._min_rate_hz)
         return None
 
 
 class FrameValidator:
-    """Remembers the last frame of one camera and compares the next one with it."""
+    """Checks each frame of one camera, and compares it with the one before."""
 
     def __init__(self, camera: str, settings: HealthSettings | None = None) -> None:
         self.camera = camera
@@ -120,23 +86,23 @@ class FrameValidator:
         self._content: int | None = None
         self._repetitions = 0
 
-    def check(self, frame: Frame, now_ns: int = 0) -> InputFault | None:
-        """Return why the frame is not OK, or None.
+    def check(self, frame: Frame, now_ns: int = 0) -> Cause | None:
+        """Return why the frame cannot be judged, or None.
 
-        A stamp that goes back is reported once and becomes the reference, so that a recording that loops goes on. What
-        lasts is reported on every frame of it: a frozen picture, a stamp ahead of the clock, another size than that
-        of the first frame, whose geometry the scores belong to. None of them becomes the reference.
+        A stamp that goes back is reported once and becomes the reference, so that a looping recording goes on. A frozen
+        picture, a stamp ahead of the clock and a size other than the first frame's are reported for every frame, and do not
+        become the reference. The scores belong to the geometry of the first frame.
 
         Args:
             frame: the next frame.
             now_ns: time on the clock of the stamps; 0 = unknown.
         """
         if frame.image.size == 0 or frame.image.dtype != np.uint8:
-            return InputFault(
-                Fault.UNREADABLE,
-                f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel",
+            what = (
+                f"picture is {frame.image.dtype} of shape {frame.image.shape}; it must be uint8 with at least one pixel"
             )
-        # Channels first: extremes over the channels of each pixel are ten times as fast that way.
+            return Cause(CauseKind.UNREADABLE, detail=what)
+        # Channels first: minimum and maximum over the channels are ten times as fast.
         step = max(_STRIDE, frame.image.shape[0] // _ROWS)
         sample = np.ascontiguousarray(frame.image[::step, ::step].transpose(2, 0, 1))
         content = zlib.crc32(sample.data)
@@ -148,81 +114,64 @@ class FrameValidator:
             or self._check_content(sample)
         )
 
-    def check_age(self, stamp_ns: int, now_ns: int, held_ns: int = 0) -> InputFault | None:
-        """Whether a picture is too old to say anything about now: before the network takes it, and after.
+    def check_age(self, stamp_ns: int, now_ns: int, held_ns: int = 0) -> Cause | None:
+        """Check the age of a picture, before the network takes it and after.
 
         Args:
             stamp_ns: of the picture.
             now_ns: time on the clock of the stamps; 0 = unknown.
-            held_ns: for how long it has been here, which tells the age where the stamp is of another clock.
+            held_ns: time since its arrival; it is the age where the stamp is of another clock.
         """
         age_ns, limit_s = now_ns - stamp_ns, self.settings.max_age_s
         if now_ns <= 0 or age_ns > SANE_AGE_NS:
             age_ns = 0
         age_ns = max(age_ns, held_ns)
         if 0.0 < limit_s * 1e9 < age_ns:
-            return InputFault(Fault.LATE, f"picture is {age_ns / 1e9:.2f} s old (limit {limit_s:.2f} s)")
+            return Cause(CauseKind.LATE, value=age_ns / 1e9, limit=limit_s)
         return None
 
-    def check_encoding(self, encoding: str) -> InputFault | None:
-        """Whether a raw image has the encoding that was asked for."""
+    def check_encoding(self, encoding: str) -> Cause | None:
+        """Check the encoding of a raw image."""
         expected = self.settings.expected_encoding
         if expected and encoding != expected:
-            return InputFault(Fault.ENCODING, f"encoding is {encoding!r}, expected_encoding is {expected!r}")
+            return Cause(CauseKind.ENCODING, detail=encoding, expected=expected)
         return None
 
-    def _check_stamp(self, stamp_ns: int, now_ns: int) -> InputFault | None:
+    def _check_stamp(self, stamp_ns: int, now_ns: int) -> Cause | None:
         if stamp_ns <= 0:
-            return InputFault(
-                Fault.NO_STAMP, f"stamp is {stamp_ns} ns; the driver must stamp its images with the time of capture"
-            )
+            return Cause(CauseKind.NO_STAMP, detail=str(stamp_ns))
         lead_ns, limit_s = stamp_ns - now_ns, self.settings.max_clock_lead_s
         if now_ns > 0 and 0.0 < limit_s * 1e9 < lead_ns:
-            return InputFault(
-                Fault.CLOCK_AHEAD,
-                f"stamp lies {lead_ns / 1e9:.3f} s ahead of the clock (limit {limit_s:.2f} s); the driver's clock is wrong",
-            )
+            return Cause(CauseKind.CLOCK_AHEAD, value=lead_ns / 1e9, limit=limit_s)
         last, self._stamp_ns = self._stamp_ns, stamp_ns
         if last is not None and stamp_ns == last:
-            return InputFault(Fault.REPEATED, f"stamp {stamp_ns} ns is that of the frame before; the frame is repeated")
+            return Cause(CauseKind.REPEATED, detail=str(stamp_ns))
         if last is not None and stamp_ns < last:
-            return InputFault(
-                Fault.CLOCK_BACK,
-                f"stamp went back by {(last - stamp_ns) / 1e9:.3f} s; the clock jumped or a recording looped",
-            )
+            return Cause(CauseKind.CLOCK_BACK, value=(last - stamp_ns) / 1e9)
         return self.check_age(stamp_ns, now_ns)
 
-    def _check_size(self, shape: tuple[int, ...]) -> InputFault | None:
+    def _check_size(self, shape: tuple[int, ...]) -> Cause | None:
         for name, size, expected in (
             ("width", shape[1], self.settings.expected_width),
             ("height", shape[0], self.settings.expected_height),
         ):
             if expected and size != expected:
-                return InputFault(Fault.SIZE, f"{name} is {size}, expected_{name} is {expected}")
+                return Cause(CauseKind.SIZE, value=size, limit=expected, detail=name)
         first = self._shape = self._shape or shape
         if shape != first:
-            return InputFault(
-                Fault.SIZE,
-                f"size is {shape[1]}x{shape[0]}, the stream began with {first[1]}x{first[0]}; deactivate and activate the "
-                "node to accept the new one",
-            )
+            return Cause(CauseKind.SIZE, detail=f"{shape[1]}x{shape[0]}", expected=f"{first[1]}x{first[0]}")
         return None
 
-    def _check_content(self, sample: NDArray[np.uint8]) -> InputFault | None:
+    def _check_content(self, sample: NDArray[np.uint8]) -> Cause | None:
         dark, bright = self.settings.dark_level, self.settings.bright_level
         limit = self.settings.max_blind_share
         if (share := float((sample.max(axis=0) <= dark).mean())) >= limit:
-            return InputFault(
-                Fault.BLACK, f"{share:.1%} of the picture is black (values up to {dark}; limit {limit:.1%})"
-            )
+            return Cause(CauseKind.BLACK, value=share, limit=limit, detail=str(dark))
         if (share := float((sample.min(axis=0) >= bright).mean())) >= limit:
-            return InputFault(
-                Fault.SATURATED, f"{share:.1%} of the picture is saturated (values from {bright} on; limit {limit:.1%})"
-            )
+            return Cause(CauseKind.SATURATED, value=share, limit=limit, detail=str(bright))
         colour = sample[:, 0, 0]
         if (sample == colour[:, None, None]).all():
-            return InputFault(Fault.BLANK, f"every pixel is {colour.tolist()}; the picture is blank (no signal)")
+            return Cause(CauseKind.BLANK, detail=str(colour.tolist()))
         if self._repetitions >= self.settings.frozen_frames:
-            times = "" if self._repetitions == 1 else f", {self._repetitions} times"
-            return InputFault(Fault.FROZEN, f"the picture equals the one before{times}; the camera is frozen")
+            return Cause(CauseKind.FROZEN, value=self._repetitions, limit=self.settings.frozen_frames)
         return None

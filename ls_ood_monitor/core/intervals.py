@@ -1,4 +1,4 @@
-"""How far a rate measured on finite data can be trusted: 95 % intervals of shares and of events an hour."""
+"""Confidence intervals of shares and of events per hour, 95 % by default."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Share:
     """Share of frames above a threshold, with its intervals.
 
     Attributes:
-        above: frames above.
-        frames: all frames.
-        units: blocks of time or drives that they form.
+        above: number of frames above.
+        frames: number of frames.
+        units: number of blocks of time, or drives, that the frames come from.
         low: lower end of the interval by whole units (``share_interval``).
         high: its upper end.
-        wilson_low: lower end if frames were independent, which those of a video are not.
+        wilson_low: lower end of the interval for independent frames; frames of a video are not independent.
         wilson_high: its upper end.
     """
 
@@ -54,14 +54,14 @@ class Share:
 
 @dataclass(frozen=True)
 class EventRate:
-    """Events an hour, with the exact Poisson interval.
+    """Events per hour, with the exact Poisson interval.
 
     Attributes:
-        events: events seen.
-        hours: time watched.
-        low: lower end of the interval, an hour.
+        events: number of events.
+        hours: duration of the observation.
+        low: lower end of the interval, events per hour.
         high: its upper end.
-        upper: what can be claimed at most, one-sided; without an event 3 / hours, the rule of three.
+        upper: one-sided 95 % bound; without an event 3 / hours (rule of three).
     """
 
     events: int
@@ -72,7 +72,7 @@ class EventRate:
 
     @property
     def per_hour(self) -> float:
-        """Events an hour."""
+        """Events per hour."""
         return self.events / self.hours
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class EventRate:
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a binomial share (Wilson 1927). Frames of a video are not independent: it is then too narrow."""
+    """Wilson score interval of a binomial share (Wilson 1927); too narrow for frames of a video, which are not independent."""
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is not a share.")
     _check_confidence(confidence)
@@ -93,7 +93,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
 
 
 def clopper_pearson(successes: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a binomial share; of whole numbers, or of effective ones in between."""
+    """Exact interval of a binomial share. The numbers may be effective, not whole, numbers."""
     if not trials > 0.0 or not 0.0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is not a share.")
     _check_confidence(confidence)
@@ -106,16 +106,17 @@ def clopper_pearson(successes: float, trials: float, confidence: float = 0.95) -
 def share_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95) -> Interval:
     """Share of hits among frames that come in units (blocks, drives), with its interval (Korn & Graubard 1998).
 
-    Frames of one unit are alike, so they count for fewer: as many independent ones as would vary as much as the units do,
-    and the exact binomial interval is taken of that number. In simulation (15 to 120 units, true shares of 1 to 30 %) it
-    holds the true share in 89 % of cases or more; percentiles of resampled units hold it in 83 % or more, fewest at few hits.
+    Frames of one unit are correlated. The effective number of independent frames is that which would vary as much as the
+    units do; the exact binomial interval is taken for this number. In simulation (15 to 120 units, true shares of 1 to 30 %)
+    it contains the true share in at least 89 % of the cases; percentiles of resampled units do in at least 83 %, fewest if
+    there are few hits.
 
-    Where no frame is hit, or every one, nothing varies, and a unit counts as one frame: U units without a hit leave room
-    for a share of 1 - (a/2)^(1/U). One hit shortens the interval: it is the first sign of how alike frames are, and a weak one.
+    If no frame or every frame is a hit, nothing varies, and a unit counts as one frame: the upper end for U units without a
+    hit is 1 - (a/2)^(1/U). A single hit shortens the interval, because it is the first, weak estimate of the variance.
 
     Args:
-        hits: (U,) frames of each unit that are hit.
-        totals: (U,) frames of each unit, > 0.
+        hits: (U,) number of hits in each unit.
+        totals: (U,) number of frames in each unit, > 0.
         confidence: of the interval.
     """
     hit, total = np.asarray(hits, dtype=np.float64), np.asarray(totals, dtype=np.float64)
@@ -128,7 +129,7 @@ def share_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95)
     if 0.0 < share < 1.0 and units > 1:
         variance = units / (units - 1) * float(np.sum((hit - share * total) ** 2)) / frames**2
         independent = min(frames, share * (1.0 - share) / variance) if variance > 0.0 else frames
-        # The variance itself is known from so many units only.
+        # The variance itself is estimated from few units.
         tail = 0.5 + confidence / 2.0
         effective = independent * float(t.ppf(tail, frames - 1) / t.ppf(tail, units - 1)) ** 2
     return Interval(share, *clopper_pearson(share * effective, effective, confidence))
@@ -147,7 +148,7 @@ def share_of(flags: ArrayLike, units: ArrayLike) -> Share:
 
 
 def poisson_interval(events: int, hours: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of events an hour (Garwood 1936)."""
+    """Exact interval of events per hour (Garwood 1936)."""
     _check_events(events, hours)
     _check_confidence(confidence)
     tail = (1.0 - confidence) / 2.0
@@ -156,26 +157,26 @@ def poisson_interval(events: int, hours: float, confidence: float = 0.95) -> tup
 
 
 def poisson_upper_bound(events: int, hours: float, confidence: float = 0.95) -> float:
-    """Largest rate an hour that the count still allows, one-sided; without an event about 3 / hours (rule of three)."""
+    """One-sided upper bound of events per hour; without an event about 3 / hours (rule of three)."""
     _check_events(events, hours)
     _check_confidence(confidence)
     return float(chi2.ppf(confidence, 2 * events + 2)) / (2.0 * hours)
 
 
 def event_rate(events: int, hours: float) -> EventRate:
-    """Events an hour with the exact 95 % interval and the one-sided 95 % bound."""
+    """Events per hour with the exact 95 % interval and the one-sided 95 % bound."""
     return EventRate(events, hours, *poisson_interval(events, hours), poisson_upper_bound(events, hours))
 
 
 def worst_share(flags: ArrayLike, units: ArrayLike) -> tuple[str, int, int]:
-    """Name, flagged frames and frames of the unit with the largest share of flagged frames; the larger unit of equals."""
+    """Name, flagged frames and frames of the unit with the largest share of flagged frames; of equals the larger unit."""
     counts = counts_by_unit(flags, units)
     name = max(counts, key=lambda key: (counts[key][0] / counts[key][1], counts[key][1]))
     return name, *counts[name]
 
 
 def counts_by_unit(flags: ArrayLike, units: ArrayLike) -> Mapping[str, tuple[int, int]]:
-    """Unit -> flagged frames, frames; in the order of the units' names."""
+    """Unit -> (flagged frames, frames), sorted by unit."""
     names, index = np.unique(np.asarray(units), return_inverse=True)
     sizes: NDArray[np.int64] = np.bincount(index)
     hits = np.bincount(index, weights=np.asarray(flags, dtype=bool))

@@ -1,4 +1,4 @@
-"""Detection and segmentation metrics. OoD is the positive class and larger scores mean OoD; nothing is flipped."""
+"""Metrics of detection and segmentation. OoD is the positive class, and larger scores mean OoD."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curv
 def _labelled(ind: ArrayLike, ood: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     clean, odd = np.asarray(ind, dtype=np.float64), np.asarray(ood, dtype=np.float64)
     if clean.size == 0 or odd.size == 0:
-        raise ValueError(f"there are {clean.size} in-distribution and {odd.size} OoD scores; both kinds are needed.")
+        raise ValueError(f"there are {clean.size} in-distribution and {odd.size} OoD scores; both are needed.")
     labels = np.concatenate([np.zeros(clean.size, np.int64), np.ones(odd.size, np.int64)])
     return labels, np.concatenate([clean.ravel(), odd.ravel()])
 
@@ -23,11 +23,11 @@ def auroc(ind: ArrayLike, ood: ArrayLike) -> float:
 def aupr(ind: ArrayLike, ood: ArrayLike) -> float:
     """Area under the precision-recall curve by trapezoids, as the reference computes it."""
     precision, recall, _ = precision_recall_curve(*_labelled(ind, ood))
-    return min(1.0, float(auc(recall, precision)))  # the trapezoids' sum may round above
+    return min(1.0, float(auc(recall, precision)))  # rounding may give more than 1
 
 
 def fpr_at_tpr(ind: ArrayLike, ood: ArrayLike, *, tpr: float = 0.95) -> float:
-    """Share of in-distribution frames at or above the highest threshold that catches ``tpr`` of the OoD ones."""
+    """False-positive rate at the highest threshold that detects a share ``tpr`` of the OoD frames."""
     if not 0.0 < tpr <= 1.0:
         raise ValueError(f"tpr is {tpr}; it must lie within (0, 1].")
     false_rate, true_rate, _ = roc_curve(*_labelled(ind, ood), drop_intermediate=False)
@@ -52,7 +52,7 @@ def confusion_matrix(predicted: ArrayLike, labels: ArrayLike, classes: int) -> N
 
 
 def per_class_iou(confusion: ArrayLike) -> NDArray[np.float64]:
-    """Intersection over union of each class (classes,); NaN for a class in neither labels nor predictions."""
+    """Intersection over union of each class, (classes,); NaN for a class that is in neither labels nor predictions."""
     matrix = np.asarray(confusion, dtype=np.float64)
     hit = np.diag(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - hit
@@ -60,7 +60,7 @@ def per_class_iou(confusion: ArrayLike) -> NDArray[np.float64]:
 
 
 def mean_iou(confusion: ArrayLike) -> float:
-    """Mean intersection over union over the classes that occur in labels or predictions; NaN when none does."""
+    """Mean intersection over union of the classes in labels or predictions; NaN if there are none."""
     iou = per_class_iou(confusion)
     present = iou[~np.isnan(iou)]
     return float(present.mean()) if present.size else float("nan")

@@ -1,4 +1,4 @@
-"""The present fallback -> the speed limit that Nav2's controller is asked to keep."""
+"""Fallback decision -> speed limit for Nav2's controller."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def speed_limit_of(mode: FallbackMode, slow_percent: float) -> tuple[bool, float
     Returns:
         Whether the limit is a percentage (always), and the limit.
     """
-    # 0.0 is Nav2's word for "no limit", so it must never stand for STOP: there the limit of SLOW stays, and the
-    # stop itself goes by ~/stop or by the gated velocity.
+    # Nav2 reads 0.0 as "no limit", so STOP must not send it: STOP keeps the limit of SLOW, and ~/stop or the velocity gate
+    # stops the vehicle.
     return True, 0.0 if mode is FallbackMode.NOMINAL else slow_percent

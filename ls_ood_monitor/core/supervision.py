@@ -1,18 +1,19 @@
-"""Alarms of all cameras over time -> what the vehicle must do. The worst camera wins; missing input means STOP."""
+"""Alarms of all cameras over time -> the fallback mode of the vehicle. The worst camera wins; missing input means STOP."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from numbers import Integral, Real
 
 from ..config import SupervisorSettings
 from ..errors import ConfigError
+from .causes import Cause, CauseKind
 from .transit import TransitDelay
 from .types import Alarm, AlarmState, Decision, FallbackMode
 
-#: Senders, by camera, whose delay is known; more than a vehicle has.
+#: Senders whose delay is remembered, more than a vehicle has.
 _MAX_SENDERS = 100
 
 
@@ -23,30 +24,36 @@ class CameraStatus:
     Attributes:
         camera: name.
         mode: its demand.
-        reason: one sentence.
+        cause: why.
         age_s: time since its last alarm message; None when never heard.
         is_ood: it was judged, and is out of distribution.
     """
 
     camera: str
     mode: FallbackMode
-    reason: str
+    cause: Cause
     age_s: float | None
     is_ood: bool = False
 
 
 class Supervisor:
-    """Remembers the last alarm of each camera and judges on demand, at times given by the caller (ns).
+    """Remembers the last alarm of each camera and decides on demand, at times given by the caller (ns).
 
-    Never heard, or not clear yet = STOP; silent for longer than ``alarm_timeout_s`` = STOP; contradictory = STOP;
-    an alarm from a camera nobody configured, or one that is no alarm, = STOP for as long as it may still be heard;
-    two processes that speak for one camera = STOP, because either may be the one that is wrong. A camera that called
-    for a stop releases it only by being clear. Caution rises at once and falls one mode at a time, each held for its
-    least time. An optional camera asks for SLOW at most; where several cameras must be out of distribution to stop, the
-    first ones slow only if they were clear before. ``observe`` and ``decide`` never raise: a safety function must answer.
+    It commands STOP while any of these holds:
 
-    An alarm is as old as its message was on the way, where it tells when it was sent, and one that repeats the frame of
-    the last is no news: what DDS delivers late, after a stall or a loss, must not look fresh.
+    - a camera was never heard, or has not been clear yet;
+    - a camera is silent for longer than ``alarm_timeout_s``;
+    - an alarm contradicts itself;
+    - an alarm came from a camera that is not configured, or something came that is no alarm, within the timeout;
+    - two processes send alarms of one camera: either may be wrong.
+
+    A camera that called for a stop releases it only by being clear. The mode rises at once and falls one step at a time,
+    each held for its least time. An optional camera asks for SLOW at most. Where several cameras must be out of
+    distribution to stop, the first ones only slow the vehicle, if they were clear before. ``observe`` and ``decide`` never
+    raise: a safety function must answer.
+
+    The age of an alarm includes the delay of its message, where the message says when it was sent. An alarm that repeats
+    the last frame does not count as new. So what DDS delivers late, after a stall or a loss, does not look fresh.
 
     Raises:
         ConfigError: on construction, when optional cameras are none of the cameras, or all of them, or when more cameras
@@ -57,9 +64,9 @@ class Supervisor:
         self.settings = settings
         self.cameras = tuple(dict.fromkeys(cameras))
         self.optional = frozenset(filter(None, settings.optional_cameras))
-        if strangers := sorted(self.optional - set(self.cameras)):
+        if unknown := sorted(self.optional - set(self.cameras)):
             raise ConfigError(
-                f"optional_cameras names {', '.join(strangers)}, but cameras are {', '.join(self.cameras) or 'none'}."
+                f"optional_cameras names {', '.join(unknown)}, but cameras are {', '.join(self.cameras) or 'none'}."
             )
         if self.cameras and self.optional == set(self.cameras):
             raise ConfigError(
@@ -71,225 +78,230 @@ class Supervisor:
                 f"cameras_to_stop is {settings.cameras_to_stop}, but {required} cameras are required: nothing that they see "
                 "would stop the vehicle."
             )
-        self._latched: str | None = None
+        self._latched: Cause | None = None
         self._was_released = False
-        self._restart("no alarm message has arrived yet")
+        self._restart(Cause(CauseKind.NEVER_HEARD))
 
-    def _restart(self, why: str) -> None:
-        self._why = why
+    def _restart(self, why: Cause) -> None:
+        self._unheard_cause = why
         self._heard: dict[str, tuple[Alarm, int]] = {}
         self._newest_ns: dict[str, int] = {}
-        self._speakers: dict[str, dict[str, int]] = {}
+        self._sources: dict[str, dict[str, int]] = {}
         self._transit: dict[tuple[str, str], TransitDelay] = {}
-        self._cleared: set[str] = set()  # those that were clear and have not called for a stop since
-        self._strayed: set[str] = set()  # those that call for one only because they left the distribution after that
-        self._intrusion: tuple[str, int] | None = None
+        self._cleared: set[str] = set()  # cameras that were clear and have not called for a stop since
+        self._ood_since_clear: set[str] = set()  # cameras that were clear, and stop only because they are OoD since
+        self._protocol_violation: tuple[Cause, int] | None = None
         self._now_ns: int | None = None
         self._decision: Decision | None = None
 
     def observe(self, alarm: Alarm, now_ns: int) -> None:
         """Take in one alarm, received at ``now_ns`` in the caller's clock."""
         self._advance(now_ns)
-        self._note(now_ns)  # a silence that this alarm ends was a cause, too
+        self._note(now_ns)  # a silence that this alarm ends was a cause of a stop, too
         if not _is_well_formed(alarm):
-            self._intrusion = (f"something that is no alarm arrived: {alarm!r:.200}", now_ns)
+            self._protocol_violation = (Cause(CauseKind.NO_ALARM, detail=f"{alarm!r:.200}"), now_ns)
         elif alarm.camera not in self.cameras:
             known = ", ".join(self.cameras)
-            self._intrusion = (
-                f"an alarm came from camera {alarm.camera!r}, which is not configured (configured: {known}); "
-                f"it says: {alarm.reason}",
-                now_ns,
-            )
+            cause = Cause(CauseKind.UNKNOWN_CAMERA, alarm.camera, expected=known, after=alarm.cause)
+            self._protocol_violation = (cause, now_ns)
         else:
-            self._hear(alarm, now_ns)
-        mode, reason = self._note(now_ns)
-        # Judged, and out of distribution: an incident even before the first release.
+            self._accept(alarm, now_ns)
+        mode, cause = self._note(now_ns)
+        # An OoD alarm is an incident even before the first release.
         if mode is FallbackMode.STOP and any(status.is_ood for status in self.statuses(now_ns)):
-            self._latched = reason
+            self._latched = cause
 
     def decide(self, now_ns: int) -> Decision:
-        """Return the fallback that is due at ``now_ns``.
+        """Return the fallback mode at ``now_ns``.
 
         A clock that runs backwards (looped recording, time reset) returns to the start: STOP until heard again.
         """
         self._advance(now_ns)
-        mode, reason = self._demand(now_ns)
-        self._remember(mode, reason)
+        mode, cause = self._demand(now_ns)
+        self._remember(mode, cause)
         if mode < FallbackMode.STOP and self.settings.stop_requires_reset and self._latched is not None:
-            mode, reason = FallbackMode.STOP, f"stopped until reset; the cause is over: {self._latched}"
-        self._decision = self._held(mode, reason, now_ns)
+            mode, cause = FallbackMode.STOP, _because_of(CauseKind.LATCHED, self._latched)
+        self._decision = self._hold_min_time(mode, cause, now_ns)
         return self._decision
 
-    def forget(self, why: str, now_ns: int) -> None:
-        """The sender of the alarms is known to be gone: STOP at once, until every camera is heard again."""
+    def forget(self, why: Cause, now_ns: int) -> None:
+        """The sender of the alarms is gone: STOP at once, until every camera is heard again."""
         self._advance(now_ns)
         self._heard.clear()
         self._cleared.clear()
-        self._strayed.clear()
-        self._why = why
+        self._ood_since_clear.clear()
+        self._unheard_cause = why
         self._note(now_ns)
 
-    def reset(self, now_ns: int) -> tuple[bool, str]:
-        """Release a latched STOP; refused, with the cause, while the cause persists."""
+    def reset(self, now_ns: int) -> Cause | None:
+        """Release a latched STOP. Returns the cause that persists, and with it the latch; None = released."""
         self._advance(now_ns)
-        mode, reason = self._demand(now_ns)
+        mode, cause = self._demand(now_ns)
         if mode is FallbackMode.STOP:
-            return False, f"refused, the cause persists: {reason}"
+            return cause
         self._latched = None
-        return True, "reset; no camera calls for a stop"
+        return None
 
     def statuses(self, now_ns: int) -> list[CameraStatus]:
         """The demand of each configured camera, in the configured order."""
         return [self._status(camera, now_ns) for camera in self.cameras]
 
-    def _hear(self, alarm: Alarm, now_ns: int) -> None:
+    def _accept(self, alarm: Alarm, now_ns: int) -> None:
         camera, before = alarm.camera, self._required(alarm.camera, now_ns)
-        if before.mode is FallbackMode.STOP and not before.is_ood:  # silence, too, is a call for a stop
-            self._forgive_nothing(camera)
+        if before.mode is FallbackMode.STOP and not before.is_ood:  # silence calls for a stop, too
+            self._require_clear(camera)
         received_ns = now_ns - self._delay_ns(alarm, now_ns)
-        self._speakers[camera] = {**self._speaking(camera, now_ns), alarm.source: now_ns}
+        self._sources[camera] = {**self._recent_sources(camera, now_ns), alarm.source: now_ns}
         if alarm.state is AlarmState.CLEAR and alarm.stamp_ns == self._newest_ns.get(camera):
-            return  # the same frame again says nothing about now, and what was heard grows old
-        self._heard[camera] = (self._dated(alarm), received_ns)
+            return  # the same frame again is no news, and the last alarm grows old
+        self._heard[camera] = (self._reject_old_stamp(alarm), received_ns)
         now = self._required(camera, now_ns)
         if now.mode is FallbackMode.STOP and now.is_ood:
             if camera in self._cleared:
-                self._strayed.add(camera)
+                self._ood_since_clear.add(camera)
             self._cleared.discard(camera)
         elif now.mode is FallbackMode.STOP:
-            self._forgive_nothing(camera)
+            self._require_clear(camera)
         elif self._heard[camera][0].state is AlarmState.CLEAR:
             self._cleared.add(camera)
-            self._strayed.discard(camera)
+            self._ood_since_clear.discard(camera)
 
     def _delay_ns(self, alarm: Alarm, now_ns: int) -> int:
-        """How much longer than usual the alarm was on the way; 0 where it does not tell when it was sent."""
+        """How much longer than the fastest alarm this one was on the way; 0 where its time of sending is not known."""
         if alarm.sent_ns <= 0:
             return 0
         known = self._transit
         transit = known.pop((alarm.camera, alarm.source), None) or TransitDelay()
-        known[alarm.camera, alarm.source] = transit  # the newest last: the oldest gives way to a new one
+        known[alarm.camera, alarm.source] = transit  # the newest last, so that the oldest gives way
         if len(known) > _MAX_SENDERS:
             del known[next(iter(known))]
         return transit.of(alarm.sent_ns, now_ns)
 
-    def _forgive_nothing(self, camera: str) -> None:
+    def _require_clear(self, camera: str) -> None:
         self._cleared.discard(camera)
-        self._strayed.discard(camera)
+        self._ood_since_clear.discard(camera)
 
-    def _note(self, now_ns: int) -> tuple[FallbackMode, str]:
-        """The demand of this moment. A stop between two decisions counts for the latch and for its least time, too."""
-        mode, reason = self._demand(now_ns)
-        self._remember(mode, reason)
+    def _note(self, now_ns: int) -> tuple[FallbackMode, Cause]:
+        """The demand now. A stop between two decisions counts for the latch and for its least time, too."""
+        mode, cause = self._demand(now_ns)
+        self._remember(mode, cause)
         if mode is FallbackMode.STOP and self._decision is not None:
-            self._decision = self._held(mode, reason, now_ns)
-        return mode, reason
+            self._decision = self._hold_min_time(mode, cause, now_ns)
+        return mode, cause
 
-    def _held(self, mode: FallbackMode, reason: str, now_ns: int) -> Decision:
-        """The decision for a demand: more caution at once, less of it one mode at a time, each for its least time."""
+    def _hold_min_time(self, mode: FallbackMode, cause: Cause, now_ns: int) -> Decision:
+        """The decision for a demand: the mode rises at once, and falls one step at a time after its least time."""
         last = self._decision
         if last is None or mode > last.mode:
-            return Decision(mode, reason, now_ns)
+            return Decision(mode, cause, now_ns)
         if mode is last.mode:
-            return Decision(mode, reason, last.since_ns)
+            return Decision(mode, cause, last.since_ns)
         least_s = {FallbackMode.STOP: self.settings.min_stop_s, FallbackMode.SLOW: self.settings.min_slow_s}
         at, since = last.mode, last.since_ns
         while at > mode and now_ns - since >= least_s[at] * 1e9:
             at, since = FallbackMode(at - 1), now_ns
         if at is mode:
-            return Decision(mode, reason, since)
-        return Decision(at, f"{at.name} lasts at least {least_s[at]:g} s; by now: {reason}", since)
+            return Decision(mode, cause, since)
+        return Decision(at, _because_of(CauseKind.MIN_TIME, cause, limit=least_s[at], detail=at.name), since)
 
-    def _dated(self, alarm: Alarm) -> Alarm:
-        """The alarm, or a fault in its place when its frame is older than one judged before: it says nothing about now."""
-        if alarm.stamp_ns <= 0:  # no frame; it must not hide the newest stamp from the alarms to come
+    def _reject_old_stamp(self, alarm: Alarm) -> Alarm:
+        """The alarm, or a fault in its place when its frame is older than one judged before."""
+        if alarm.stamp_ns <= 0:  # no frame: keep the newest stamp
             return alarm
         back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
-        if back_s > 0.0 or not alarm.is_fault:  # a fault may be that its stamp lies ahead: it hides nothing either
+        if back_s > 0.0 or not alarm.is_fault:  # the stamp of a fault may lie ahead
             self._newest_ns[alarm.camera] = alarm.stamp_ns
         if back_s <= 0.0:
             return alarm
-        reason = f"camera {alarm.camera}: the alarm's stamp went back by {back_s:.3f} s"
-        return replace(alarm, state=AlarmState.RAISED, reason=reason, is_fault=True)
+        cause = Cause(CauseKind.ALARM_OUT_OF_ORDER, alarm.camera, back_s)
+        return replace(alarm, state=AlarmState.RAISED, cause=cause)
 
-    def _remember(self, mode: FallbackMode, reason: str) -> None:
-        """Keep the cause of a stop for the latch; the stop before the first release is no incident."""
+    def _remember(self, mode: FallbackMode, cause: Cause) -> None:
+        """Keep the cause of a stop for the latch; the stop at the start, before the first release, is no incident."""
         if mode < FallbackMode.STOP:
             self._was_released = True
         elif self._was_released:
-            self._latched = reason
+            self._latched = cause
 
     def _advance(self, now_ns: int) -> None:
         if self._now_ns is not None and now_ns < self._now_ns:
-            reason = f"the clock ran back by {(self._now_ns - now_ns) / 1e9:.3f} s; waiting for fresh alarms"
-            self._restart(reason)
-            self._remember(FallbackMode.STOP, reason)  # a jump of the clock must not open the latch
-            self._decision = Decision(FallbackMode.STOP, reason, now_ns)
+            cause = Cause(CauseKind.SUPERVISOR_CLOCK_BACK, value=(self._now_ns - now_ns) / 1e9)
+            self._restart(cause)
+            self._remember(FallbackMode.STOP, cause)  # a jump of the clock must not open the latch
+            self._decision = Decision(FallbackMode.STOP, cause, now_ns)
         self._now_ns = now_ns
 
-    def _demand(self, now_ns: int) -> tuple[FallbackMode, str]:
+    def _demand(self, now_ns: int) -> tuple[FallbackMode, Cause]:
         limit_ns = self.settings.alarm_timeout_s * 1e9
         if not self.cameras:
-            return FallbackMode.STOP, "no camera is configured; set the parameter cameras"
-        if self._intrusion is not None and now_ns - self._intrusion[1] <= limit_ns:
-            return FallbackMode.STOP, self._intrusion[0]
+            return FallbackMode.STOP, Cause(CauseKind.NO_CAMERA)
+        if self._protocol_violation is not None and now_ns - self._protocol_violation[1] <= limit_ns:
+            return FallbackMode.STOP, self._protocol_violation[0]
         statuses = self.statuses(now_ns)
         stops = [status for status in statuses if status.mode is FallbackMode.STOP]
         worst = max(statuses, key=lambda status: (status.mode, not status.is_ood))
-        strayed = all(status.is_ood and status.camera in self._strayed for status in stops)
-        if stops and strayed and len(stops) < self.settings.cameras_to_stop:
-            count = f"{len(stops)} of the {self.settings.cameras_to_stop} cameras that stop the vehicle"
-            return FallbackMode.SLOW, f"{worst.reason} ({count})"
-        return worst.mode, worst.reason if worst.mode > FallbackMode.NOMINAL else "all cameras are in distribution"
+        all_ood = all(status.is_ood and status.camera in self._ood_since_clear for status in stops)
+        needed = self.settings.cameras_to_stop
+        if stops and all_ood and len(stops) < needed:
+            return FallbackMode.SLOW, _because_of(
+                CauseKind.TOO_FEW_CAMERAS, worst.cause, value=len(stops), limit=needed
+            )
+        return worst.mode, worst.cause if worst.mode > FallbackMode.NOMINAL else Cause(CauseKind.ALL_CLEAR)
 
     def _status(self, camera: str, now_ns: int) -> CameraStatus:
         """The camera's demand by its own alarm; of an optional one at most SLOW."""
         status = self._required(camera, now_ns)
         if camera in self.optional and status.mode is FallbackMode.STOP:
-            return replace(status, mode=FallbackMode.SLOW, reason=f"{status.reason} (optional camera)")
+            return replace(status, mode=FallbackMode.SLOW, cause=_because_of(CauseKind.OPTIONAL_CAMERA, status.cause))
         return status
 
     def _required(self, camera: str, now_ns: int) -> CameraStatus:
         heard = self._heard.get(camera)
         if heard is None:
-            return CameraStatus(camera, FallbackMode.STOP, f"camera {camera}: {self._why}", None)
+            return CameraStatus(camera, FallbackMode.STOP, replace(self._unheard_cause, camera=camera), None)
         alarm, received_ns = heard
-        speakers = sorted(self._speaking(camera, now_ns))
         age_s = (now_ns - received_ns) / 1e9
-        if age_s > self.settings.alarm_timeout_s:
-            reason = f"camera {camera}: silent for {age_s:.2f} s (limit {self.settings.alarm_timeout_s:.2f} s)"
-            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
-        if len(speakers) > 1:
-            reason = f"camera {camera}: {len(speakers)} processes speak for it ({', '.join(speakers)}); only one may"
-            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
-        if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
-            reason = (
-                f"camera {camera}: reported clear with score {alarm.score:g}, threshold {alarm.threshold:g}, "
-                f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}; not trusted"
-            )
-            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
-        if alarm.state is AlarmState.PENDING and camera not in self._cleared:
-            reason = f"{alarm.reason}; it has not been clear since the start, or since it called for a stop"
-            return CameraStatus(camera, FallbackMode.STOP, reason, age_s)
+        if (fault := self._distrust(alarm, age_s, now_ns)) is not None:
+            return CameraStatus(camera, FallbackMode.STOP, fault, age_s)
         mode = {
             AlarmState.CLEAR: FallbackMode.NOMINAL,
             AlarmState.PENDING: FallbackMode.SLOW if self._slows(alarm) else FallbackMode.NOMINAL,
             AlarmState.RAISED: FallbackMode.STOP,
         }[alarm.state]
         is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
-        return CameraStatus(camera, mode, alarm.reason, age_s, is_ood)
+        return CameraStatus(camera, mode, alarm.cause, age_s, is_ood)
+
+    def _distrust(self, alarm: Alarm, age_s: float, now_ns: int) -> Cause | None:
+        """Why the camera's last alarm means STOP, whatever its state; None = its state counts."""
+        camera, limit_s = alarm.camera, self.settings.alarm_timeout_s
+        if age_s > limit_s:
+            return Cause(CauseKind.SILENT, camera, age_s, limit_s)
+        sources = sorted(self._recent_sources(camera, now_ns))
+        if len(sources) > 1:
+            return Cause(CauseKind.SEVERAL_SENDERS, camera, len(sources), 1, ", ".join(sources))
+        if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
+            detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}"
+            return Cause(CauseKind.CONTRADICTION, camera, alarm.score, alarm.threshold, detail)
+        if alarm.state is AlarmState.PENDING and camera not in self._cleared:
+            return _because_of(CauseKind.NOT_CLEARED, alarm.cause)
+        return None
 
     def _slows(self, pending: Alarm) -> bool:
         return self.settings.slow_on_pending or pending.is_fault
 
-    def _speaking(self, camera: str, now_ns: int) -> dict[str, int]:
-        """Sources of the camera's alarms that were heard lately, with the time of the last."""
+    def _recent_sources(self, camera: str, now_ns: int) -> dict[str, int]:
+        """Processes that sent alarms of this camera lately, with the time of the last."""
         limit_ns = self.settings.alarm_timeout_s * 1e9
-        return {source: at for source, at in self._speakers.get(camera, {}).items() if now_ns - at <= limit_ns}
+        return {source: at for source, at in self._sources.get(camera, {}).items() if now_ns - at <= limit_ns}
+
+
+def _because_of(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan, detail: str = "") -> Cause:
+    """A cause that stands on another one, and keeps its camera."""
+    return Cause(kind, after.camera, value, limit, detail, after=after)
 
 
 def _is_well_formed(alarm: object) -> bool:
-    """Whether every field that is compared or computed with has its type: alarms come from outside the process."""
+    """Whether every field that is compared or computed with has its type: alarms come from other processes."""
     return (
         isinstance(alarm, Alarm)
         and isinstance(alarm.camera, str)
@@ -297,7 +309,7 @@ def _is_well_formed(alarm: object) -> bool:
         and isinstance(alarm.stamp_ns, Integral)
         and isinstance(alarm.score, Real)
         and isinstance(alarm.threshold, Real)
-        and isinstance(alarm.reason, str)
+        and isinstance(alarm.cause, Cause)
         and isinstance(alarm.source, str)
         and isinstance(alarm.sent_ns, Integral)
     )

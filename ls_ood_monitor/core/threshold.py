@@ -1,6 +1,6 @@
-"""In-distribution scores -> a threshold at a stated false-alarm rate, with its provenance.
+"""Clean scores -> a threshold at a given false-alarm rate, with its origin.
 
-Video frames are autocorrelated: the held-out unit is a block of time or a drive, never a single frame.
+Frames of a video are correlated. So blocks of time or whole drives are held out, never single frames.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from .alarm import alarm_onsets
 from .detectors.contract import Detector
 from .intervals import poisson_upper_bound
 
-_MAX_FITS = 40
-_FITS_AT_ONCE = 4  # each holds a copy of the data; more than there are cores do no harm
+_MAX_FOLDS = 40
+_FITS_AT_ONCE = 4  # each holds a copy of the data
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A calibrated threshold and where it comes from.
+    """A calibrated threshold and its origin.
 
     Attributes:
-        value: a score above it is OoD.
-        target_rate: accepted share of clean frames above it; with ``target_per_hour`` the share that it came to.
-        n: clean scores it was taken from.
-        blocks: blocks of time or drives they came from.
-        rank: it is the rank-th smallest of the n scores.
-        method: how the scores were made.
+        value: a score above it is out of distribution.
+        target_rate: accepted share of clean frames above it; with ``target_per_hour`` the share that resulted.
+        n: number of clean scores.
+        blocks: number of blocks of time, or drives, that the scores come from.
+        rank: the threshold is the rank-th smallest of the n scores.
+        method: how threshold and scores were computed.
         warning: what the data cannot support, in a sentence; empty if nothing.
-        target_per_hour: accepted false alarms an hour, where that was the target.
-        usual: median of the n clean scores, the unit in which excesses are measured (``core/alarm_rules.py``); NaN in
-            bundles of earlier versions.
+        target_per_hour: accepted false alarms per hour, if that was the target.
+        clean_median: median of the n clean scores, for the alarm rule ``cusum`` (``core/alarm_rules.py``); NaN in the
+            earliest bundles.
     """
 
     value: float
@@ -48,10 +48,10 @@ class Threshold:
     n: int
     blocks: int
     rank: int
-    method: str = "split-conformal quantile of leave-one-block-out scores"
+    method: str
     warning: str = ""
     target_per_hour: float | None = None
-    usual: float = nan
+    clean_median: float = nan
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no NaN."""
@@ -76,10 +76,18 @@ def leave_one_block_out_scores(
     blocks: ArrayLike,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float64]:
-    """Score every row (N, ...) by a detector fitted without its block; returns (N,).
+    """Score every row by a detector that was fitted without the row's block.
 
-    ``blocks`` (N,) names blocks of time or drives; ``progress`` is told the number of them done. Of more than 40 blocks
-    several are left out together, always whole: an hour of video would otherwise take hundreds of fits.
+    There are at most 40 fits. With more blocks several whole blocks are left out together (``blocks_per_fold``).
+
+    Args:
+        make_detector: makes an unfitted detector.
+        rows: (N, ...) clean rows.
+        blocks: (N,) name of each row's block of time or drive.
+        progress: called with the number of blocks done.
+
+    Returns:
+        (N,) scores.
 
     Raises:
         CalibrationError: fewer than two blocks.
@@ -94,7 +102,7 @@ def leave_one_block_out_scores(
             "Record longer, or use shorter blocks."
         )
     scores = np.empty(len(data))
-    folds = numbers % (_MAX_FITS if len(names) > _MAX_FITS else len(names))
+    folds = numbers % min(_MAX_FOLDS, len(names))
 
     def unseen_scores(fold: int) -> NDArray[np.float64]:
         detector = make_detector()
@@ -102,8 +110,8 @@ def leave_one_block_out_scores(
         return detector.score(data[folds == fold])
 
     order = np.unique(folds)
-    # A thread a fit: matrices this small make the linear algebra's own threads wait for one another most of the time, and
-    # its sums would depend on their number.
+    # One thread per fit: for matrices this small the linear algebra's own threads mostly wait, and its sums would depend on
+    # their number.
     with threadpool_limits(1), ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
         for fold, values in zip(order, pool.map(unseen_scores, order), strict=True):
             scores[folds == fold] = values
@@ -112,32 +120,42 @@ def leave_one_block_out_scores(
     return scores
 
 
-def units_together(units: int) -> int:
-    """How many of so many blocks or drives ``leave_one_block_out_scores`` leaves out at a time, at most."""
-    return ceil(units / _MAX_FITS)
+def blocks_per_fold(blocks: int) -> int:
+    """Largest number of blocks that ``leave_one_block_out_scores`` leaves out together."""
+    return ceil(blocks / _MAX_FOLDS)
+
+
+def left_out(unit: str, per_fold: int = 1) -> str:
+    """Origin of held-out scores, for ``quantile_threshold``: ``leave-one-block-out``, ``leave-3-drives-out``.
+
+    Args:
+        unit: what was left out, ``block`` or ``drive`` for example.
+        per_fold: how many units were left out together.
+    """
+    return f"leave-one-{unit}-out" if per_fold == 1 else f"leave-{per_fold}-{unit}s-out"
 
 
 def quantile_threshold(
     scores: ArrayLike,
     target_rate: float,
     *,
+    origin: str,
     blocks: int | None = None,
-    allow_small: bool = False,
     unit: str = "block",
-    together: int = 1,
+    allow_small: bool = False,
 ) -> Threshold:
     """Take the ceil((n + 1)(1 - target))-th smallest clean score (split-conformal; Vovk et al. 2005).
 
-    The quantile is of frames, and needs 1/target of them. How far it holds on the next drive is a matter of units: where
-    there are too few to claim the target (rule of three), the threshold says so in its warning.
+    The quantile counts frames and needs 1/target of them. How well it holds on the next drive depends on the number of
+    blocks: if they are too few for the target (rule of three), the threshold carries a warning.
 
     Args:
-        scores: (N,) held-out scores of clean frames.
+        scores: (N,) scores of clean frames. The target holds for unseen frames only if these were held out of the fit.
         target_rate: accepted share of clean frames above the threshold.
-        blocks: how many units the frames come from; None = each frame is one.
-        allow_small: take too few frames and note it in the threshold.
-        unit: what was held out for the scores, ``block`` or ``drive``.
-        together: how many of them at a time.
+        origin: how the scores were made, stored in ``Threshold.method``; see ``left_out``.
+        blocks: number of blocks or drives that the frames come from; None = each frame is one.
+        unit: ``block`` or ``drive``, for the warning.
+        allow_small: accept too few frames, with a warning in the threshold.
 
     Raises:
         CalibrationError: target outside (0, 1), non-finite scores, or fewer than 1/target - 1 scores
@@ -163,17 +181,13 @@ def quantile_threshold(
     units = n if blocks is None else blocks
     if not warning:
         warning = _few_units(units, unit, target_rate)
-    method = f"split-conformal quantile of {_held_out(unit, together)} scores"
-    usual = float(np.median(values))
-    return Threshold(float(values[rank - 1]), target_rate, n, units, rank, method, warning, usual=usual)
-
-
-def _held_out(unit: str, together: int) -> str:
-    return f"leave-one-{unit}-out" if together == 1 else f"leave-{together}-{unit}s-out"
+    method = f"split-conformal quantile of {origin} scores"
+    clean_median = float(np.median(values))
+    return Threshold(float(values[rank - 1]), target_rate, n, units, rank, method, warning, clean_median=clean_median)
 
 
 def _few_units(units: int, unit: str, target_rate: float) -> str:
-    """What so many units cannot support, in a sentence; empty if nothing. ``shortage`` counts frames, this counts units."""
+    """Warning that there are too few blocks or drives for the target; empty if there are enough."""
     claim = 1.0 - 0.05 ** (1.0 / units)
     if claim <= target_rate:
         return ""
@@ -185,7 +199,7 @@ def _few_units(units: int, unit: str, target_rate: float) -> str:
 
 
 def shortage(n: int, target_rate: float) -> str:
-    """What ``n`` clean frames lack for a target within (0, 1), in a sentence; empty if nothing."""
+    """Warning that ``n`` clean frames are too few for a target within (0, 1); empty if they are enough."""
     needed = ceil(1.0 / target_rate - 1e-9) - 1
     if n >= needed:
         return ""
@@ -202,30 +216,28 @@ def alarm_threshold(
     target_per_hour: float,
     *,
     settings: AlarmSettings,
+    origin: str,
     blocks: int = 1,
     allow_small: bool = False,
-    unit: str = "block",
-    together: int = 1,
 ) -> Threshold:
-    """Lowest threshold from which on the alarms an hour stay within the target, with 95 % confidence.
+    """Lowest threshold such that it and every higher one keep the alarms per hour within the target (95 % confidence).
 
-    Alarms are those that ``AlarmFilter`` would raise, by the rule in ``settings``. Their number falls, but not steadily,
-    as the threshold rises: an alarm may split in two. So every higher threshold keeps the target, too.
+    Alarms are those of ``AlarmFilter`` by the rule in ``settings``. Their number need not fall steadily as the threshold
+    rises, because one alarm may split in two. So every higher threshold is checked, too.
 
     Args:
         scores: (N,) held-out scores of clean frames.
-        streams: for each camera of each drive the indices of its frames, in order of time.
+        streams: the indices of the frames of each camera in each drive, in order of time.
         hours: driving time of the streams; cameras of one drive share it.
-        target_per_hour: accepted alarms of all cameras in an hour of driving.
-        settings: what raises and clears an alarm.
-        blocks: blocks or drives the scores came from.
-        allow_small: take too little time and note it in the threshold.
-        unit: what was held out for the scores.
-        together: how many of them at a time.
+        target_per_hour: accepted alarms of all cameras per hour of driving.
+        settings: the alarm rule.
+        origin: how the scores were made, stored in ``Threshold.method``; see ``left_out``.
+        blocks: number of blocks or drives that the scores come from.
+        allow_small: accept too short a time, with a warning in the threshold.
 
     Raises:
         CalibrationError: target not above 0, no stream long enough for an alarm, non-finite scores, or less than
-            3 / target hours (rule of three: without an alarm in T hours only 3 / T an hour can be claimed).
+            3 / target hours (rule of three: T hours without an alarm support no less than 3 / T alarms per hour).
     """
     values = np.asarray(scores, dtype=np.float64)
     if not (np.isfinite(target_per_hour) and target_per_hour > 0.0):
@@ -249,7 +261,7 @@ def alarm_threshold(
         if not allow_small:
             raise CalibrationError(f"{text} Record more, or raise the target.")
         warning = text
-    usual = float(np.median(values))
+    clean_median = float(np.median(values))
     if settings.rule == "consecutive":
         # An alarm can begin only where the smallest of the last `trigger` scores lies above the threshold.
         candidates = np.unique(np.concatenate([sliding_window_view(part, trigger).min(axis=1) for part in long_enough]))
@@ -257,16 +269,16 @@ def alarm_threshold(
         candidates = np.unique(np.concatenate(long_enough))
     value = float(candidates[-1])
     for candidate in candidates[-2::-1]:
-        if candidate <= usual:  # more than half of the clean frames above it: no threshold any more
+        if candidate <= clean_median:  # more than half of the clean frames above it: no threshold any more
             break
-        alarms = sum(len(alarm_onsets(part, float(candidate), settings, usual)) for part in long_enough)
+        alarms = sum(len(alarm_onsets(part, float(candidate), settings, clean_median)) for part in long_enough)
         if poisson_upper_bound(alarms, hours) > target_per_hour:
             break
         value = float(candidate)
     rank = int((values <= value).sum())
-    method = f"alarms ({_rule(settings)}) over {_held_out(unit, together)} scores, 95 % bound within the target"
+    method = f"alarms ({_rule(settings)}) over {origin} scores, 95 % bound within the target"
     share = 1.0 - rank / (len(values) + 1)
-    return Threshold(value, share, len(values), blocks, rank, method, warning, target_per_hour, usual)
+    return Threshold(value, share, len(values), blocks, rank, method, warning, target_per_hour, clean_median)
 
 
 def _rule(settings: AlarmSettings) -> str:

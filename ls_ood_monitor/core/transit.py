@@ -1,8 +1,8 @@
-"""How long messages were on the way, by two clocks that are never compared themselves.
+"""Transit delay of messages without clock synchronisation.
 
-The sender's clock and the receiver's may stand apart by anything, but by the same: of all messages of late the fastest
-tells that distance, and what another took longer is its delay. Two clocks drift apart by some 0.1 ms a second at most,
-so the fastest is forgotten after a minute or two.
+The offset between the sender's clock and the receiver's is unknown but constant. So the delay of a message is measured
+against the fastest recent message. Clocks drift apart by up to about 0.1 ms per second, so the fastest message is forgotten
+after one to two minutes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ _WINDOW_NS = 60_000_000_000
 
 
 class TransitDelay:
-    """Delay of messages of one sender against its fastest one of the last minute or two."""
+    """Delay of a sender's messages, measured against its fastest message of the last one to two minutes."""
 
     def __init__(self) -> None:
-        self._before_ns: int | None = None
-        self._fastest_ns: int | None = None
+        self._previous_ns: int | None = None  # smallest offset of the last window
+        self._smallest_ns: int | None = None  # smallest offset of this window
         self._since_ns = 0
 
     def of(self, sent_ns: int, received_ns: int) -> int:
@@ -23,13 +23,13 @@ class TransitDelay:
 
         Args:
             sent_ns: on the sender's steady clock.
-            received_ns: on the receiver's.
+            received_ns: on the receiver's steady clock.
         """
-        distance = received_ns - sent_ns
-        if self._fastest_ns is None:
-            self._fastest_ns, self._since_ns = distance, received_ns
+        offset_ns = received_ns - sent_ns
+        if self._smallest_ns is None:
+            self._smallest_ns, self._since_ns = offset_ns, received_ns
         elif received_ns - self._since_ns > _WINDOW_NS:
-            self._before_ns, self._fastest_ns, self._since_ns = self._fastest_ns, distance, received_ns
-        self._fastest_ns = min(self._fastest_ns, distance)
-        known = self._fastest_ns if self._before_ns is None else min(self._fastest_ns, self._before_ns)
-        return distance - known
+            self._previous_ns, self._smallest_ns, self._since_ns = self._smallest_ns, offset_ns, received_ns
+        self._smallest_ns = min(self._smallest_ns, offset_ns)
+        fastest_ns = self._smallest_ns if self._previous_ns is None else min(self._smallest_ns, self._previous_ns)
+        return offset_ns - fastest_ns

@@ -1,4 +1,4 @@
-"""The nouns that travel through the monitor: Frame -> FrameResult -> Alarm -> Decision.
+"""The data that travels through the monitor: Frame -> Verdict -> Alarm -> Decision.
 
 Times are integers in nanoseconds. Scores grow with the distance from the calibration data:
 **larger = more out of distribution (OoD)**, everywhere.
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .causes import Cause
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the detector says about one frame; it is there before the segmentation.
+    """The detector's verdict on one frame; it is ready before the segmentation.
 
     Attributes:
         frame: the frame judged.
@@ -40,7 +42,7 @@ class Verdict:
         detector: name of the chosen detector.
         scores: score of every detector in the bundle, by name.
         anomaly_map: score of each cell of a coarse grid over the frame, float32 (rows, columns), on the scale of
-            ``score``: a cell above ``threshold`` is OoD. None where the chosen detector does not say where.
+            ``score``: a cell above ``threshold`` is OoD. None where the chosen detector has no map.
     """
 
     frame: Frame
@@ -53,7 +55,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FrameResult(Verdict):
-    """The same with what the network sees in the frame.
+    """A verdict with the segmentation of the frame.
 
     Attributes:
         segmentation: class ids, uint8, (H, W) of the frame's own size.
@@ -87,11 +89,9 @@ class Alarm:
         state: debounced state.
         score: OoD score, larger = more OoD; NaN when the frame could not be judged.
         threshold: score above which a frame is OoD; NaN when unknown.
-        reason: one sentence for people.
-        is_fault: the frame could not be judged (bad input, failed inference), as opposed to OoD.
-        fault: name of the fault (``core.health.Fault``); empty where there is none, or none was named.
-        source: which process says so; empty where it does not tell. Only one may speak for a camera.
-        sent_ns: when it says so, on the steady clock of its machine, nanoseconds; 0 where it does not tell.
+        cause: why the camera is in this state, with its numbers.
+        source: process that sends the alarm; empty where it is not known. Only one may speak for a camera.
+        sent_ns: when it was sent, on the steady clock of the sender's machine, nanoseconds; 0 where it is not known.
     """
 
     camera: str
@@ -99,25 +99,33 @@ class Alarm:
     state: AlarmState
     score: float
     threshold: float
-    reason: str
-    is_fault: bool = False
-    fault: str = ""
+    cause: Cause
     source: str = ""
     sent_ns: int = 0
 
     @property
+    def is_fault(self) -> bool:
+        """The frame could not be judged (bad input, failed inference), as opposed to OoD."""
+        return self.cause.kind.is_fault
+
+    @property
+    def fault(self) -> str:
+        """Name of the fault; empty where the frame was judged."""
+        return self.cause.kind.value if self.is_fault else ""
+
+    @property
     def ratio(self) -> float:
-        """``score_over_threshold`` of its frame."""
+        """Score over threshold of its frame (``score_over_threshold``)."""
         return score_over_threshold(self.score, self.threshold)
 
 
 def score_over_threshold(score: float, threshold: float) -> float:
-    """The one way scores are drawn: above 1 = OoD. The score alone where the threshold is not above 0, NaN if either is."""
+    """Ratio by which scores are drawn: above 1 = OoD. The score alone where the threshold is not above 0."""
     return score if threshold <= 0.0 else score / threshold
 
 
 class FallbackMode(enum.IntEnum):
-    """What the vehicle is asked to do; the larger, the more cautious. The worst camera wins."""
+    """What the vehicle is asked to do; larger = more cautious. The worst camera wins."""
 
     NOMINAL = 0
     SLOW = 1
@@ -130,10 +138,10 @@ class Decision:
 
     Attributes:
         mode: NOMINAL < SLOW < STOP.
-        reason: one sentence naming the camera that caused it.
+        cause: why, with the camera that caused it.
         since_ns: when this mode began, in the caller's clock, nanoseconds.
     """
 
     mode: FallbackMode
-    reason: str
+    cause: Cause
     since_ns: int

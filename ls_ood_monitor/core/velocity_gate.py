@@ -1,4 +1,4 @@
-"""A velocity command and the present fallback -> what may pass. Never heard, silent or no number means zero."""
+"""Velocity command and fallback decision -> the velocity that may pass. A missing, old or non-finite command gives zero."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ZERO: tuple[float, ...] = (0.0,) * len(AXES)
 
 @dataclass(frozen=True)
 class GatedVelocity:
-    """What may pass at one time.
+    """Output of the gate.
 
     Attributes:
-        velocity: six numbers in the order of ``AXES``; no farther from zero than the command's.
-        reason: why it is not the command itself; empty when it is.
-        is_closed: nothing may pass, and ``velocity`` is zero for that reason.
-        is_fault: the command itself is to blame.
+        velocity: six numbers in the order of ``AXES``; no component is larger in magnitude than the command's.
+        reason: why the velocity differs from the command; empty if it does not.
+        is_closed: the gate is closed, so the velocity is zero.
+        is_fault: the command itself is faulty.
     """
 
     velocity: tuple[float, ...]
@@ -32,32 +32,32 @@ class GatedVelocity:
 
 
 class VelocityGate:
-    """Remembers the last command and judges on demand, at times given by the caller (ns).
+    """Keeps the last command and limits it on request; the caller gives the times (ns).
 
-    NOMINAL passes, SLOW scales, STOP closes. Closed too: before the first command, after ``gate_timeout_s`` without
-    one, on a command that is no finite number, and after a clock that ran backwards, until the next command.
+    NOMINAL passes the command, SLOW scales it, STOP closes the gate. The gate is also closed before the first command, after
+    ``gate_timeout_s`` without one, for a command that is not finite, and after the clock ran backwards, until the next command.
     """
 
     def __init__(self, settings: OutputSettings) -> None:
         self._slow_scale = settings.gate_slow_scale
         self._timeout_s = settings.gate_timeout_s
         self._command: tuple[float, ...] | None = None
-        self._heard_ns = 0
+        self._received_ns = 0
 
-    def hear(self, command: Sequence[float], now_ns: int) -> None:
-        """Take in one command, six numbers in the order of ``AXES``, received at ``now_ns``."""
-        self._command, self._heard_ns = tuple(command), now_ns
+    def on_command(self, command: Sequence[float], now_ns: int) -> None:
+        """Store a command, six numbers in the order of ``AXES``, received at ``now_ns``."""
+        self._command, self._received_ns = tuple(command), now_ns
 
     def release(self, mode: FallbackMode, now_ns: int) -> GatedVelocity:
-        """What may pass at ``now_ns`` while the decision is ``mode``."""
-        if self._command is not None and now_ns < self._heard_ns:
+        """Velocity that may pass at ``now_ns`` while the decision is ``mode``."""
+        if self._command is not None and now_ns < self._received_ns:
             self._command = None  # its age is unknown from now on
         command = self._command
         if command is None:
             return GatedVelocity(ZERO, "no velocity command has arrived yet", True)
         if mode not in (FallbackMode.NOMINAL, FallbackMode.SLOW):
             return GatedVelocity(ZERO, "the decision is STOP", True)
-        silent_s = (now_ns - self._heard_ns) / 1e9
+        silent_s = (now_ns - self._received_ns) / 1e9
         if silent_s > self._timeout_s:
             reason = f"no velocity command for {silent_s:.2f} s (limit {self._timeout_s:.2f} s)"
             return GatedVelocity(ZERO, reason, True)

@@ -1,4 +1,4 @@
-"""Data sets on disk: WoodScape and its soiling, Cityscapes, any folder of pictures; and splits by whole sequences."""
+"""Data sets on disk: WoodScape, its soiling part, Cityscapes, any folder of pictures; and splits by sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pictures import iter_frames, open_pictures, picture_stamps
 from .split import Split, read_split, split_by_sequence, split_of, write_split
 from .woodscape import open_woodscape, open_woodscape_soiling
 
-#: Name of a data set -> what opens its root folder. All but ``images`` have labels.
+#: Name of a data set -> function that opens its root folder. All but ``images`` have labels.
 DATASETS: dict[str, Callable[[Path | str], PictureFolder]] = {
     "woodscape": open_woodscape,
     "woodscape-soiling": open_woodscape_soiling,

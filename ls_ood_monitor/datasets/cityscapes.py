@@ -1,4 +1,4 @@
-"""Cityscapes on disk: the 19 training classes and void, one sequence a city.
+"""Cityscapes on disk: the 19 training classes and void; each city is a sequence.
 
 Source: Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016 (ids, names, colours).
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from .labelled import IGNORE_LABEL, ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up, require_root
-from .reading import list_files, require_folder
+from .files import list_files, require_folder
+from .labelled import IGNORE_LABEL, ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up
 
 PARTS = ("train", "val", "test")
 VOID = 19
@@ -70,21 +70,21 @@ _IDS, _TRAIN_IDS = _ids(), _train_ids()
 
 
 def open_cityscapes(root: Path | str, parts: Sequence[str] | None = None) -> LabelledFolder:
-    """Pictures of ``leftImg8bit/<part>/<city>`` with the labels of ``gtFine/<part>/<city>``.
+    """Open the pictures of ``leftImg8bit/<part>/<city>`` with the labels of ``gtFine/<part>/<city>``.
 
-    Labels are ``*_gtFine_labelTrainIds.png`` where there is one, else ``*_gtFine_labelIds.png``. Ids without a training
-    class, and 255, become class 19, void.
+    Label files are ``*_gtFine_labelTrainIds.png`` where they exist, else ``*_gtFine_labelIds.png``. Ids without a
+    training class, and 255, become class 19, void.
 
     Args:
         root: folder that holds leftImg8bit and gtFine.
-        parts: of ``train``, ``val`` and ``test``; None takes those of train and val that exist. The published labels
-            of test are void throughout.
+        parts: any of ``train``, ``val`` and ``test``; None takes train and val where they exist. The published
+            labels of test are void throughout.
 
     Raises:
         ConfigError: unknown part.
-        DataError: a folder is missing or empty, or a picture or label is alone.
+        DataError: a folder is missing or empty, a picture has no label, or a label no picture.
     """
-    root = require_root(root, "the data set Cityscapes")
+    root = require_folder(Path(root), "the data set Cityscapes")
     pictures = require_folder(root / "leftImg8bit", "the pictures of Cityscapes, in train, val and test")
     require_folder(root / "gtFine", "the fine labels of Cityscapes, in train, val and test")
     if parts is None:
@@ -96,11 +96,11 @@ def open_cityscapes(root: Path | str, parts: Sequence[str] | None = None) -> Lab
         if part not in PARTS:
             raise ConfigError(f"part is {part!r}; it must be one of {', '.join(PARTS)}.")
         samples += _samples(root, part)
-    return LabelledFolder(root, samples, CLASSES, encoding_of)
+    return LabelledFolder(root, samples, CLASSES, _encoding_of)
 
 
-def encoding_of(label: Path) -> LabelEncoding:
-    """How the values of a label file become class ids, by the end of its name."""
+def _encoding_of(label: Path) -> LabelEncoding:
+    """How the values of a label file become class ids; the end of its name decides."""
     return _TRAIN_IDS if label.name.endswith(_TRAIN_IDS_END) else _IDS
 
 
@@ -119,5 +119,5 @@ def _samples(root: Path, part: str) -> list[Sample]:
 
 def _by_scene(folder: Path, end: str, purpose: str) -> dict[str, Path]:
     """``<city>/<scene>`` -> file, in natural order."""
-    found = list_files(folder, f"*/*{end}", purpose)
-    return {f"{path.parent.name}/{path.name.removesuffix(end)}": path for path in found}
+    files = list_files(folder, f"*/*{end}", purpose)
+    return {f"{path.parent.name}/{path.name.removesuffix(end)}": path for path in files}

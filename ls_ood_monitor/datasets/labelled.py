@@ -1,4 +1,4 @@
-"""What every data set on disk looks like from outside: samples in a fixed order, read only when asked for."""
+"""Pictures of a data set on disk, with or without class ids, in a fixed order; each is read when it is accessed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .reading import read_label_map, read_picture, require_folder
+from .files import read_label_map, read_picture
 
-#: Pixels of this id count neither in training nor in evaluation.
+#: Pixels of this id are ignored in training and evaluation.
 IGNORE_LABEL = 255
 
 
@@ -22,8 +22,8 @@ class Sample:
 
     Attributes:
         image: path of the picture.
-        label: path of its label map; None for a picture without.
-        sequence: the drive, city or folder it belongs to; a split keeps a sequence together.
+        label: path of its label map; None without labels.
+        sequence: its drive, city or folder; a split never divides a sequence.
     """
 
     image: Path
@@ -36,7 +36,7 @@ class ClassTable:
     """Classes in the order of their ids.
 
     Attributes:
-        names: one a class.
+        names: a name for each class.
         colours: RGB uint8 (classes, 3).
     """
 
@@ -62,8 +62,8 @@ class LabelEncoding:
     """How the values of a label file become class ids.
 
     Attributes:
-        lookup: int16 (256,), file value -> class id; -1 for a value that may not occur.
-        allowed: the values that may occur, in words.
+        lookup: int16 (256,), file value -> class id; -1 = value not allowed.
+        allowed: the allowed values, as text for messages.
     """
 
     lookup: NDArray[np.int16]
@@ -71,7 +71,7 @@ class LabelEncoding:
 
     @classmethod
     def identity(cls, classes: int) -> LabelEncoding:
-        """Files that hold class ids as they are, and 255 for pixels to ignore."""
+        """For files that hold class ids, and 255 for pixels to ignore."""
         lookup = np.full(256, -1, np.int16)
         lookup[:classes] = np.arange(classes)
         lookup[IGNORE_LABEL] = IGNORE_LABEL
@@ -89,11 +89,11 @@ class LabelEncoding:
 
 
 class PictureFolder:
-    """Pictures of one data set; ``len`` counts them, ``image`` reads one.
+    """Pictures of a data set. ``len`` counts them, ``image`` reads one.
 
     Args:
         root: folder of the data set; names of pictures are relative to it.
-        samples: the pictures in their order.
+        samples: the pictures, in order.
     """
 
     def __init__(self, root: Path, samples: Sequence[Sample]) -> None:
@@ -122,25 +122,25 @@ class PictureFolder:
         absent = sorted(set(names) - set(by_name))
         if absent:
             raise DataError(
-                f"data set {self.root} has no picture {absent[0]}{others(len(absent) - 1)}; "
+                f"data set {self.root} has no picture {absent[0]}{_and_more(len(absent) - 1)}; "
                 "the list was made for another copy of the data set, make it again."
             )
         wanted = set(names)
         return [sample for name, sample in by_name.items() if name in wanted]
 
     def only(self, names: Collection[str]) -> PictureFolder:
-        """The pictures of ``names`` in this folder's order. Raises ``DataError`` for a name that it does not have."""
+        """The pictures called ``names``, in this folder's order. Raises ``DataError`` for an unknown name."""
         return PictureFolder(self.root, self._chosen(names))
 
 
 class LabelledFolder(PictureFolder):
-    """Pictures with their class ids; reads a pair when it is asked for and keeps none.
+    """Pictures with their class ids. A pair is read when it is accessed, and not kept.
 
     Args:
         root: folder of the data set.
-        samples: pictures with labels, in their order.
+        samples: pictures with labels, in order.
         classes: names and colours of the ids.
-        encoding: how the values of a label file (by its path) become ids of ``classes``.
+        encoding: path of a label file -> how its values become ids of ``classes``.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class LabelledFolder(PictureFolder):
         """Class ids of picture ``index``, uint8 (H, W); 255 is ignored. Raises ``DataError``."""
         path = self.samples[index].label
         if path is None:
-            raise DataError(f"picture {self.samples[index].image} has no label; open the folder as pictures alone.")
+            raise DataError(f"picture {self.samples[index].image} has no label; open the folder as data set images.")
         return self._encoding(path).apply(read_label_map(path), path)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -177,33 +177,27 @@ class LabelledFolder(PictureFolder):
         return (self[index] for index in range(len(self)))
 
     def only(self, names: Collection[str]) -> LabelledFolder:
-        """The samples of ``names`` in this folder's order. Raises ``DataError`` for a name that it does not have."""
+        """The samples called ``names``, in this folder's order. Raises ``DataError`` for an unknown name."""
         return LabelledFolder(self.root, self._chosen(names), self.classes, self._encoding)
 
 
 def pair_up(pictures: dict[str, Path], labels: dict[str, Path], where: Path) -> list[tuple[str, Path, Path]]:
-    """(key, picture, label) for each key, in the order of ``pictures``.
+    """Match pictures and labels by key: (key, picture, label), in the order of ``pictures``.
 
     Raises:
         DataError: a picture without label or a label without picture; the first is named, the rest counted.
     """
-    for kind, other, lone in (
+    for part, other, lone in (
         ("picture", "label", [path for key, path in pictures.items() if key not in labels]),
         ("label", "picture", [path for key, path in labels.items() if key not in pictures]),
     ):
         if lone:
             raise DataError(
-                f"{kind} {lone[0]} has no {other}{others(len(lone) - 1)} in {where}; "
-                f"each picture needs one label, add the {other} or remove the {kind}."
+                f"{part} {lone[0]} has no {other}{_and_more(len(lone) - 1)} in {where}; "
+                f"each picture needs one label, add the {other} or remove the {part}."
             )
     return [(key, path, labels[key]) for key, path in pictures.items()]
 
 
-def others(count: int) -> str:
-    """How many more of a kind, in brackets; nothing for none."""
+def _and_more(count: int) -> str:
     return f" (and {count} more)" if count else ""
-
-
-def require_root(root: Path | str, holds: str) -> Path:
-    """The folder of a data set as a path. Raises ``DataError`` when it is missing."""
-    return require_folder(Path(root), holds)

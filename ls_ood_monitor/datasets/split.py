@@ -1,6 +1,6 @@
-"""Splits of a data set into training, validation and test pictures by whole sequences.
+"""Split a data set into training, validation and test pictures by whole sequences.
 
-Neighbouring frames are nearly equal: a split picture by picture tests on what was trained on.
+Neighbouring frames are nearly equal, so a split by single pictures would test on the training data.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from .reading import natural_key
+from .files import natural_key
 
 PARTS = ("train", "valid", "test")
 FRACTIONS = (0.72, 0.18, 0.10)
 
-#: Name of the file in the root of a data set that names its sequences.
+#: File in the root of a data set that names the sequence of each picture.
 SPLIT_FILE = "split.json"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which picture is in which part.
+    """The parts of a data set.
 
     Attributes:
-        seed: what the order of the sequences was drawn with.
-        fractions: shares asked for, of ``PARTS``.
+        seed: seed of the order of the sequences.
+        fractions: requested shares of ``PARTS``.
         parts: part -> names of its pictures, in natural order.
         sequences: name of a picture -> its sequence.
     """
@@ -43,16 +43,16 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of which picture is in which part; a checkpoint keeps it, so that it is measured on its own test part."""
+        """SHA-256 of the parts. A checkpoint stores it, so that it is only tested on the test part of its own split."""
         parts = {part: sorted(self.parts[part]) for part in PARTS}
         return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] = FRACTIONS, *, seed: int = 0) -> Split:
-    """Split pictures so that each sequence lies in one part; equal input in any order gives an equal split.
+    """Split pictures by whole sequences; equal input in any order gives an equal split.
 
-    Sequences are taken in an order drawn from ``seed``, each into the part that lacks most pictures, so the shares are
-    as near to ``fractions`` as the sizes of the sequences allow.
+    The sequences are shuffled by ``seed``. Each goes to the part that lacks most pictures, so the shares are as near to
+    ``fractions`` as the sizes of the sequences allow.
 
     Args:
         sequences: name of a picture -> its sequence.
@@ -60,7 +60,7 @@ def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] =
         seed: >= 0.
 
     Raises:
-        ConfigError: fractions or seed outside their range.
+        ConfigError: fractions or seed out of range.
         DataError: fewer sequences than parts.
     """
     shares = _checked_fractions(fractions)
@@ -69,7 +69,7 @@ def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] =
     sizes = Counter(sequences.values())
     if len(sizes) < len(PARTS):
         raise DataError(
-            f"{len(sequences)} pictures come from {len(sizes)} sequences; {', '.join(PARTS)} need one each at least. "
+            f"{len(sequences)} pictures come from {len(sizes)} sequences; {', '.join(PARTS)} need at least one each. "
             "Add pictures of further sequences."
         )
     names = sorted(sizes)
@@ -78,7 +78,7 @@ def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] =
     part_of: dict[str, str] = {}
     for done, sequence in enumerate(order):
         empty = [part for part in PARTS if part not in part_of.values()]
-        # The last sequences are kept for parts that would stay empty otherwise.
+        # The last sequences go to parts that would stay empty otherwise.
         choice = empty if len(order) - done <= len(empty) else PARTS
         part = max(choice, key=lambda name: lacking[name])
         part_of[sequence] = part
@@ -100,7 +100,7 @@ def write_split(path: Path, split: Split) -> None:
 
 
 def write_sequences(path: Path, sequences: Mapping[str, str]) -> None:
-    """Write the sequence of each picture as JSON, for a data set that is not split yet."""
+    """Write the sequence of each picture as JSON, for a data set without split."""
     _write(path, {"sequences": dict(sequences)})
 
 
@@ -110,10 +110,10 @@ def read_sequences(path: Path) -> dict[str, str]:
 
 
 def read_split(path: Path) -> Split:
-    """Read what ``write_split`` wrote.
+    """Read a file of ``write_split``.
 
     Raises:
-        DataError: no such file, other content, or a sequence that lies in two parts.
+        DataError: the file is missing, holds something else, or has a sequence in two parts.
     """
     content = _load(path)
     sequences = _sequences_in(content, path)
@@ -123,7 +123,7 @@ def read_split(path: Path) -> Split:
         parts = {part: tuple(str(name) for name in content["parts"][part]) for part in PARTS}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{path} is no split: seed, fractions and parts ({', '.join(PARTS)}) are expected, {error!r}. "
+            f"{path} is not a split: seed, fractions and parts ({', '.join(PARTS)}) are expected, {error!r}. "
             "Write it again with write_split."
         ) from error
     homes: dict[str, str] = {}
@@ -142,10 +142,10 @@ def read_split(path: Path) -> Split:
 
 
 def split_of(root: Path, sequences: Mapping[str, str], *, seed: int = 0) -> Split:
-    """The split that a data set brings along in its ``split.json``; where it has none, one drawn by sequence from ``seed``.
+    """The split in the data set's ``split.json``; without one, a split by sequence drawn from ``seed``.
 
     Raises:
-        DataError: a file that is neither a split nor a list of sequences; too few sequences.
+        DataError: ``split.json`` is neither a split nor a list of sequences, or there are too few sequences.
     """
     path = root / SPLIT_FILE
     if path.exists() and "parts" in _load(path):
@@ -175,8 +175,8 @@ def _load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read split {path}: {error.strerror}. Check the path.") from error
-    except ValueError as error:  # neither UTF-8 nor JSON
-        raise DataError(f"{path} is no JSON ({error}); write it again with write_split.") from error
+    except ValueError as error:  # not UTF-8 or not JSON
+        raise DataError(f"{path} is not JSON ({error}); write it again with write_split.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}, not a split; write it again with write_split.")
     return content

@@ -1,9 +1,9 @@
 """WoodScape on disk: fisheye pictures with ten classes, and its soiling pictures with four.
 
 Source: Yogamani et al., WoodScape, ICCV 2019. Pictures are named ``<index>_<camera>.png`` with the cameras FV, RV, MVL
-and MVR; neither names nor labels say which drive a picture comes from. The sequence of a picture is therefore its block
-of consecutive indices, for instance ``00100-00199``. Pictures at the border of two blocks may still be neighbours: the
-larger the block, the fewer. Where ``split.json`` names the sequences (see ``split``), they are used instead of blocks.
+and MVR. Neither names nor labels give the drive of a picture. Its sequence is therefore its block of consecutive indices,
+for instance ``00100-00199``. Pictures at the border of two blocks may still be neighbours; larger blocks have fewer of
+them. Where ``split.json`` names the sequences (see ``split``), these replace the blocks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from ..core.classes import CLASS_COLOURS, CLASS_NAMES
 from ..errors import ConfigError, DataError
-from .labelled import ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up, require_root
-from .reading import list_files, require_folder
+from .files import list_files, require_folder
+from .labelled import ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up
 from .split import SPLIT_FILE, read_sequences
 
 IMAGES = "rgb_images"
@@ -41,7 +41,7 @@ _SEMANTIC_IDS, _SOILING_IDS = LabelEncoding.identity(len(SEMANTIC)), LabelEncodi
 _NAME = re.compile(r"(\d+)_\w+\.png", re.ASCII)
 
 
-# Functions of this module, not lambdas: a reading process gets the folder by pickle.
+# Functions, not lambdas: reading processes receive the folder as a pickle.
 def _semantic_ids(_label: Path) -> LabelEncoding:
     return _SEMANTIC_IDS
 
@@ -51,23 +51,23 @@ def _soiling_ids(_label: Path) -> LabelEncoding:
 
 
 def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
-    """Semantic pictures of ``root``: ``rgb_images/*.png`` with ``semantic_annotations/gtLabels/*.png`` (ids 0 to 9).
+    """Open the semantic pictures of ``root``: ``rgb_images/*.png`` with ``semantic_annotations/gtLabels/*.png`` (ids 0 to 9).
 
     Args:
         root: folder of the data set.
-        block: consecutive indices that make one sequence, where no ``split.json`` names the sequences.
+        block: number of consecutive indices in a sequence, without ``split.json``.
 
     Raises:
         ConfigError: block below 1.
-        DataError: a folder is missing or empty, a picture or label is alone, or a name has no index.
+        DataError: a folder is missing or empty, a picture has no label, a label no picture, or a name no index.
     """
-    root = require_root(root, "the data set WoodScape")
+    root = require_folder(Path(root), "the data set WoodScape")
     pairs = _pairs(root, IMAGES, LABELS)
     listed = read_sequences(root / SPLIT_FILE) if (root / SPLIT_FILE).exists() else None
     samples = []
     for picture, label in pairs:
         if listed is None:
-            sequence = block_of(picture, block)
+            sequence = _block_of(picture, block)
         else:
             name = picture.relative_to(root).as_posix()
             if name not in listed:
@@ -81,18 +81,18 @@ def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
 
 
 def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PARTS, block: int = 100) -> LabelledFolder:
-    """Soiling pictures of ``root``: ``<part>/rgbImages/*.png`` with ``<part>/gtLabels/*.png`` (ids 0 to 3).
+    """Open the soiling pictures of ``root``: ``<part>/rgbImages/*.png`` with ``<part>/gtLabels/*.png`` (ids 0 to 3).
 
     Args:
         root: folder of the data set.
-        parts: of ``train`` and ``test``; sequences never reach from one into the other.
-        block: consecutive indices that make one sequence.
+        parts: any of ``train`` and ``test``; no sequence spans both.
+        block: number of consecutive indices in a sequence.
 
     Raises:
         ConfigError: unknown part, or block below 1.
         DataError: as for ``open_woodscape``.
     """
-    root = require_root(root, "the data set WoodScape soiling")
+    root = require_folder(Path(root), "the data set WoodScape soiling")
     for part in parts:
         if part not in SOILING_PARTS:
             raise ConfigError(f"part is {part!r}; it must be one of {', '.join(SOILING_PARTS)}.")
@@ -100,12 +100,12 @@ def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PART
     for part in parts:
         folder = require_folder(root / part, f"the part {part!r} of WoodScape soiling")
         for picture, label in _pairs(folder, SOILING_IMAGES, SOILING_LABELS):
-            samples.append(Sample(picture, label, f"{part}/{block_of(picture, block)}"))
+            samples.append(Sample(picture, label, f"{part}/{_block_of(picture, block)}"))
     return LabelledFolder(root, samples, SOILING, _soiling_ids)
 
 
-def block_of(picture: Path, block: int) -> str:
-    """First and last index of the block that ``picture`` lies in, e.g. ``00100-00199``.
+def _block_of(picture: Path, block: int) -> str:
+    """First and last index of the block of ``picture``, e.g. ``00100-00199``.
 
     Raises:
         ConfigError: block below 1.

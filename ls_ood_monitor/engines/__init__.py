@@ -1,4 +1,4 @@
-"""Inference engines: the same two graphs of a frame, run in different ways. Chosen by name, checked against eager torch."""
+"""Inference engines: several ways to run the same two graphs. An engine is chosen by name and compared with eager torch."""
 
 from __future__ import annotations
 
@@ -37,11 +37,7 @@ __all__ = [
 
 
 def check_engine(name: str, precision: str, device: torch.device) -> None:
-    """Refuse names that are unknown or do not go together.
-
-    Raises:
-        ConfigError: the sentence says what there is.
-    """
+    """Raise ``ConfigError`` if an engine or a precision is unknown, or if engine, precision and device do not fit together."""
     if name not in ENGINES:
         raise ConfigError(f"engine is {name!r}; it must be one of {', '.join(ENGINES)}.")
     if precision not in PRECISIONS:
@@ -77,13 +73,13 @@ def make_engine(
         spec: size and normalisation.
         features: names of features to compute.
         device: where it runs.
-        precision: as in ``PRECISIONS``; other than fp32 on a GPU with a torch engine alone.
-        graphs: ``encoder`` and ``decoder`` as ONNX, where the bundle has them.
+        precision: as in ``PRECISIONS``; anything but fp32 needs a GPU and a torch engine.
+        graphs: ``encoder`` and ``decoder`` as ONNX, if the bundle has them.
         threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
-        scores: detectors to score on the device, beside the features; of a torch engine.
+        scores: detectors that a torch engine scores on the device.
 
     Raises:
-        ConfigError: an unknown engine or precision, one that does not go with the device, graphs that are not there.
+        ConfigError: an engine or precision that is unknown or does not fit the device, or missing graphs.
     """
     check_engine(name, precision, device)
     graphs = graphs or {}

@@ -1,4 +1,4 @@
-"""What an engine is: it runs the two graphs of a frame, and gives the scores' half of it before the segmentation."""
+"""The interface of an inference engine: it runs the encoder and the decoder, and hands out the encoder's results first."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+#: Name of a feature or score -> float64 rows (N, ...).
 FeatureRows = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class DecoderOutput:
-    """The decoder's half of N pictures.
+    """Results of the decoder for N pictures.
 
     Attributes:
-        class_ids: uint8 (N, height, width), at the network's size.
-        confidence: uint8 (N, h, w), softmax maximum times 255 at the decoder's own, smaller size.
-        rows: features that need the decoder, float64, by name.
+        class_ids: uint8 (N, height, width), at the network's input size.
+        confidence: uint8 (N, h, w), largest softmax probability times 255, at the decoder's own, smaller size.
+        rows: the features that need the decoder.
     """
 
     class_ids: NDArray[np.uint8]
@@ -29,25 +30,25 @@ class DecoderOutput:
 
 
 class EnginePass(Protocol):
-    """One run over N pictures. It must be read before the engine begins the next one."""
+    """One run over N pictures. Read it before the engine begins the next run."""
 
-    def rows(self) -> FeatureRows:
-        """Features that need no decoder, float64 (N, ...), by name; waits for the encoder alone."""
+    def encoder_rows(self) -> FeatureRows:
+        """Features and scores that need the encoder only; waits for the encoder."""
         ...
 
-    def planes(self) -> DecoderOutput:
-        """The decoder's half; runs the decoder, or waits for it."""
+    def decoder_output(self) -> DecoderOutput:
+        """Results of the decoder; runs the decoder, or waits for it."""
         ...
 
 
 class Engine(Protocol):
-    """Runs the graphs.
+    """Runs the two graphs of the network.
 
     Attributes:
-        name: as in ``ENGINES``, but ``auto``.
-        precision: as in ``PRECISIONS``.
-        reentrant: several runs may be under way at once, in several threads.
-        preferred_batch_size: pictures to give it together, at most, where nobody says otherwise; chosen for small networks.
+        name: one of ``ENGINES`` except ``auto``.
+        precision: one of ``PRECISIONS``.
+        reentrant: several runs may be in progress at once, in several threads.
+        preferred_batch_size: default limit of pictures in one run, chosen for small networks.
     """
 
     name: str
@@ -59,8 +60,8 @@ class Engine(Protocol):
         """Start a run.
 
         Args:
-            pixels: BGR uint8 (N, height, width, 3) of the network's size.
-            averaging: averaging weights of the masks, (M, h*w) or (N, M, h*w), float32, on the network's device.
-            decode: ``planes`` will be read; a hint, by which a GPU begins the decoder before the scores are read.
+            pixels: BGR uint8 (N, height, width, 3) at the network's input size.
+            averaging: averaging weights of the masks, float32 (M, h*w) or (N, M, h*w), on the network's device.
+            decode: ``decoder_output`` will be read. A GPU then starts the decoder before the scores are read.
         """
         ...

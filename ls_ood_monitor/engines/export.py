@@ -1,11 +1,10 @@
-"""The graphs as ONNX files, with their weights, for ONNX Runtime and whatever else reads ONNX.
+"""Export of the two graphs to ONNX, with their weights.
 
-Needs the packages ``onnx`` and ``onnxscript`` (``requirements/export.txt``); a vehicle needs neither.
+Needs the packages ``onnx`` and ``onnxscript`` (``requirements/export.txt``). A vehicle needs neither.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -33,10 +32,10 @@ def export_graphs(
         network: in eval mode; its device and weights stay as they are.
         spec: size and normalisation.
         features: names of features to compute.
-        averaging: averaging weights (M, h*w) of a fixed mask bank; they are an input of the graphs, not part of them.
+        averaging: averaging weights (M, h*w) of a fixed mask bank; the graphs take them as an input.
 
     Raises:
-        ConfigError: masks for each picture (fresh ones), a feature with no graph, or a missing package.
+        ConfigError: fresh masks, a feature that cannot be exported, or a missing package.
     """
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
@@ -48,7 +47,7 @@ def export_graphs(
             "mutual_information takes several decoder passes and is not exported; leave its detector out."
         )
     device = averaging.device
-    # Two pictures: one would be taken for the only number there is.
+    # Two pictures, because the exporter would make a batch size of 1 a constant.
     pixels = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8, device=device)
     encoder = EncoderGraph(network, spec, features).to(device).eval()
     decoder = DecoderGraph(network, spec, features).to(device).eval()
@@ -56,13 +55,13 @@ def export_graphs(
         low, high, *_ = encoder(pixels, averaging)
         return (
             _exported(
-                encoder, {"pixels": pixels, "averaging": averaging}, ("pixels",), ("low", "high", *encoder.features)
+                encoder, {"pixels": pixels, "averaging": averaging}, ("pixels",), ("low", "high", *encoder.outputs)
             ),
             _exported(
                 decoder,
                 {"low": low, "high": high, "averaging": averaging},
                 ("low", "high"),
-                ("class_ids", "confidence", *decoder.features),
+                ("class_ids", "confidence", *decoder.outputs),
             ),
         )
 
@@ -72,7 +71,6 @@ def _exported(
 ) -> bytes:
     pictures = torch.export.Dim("pictures", min=1, max=64)
     shapes: dict[str, Any] = {name: {0: pictures} if name in per_picture else None for name in inputs}
-    buffer = io.BytesIO()
     with _quiet():
         program = torch.onnx.export(
             graph,
@@ -84,17 +82,10 @@ def _exported(
             opset_version=OPSET,
             verbose=False,
         )
-        if program is None:  # the older exporter's answer; the dynamo one always gives a program
+        if program is None:  # only torch's older exporter returns None
             raise ConfigError("torch gave no ONNX program; use torch 2.11 or newer.")
-        program.save(buffer)
-    return _bare(buffer.getvalue())
-
-
-def _bare(content: bytes) -> bytes:
-    """Without the stack traces and file names of the machine that exported it, which no run reads."""
-    import onnx
-
-    model = onnx.load_from_string(content)
+    model = program.model_proto
+    # Stack traces and file names of the exporting machine.
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         del part.metadata_props[:]
         part.doc_string = ""
@@ -105,7 +96,7 @@ def _bare(content: bytes) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own deprecations, which are no concern of whoever exports a bundle."""
+    """Hide the exporter's warnings about its own deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

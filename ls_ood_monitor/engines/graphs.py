@@ -1,9 +1,9 @@
-"""The frame in two graphs, cut where the alarm may leave: what every engine runs, and the only statement of it.
+"""The network in two graphs, which every engine runs. The alarm needs the first graph only.
 
-    pixels -> EncoderGraph -> low, high, features the encoder gives   -> score, alarm
-                              low, high -> DecoderGraph -> class ids, confidence, features the decoder gives
+    pixels -> EncoderGraph -> low, high, features of the encoder   -> score, alarm
+                              low, high -> DecoderGraph -> class ids, confidence, features of the decoder
 
-Both take and give tensors alone and branch on no value, so that they can be captured, compiled and exported.
+Inputs and outputs are tensors, and no branch depends on a value. So both graphs can be captured, compiled and exported.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from ..features import ENCODER_FEATURES, FEATURES, NetworkPass
 from ..vision.deeplabv3p import DeepLabV3Plus, Features, upsample
 from ..vision.preprocess import Normalisation, PreprocessSpec
 
+#: Prefixes of a detector's name in the encoder's outputs: its scores, and the scores of its cells.
 SCORE, CELLS = "score.", "cells."
 
 
 class ScoreGraph(nn.Module):
-    """Scores of portable detectors beside the network: a GPU keeps the features, and hands out a number a detector.
+    """Scores of portable detectors, computed on the network's device: the features stay there, only scores are copied.
 
     Args:
-        detectors: fitted, by name; each reads a feature that needs no decoder.
+        detectors: fitted detectors by name; each reads a feature that needs the encoder only.
 
     Attributes:
-        outputs: names of what it gives: ``score.<detector>``, and ``cells.<detector>`` of one that maps cells.
+        outputs: names of the outputs: ``score.<detector>``, and ``cells.<detector>`` if the detector scores cells.
     """
 
     def __init__(self, detectors: Mapping[str, ArrayApiDetector]) -> None:
@@ -59,16 +60,16 @@ class ScoreGraph(nn.Module):
 
 
 class EncoderGraph(nn.Module):
-    """Pixels -> what the decoder reads, and the features that need no decoder.
+    """Pixels -> the decoder's inputs, and the features and scores that need the encoder only.
 
     Args:
         network: in eval mode.
         spec: normalisation.
-        features: names of features (``features.FEATURES``); those behind the decoder are left to ``DecoderGraph``.
-        scores: of detectors that are to be scored here, too.
+        features: names of features (``features.FEATURES``); those that need the decoder are ignored.
+        scores: fitted detectors to score in this graph, by name.
 
     Attributes:
-        features: names of what it gives beside low and high.
+        outputs: names of the outputs after low and high.
     """
 
     def __init__(
@@ -83,43 +84,47 @@ class EncoderGraph(nn.Module):
         self.normalise = Normalisation(spec)
         self._names = tuple(name for name in features if name in ENCODER_FEATURES)
         self._scores = ScoreGraph(scores or {})
-        self.features = (*self._names, *self._scores.outputs)
+        self.outputs = (*self._names, *self._scores.outputs)
 
     def forward(self, pixels: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
-        """BGR uint8 (N, H, W, 3) of the network's size, averaging weights -> low, high, then a tensor a feature."""
+        """BGR uint8 (N, H, W, 3) at the network's input size, averaging weights -> low, high, then one tensor per output."""
         encoded = self.network.encode(self.normalise(pixels))
         run = NetworkPass(self.network, _in_single_precision(encoded), averaging)
-        # Pooling and matrix products of half precision would add their own rounding to the network's.
+        # In half precision, pooling and matrix products would add rounding errors of their own.
         with torch.autocast(pixels.device.type, enabled=False):
             rows = [*(FEATURES[name](run) for name in self._names), *self._scores(run)]
         return encoded.low, encoded.high, *rows
 
 
 class DecoderGraph(nn.Module):
-    """What the decoder makes of the encoder's output: the segmentation, and the features that need it.
+    """The decoder's inputs -> the segmentation, and the features that need the decoder.
 
     Args:
         network: in eval mode.
         spec: size of the segmentation.
-        features: names of features (``features.FEATURES``); those before the decoder are left to ``EncoderGraph``.
+        features: names of features (``features.FEATURES``); those that need the encoder only are ignored.
+
+    Attributes:
+        outputs: names of the outputs after class ids and confidence.
     """
 
     def __init__(self, network: DeepLabV3Plus, spec: PreprocessSpec, features: Iterable[str]) -> None:
         super().__init__()
         self.network = network
         self.size = spec.height, spec.width
-        self.features = tuple(name for name in features if name not in ENCODER_FEATURES)
+        self.outputs = tuple(name for name in features if name not in ENCODER_FEATURES)
 
     def forward(self, low: Tensor, high: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
-        """Low, high, averaging weights -> class ids (N, height, width), confidence (N, h, w), then a tensor a feature.
+        """Low, high, averaging weights -> class ids (N, height, width), confidence (N, h, w), then one tensor per output.
 
-        Both planes are uint8. Confidence is the softmax maximum times 255 at the decoder's own resolution; a NaN is 0.
+        Class ids and confidence are uint8. Confidence is the largest softmax probability times 255, at the decoder's own
+        resolution; NaN becomes 0.
         """
         run = NetworkPass(self.network, Features((low, high)), averaging)
         logits = run.logits.float()
         confidence = (logits.softmax(dim=1).amax(dim=1).nan_to_num(0.0) * 255.0).round()
         class_ids = upsample(logits, self.size).argmax(dim=1)
-        rows = [FEATURES[name](run) for name in self.features]
+        rows = [FEATURES[name](run) for name in self.outputs]
         return class_ids.to(torch.uint8), confidence.to(torch.uint8), *rows
 
 

@@ -1,8 +1,9 @@
-"""The exported graphs in ONNX Runtime: on a CPU, or on a GPU with ``onnxruntime-gpu``."""
+"""Runs the exported graphs in ONNX Runtime, on a CPU or, with ``onnxruntime-gpu``, on a GPU."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ try:
 except ImportError:  # an extra: pip install 'ls_ood_monitor[onnx]'
     onnxruntime = None
 
+#: Output of a graph that version 0.1 exported -> name of the feature now.
+RENAMED_OUTPUTS = {"taps": "stage_means"}
+
 
 def is_installed() -> bool:
     """Whether ONNX Runtime can be imported."""
@@ -31,11 +35,11 @@ class OnnxEngine:
         encoder: content of the encoder's file.
         decoder: content of the decoder's file.
         device: cpu or cuda.
-        threads: of a CPU; 0 = as many as torch uses.
+        threads: CPU threads; 0 = as many as torch uses.
 
     Raises:
-        ConfigError: ONNX Runtime is missing, or has no CUDA where that is asked for.
-        MonitorError: a file that it cannot read.
+        ConfigError: ONNX Runtime is missing, or the device is a GPU and this ONNX Runtime has no CUDA.
+        MonitorError: ONNX Runtime cannot read a file.
     """
 
     name = "onnx"
@@ -47,7 +51,7 @@ class OnnxEngine:
             raise ConfigError(
                 "engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager."
             )
-        # On a CPU threads share the steps of a small network better where these are longer; a few pictures are enough for that.
+        # On a CPU the steps of a small network are too short for several threads; a batch of four makes them long enough.
         self.preferred_batch_size = sys.maxsize if device.type == "cuda" else 4
         self._encoder, self._decoder = (open_session(content, device, threads) for content in (encoder, decoder))
 
@@ -58,7 +62,7 @@ class OnnxEngine:
 
 
 def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
-    """ONNX Runtime's session of a graph, with the settings of this engine. Arguments and errors as of ``OnnxEngine``."""
+    """Open a graph in ONNX Runtime with this engine's settings. Arguments and errors as in ``OnnxEngine``."""
     provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         raise ConfigError(
@@ -68,15 +72,14 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.inter_op_num_threads = 1
-    # Idle threads that spin take the cores from whoever has work: DDS, the supervisor, the next camera's decoding.
+    # Idle threads that spin would take CPU time from DDS, the supervisor and the decoding of images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    chosen = [(provider, provider_settings(device))]
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=chosen)
-    except Exception as error:  # its exceptions have no common base but this
+        session = onnxruntime.InferenceSession(content, options, providers=[(provider, provider_settings(device))])
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
         raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an exported graph: {error}.") from error
-    if session.get_providers()[0] != provider:  # it falls back to the CPU without a word where a library does not load
+    if session.get_providers()[0] != provider:  # it falls back to the CPU silently if a library does not load
         raise ConfigError(
             f"engine is onnx and device is {device}, but ONNX Runtime {onnxruntime.__version__} could not load its {provider} "
             "(CUDA or cuDNN missing or of another version); install those that it was built for, or use engine eager."
@@ -85,7 +88,7 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
 
 
 def provider_settings(device: torch.device) -> dict[str, Any]:
-    """Options of ONNX Runtime's provider. Where torch's memory of a GPU is limited, each of the two graphs gets half as much."""
+    """Options of ONNX Runtime's provider. If torch's GPU memory is limited, each of the two graphs gets half of that limit."""
     if device.type != "cuda":
         return {}
     settings: dict[str, Any] = {"device_id": device.index or 0}
@@ -97,30 +100,27 @@ def provider_settings(device: torch.device) -> dict[str, Any]:
 
 
 class OnnxPass:
-    """A run; the decoder runs when its half is asked for."""
+    """A run; the decoder runs when its output is read."""
 
     def __init__(self, decoder: Any, encoded: dict[str, NDArray[Any]], masks: NDArray[np.float32]) -> None:
         self._decoder, self._encoded, self._masks = decoder, encoded, masks
 
-    def rows(self) -> FeatureRows:
-        """See ``EnginePass.rows``."""
-        return _features(self._encoded, ("low", "high"))
+    def encoder_rows(self) -> FeatureRows:
+        """See ``EnginePass.encoder_rows``."""
+        return _rows(self._encoded, ("low", "high"))
 
-    def planes(self) -> DecoderOutput:
-        """See ``EnginePass.planes``."""
-        inputs = {"low": self._encoded["low"], "high": self._encoded["high"], "averaging": self._masks}
-        decoded = _run(self._decoder, inputs)
-        return DecoderOutput(
-            decoded["class_ids"], decoded["confidence"], _features(decoded, ("class_ids", "confidence"))
-        )
+    def decoder_output(self) -> DecoderOutput:
+        """See ``EnginePass.decoder_output``."""
+        decoded = _run(self._decoder, {**self._encoded, "averaging": self._masks})
+        return DecoderOutput(decoded["class_ids"], decoded["confidence"], _rows(decoded, ("class_ids", "confidence")))
 
 
 def _run(session: Any, values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     # An input that no feature reads is not part of the graph.
-    wanted = {one.name for one in session.get_inputs()}
-    outputs = session.run(None, {name: value for name, value in values.items() if name in wanted})
-    return {one.name: value for one, value in zip(session.get_outputs(), outputs, strict=True)}
+    inputs = {node.name: values[node.name] for node in session.get_inputs()}
+    names = [RENAMED_OUTPUTS.get(node.name, node.name) for node in session.get_outputs()]
+    return dict(zip(names, session.run(None, inputs), strict=True))
 
 
-def _features(outputs: dict[str, NDArray[Any]], others: tuple[str, ...]) -> FeatureRows:
+def _rows(outputs: dict[str, NDArray[Any]], others: Sequence[str]) -> FeatureRows:
     return {name: np.asarray(value, dtype=np.float64) for name, value in outputs.items() if name not in others}

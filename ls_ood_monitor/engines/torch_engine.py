@@ -1,12 +1,12 @@
-"""The graphs in torch: eager, or compiled by TorchInductor; on a GPU captured as CUDA graphs, one a batch size.
+"""The two graphs in torch: eager, or compiled by TorchInductor. On a GPU they run as CUDA graphs, one pair per batch size.
 
-A GPU works ahead: encoder, features and decoder are queued at once, and while the decoder runs the host computes scores.
+On a GPU encoder and decoder are queued at once. The host computes scores while the decoder runs.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,9 +24,9 @@ from .base import DecoderOutput, FeatureRows
 from .graphs import DecoderGraph, EncoderGraph
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
-#: Runs before a capture: cuDNN and the compiler make their choices in them.
+#: Runs before a capture, in which cuDNN and the compiler choose their kernels.
 _WARM_UPS = 3
-#: Compiled graphs of a process, of all networks and batch sizes together.
+#: Limit of compiled graphs in a process, for all networks and batch sizes.
 _MAX_GRAPHS = 64
 
 
@@ -34,13 +34,17 @@ class TorchEngine:
     """Runs the graphs with torch on the network's device.
 
     Args:
-        network: in eval mode, on its device; it is put into the layout that its engine wants, for whoever else runs it, too.
+        network: in eval mode, on its device. Its memory layout may change, in place.
         spec: size and normalisation.
         features: names of features to compute.
-        compiled: by TorchInductor (takes tens of seconds a batch size; on a CPU it needs a C++ compiler).
-        precision: ``fp32`` as written (no TF32), ``tf32``, ``fp16`` or ``bf16``; on a CPU ``fp32`` alone.
+        compiled: use TorchInductor. It takes tens of seconds per batch size, and on a CPU it needs a C++ compiler.
+        precision: ``fp32`` (without TF32), ``tf32``, ``fp16`` or ``bf16``; a CPU has ``fp32`` only.
+        cuda_graphs: on a GPU, replay CUDA graphs, so that the host need not launch every kernel.
         scores: detectors to score on the device (``graphs.ScoreGraph``).
-        captured: on a GPU, as CUDA graphs, which take the launching of kernels off the host.
+
+    Attributes:
+        encoder_outputs: names of the rows that the encoder gives.
+        decoder_outputs: names of the rows that the decoder gives.
     """
 
     def __init__(
@@ -51,52 +55,42 @@ class TorchEngine:
         *,
         compiled: bool = False,
         precision: str = "fp32",
-        captured: bool = True,
+        cuda_graphs: bool = True,
         scores: Mapping[str, ArrayApiDetector] | None = None,
     ) -> None:
         self.name = "compile" if compiled else "eager"
         self.precision = precision
         self._device = next(network.parameters()).device
         if self._device.type == "cpu" or precision != "fp32":
-            # Channels last: nearly twice as fast on a CPU, and what tensor cores take; float32 on a GPU gains nothing.
-            network = network.to(memory_format=torch.channels_last)
-        self._encoder_graph = EncoderGraph(network, spec, features, scores).to(self._device).eval()
-        self._decoder_graph = DecoderGraph(network, spec, features).to(self._device).eval()
-        self._encoder: Any = _compiled(self._encoder_graph) if compiled else self._encoder_graph
-        self._decoder: Any = _compiled(self._decoder_graph) if compiled else self._decoder_graph
-        # On a CPU torch gains by small pictures together, and takes up to three times as long for large ones.
+            # Channels last: nearly twice as fast on a CPU and with tensor cores; no gain for float32 on a GPU.
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+        encoder = EncoderGraph(network, spec, features, scores).to(self._device).eval()
+        decoder = DecoderGraph(network, spec, features).to(self._device).eval()
+        self.encoder_outputs, self.decoder_outputs = encoder.outputs, decoder.outputs
+        self._encoder: Any = _compiled(encoder) if compiled else encoder
+        self._decoder: Any = _compiled(decoder) if compiled else decoder
+        # On a CPU a batch of large pictures takes torch up to three times as long as the pictures one by one.
         self.preferred_batch_size = 1 if self._device.type == "cpu" else sys.maxsize
-        self._captured = captured and self._device.type == "cuda"
-        self.reentrant = not self._captured
-        self._captures: dict[tuple[int, ...], _Capture] = {}
+        self._cuda_graphs = cuda_graphs and self._device.type == "cuda"
+        self.reentrant = not self._cuda_graphs
+        self._captured: dict[tuple[int, ...], _CapturedGraphs] = {}
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> TorchPass | _CapturedPass:
         """See ``Engine.begin``."""
-        if self._captured:
-            with torch.cuda.device(self._device):  # streams and events are of the thread's current one
-                return self._replay(pixels, averaging, decode)
+        if self._cuda_graphs:
+            with torch.cuda.device(self._device):  # streams and events belong to the thread's current device
+                shape = (*pixels.shape, *averaging.shape)
+                if shape not in self._captured:
+                    self._captured[shape] = self._capture(pixels, averaging)
+                return self._captured[shape].replay(pixels, averaging, decode)
         with self._modes():
             encoded = self._encoder(torch.from_numpy(pixels).to(self._device), averaging)
         return TorchPass(self, encoded, averaging)
-
-    def _replay(self, pixels: NDArray[np.uint8], averaging: Tensor, decode: bool) -> _CapturedPass:
-        shape = (*pixels.shape, *averaging.shape)
-        if shape not in self._captures:
-            self._captures[shape] = self._capture(pixels, averaging)
-        return self._captures[shape].replay(pixels, averaging, decode)
 
     def decode(self, low: Tensor, high: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
         """The decoder's outputs, on the device."""
         with self._modes():
             return tuple(self._decoder(low, high, averaging))
-
-    def early(self, values: tuple[Tensor, ...]) -> FeatureRows:
-        """Names to the encoder's features."""
-        return _named(self._encoder_graph, values)
-
-    def late(self, values: tuple[Tensor, ...]) -> FeatureRows:
-        """Names to the decoder's features."""
-        return _named(self._decoder_graph, values)
 
     def _modes(self) -> ExitStack:
         stack = ExitStack()
@@ -105,17 +99,17 @@ class TorchEngine:
             tf32 = self.precision == "tf32"
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32))
         if self.precision in _HALF:
-            # The cache of cast weights may not be filled within a capture, and outlives no context.
+            # A capture must not fill the cache of cast weights, which ends with this context.
             stack.enter_context(
-                torch.autocast(self._device.type, _HALF[self.precision], cache_enabled=not self._captured)
+                torch.autocast(self._device.type, _HALF[self.precision], cache_enabled=not self._cuda_graphs)
             )
         return stack
 
-    def _capture(self, pixels: NDArray[np.uint8], averaging: Tensor) -> _Capture:
+    def _capture(self, pixels: NDArray[np.uint8], averaging: Tensor) -> _CapturedGraphs:
         with self._modes():
             inputs = torch.from_numpy(pixels).to(self._device)
             masks = averaging.clone()
-            stream = torch.cuda.Stream(self._device)
+            stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch has no types for it
             stream.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(stream):
                 for _ in range(_WARM_UPS):
@@ -127,30 +121,30 @@ class TorchEngine:
                 encoded = tuple(self._encoder(inputs, masks))
             with torch.cuda.graph(decoder, pool=encoder.pool()):
                 decoded = tuple(self._decoder(encoded[0], encoded[1], masks))
-        return _Capture(self, encoder, decoder, inputs, masks, encoded, decoded)
+        return _CapturedGraphs(self, encoder, decoder, inputs, masks, encoded, decoded)
 
 
 class TorchPass:
-    """A run of eager or compiled graphs; the decoder runs when its half is asked for."""
+    """A run of eager or compiled graphs; the decoder runs when its output is read."""
 
     def __init__(self, engine: TorchEngine, encoded: tuple[Tensor, ...], averaging: Tensor) -> None:
         self._engine, self._averaging = engine, averaging
-        self._low, self._high, *rows = encoded
-        self._rows = tuple(rows)
+        self._low, self._high, *self._rows = encoded
 
-    def rows(self) -> FeatureRows:
-        """See ``EnginePass.rows``."""
-        return self._engine.early(self._rows)
+    def encoder_rows(self) -> FeatureRows:
+        """See ``EnginePass.encoder_rows``."""
+        return _named(self._engine.encoder_outputs, self._rows)
 
-    def planes(self) -> DecoderOutput:
-        """See ``EnginePass.planes``."""
+    def decoder_output(self) -> DecoderOutput:
+        """See ``EnginePass.decoder_output``."""
         class_ids, confidence, *rows = self._engine.decode(self._low, self._high, self._averaging)
-        return DecoderOutput(class_ids.cpu().numpy(), confidence.cpu().numpy(), self._engine.late(tuple(rows)))
+        named = _named(self._engine.decoder_outputs, rows)
+        return DecoderOutput(class_ids.cpu().numpy(), confidence.cpu().numpy(), named)
 
 
 @dataclass
-class _Capture:
-    """Both graphs of one batch size, with the memory that they read and write."""
+class _CapturedGraphs:
+    """The CUDA graphs of encoder and decoder for one batch size, with the memory that they read and write."""
 
     engine: TorchEngine
     encoder: torch.cuda.CUDAGraph
@@ -159,37 +153,40 @@ class _Capture:
     masks: Tensor
     encoded: tuple[Tensor, ...]
     decoded: tuple[Tensor, ...]
-    rows: _Pinned = field(init=False)
-    planes: _Pinned = field(init=False)
+    encoder_copy: _HostCopy = field(init=False)
+    decoder_copy: _HostCopy = field(init=False)
 
     @torch.inference_mode()
     def __post_init__(self) -> None:
         self.upload = torch.empty(self.inputs.shape, dtype=self.inputs.dtype, pin_memory=True)
-        self.rows, self.planes = _Pinned(self.encoded[2:]), _Pinned(self.decoded)
-        self._given: Tensor | None = None
+        self.encoder_copy, self.decoder_copy = _HostCopy(self.encoded[2:]), _HostCopy(self.decoded)
+        self._averaging: Tensor | None = None
 
     @torch.inference_mode()
     def replay(self, pixels: NDArray[np.uint8], averaging: Tensor, decode: bool) -> _CapturedPass:
         np.copyto(self.upload.numpy(), pixels)
         self.inputs.copy_(self.upload, non_blocking=True)
-        if averaging is not self._given:  # the bank is the same for every frame
+        if averaging is not self._averaging:  # a fixed bank is the same for every frame
             self.masks.copy_(averaging, non_blocking=True)
-            self._given = averaging
+            self._averaging = averaging
         self.encoder.replay()
-        self.rows.fetch()
+        self.encoder_copy.fetch()
         if decode:
-            self.decoder.replay()
-            self.planes.fetch()
+            self.decode()
         return _CapturedPass(self, decode)
 
+    def decode(self) -> None:
+        self.decoder.replay()
+        self.decoder_copy.fetch()
 
-class _Pinned:
-    """Host memory that a GPU copies into while the host goes on."""
+
+class _HostCopy:
+    """Pinned host memory, which a GPU copies tensors into without blocking the host."""
 
     def __init__(self, sources: tuple[Tensor, ...]) -> None:
         self._sources = sources
         self._targets = [torch.empty(source.shape, dtype=source.dtype, pin_memory=True) for source in sources]
-        self._done = torch.cuda.Event()
+        self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types for it
 
     @torch.inference_mode()
     def fetch(self) -> None:
@@ -199,37 +196,37 @@ class _Pinned:
 
     @torch.inference_mode()
     def read(self) -> tuple[Tensor, ...]:
-        """Copies, because the next run writes into the same memory."""
+        """Copies of the copied tensors: the next run writes into the same memory."""
         self._done.synchronize()
         return tuple(target.clone() for target in self._targets)
 
 
 class _CapturedPass:
-    def __init__(self, capture: _Capture, decodes: bool) -> None:
-        self._capture, self._decodes = capture, decodes
+    """A replay of captured graphs."""
 
-    def rows(self) -> FeatureRows:
-        """See ``EnginePass.rows``."""
-        return self._capture.engine.early(self._capture.rows.read())
+    def __init__(self, graphs: _CapturedGraphs, is_decoded: bool) -> None:
+        self._graphs, self._is_decoded = graphs, is_decoded
 
-    def planes(self) -> DecoderOutput:
-        """See ``EnginePass.planes``."""
-        if not self._decodes:
-            with torch.cuda.device(self._capture.inputs.device):
-                self._capture.decoder.replay()
-                self._capture.planes.fetch()
-            self._decodes = True
-        class_ids, confidence, *rows = self._capture.planes.read()
-        return DecoderOutput(class_ids.numpy(), confidence.numpy(), self._capture.engine.late(tuple(rows)))
+    def encoder_rows(self) -> FeatureRows:
+        """See ``EnginePass.encoder_rows``."""
+        return _named(self._graphs.engine.encoder_outputs, self._graphs.encoder_copy.read())
+
+    def decoder_output(self) -> DecoderOutput:
+        """See ``EnginePass.decoder_output``."""
+        if not self._is_decoded:
+            with torch.cuda.device(self._graphs.inputs.device):
+                self._graphs.decode()
+            self._is_decoded = True
+        class_ids, confidence, *rows = self._graphs.decoder_copy.read()
+        return DecoderOutput(class_ids.numpy(), confidence.numpy(), _named(self._graphs.engine.decoder_outputs, rows))
 
 
 def _compiled(graph: nn.Module) -> Any:
-    """One whole graph a shape, or an error: in pieces, or eager beyond a number of shapes, it would not be what it is called."""
+    """The graph compiled as a whole for each input shape; an error where that is impossible, never a silent fallback."""
     config: Any = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, _MAX_GRAPHS)
     return torch.compile(graph, dynamic=False, fullgraph=True)
 
 
-def _named(graph: nn.Module, values: tuple[Tensor, ...]) -> FeatureRows:
-    names: Any = graph.features
+def _named(names: Sequence[str], values: Sequence[Tensor]) -> FeatureRows:
     return {name: as_rows(value) for name, value in zip(names, values, strict=True)}

@@ -1,1 +1,1 @@
-"""A recording judged as the vehicle would have judged it: replay, figures, gate, report."""
+"""A recording judged as the vehicle would have judged it: replay, metrics, acceptance and report."""

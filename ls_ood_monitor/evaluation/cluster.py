@@ -50,13 +50,13 @@ def require_cluster(address: str) -> None:
         pass
 
 
-def evaluate_on_cluster(requests: Sequence[Request], address: str, shown: OnProgress) -> Iterator[Result]:
+def evaluate_on_cluster(requests: Sequence[Request], address: str, on_progress: OnProgress) -> Iterator[Result]:
     """Results in the order in which they are ready.
 
     Args:
         requests: one a recording.
         address: of the Dask scheduler, for example ``tcp://10.0.0.7:8786``.
-        shown: told of progress.
+        on_progress: called with progress.
 
     Raises:
         ConfigError: Dask is not installed, nobody answers at the address, or there is no worker.
@@ -65,7 +65,7 @@ def evaluate_on_cluster(requests: Sequence[Request], address: str, shown: OnProg
         from distributed import as_completed
 
         topic = f"ls-ood-{requests[0].run}"
-        client.subscribe_topic(topic, lambda event: shown(*event[1]))
+        client.subscribe_topic(topic, lambda event: on_progress(*event[1]))
         futures = {client.submit(_evaluate, request, topic, pure=False): request for request in requests}
         for future in as_completed(futures, loop=client.loop):
             request = futures[future]
@@ -85,16 +85,16 @@ def _evaluate(request: Request, topic: str) -> Result:
     from distributed import get_worker
 
     worker: Any = get_worker()
-    said_s = 0.0
+    shown_s = 0.0
 
-    def progress(done: int, note: str) -> None:
-        nonlocal said_s
-        if time.monotonic() - said_s >= _SHOW_EVERY_S:
-            said_s = time.monotonic()
+    def on_progress(done: int, note: str) -> None:
+        nonlocal shown_s
+        if time.monotonic() - shown_s >= _SHOW_EVERY_S:
+            shown_s = time.monotonic()
             worker.log_event(topic, (request.recording.name, done, note))
 
     with _ONE_AT_A_TIME:
-        return evaluate(request, progress, worker.state.nthreads)
+        return evaluate(request, on_progress, worker.state.nthreads)
 
 
 def _sentence(error: Exception) -> str:

@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-class Span(NamedTuple):
-    """A stretch of time of one kind.
+class LabelledSpan(NamedTuple):
+    """A stretch of time with what is shown of it.
 
     Attributes:
         begin_s: where it begins.
         end_s: where it ends.
-        kind: the larger, the more it matters.
-        text: what to say of it.
+        severity: the larger, the more it matters.
+        text: shown with it.
     """
 
     begin_s: float
     end_s: float
-    kind: int
+    severity: int
     text: str
 
 
@@ -51,29 +51,29 @@ def keep_extremes(times: ArrayLike, values: ArrayLike, kinds: ArrayLike, most: i
     return np.unique(np.concatenate(chosen))
 
 
-def merge_spans(spans: list[Span], most: int) -> list[Span]:
-    """At most ``most`` stretches; where several share a slice of time, the one of the largest kind stands for all."""
+def merge_spans(spans: list[LabelledSpan], most: int) -> list[LabelledSpan]:
+    """At most ``most`` stretches; where several share a slice of time, the one of the largest severity stands for all."""
     if len(spans) <= most:
         return spans
     begin = spans[0].begin_s
     length = max(spans[-1].end_s - begin, 1e-9) / most
-    worst: list[Span | None] = [None] * most
+    worst: list[LabelledSpan | None] = [None] * most
     for span in spans:
         first = min(int((span.begin_s - begin) / length), most - 1)
         last = min(int((span.end_s - begin) / length), most - 1)
         for place in range(first, last + 1):
             other = worst[place]
-            if other is None or span.kind > other.kind:
+            if other is None or span.severity > other.severity:
                 worst[place] = span
-    merged: list[Span] = []
-    for place, one in enumerate(worst):
-        if one is None:
+    merged: list[LabelledSpan] = []
+    for place, kept in enumerate(worst):
+        if kept is None:
             continue
         end_s = begin + (place + 1) * length
-        if merged and merged[-1].kind == one.kind and merged[-1].end_s >= end_s - 1.5 * length:
+        if merged and merged[-1].severity == kept.severity and merged[-1].end_s >= end_s - 1.5 * length:
             merged[-1] = merged[-1]._replace(end_s=end_s)
         else:
-            merged.append(Span(begin + place * length, end_s, one.kind, one.text))
+            merged.append(LabelledSpan(begin + place * length, end_s, kept.severity, kept.text))
     return merged
 
 

@@ -8,11 +8,10 @@ import platform
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..bundle import load_bundle
@@ -23,40 +22,41 @@ from ..recordings.recording import Recording, identity_of
 from .acceptance import check_acceptance
 from .evidence_clip import compare_with_clip, read_clip
 from .frames_table import write_frames
-from .judged_images import JudgedImages, in_order
 from .junit import junit_suite, write_junit
 from .provenance import provenance
 from .replay import Replay
+from .replay_tables import ReplayRecorder, ReplayTables
 from .report import write_report
 from .request import Request, Result
+from .results import AcceptanceResult, BundleFacts, Judgement, Summary, from_plain, to_plain
 from .score_cache import CachedScorer
-from .summary import ScoreSamples, summarise_replay
-from .timeline import draw_timeline, mode_changes
-from .worst_frames import WorstFrames
+from .summary import summarise_replay
+from .timeline import draw_timeline
+from .worst_frames import WorstFrame, WorstFrames
 
 SUMMARY, FRAMES, TIMELINE, REPORT, JUNIT = "summary.json", "frames.csv", "timeline.png", "report.html", "junit.xml"
 #: Within the folder of a recording: what an interruption leaves, removed when the result is there.
 UNFINISHED = ".unfinished"
 #: Each picture that is being judged takes some hundred MB.
 _AT_ONCE = 8
-#: Images done, and a note on speed, for whoever shows it.
-Progress = Callable[[int, str], None]
+#: Called with the images done, and a note on speed.
+OnProgress = Callable[[int, str], None]
 
 
-def evaluate(request: Request, progress: Progress = lambda done, note: None, threads: int = 1) -> Result:
+def evaluate(request: Request, on_progress: OnProgress = lambda done, note: None, threads: int = 1) -> Result:
     """Judge the recording and write its folder; whatever goes wrong with it is part of the result.
 
     The folder holds the former result until the new one is whole.
 
     Args:
         request: what to judge, by what, and where to.
-        progress: told after each image.
+        on_progress: called after each image.
         threads: pictures that the network may judge at a time on a CPU; the figures do not depend on it.
     """
     name = request.recording.name
     try:
         known = finished(request) if request.resume else None
-        return known or _evaluate(request, progress, threads)
+        return known or _evaluate(request, on_progress, threads)
     except MonitorError as error:
         return Result(name, None, error=str(error))
     except OSError as error:  # a full disk does not say which file it was
@@ -68,11 +68,12 @@ def evaluate(request: Request, progress: Progress = lambda done, note: None, thr
 def finished(request: Request) -> Result | None:
     """The result in the request's folder, if it is that of the very same request."""
     try:
-        summary = json.loads((request.out / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    whole = all((request.out / name).is_file() for name in (FRAMES, TIMELINE, REPORT))
-    if not whole or not isinstance(summary, dict) or summary.get("request") != request.digest:
+        content = json.loads((request.out / SUMMARY).read_text(encoding="utf-8"))
+        is_whole = all((request.out / name).is_file() for name in (FRAMES, TIMELINE, REPORT))
+        if not is_whole or content["request"] != request.digest:
+            return None
+        summary = from_plain(Summary, content)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of this version
         return None
     return Result(request.recording.name, summary, ("finished before, not done again.",))
 
@@ -106,7 +107,7 @@ def _require_same_files(request: Request) -> None:
         raise DataError(f"{request.recording.path} {where} is not the recording that was asked for; {shared}")
 
 
-def _evaluate(request: Request, progress: Progress, threads: int) -> Result:
+def _evaluate(request: Request, on_progress: OnProgress, threads: int) -> Result:
     _require_same_files(request)
     recording = request.recording
     monitor = _monitor_of(
@@ -114,158 +115,151 @@ def _evaluate(request: Request, progress: Progress, threads: int) -> Result:
     )
     unfinished = request.out / UNFINISHED
     unfinished.mkdir(exist_ok=True)
-    device = monitor.frame_pass.device.type
+    device = monitor.device.type
     at_once = min(threads, _AT_ONCE) if device == "cpu" else 1
-    scores, key = unfinished / "network.jsonl", f"{request.digest} {device} {monitor.frame_pass.engine.name}"
+    scores, key = unfinished / "network.jsonl", f"{request.digest} {device} {monitor.engine_name}"
     with CachedScorer(monitor, scores, key, request.run, request.resume, at_once) as network:
         replay = Replay(monitor, recording.cameras, request.vehicle, recording.begin_ns, network.judge)
-        images, worst = JudgedImages(monitor.detector, sorted(monitor.detectors)), WorstFrames()
-        broken_off = _judge_all(recording, network, replay, images, worst, progress)
-        truncated, end_s = _truncated(recording, images, broken_off)
+        worst = WorstFrames(network.with_map)
+        broken_off = _judge_all(recording, network, replay, worst, on_progress)
+        truncated, end_s = _truncated(recording, replay.recorder, broken_off)
         replay.finish(recording.begin_ns + round(end_s * 1e9))
-        beyond = _beyond(request.events or (), end_s)
-        said = " ".join([truncated, *beyond]) if truncated else ""
-        summary = _write(request, monitor, replay, images, worst, end_s, said, unfinished / "files")
+        beyond = _events_after_end(request.events or (), end_s)
+        not_judged = " ".join([truncated, *beyond]) if truncated else ""
+        tables = replay.recorder.tables()
+        summary = _summarise(request, monitor, tables, end_s, not_judged)
+        _write(request, monitor, summary, tables, worst.frames, unfinished / "files")
     shutil.rmtree(unfinished)
     notes = [f"{truncated} The rest is judged."] if truncated else []
     return Result(recording.name, summary, (*notes, *beyond))
 
 
-def _beyond(events: Sequence[Event], end_s: float) -> list[str]:
-    """What of the truth lies behind the end of what is judged, a sentence each."""
+def _events_after_end(events: Sequence[Event], end_s: float) -> list[str]:
+    """Which events lie behind the end of what is judged, a sentence each."""
     notes = []
     for event in events:
-        what = f"{event.label} on {event.camera}, {event.start_s:g} to {event.end_s:g} s,"
+        named = f"{event.label} on {event.camera}, {event.start_s:g} to {event.end_s:g} s,"
         if event.start_s >= end_s:
-            notes.append(f"{what} begins after the end at {end_s:.1f} s, and does not count.")
+            notes.append(f"{named} begins after the end at {end_s:.1f} s, and does not count.")
         elif event.end_s > end_s:
-            notes.append(f"{what} lasts beyond the end at {end_s:.1f} s, and is judged until there.")
+            notes.append(f"{named} lasts beyond the end at {end_s:.1f} s, and is judged until there.")
     return notes
 
 
 def _judge_all(
-    recording: Recording,
-    network: CachedScorer,
-    replay: Replay,
-    images: JudgedImages,
-    worst: WorstFrames,
-    progress: Progress,
+    recording: Recording, network: CachedScorer, replay: Replay, worst: WorstFrames, on_progress: OnProgress
 ) -> str:
     """Why the reading broke off, in a sentence; empty where it did not."""
-    started = time.monotonic()
+    started, recorder = time.monotonic(), replay.recorder
     try:
-        for image in replay.run(network.ahead(recording.read())):
-            worst.add(image)
-            images.append(image)
-            rate = len(images) / max(1e-9, time.monotonic() - started)
-            progress(len(images), f"{rate:.1f} frames/s, {replay.speed:.1f} times real time")
+        for record in replay.run(network.prefetch(recording.read())):
+            worst.add(record)
+            rate = recorder.images / max(1e-9, time.monotonic() - started)
+            on_progress(recorder.images, f"{rate:.1f} frames/s, {replay.speed:.1f} times real time")
     except DataError as error:
-        if not images:
+        if not recorder.images:
             raise
         return str(error)
-    if not images:
+    if not recorder.images:
         cameras = ", ".join(recording.cameras) or "any camera"
         raise DataError(f"{recording.path} holds no image message on {cameras}.")
     return ""
 
 
-def _truncated(recording: Recording, images: JudgedImages, broken_off: str) -> tuple[str, float]:
+def _truncated(recording: Recording, recorder: ReplayRecorder, broken_off: str) -> tuple[str, float]:
     """What of the recording is not judged, in a sentence, and where it ends, seconds from its start."""
     # What a video says of its length is a guess, and it ends with its last picture.
     is_bag = recording.topics is not None
-    lost = recording.images - len(images) if is_bag else 0
+    lost = recording.images - recorder.images if is_bag else 0
     # The silence of a part that is lost is not the cameras'.
-    end_s = recording.duration_s if is_bag and not broken_off and lost <= 0 else images[-1].time_s
+    end_s = recording.duration_s if is_bag and not broken_off and lost <= 0 else recorder.last_image_s
     parts = [part for part in (recording.damage, broken_off) if part]
     if lost > 0:
-        said = "" if parts else ": damaged"
-        parts.append(f"{lost} of the {recording.images} images that {recording.name} should hold cannot be read{said}.")
+        cause = "" if parts else ": damaged"
+        total = f"{lost} of the {recording.images} images that {recording.name} should hold"
+        parts.append(f"{total} cannot be read{cause}.")
     elif parts and is_bag:
         parts.append("How many images are lost is not known.")
     if parts:
-        parts.append(f"What can be read ends at {images[-1].time_s:.1f} s.")
+        parts.append(f"What can be read ends at {recorder.last_image_s:.1f} s.")
     return " ".join(parts), end_s
+
+
+def _summarise(
+    request: Request, monitor: OodMonitor, tables: ReplayTables, duration_s: float, truncated: str
+) -> Summary:
+    """All figures, judged by the events and held against the acceptance."""
+    truth, optional = request.events, request.vehicle.supervisor.optional_cameras
+    events = clip_events(truth or (), duration_s)
+    figures = summarise_replay(tables, events, duration_s, request.limits, optional)
+    clip = read_clip(request.recording.path)
+    known = vars(figures) | {"judgement": _judgement(figures.judgement, truth or (), duration_s)}
+    summary = Summary(
+        **known,
+        recording=request.recording.name,
+        truth="none: every alarm counts as false" if truth is None else "events",
+        truncated=truncated,
+        bundle=BundleFacts(monitor.bundle_id),
+        detector=monitor.detector,
+        threshold=monitor.threshold,
+        clip=None if clip is None else compare_with_clip(clip, tables.alarms, monitor.bundle_id),
+        provenance=provenance(request, monitor),
+        request=request.digest,
+        acceptance=AcceptanceResult(),
+    )
+    if request.acceptance is None:
+        return summary
+    rules = check_acceptance(request.acceptance, summary, truncated, request.of_set)
+    return replace(summary, acceptance=AcceptanceResult(all(rule.passed for rule in rules), rules))
+
+
+def _judgement(of_events: Judgement, truth: Sequence[Event], end_s: float) -> Judgement:
+    """What the events ask, and that each could be judged: one in a part that is lost was not seen to raise its alarm."""
+    lost = tuple(
+        f"{event.label} on {event.camera} at {event.start_s:g} s could not be judged"
+        for event in truth
+        if event.start_s >= end_s
+    )
+    return Judgement(of_events.passed and not lost, (*of_events.failures, *lost))
 
 
 def _write(
     request: Request,
     monitor: OodMonitor,
-    replay: Replay,
-    images: JudgedImages,
-    worst: WorstFrames,
-    duration_s: float,
-    truncated: str,
+    summary: Summary,
+    tables: ReplayTables,
+    worst: Sequence[WorstFrame],
     folder: Path,
-) -> dict[str, Any]:
-    """Write all files beside the former ones, then put each into its place, the summary last: it tells of a finished result."""
-    truth, name = request.events, request.recording.name
-    events = () if truth is None else clip_events(truth, duration_s)
-    _, figures = summarise_replay(
-        images,
-        replay.silences,
-        replay.decisions,
-        replay.stops,
-        events,
-        duration_s,
-        monitor.bundle_id,
-        request.limits,
-        request.vehicle.supervisor.optional_cameras,
-    )
-    clip = read_clip(request.recording.path)
-    summary: dict[str, Any] = {
-        "recording": name,
-        "truth": "none: every alarm counts as false" if truth is None else "events",
-        "truncated": truncated,
-        "detector": monitor.detector,
-        "threshold": monitor.threshold,
-        **figures,
-        "clip": clip and compare_with_clip(clip, images, replay.silences, monitor.bundle_id),
-        "provenance": provenance(request, monitor),
-        "request": request.digest,
-    }
-    summary["judgement"] = _judgement(summary.pop("gate"), truth or (), duration_s)
-    rules = check_acceptance(request.gate, summary, request.of_set) if request.gate is not None else []
-    summary["gate"] = {
-        "passed": all(rule.passed for rule in rules) if request.gate is not None else None,
-        "rules": [asdict(rule) for rule in rules],
-    }
+) -> None:
+    """Write all files into a folder beside the former ones, then put each into its place."""
+    events = clip_events(request.events or (), summary.duration_s)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    write_frames(folder / FRAMES, in_order(images, replay.silences), sorted(monitor.detectors))
-    scores = ScoreSamples(in_order(images, replay.silences))
-    draw_timeline(folder / TIMELINE, events, scores, mode_changes(replay.decisions), duration_s, f"{name}, replayed")
+    write_frames(folder / FRAMES, tables)
+    title = f"{summary.recording}, replayed"
+    draw_timeline(folder / TIMELINE, events, tables.alarms, tables.decisions, summary.duration_s, title)
     write_report(
         folder / REPORT,
         summary,
-        images,
-        replay.silences,
-        replay.decisions,
+        tables,
         events,
-        worst.frames,
+        worst,
         request.command,
         limits=request.limits,
         monitor=monitor,
         note=request.note,
     )
-    if request.gate is not None:
-        write_junit(folder / JUNIT, junit_suite(name, rules, said=truncated))
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if request.acceptance is not None:
+        suite = junit_suite(summary.recording, summary.acceptance.rules, note=summary.truncated)
+        write_junit(folder / JUNIT, suite)
+    (folder / SUMMARY).write_text(json.dumps(to_plain(summary), indent=2) + "\n", encoding="utf-8")
     put_in_place(folder, request.out)
-    return summary
-
-
-def _judgement(of_events: Mapping[str, Any], truth: Sequence[Event], end_s: float) -> dict[str, Any]:
-    """What the events ask, and that each of them could be judged: one in a part that is lost was not seen to raise its alarm."""
-    lost = [
-        f"{one.label} on {one.camera} at {one.start_s:g} s could not be judged" for one in truth if one.start_s >= end_s
-    ]
-    return {**of_events, "passed": of_events["passed"] and not lost, "failures": [*of_events["failures"], *lost]}
 
 
 def put_in_place(folder: Path, out: Path) -> None:
     """Each file of a result takes the place of its namesake; one that is not there any more is removed.
 
-    The former summary goes first: it must not speak for files of another result.
+    The former summary goes first, and the new one comes last: a summary stands for a whole result.
     """
     (out / SUMMARY).unlink(missing_ok=True)
     for name in (FRAMES, TIMELINE, REPORT, JUNIT, SUMMARY):

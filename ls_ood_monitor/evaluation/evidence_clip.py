@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isclose
 from pathlib import Path
 from typing import Any
 
-from ..core.types import Alarm, AlarmState
-from .judged_images import FrameRecord
+import polars as pl
+
+from ..core.types import AlarmState
+from .results import ClipAlarm, ClipComparison
 
 _FILE = "clip.json"
 #: Scores of one machine differ by less: cameras that were judged as one batch by up to 2e-13 of the threshold.
@@ -28,57 +30,43 @@ def read_clip(recording: Path) -> dict[str, Any] | None:
     return account
 
 
-def compare_with_clip(
-    account: Mapping[str, Any], images: Sequence[FrameRecord], silences: Sequence[FrameRecord], bundle_id: str
-) -> dict[str, Any]:
+def compare_with_clip(account: Mapping[str, Any], alarms: pl.DataFrame, bundle_id: str) -> ClipComparison:
     """Hold the alarms of a replay against those that the vehicle raised.
 
     Args:
         account: of the clip.
-        images: of it, judged, in order.
-        silences: alarms of silent cameras.
+        alarms: of the replay (``ReplayTables.alarms``).
         bundle_id: that judged.
-
-    Returns:
-        ``alarms``, one for each in the clip: its camera, stamp, score and fault, ``raised_again`` at that stamp (of a
-        silent camera, which has none, at any time), ``score_again``, ``fault_again``, and ``same`` where score or fault
-        are; ``bundle_sha256`` of the clip, and whether it is the ``same_bundle``.
     """
-    risen = _risen(images)
-    silent = {one.alarm.camera: one.alarm for one in silences}
-    alarms = []
-    for one in account["raised"]:
-        if not isinstance(one, dict) or not isinstance(one.get("stamp_ns"), int):
+    risen, silent = _risen(alarms)
+    compared = []
+    for raised in account["raised"]:
+        if not isinstance(raised, dict) or not isinstance(raised.get("stamp_ns"), int):
             continue
-        camera, stamp_ns, score, fault = str(one.get("camera")), one["stamp_ns"], one.get("score"), one.get("fault", "")
+        stamp_ns, score = raised["stamp_ns"], raised.get("score")
+        camera, fault = str(raised.get("camera")), raised.get("fault", "")
         again = risen.get((camera, stamp_ns)) if stamp_ns else silent.get(camera)
-        score_again = None if again is None or again.is_fault else again.score
-        alarms.append(
-            {
-                "camera": camera,
-                "stamp_ns": stamp_ns,
-                "score": score,
-                "fault": fault,
-                "raised_again": again is not None,
-                "score_again": score_again,
-                "fault_again": "" if again is None else again.fault,
-                "same": again is not None and again.fault == fault and _is_same(score, score_again),
-            }
-        )
+        score_again, fault_again = again or (None, "")
+        same = again is not None and fault_again == fault and _is_same(score, score_again)
+        compared.append(ClipAlarm(camera, stamp_ns, score, fault, again is not None, score_again, fault_again, same))
     bundle = str(account.get("bundle_sha256", ""))
-    return {"alarms": alarms, "bundle_sha256": bundle, "same_bundle": bundle == bundle_id}
+    return ClipComparison(tuple(compared), bundle, bundle == bundle_id)
 
 
-def _risen(images: Sequence[FrameRecord]) -> dict[tuple[str, int], Alarm]:
-    """Alarms at the images that raised them, by camera and stamp."""
-    risen: dict[tuple[str, int], Alarm] = {}
-    before: dict[str, AlarmState] = {}
-    for image in images:
-        alarm = image.alarm
-        if alarm.state is AlarmState.RAISED and before.get(alarm.camera) is not AlarmState.RAISED:
-            risen[alarm.camera, alarm.stamp_ns] = alarm
-        before[alarm.camera] = alarm.state
-    return risen
+#: Score, None where there is none, and name of the fault.
+_Alarm = tuple[float | None, str]
+
+
+def _risen(alarms: pl.DataFrame) -> tuple[dict[tuple[str, int], _Alarm], dict[str, _Alarm]]:
+    """Alarms at the images that raised them, by camera and stamp; and of silent cameras the last, by camera."""
+    was_raised = (pl.col("state").shift(1) == AlarmState.RAISED.value).fill_null(False).over("camera")
+    score = pl.when(pl.col("fault").is_null()).then("score")
+    fault = pl.col("fault").cast(pl.String).fill_null("")
+    facts = ("camera", "stamp_ns", score, fault)
+    images = alarms.filter("from_image").filter((pl.col("state") == AlarmState.RAISED.value) & ~was_raised)
+    risen = {(camera, stamp): (value, name) for camera, stamp, value, name in images.select(facts).iter_rows()}
+    others = alarms.filter(~pl.col("from_image")).select(facts)
+    return risen, {camera: (value, name) for camera, _, value, name in others.iter_rows()}
 
 
 def _is_same(score: Any, again: float | None) -> bool:

@@ -6,33 +6,40 @@ Every image message has one, and a silent camera ten a second, with stamp 0 and 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .judged_images import FrameRecord
+from .replay_tables import ReplayTables
 
-COLUMNS = ("time_s", "camera", "stamp_ns", "score", "threshold", "alarm", "decision", "fault", "latency_ms", "reason")
+_COLUMNS = ("time_s", "camera", "stamp_ns", "score", "threshold", "alarm", "decision", "fault", "latency_ms", "reason")
+#: Rows whose sentences are in memory at a time.
+_SLICE = 5000
 
 
-def write_frames(path: Path, alarms: Iterable[FrameRecord], detectors: Sequence[str]) -> None:
+def write_frames(path: Path, tables: ReplayTables) -> None:
     """Write the table; scores of every detector follow, larger = more OoD. Floats read back exactly."""
+    scores = [f"score.{name}" for name in tables.detectors]
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow([*COLUMNS, *(f"score.{name}" for name in detectors)])
-        for one in alarms:
-            alarm, scores = one.alarm, one.result.scores if one.result is not None else {}
-            table.writerow(
-                [
-                    f"{one.time_s:.6f}",
-                    alarm.camera,
-                    alarm.stamp_ns,
-                    repr(alarm.score),
-                    repr(alarm.threshold),
-                    alarm.state.value,
-                    one.mode.name,
-                    alarm.fault,
-                    f"{one.latency_ms:.3f}",
-                    alarm.reason,
-                    *(repr(scores[name]) if name in scores else "" for name in detectors),
-                ]
+        writer = csv.writer(file)
+        writer.writerow([*_COLUMNS, *scores])
+        for part in tables.alarms.iter_slices(_SLICE):
+            reasons = tables.sentences(part["cause"])
+            shown = part.select(
+                "time_s", "camera", "stamp_ns", "score", "threshold", "state", "mode", "fault", "latency_ms", *scores
             )
+            for row, reason in zip(shown.iter_rows(), reasons, strict=True):
+                time_s, camera, stamp_ns, score, threshold, state, mode, fault, latency_ms, *others = row
+                writer.writerow(
+                    [
+                        f"{time_s:.6f}",
+                        camera,
+                        stamp_ns,
+                        repr(score),
+                        repr(threshold),
+                        state,
+                        mode,
+                        fault or "",
+                        f"{latency_ms:.3f}",
+                        reason,
+                        *("" if value is None else repr(value) for value in others),
+                    ]
+                )

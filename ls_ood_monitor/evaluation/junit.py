@@ -6,23 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .acceptance import Rule
+from .results import Rule
 
 
-def junit_suite(name: str, rules: Sequence[Rule], error: str = "", said: str = "") -> ElementTree.Element:
+def junit_suite(name: str, rules: Sequence[Rule], error: str = "", note: str = "") -> ElementTree.Element:
     """One suite.
 
     Args:
         name: of the recording.
         rules: that were held against it.
         error: why it has no result; empty where it has one.
-        said: what a reader must know beside the rules; empty = nothing.
+        note: what a reader must know beside the rules; empty = nothing.
     """
     failures, errors = sum(not rule.passed for rule in rules), 1 if error else 0
     # Build servers take a suite without a test for one that did not run.
     is_alone = bool(error) or not rules
     counts = {"tests": len(rules) + is_alone, "failures": failures, "errors": errors}
-    suite = ElementTree.Element("testsuite", name=_legal(name), **{key: str(value) for key, value in counts.items()})
+    suite = ElementTree.Element(
+        "testsuite", {"name": _legal(name), **{key: str(value) for key, value in counts.items()}}
+    )
     for rule in rules:
         case = ElementTree.SubElement(suite, "testcase", classname=_legal(name), name=_legal(rule.name))
         if rule.passed:
@@ -33,8 +35,8 @@ def junit_suite(name: str, rules: Sequence[Rule], error: str = "", said: str = "
         case = ElementTree.SubElement(suite, "testcase", classname=_legal(name), name="evaluation")
     if error:
         ElementTree.SubElement(case, "error", message=_legal(error))
-    if said:
-        ElementTree.SubElement(suite, "system-out").text = _legal(said)
+    if note:
+        ElementTree.SubElement(suite, "system-out").text = _legal(note)
     return suite
 
 
@@ -43,7 +45,7 @@ def write_junit(path: Path, *suites: ElementTree.Element) -> None:
     root = suites[0]
     if len(suites) > 1:
         sums = {key: str(sum(int(suite.get(key, 0)) for suite in suites)) for key in ("tests", "failures", "errors")}
-        root = ElementTree.Element("testsuites", **sums)
+        root = ElementTree.Element("testsuites", sums)
         root.extend(suites)
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)

@@ -1,152 +1,158 @@
-"""Several recordings as one: their hours, alarms and events together, and the gate that they pass as a set.
+"""Several recordings as one: their hours, alarms and events together, and the acceptance that they pass as a set.
 
-One drive is too short for a rate an hour; a set of them may be long enough. Figures have the names of a single recording's
-``summary.json`` where they mean the same.
+One drive is too short for a rate an hour; a set of them may be long enough.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
-from typing import Any
 
 from ..core.intervals import event_rate
 from .acceptance import Acceptance, check_set
-
-_OF_EACH = ("frames", "duration_s", "cameras", "truth", "truncated", "alarms", "decision", "stops", "judgement", "gate")
+from .results import (
+    AcceptanceResult,
+    AlarmFigures,
+    CameraFigures,
+    DecisionFigures,
+    Delays,
+    EventOutcome,
+    Judgement,
+    PoolEntry,
+    PoolSummary,
+    Provenance,
+    Summary,
+)
 
 
 def pool(
-    names: Sequence[str], summaries: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], gate: Acceptance | None
-) -> dict[str, Any]:
-    """Figures of a set of recordings; times in seconds, rates an hour of clean driving.
+    names: Sequence[str], summaries: Mapping[str, Summary], failed: Mapping[str, str], acceptance: Acceptance | None
+) -> PoolSummary:
+    """Figures of a set of recordings.
 
     Args:
         names: of all recordings, in their order.
         summaries: of those that could be judged, by name.
         failed: why the others could not, a sentence each.
-        gate: limits to hold the set against. Its verdict is None without one, and while a recording is missing that could
-            still break it.
+        acceptance: limits to hold the set against. It is not decided without any, and while a recording is missing that
+            could still break it.
     """
     judged = [summaries[name] for name in names if name in summaries]
-    events = [{"recording": one["recording"], **event} for one in judged for event in one["events"]]
-    faults = _sum(one["faults"] for one in judged)
-    pooled: dict[str, Any] = {
-        "recordings": [_entry(name, summaries.get(name), failed.get(name, "")) for name in names],
-        "failed": len(failed),
-        "truth": _truth(judged),
-        "bundle": judged[0]["bundle"] if judged else None,
-        "detector": judged[0]["detector"] if judged else None,
-        "threshold": judged[0]["threshold"] if judged else None,
-        "provenance": _common(judged),
-        "duration_s": sum(one["duration_s"] for one in judged),
-        "frames": sum(one["frames"] for one in judged),
-        "cameras": sorted({camera for one in judged for camera in one["cameras"]}),
-        "alarms": _alarms(judged, events),
-        "decision": _decision(judged, events),
-        "events": events,
-        "faults": faults,
-        "fault_count": sum(faults.values()),
-        "by_camera": _by_camera(judged),
-        "silences": [{"recording": one["recording"], **silence} for one in judged for silence in one["silences"]],
-        "judgement": _judgement(judged),
-    }
-    pooled["gate"] = _gate(gate, judged, pooled, is_whole=not failed)
-    return pooled
+    first = judged[0] if judged else None
+    events = tuple(replace(event, recording=summary.recording) for summary in judged for event in summary.events)
+    faults = _sum(summary.faults for summary in judged)
+    pooled = PoolSummary(
+        recordings=tuple(PoolEntry(name, failed.get(name, ""), summaries.get(name)) for name in names),
+        failed=len(failed),
+        truth=_truth(judged),
+        bundle=None if first is None else first.bundle,
+        detector=None if first is None else first.detector,
+        threshold=None if first is None else first.threshold,
+        provenance=None if first is None else _common(first.provenance),
+        duration_s=sum(summary.duration_s for summary in judged),
+        frames=sum(summary.frames for summary in judged),
+        cameras=tuple(sorted({camera for summary in judged for camera in summary.cameras})),
+        alarms=_alarms(judged, events),
+        decision=_decision(judged, events),
+        events=events,
+        faults=faults,
+        fault_count=sum(faults.values()),
+        by_camera=_by_camera(judged),
+        silences=tuple(
+            replace(silence, recording=summary.recording) for summary in judged for silence in summary.silences
+        ),
+        judgement=_judgement(judged),
+        acceptance=AcceptanceResult(),
+    )
+    if acceptance is None:
+        return pooled
+    return replace(pooled, acceptance=_accepted(acceptance, judged, pooled, is_whole=not failed))
 
 
-def _entry(name: str, summary: Mapping[str, Any] | None, error: str) -> dict[str, Any]:
-    """One recording of the set; its folder is beside the file of the pool."""
-    figures = {} if summary is None else {key: summary[key] for key in _OF_EACH}
-    return {"recording": name, "folder": name, "error": error, **figures}
-
-
-def _common(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _common(facts: Provenance) -> Provenance:
     """Software, engine and parameters of all; where they were judged on several machines, the first one's."""
-    if not judged:
-        return None
-    facts = judged[0]["provenance"]
-    return {name: facts[name] for name in ("version", "network", "environment", "parameters")}
+    return Provenance(facts.version, facts.network, facts.environment, facts.parameters)
 
 
-def _judgement(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """By the events of the recordings that have some; None where none has."""
-    known = [one for one in judged if one["truth"] == "events"]
-    return {
-        "passed": all(one["judgement"]["passed"] for one in known) if known else None,
-        "failures": [f"{one['recording']}: {text}" for one in known for text in one["judgement"]["failures"]],
-    }
+def _judgement(judged: Sequence[Summary]) -> Judgement:
+    """By the events of the recordings that have some."""
+    known = [summary for summary in judged if summary.has_events]
+    failures = (f"{summary.recording}: {failure}" for summary in known for failure in summary.judgement.failures)
+    return Judgement(all(summary.judgement.passed for summary in known) if known else None, tuple(failures))
 
 
-def _truth(judged: Collection[Mapping[str, Any]]) -> str:
-    known = sum(one["truth"] == "events" for one in judged)
+def _truth(judged: Sequence[Summary]) -> str:
+    known = sum(summary.has_events for summary in judged)
     if known == len(judged) and judged:
         return "events"
     return f"events of {known} of {len(judged)} recordings: in the others every alarm counts as false"
 
 
-def _alarms(judged: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    false = sum(one["alarms"]["false"] for one in judged)
-    clean_h = sum(one["decision"]["clean_s"] for one in judged) / 3600.0
-    delays = [event["alarm_delay_s"] for event in events if event["alarm_delay_s"] is not None]
-    return {
-        "events": len(events),
-        "detected": len(delays),
-        "raised": sum(one["alarms"]["raised"] for one in judged),
-        "detected_share": len(delays) / len(events) if events else None,
-        "delay_s": {"median": median(delays) if delays else None, "max": max(delays, default=None)},
-        "false": false,
-        "false_per_hour": event_rate(false, clean_h).to_dict() if clean_h > 0.0 else None,
-    }
-
-
-def _decision(judged: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    false_stop_s, clean_s, held_s, event_s = (
-        sum(one["decision"][name] for one in judged) for name in ("false_stop_s", "clean_s", "held_s", "event_s")
+def _alarms(judged: Sequence[Summary], events: Sequence[EventOutcome]) -> AlarmFigures:
+    false, clean_h = (
+        sum(summary.alarms.false for summary in judged),
+        sum(summary.decision.clean_s for summary in judged) / 3600.0,
     )
-    return {
-        "time_to_stop_s": _longest(judged, "time_to_stop_s"),
-        "not_stopped": sum(event["stop_delay_s"] is None for event in events),
-        "stop_was_on": sum(event["stop_was_on"] for event in events),
-        "time_to_resume_s": _longest(judged, "time_to_resume_s"),
-        "not_resumed": sum(one["decision"]["not_resumed"] for one in judged),
-        "false_stop_s": false_stop_s,
-        "clean_s": clean_s,
-        "false_stop_ratio": false_stop_s / clean_s if clean_s else None,
-        "held_s": held_s,
-        "event_s": event_s,
-        "hold_ratio": held_s / event_s if event_s else None,
-    }
+    delays = [event.alarm_delay_s for event in events if event.alarm_delay_s is not None]
+    return AlarmFigures(
+        events=len(events),
+        detected=len(delays),
+        raised=sum(summary.alarms.raised for summary in judged),
+        false=false,
+        delay_s=Delays(median(delays) if delays else None, max(delays, default=None)),
+        detected_share=len(delays) / len(events) if events else None,
+        false_per_hour=event_rate(false, clean_h) if clean_h > 0.0 else None,
+    )
 
 
-def _longest(judged: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    found = [one["decision"][name] for one in judged if one["decision"][name] is not None]
-    return max(found, default=None)
+def _decision(judged: Sequence[Summary], events: Sequence[EventOutcome]) -> DecisionFigures:
+    parts = [summary.decision for summary in judged]
+    false_stop_s, clean_s = sum(part.false_stop_s for part in parts), sum(part.clean_s for part in parts)
+    held_s, event_s = sum(part.held_s for part in parts), sum(part.event_s for part in parts)
+    return DecisionFigures(
+        time_to_stop_s=_longest(part.time_to_stop_s for part in parts),
+        false_stop_s=false_stop_s,
+        clean_s=clean_s,
+        false_stop_ratio=false_stop_s / clean_s if clean_s else None,
+        held_s=held_s,
+        event_s=event_s,
+        hold_ratio=held_s / event_s if event_s else None,
+        time_to_release_s=_longest(part.time_to_release_s for part in parts),
+        not_released=sum(part.not_released for part in parts),
+        not_stopped=sum(event.stop_delay_s is None for event in events),
+        stop_was_on=sum(event.stop_was_on for event in events),
+    )
 
 
-def _by_camera(judged: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    cameras = sorted({camera for one in judged for camera in one["by_camera"]})
-    return {camera: _sum(one["by_camera"].get(camera, {}) for one in judged) for camera in cameras}
+def _longest(times: Iterable[float | None]) -> float | None:
+    return max((time_s for time_s in times if time_s is not None), default=None)
 
 
-def _sum(counts: Any) -> dict[str, int]:
+def _by_camera(judged: Sequence[Summary]) -> dict[str, CameraFigures]:
+    totals: dict[str, CameraFigures] = {}
+    for camera, counts in sorted(
+        (item for summary in judged for item in summary.by_camera.items()), key=lambda item: item[0]
+    ):
+        total = _sum((vars(totals[camera]) if camera in totals else {}, vars(counts)))
+        totals[camera] = CameraFigures(**total)
+    return totals
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Of counts by name; a name that counts nothing stays."""
     total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
+    for part in counts:
+        total.update(part)
     return dict(total)
 
 
-def _gate(
-    gate: Acceptance | None, judged: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any], is_whole: bool
-) -> dict[str, Any]:
+def _accepted(
+    acceptance: Acceptance, judged: Sequence[Summary], pooled: PoolSummary, is_whole: bool
+) -> AcceptanceResult:
     """The rules of the set, and whether it passes: each recording by its own rules, and all of them by these."""
-    if gate is None:
-        return {"passed": None, "rules": []}
-    answered = {rule["name"] for one in judged for rule in one["gate"]["rules"]}
-    rules = check_set(gate, pooled, answered, is_whole)
-    is_kept = all(rule.passed for rule in rules) and all(one["gate"]["passed"] for one in judged)
-    passed = None if is_kept and not is_whole else is_kept
-    return {"passed": passed, "rules": [asdict(rule) for rule in rules]}
+    answered = {rule.name for summary in judged for rule in summary.acceptance.rules}
+    rules = check_set(acceptance, pooled, answered, is_whole)
+    is_kept = all(rule.passed for rule in rules) and all(summary.acceptance.passed for summary in judged)
+    return AcceptanceResult(None if is_kept and not is_whole else is_kept, rules)

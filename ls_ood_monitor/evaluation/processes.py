@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -36,18 +37,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def evaluate_here(requests: Sequence[Request], jobs: int, shown: OnProgress) -> Iterator[Result]:
+def evaluate_here(requests: Sequence[Request], jobs: int, on_progress: OnProgress) -> Iterator[Result]:
     """Results in the order in which they are ready.
 
     Args:
         requests: one a recording.
         jobs: worker processes; 1 = none, all is done in this process.
-        shown: told of progress.
+        on_progress: called with progress.
     """
     if jobs == 1 or len(requests) == 1:
         for request in requests:
             name = request.recording.name
-            yield evaluate(request, lambda done, note, name=name: shown(name, done, note), cores())
+            yield evaluate(request, partial(on_progress, name), cores())
         return
     waiting = deque((request, 1) for request in requests)
     idle: list[tuple[Any, Connection]] = []
@@ -60,24 +61,26 @@ def evaluate_here(requests: Sequence[Request], jobs: int, shown: OnProgress) -> 
                 process, connection = idle.pop() if idle else _start(max(1, cores() // jobs))
                 busy.append(_Worker(process, connection, request, attempt))
                 _send(connection, request)
-            for connection in wait([worker.connection for worker in busy]):
-                worker = next(one for one in busy if one.connection is connection)
+            ready = wait([worker.connection for worker in busy])
+            for worker in [worker for worker in busy if worker.connection in ready]:
                 try:
-                    said = worker.connection.recv()
+                    message = worker.connection.recv()
                 except (EOFError, OSError):
                     busy.remove(worker)
                     if worker.attempt < _ATTEMPTS:
                         waiting.append((worker.request, worker.attempt + 1))
-                        shown(worker.request.recording.name, 0, f"worker died ({_death(worker.process)}), tried again")
+                        on_progress(
+                            worker.request.recording.name, 0, f"worker died ({_death(worker.process)}), tried again"
+                        )
                     else:
                         yield _given_up(worker)
                     continue
-                if isinstance(said, Result):
+                if isinstance(message, Result):
                     busy.remove(worker)
                     idle.append((worker.process, worker.connection))
-                    yield said
+                    yield message
                 else:
-                    shown(worker.request.recording.name, *said)
+                    on_progress(worker.request.recording.name, *message)
     finally:
         for process, connection in [*idle, *((worker.process, worker.connection) for worker in busy)]:
             connection.close()
@@ -103,7 +106,7 @@ def sigint_blocked() -> Iterator[None]:
     Ctrl-C reaches every process of a terminal; a worker is ended by the one that asks, or by its death.
     """
     resource_tracker.ensure_running()  # started within, it would open what is closed here
-    # Kept back, not ignored: one that comes meanwhile is heard right after.
+    # Blocked, not ignored: one that comes meanwhile is delivered afterwards.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -117,15 +120,15 @@ def _send(connection: Connection, request: Request) -> None:
 
 
 def _serve(connection: Connection, threads: int) -> None:
-    """The worker: evaluates what it is sent until nobody is there any more."""
+    """The worker: evaluates each request that it receives, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    said_s = 0.0
+    shown_s = 0.0
 
-    def progress(done: int, note: str) -> None:
-        nonlocal said_s
-        if time.monotonic() - said_s < _SHOW_EVERY_S:
+    def on_progress(done: int, note: str) -> None:
+        nonlocal shown_s
+        if time.monotonic() - shown_s < _SHOW_EVERY_S:
             return
-        said_s = time.monotonic()
+        shown_s = time.monotonic()
         try:
             connection.send((done, note))
         except OSError:  # who asked was killed; what is done stays on disk
@@ -133,7 +136,7 @@ def _serve(connection: Connection, threads: int) -> None:
 
     with suppress(OSError, EOFError):
         while True:
-            connection.send(evaluate(connection.recv(), progress, threads))
+            connection.send(evaluate(connection.recv(), on_progress, threads))
 
 
 def _given_up(worker: _Worker) -> Result:

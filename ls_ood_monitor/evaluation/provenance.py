@@ -20,65 +20,57 @@ from ..monitor import OodMonitor
 from ..parameter_file import VehicleSettings
 from ..recordings.recording import Recording
 from .request import Request
-from .timeline import Limits
+from .results import Environment, NetworkFacts, RecordingFacts, RecordingProvenance
+from .timespans import Limits
 
 _OF_EVERY_RULE = ("rule", "trigger_consecutive_frames", "release_consecutive_frames")
 _OF_RULE = {"window": ("window_frames",), "cusum": ("cusum_limit",)}
 
 
-def provenance(request: Request, monitor: OodMonitor) -> dict[str, Any]:
-    """Facts for ``summary.json``: plain values."""
-    engine = monitor.frame_pass.engine
-    return {
-        "version": request.version,
-        "network": {
-            "device": monitor.frame_pass.device.type,
-            "engine": engine.name,
-            "precision": engine.precision,
-        },
-        "environment": environment(monitor),
-        "recording": recording_facts(request.recording),
-        "events_file": None if request.events_file is None else str(request.events_file),
-        "parameters": parameters(request.vehicle, monitor.alarm, request.limits),
-    }
+def provenance(request: Request, monitor: OodMonitor) -> RecordingProvenance:
+    """Facts for ``summary.json``."""
+    return RecordingProvenance(
+        version=request.version,
+        network=NetworkFacts(monitor.device.type, monitor.engine_name, monitor.precision),
+        environment=environment(monitor),
+        parameters=parameters(request.vehicle, monitor.alarm, request.limits),
+        recording=recording_facts(request.recording),
+        events_file=None if request.events_file is None else str(request.events_file),
+    )
 
 
-def environment(monitor: OodMonitor) -> dict[str, Any]:
+def environment(monitor: OodMonitor) -> Environment:
     """Machine that judges, and versions of its libraries."""
-    versions = {
-        "Python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "OpenCV": cv2.__version__,
-        **{name: metadata.version(name) for name in ("plotly", "rosbags")},
-    }
-    if monitor.frame_pass.engine.name == "onnx":
+    libraries = {"numpy": np.__version__, "OpenCV": cv2.__version__}
+    others = {name: metadata.version(name) for name in ("plotly", "rosbags")}
+    versions = {"Python": platform.python_version(), "torch": torch.__version__, **libraries, **others}
+    if monitor.engine_name == "onnx":
         import onnxruntime  # its GPU package has another name, so it is asked itself
 
         versions["ONNX Runtime"] = onnxruntime.__version__
-    device = monitor.frame_pass.device
-    return {
-        "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "versions": versions,
-    }
+    device = monitor.device
+    return Environment(
+        f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
+        torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        versions,
+    )
 
 
-def recording_facts(recording: Recording) -> dict[str, Any]:
-    """Path, format, bytes of all files; start of a bag, UTC, ISO 8601; frame rate of pictures, given or assumed, Hz."""
+def recording_facts(recording: Recording) -> RecordingFacts:
+    """Of its files; pictures and videos have no start."""
     path = recording.path
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     start = None
     if recording.topics is not None:
         moment = datetime.fromtimestamp(recording.begin_ns // 10**6 / 1e3, timezone.utc)
         start = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {
-        "path": str(path),
-        "format": _format(recording, files),
-        "start": start,
-        "rate_hz": recording.assumed_rate_hz or recording.rate_hz,
-        "size_bytes": sum(file.stat().st_size for file in files),
-    }
+    return RecordingFacts(
+        str(path),
+        _format(recording, files),
+        start,
+        recording.assumed_rate_hz or recording.rate_hz,
+        sum(file.stat().st_size for file in files),
+    )
 
 
 def _format(recording: Recording, files: list[Path]) -> str:
@@ -90,7 +82,7 @@ def _format(recording: Recording, files: list[Path]) -> str:
     return f"ROS 2 bag ({'mcap' if '.mcap' in kinds else 'sqlite3'})"
 
 
-def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limits) -> dict[str, Any]:
+def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limits) -> dict[str, dict[str, Any]]:
     """What decides when the vehicle stops, by node, as in a ROS parameter file, and the limits of the judgement, seconds.
 
     Args:
@@ -105,7 +97,7 @@ def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limi
     return {
         "perception_node": {**perception, "image_timeout_s": vehicle.image_timeout_s},
         "supervisor_node": {**supervisor, "publish_rate_hz": vehicle.publish_rate_hz},
-        "judgement": {"stop_within_s": limits.stop_s, "resume_within_s": limits.resume_s},
+        "judgement": {"stop_within_s": limits.stop_s, "release_within_s": limits.release_s},
     }
 
 

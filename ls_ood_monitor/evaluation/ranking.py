@@ -6,21 +6,21 @@ than five of either no interval is given: their resamples are fewer than the per
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from ..core.bootstrap import Interval, curve_replicates, ranking_replicates, resample_counts
-from ..core.intervals import share_of
+from ..core.bootstrap import curve_replicates, ranking_replicates, resample_counts
+from ..core.intervals import Interval, share_of
 from ..core.metrics import aupr, auroc, fpr_at_tpr
 from ..recordings.events import Event
 from .downsampling import thin_curve
-from .judged_images import FrameRecord
-from .timeline import Limits
+from .replay_tables import score_over_threshold
+from .timespans import CLEAN, Limits, events_of_frames
 
 BLOCK_S = 10.0
 #: Of 4 units there are 35 different resamples, of 5 there are 126; the 2.5 % percentile needs more than 40.
@@ -34,7 +34,7 @@ class FrameScores:
     """Judged frames of one kind.
 
     Attributes:
-        ratios: (N,) score over threshold, larger = more OoD (``FrameRecord.ratio``).
+        ratios: (N,) score over threshold, larger = more OoD (``score_over_threshold``).
         above: (N,) whether the score is above the threshold.
         units: (N,) number of each frame's event or block of time, from 0.
         unit: what a unit is, in the plural.
@@ -84,39 +84,26 @@ class Ranking:
     figures: dict[str, tuple[float, Interval | None]]
 
 
-def split_frames(
-    images: Sequence[FrameRecord], events: Sequence[Event], limits: Limits
-) -> tuple[FrameScores, FrameScores]:
-    """Clean frames and frames in events, by the rule of ``summary.json``: what follows an event too soon is neither."""
-    clean, odd = _Columns(), _Columns()
-    for image in images:
-        if image.result is None or not np.isfinite(image.ratio):
-            continue
-        own = [(number, event) for number, event in enumerate(events) if event.camera == image.alarm.camera]
-        above = image.alarm.score > image.alarm.threshold
-        within = next((number for number, event in own if event.start_s <= image.time_s < event.end_s), None)
-        if within is not None:
-            odd.append(image.ratio, above, within)
-        elif not any(event.end_s <= image.time_s < event.end_s + limits.resume_s for _, event in own):
-            clean.append(image.ratio, above, int(image.time_s // BLOCK_S))
-    return clean.scores(f"blocks of {BLOCK_S:g} s"), odd.scores("events")
+def split_frames(images: pl.DataFrame, events: Sequence[Event], limits: Limits) -> tuple[FrameScores, FrameScores]:
+    """Clean frames and frames in events (``timespans.events_of_frames``); what follows an event too soon is neither.
+
+    Args:
+        images: ``time_s``, ``camera``, ``score`` and ``threshold`` of each; NaN where it was not judged.
+        events: ground truth.
+        limits: with the time after an event.
+    """
+    judged = images.select("time_s", "camera", "score", "threshold", ratio=score_over_threshold())
+    judged = judged.filter(pl.col("ratio").is_finite())
+    places = events_of_frames(judged, events, limits.release_s)
+    blocks = (judged["time_s"].to_numpy() // BLOCK_S).astype(np.int64)
+    clean = _frame_scores(judged, places == CLEAN, blocks, f"blocks of {BLOCK_S:g} s")
+    return clean, _frame_scores(judged, places >= 0, places, "events")
 
 
-class _Columns:
-    """Frames of one kind while they are gathered; recordings are long, and numbers as objects are large."""
-
-    def __init__(self) -> None:
-        self._ratios, self._above, self._units = array("d"), array("b"), array("q")
-
-    def append(self, ratio: float, above: bool, unit: int) -> None:
-        self._ratios.append(ratio)
-        self._above.append(above)
-        self._units.append(unit)
-
-    def scores(self, unit: str) -> FrameScores:
-        units = np.unique(np.asarray(self._units, np.int64), return_inverse=True)[1]
-        above = np.asarray(self._above, np.int8).astype(np.bool_)
-        return FrameScores(np.asarray(self._ratios, np.float64), above, units.astype(np.int64), unit)
+def _frame_scores(frames: pl.DataFrame, chosen: NDArray[np.bool_], units: NDArray[np.int64], unit: str) -> FrameScores:
+    kept = frames.filter(chosen)
+    numbers = np.unique(units[chosen], return_inverse=True)[1].astype(np.int64)
+    return FrameScores(kept["ratio"].to_numpy(), (kept["score"] > kept["threshold"]).to_numpy(), numbers, unit)
 
 
 def share_above(frames: FrameScores) -> tuple[float, tuple[float, float] | None]:
@@ -139,9 +126,9 @@ def histogram(
     if not frames.is_enough:
         return shares, None, None
     low, high = np.zeros(bins), np.zeros(bins)
-    for one in np.unique(places):
-        share = share_of(places == one, frames.units)
-        low[one], high[one] = share.low, share.high
+    for place in np.unique(places):
+        share = share_of(places == place, frames.units)
+        low[place], high[place] = share.low, share.high
     return shares, low, high
 
 

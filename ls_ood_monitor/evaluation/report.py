@@ -1,33 +1,34 @@
 """``report.html``: one file that opens in a browser without a network; plotly's script is in it.
 
-Assessment first, then when it would have stopped and why, the recording over time, the strangest frames, the figures with
-their intervals, and where it all comes from. What cannot be told from a recording is said in a sentence in its place.
+The verdict comes first, then when it would have stopped and why, the recording over time, the strangest frames, the figures
+with their intervals, and where they come from. What a recording cannot show is said in a sentence in its place.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ..monitor import OodMonitor
 from ..recordings.events import Event
 from . import report_figures as figures
-from . import summary_text as words
-from .judged_images import FrameRecord, in_order
+from . import summary_text as text
 from .ranking import MIN_UNITS, FrameScores, Ranking, rank, share_above, split_frames
-from .report_page import UNIT, banner, command_line, counts, kept, page, seconds, word
+from .replay_tables import ReplayTables
+from .report_page import UNIT, banner, command_line, page, rule_rows, seconds, word
 from .report_provenance import bundle_part, environment_part, parameters_part, recording_part
 from .report_tables import MAX_ROWS, facts_table, first_of, list_table, with_head
+from .results import DecisionFigures, Delays, Stop, Summary
 from .silence import silences_of
-from .timeline import Limits, ModeSample
+from .timespans import Limits
 from .worst_frames import WorstFrame
 
 _MAX_REASONS = 12
@@ -65,7 +66,7 @@ if (matchMedia('(pointer: coarse)').matches)
 _PRINT = """
 const redraw = size => document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.relayout(plot, size));
 addEventListener('beforeprint', () => {
-  document.querySelectorAll('details').forEach(one => one.open = true);
+  document.querySelectorAll('details').forEach(part => part.open = true);
   document.body.style.width = '700px';
   redraw({width: 690});
 });
@@ -75,10 +76,8 @@ addEventListener('afterprint', () => { document.body.style.width = ''; redraw({w
 
 def write_report(
     path: Path,
-    summary: Mapping[str, Any],
-    images: Sequence[FrameRecord],
-    silences: Sequence[FrameRecord],
-    decisions: Sequence[ModeSample],
+    summary: Summary,
+    tables: ReplayTables,
     events: Sequence[Event],
     worst: Sequence[WorstFrame],
     command: str,
@@ -91,10 +90,8 @@ def write_report(
 
     Args:
         path: of the file.
-        summary: as in ``summary.json``.
-        images: all image messages, judged, in the order of reception.
-        silences: alarms of silent cameras, in the order of time.
-        decisions: the supervisor's, at least every change.
+        summary: its figures.
+        tables: its alarms and decisions.
         events: ground truth.
         worst: the strangest frames.
         command: that makes it again.
@@ -102,36 +99,33 @@ def write_report(
         monitor: that judged, for the bundle's provenance; None leaves it out.
         note: what a reader must know first, a sentence; empty = nothing.
     """
+    images = tables.images
     clean, odd = split_frames(images, events, limits)
     ranking = rank(clean, odd) if len(clean.ratios) and len(odd.ratios) else None
-    duration_s = float(summary["duration_s"])
+    timeline = figures.timeline(tables, events, summary.duration_s, summary.stops)
     parts = [
         f"<p>{html.escape(note)}</p>" if note else "",
-        banner(*words.verdict(summary)),
+        banner(*text.headline(summary)),
         "<noscript><p class=bad>The plots need JavaScript; tables and pictures do without.</p></noscript>",
         _verdict(summary),
-        "<h2>Events</h2>" + _events(summary) if summary["events"] else "",
-        "<h2>When and why it would have stopped</h2>" + _stops(summary["stops"]),
+        "<h2>Events</h2>" + _events(summary) if summary.events else "",
+        "<h2>When and why it would have stopped</h2>" + _stops(summary.stops),
         "<h2>Score, input and command over time</h2>",
-        _timeline_words(images),
-        _plot(
-            figures.timeline(images, silences, decisions, events, duration_s, summary["stops"]),
-            "Timeline of every camera",
-            first=True,
-        ),
+        _timeline_note(images),
+        _plot(timeline, "Timeline of every camera", first=True),
         "<h2>Strangest frames</h2>" + _gallery(worst),
         "<h2>How well scores tell events from clean driving</h2>" + _detection(clean, odd, ranking, bool(events)),
-        "<h2>Faults: images that could not be judged, and silent cameras</h2>" + _faults(images, silences),
+        "<h2>Faults: images that could not be judged, and silent cameras</h2>" + _faults(tables),
         "<h2>The network's time for a frame</h2>" + _latency(images),
         "<h2>Recording</h2>" + recording_part(summary),
         "<h2>Bundle</h2>" + bundle_part(summary, monitor),
-        "<h2>Parameters</h2>" + parameters_part(summary["provenance"]["parameters"]),
-        "<h2>Environment</h2>" + environment_part(summary["provenance"]),
+        "<h2>Parameters</h2>" + parameters_part(summary.provenance.parameters),
+        "<h2>Environment</h2>" + environment_part(summary.provenance),
         f"<h2>Make it again</h2><p>{command_line(command)}</p>"
         "<p class=note>The same recording, bundle and settings give the same figures, but for the times of the network.</p>",
         f"<script>{_TOUCH}{_PRINT}</script>",
     ]
-    path.write_text(page(f"Evaluation of {summary['recording']}", parts, _STYLE), encoding="utf-8")
+    path.write_text(page(f"Evaluation of {summary.recording}", parts, _STYLE), encoding="utf-8")
 
 
 def _plot(figure: Any, label: str, first: bool = False) -> str:
@@ -142,105 +136,91 @@ def _plot(figure: Any, label: str, first: bool = False) -> str:
     return f"<div class=plot role=group aria-label='{html.escape(label)}'>{drawn}</div>"
 
 
-def _verdict(summary: Mapping[str, Any]) -> str:
-    alarms, decision, gate = summary["alarms"], summary["decision"], summary["gate"]
-    has_truth = summary["truth"] == "events"
-    rows = []
-    if gate["passed"] is not None:
-        rows.append(("gate", word(gate["passed"], "PASSED", "BROKEN")))
-    rows += [(rule["name"], kept(rule)) for rule in gate["rules"]]
-    if has_truth:
-        rows.append(("judgement by the events", _judgement(summary)))
-    rows += [
-        (
-            "recording",
-            html.escape(
-                f"{words.counted(summary['frames'], 'image')} of {', '.join(summary['cameras'])}, "
-                f"{summary['duration_s']:.2f} s"
-            ),
-        ),
-        ("ground truth", "events" if has_truth else "none given: every alarm counts as false"),
-        ("alarms", str(alarms["raised"])),
-        ("events detected", f"{alarms['detected']} of {alarms['events']}" if alarms["events"] else "-"),
-        ("time to the alarm, median and longest", _delays(alarms)),
-        ("longest time to STOP", seconds(decision["time_to_stop_s"])),
-        ("of the events' time under STOP", words.share(decision["hold_ratio"])),
-        ("longest time to resume", seconds(decision["time_to_resume_s"])),
-        ("false alarms", html.escape(words.false_alarm_rate(summary))),
-        ("STOP in clean driving", "-" if summary["clip"] else _clean(decision)),
-        ("alarms without a verdict", counts(summary["faults"])),
+def _verdict(summary: Summary) -> str:
+    alarms, decision = summary.alarms, summary.decision
+    size = f"{text.counted(summary.frames, 'image')} of {', '.join(summary.cameras)}, {summary.duration_s:.2f} s"
+    rows = [
+        *rule_rows(summary.acceptance),
+        *([("judgement by the events", _judgement(summary))] if summary.has_events else []),
+        ("recording", html.escape(size)),
+        ("ground truth", "events" if summary.has_events else "none given: every alarm counts as false"),
+        ("alarms", str(alarms.raised)),
+        ("events detected", f"{alarms.detected} of {alarms.events}" if alarms.events else "-"),
+        ("time to the alarm, median and longest", _delays(alarms.delay_s)),
+        ("longest time to STOP", seconds(decision.time_to_stop_s)),
+        ("of the events' time under STOP", text.share(decision.hold_ratio)),
+        ("longest time to release", seconds(decision.time_to_release_s)),
+        ("false alarms", html.escape(text.false_alarm_rate(summary))),
+        ("STOP in clean driving", "-" if summary.clip else _clean(decision)),
+        ("alarms without a verdict", html.escape(text.counts(summary)) or "none"),
     ]
-    if summary["truncated"]:
-        rows.append(("damage", word(False, "", summary["truncated"])))
+    if summary.truncated:
+        rows.append(("damage", word(False, "", summary.truncated)))
     return facts_table(rows)
 
 
-def _judgement(summary: Mapping[str, Any]) -> str:
-    judgement = summary["judgement"]
-    if judgement["passed"]:
-        return word(True, words.judged_well(summary), "")
-    return "<br>".join(word(False, "", text) for text in judgement["failures"])
+def _judgement(summary: Summary) -> str:
+    if summary.judgement.passed:
+        return word(True, text.passed_sentence(summary), "")
+    return "<br>".join(word(False, "", failure) for failure in summary.judgement.failures)
 
 
-def _delays(alarms: Mapping[str, Any]) -> str:
-    delay_s = alarms["delay_s"]
-    return "-" if delay_s["median"] is None else f"{seconds(delay_s['median'])}, {seconds(delay_s['max'])}"
+def _delays(delay_s: Delays) -> str:
+    return "-" if delay_s.median is None else f"{seconds(delay_s.median)}, {seconds(delay_s.max)}"
 
 
-def _clean(decision: Mapping[str, Any]) -> str:
-    if not decision["clean_s"]:
+def _clean(decision: DecisionFigures) -> str:
+    if not decision.clean_s:
         return "there was no clean driving"
-    return f"{seconds(decision['false_stop_s'])} of {seconds(decision['clean_s'])}"
+    return f"{seconds(decision.false_stop_s)} of {seconds(decision.clean_s)}"
 
 
-def _events(summary: Mapping[str, Any]) -> str:
+def _events(summary: Summary) -> str:
     rows = [
         [
-            html.escape(one["label"]),
-            html.escape(one["camera"]),
-            seconds(one["start_s"]),
-            seconds(one["end_s"]),
-            words.delay(one, "alarm").replace(" s", UNIT),
-            words.delay(one, "stop").replace(" s", UNIT),
+            html.escape(event.label),
+            html.escape(event.camera),
+            seconds(event.start_s),
+            seconds(event.end_s),
+            text.alarm_delay(event).replace(" s", UNIT),
+            text.stop_delay(event).replace(" s", UNIT),
         ]
-        for one in summary["events"]
+        for event in summary.events
     ]
     return list_table({"event": "name", "camera": "name", "from": "", "to": "", "alarm": "", "STOP": ""}, rows)
 
 
-def _stops(stops: Sequence[Mapping[str, Any]]) -> str:
+def _stops(stops: Sequence[Stop]) -> str:
     """A group of rows for each stop, one for each of its reasons."""
     if not stops:
         return "<p>It would not have stopped.</p>"
     groups = []
     for stop in stops[:MAX_ROWS]:
-        reasons = [(seconds(one["start_s"]), html.escape(one["reason"])) for one in stop["reasons"][:_MAX_REASONS]]
-        if len(stop["reasons"]) > _MAX_REASONS:
-            reasons.append(("", f"and {len(stop['reasons']) - _MAX_REASONS} more"))
-        times = [stop["start_s"], stop["end_s"] - stop["start_s"]]
+        reasons = [(seconds(reason.start_s), html.escape(reason.reason)) for reason in stop.reasons[:_MAX_REASONS]]
+        if len(stop.reasons) > _MAX_REASONS:
+            reasons.append(("", f"and {len(stop.reasons) - _MAX_REASONS} more"))
+        times = [stop.start_s, stop.end_s - stop.start_s]
         start = "".join(f"<td rowspan={len(reasons)}>{seconds(time_s)}</td>" for time_s in times)
         lines = [f"<td>{since}</td><td class=text>{reason}</td>" for since, reason in reasons]
         groups.append(f"<tbody class=stop><tr>{start}{'</tr><tr>'.join(lines)}</tr></tbody>")
-    usual = (
-        "<p class=note>Every drive begins under STOP, until each camera was heard.</p>" if stops[0]["start_up"] else ""
-    )
-    return f"{usual}{with_head(('at', 'for', 'since', 'reason'), ''.join(groups))}{first_of(len(stops))}"
+    note = "<p class=note>Every drive begins under STOP, until each camera was heard.</p>" if stops[0].start_up else ""
+    return f"{note}{with_head(('at', 'for', 'since', 'reason'), ''.join(groups))}{first_of(len(stops))}"
 
 
-def _timeline_words(images: Sequence[FrameRecord]) -> str:
+def _timeline_note(images: pl.DataFrame) -> str:
     note = (
         "<span class=mouse>Drag to zoom, double click to go back, point to read.</span><span class=touch>Tap a point to read "
         "it; the buttons above the plot zoom, move and go back.</span> Above 1, the dashed line, a frame is out of "
         "distribution; grey stretches are events."
     )
-    of_camera = Counter(image.alarm.camera for image in images)
-    most = figures.most_points(len(of_camera))
-    if max(of_camera.values()) > most:
+    counts = images["camera"].value_counts()["count"].to_list()
+    most = figures.most_points(len(counts))
+    if max(counts) > most:
         note += (
-            f" Drawn are about {most} of up to {max(of_camera.values())} images a camera: of every slice of time the smallest "
+            f" Drawn are about {most} of up to {max(counts)} images a camera: of every slice of time the smallest "
             "and the largest score and one image of each alarm state. frames.csv has all of them."
         )
-    if not any(np.isfinite(image.ratio) for image in images):
+    if not images["score"].is_finite().any():
         note += " No image could be judged, so there is no score to draw."
     return f"<p class=note>{note}</p>"
 
@@ -268,9 +248,9 @@ def _gallery(worst: Sequence[WorstFrame]) -> str:
     return f"<p class=note>{note}</p><div class=frames>{''.join(pictures)}</div>"
 
 
-def _picture(picture: NDArray[np.uint8], text: str) -> str:
+def _picture(picture: NDArray[np.uint8], label: str) -> str:
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return f"<img src='data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}' alt='{text}'>"
+    return f"<img src='data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}' alt='{label}'>"
 
 
 def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, has_events: bool) -> str:
@@ -314,30 +294,33 @@ def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, ha
 
 
 def _with_interval(value: float, interval: tuple[float, float] | None, percent: bool) -> str:
-    def shown(one: float) -> str:
-        return f"{100 * one:.1f}\u00a0%" if percent else f"{one:.3f}"
+    def figure(number: float) -> str:
+        return f"{100 * number:.1f}\u00a0%" if percent else f"{number:.3f}"
 
-    return shown(value) + (f", 95 % interval {shown(interval[0])} to {shown(interval[1])}" if interval else "")
+    return figure(value) + (f", 95 % interval {figure(interval[0])} to {figure(interval[1])}" if interval else "")
 
 
-def _faults(images: Sequence[FrameRecord], silences: Sequence[FrameRecord]) -> str:
-    first: dict[str, FrameRecord] = {}
-    found: Counter[str] = Counter()
-    for one in in_order(images, silences):
-        if one.alarm.is_fault:
-            fault = one.alarm.fault or "unknown"
-            first.setdefault(fault, one)
-            found[fault] += 1
-    if not found:
+def _faults(tables: ReplayTables) -> str:
+    faults = tables.alarms.filter(pl.col("fault").is_not_null())
+    if not len(faults):
         return "<p>None.</p>"
+    by_fault = (
+        faults.group_by("fault", maintain_order=True)
+        .agg(pl.len(), pl.col("time_s").first(), pl.col("cause").first())
+        .sort("len", descending=True, maintain_order=True)
+    )
     rows = [
-        [html.escape(fault), str(count), seconds(first[fault].time_s), html.escape(first[fault].alarm.reason)]
-        for fault, count in found.most_common()
+        [html.escape(fault), str(count), seconds(time_s), html.escape(reason)]
+        for (fault, count, time_s, _), reason in zip(
+            by_fault.iter_rows(), tables.sentences(by_fault["cause"]), strict=True
+        )
     ]
     table = list_table({"fault": "", "alarms": "", "first at": "", "first reason": "text"}, rows)
+    silences = silences_of(tables.alarms)
+    reasons = tables.sentences([silence.cause for silence in silences])
     silent = [
-        [html.escape(one.camera), seconds(one.start_s), seconds(one.end_s), html.escape(one.reason)]
-        for one in silences_of(silences)
+        [html.escape(silence.camera), seconds(silence.start_s), seconds(silence.end_s), html.escape(reason)]
+        for silence, reason in zip(silences, reasons, strict=True)
     ]
     if silent:
         table += "<p class=note>A silent camera raises its alarm ten times a second:</p>"
@@ -345,13 +328,12 @@ def _faults(images: Sequence[FrameRecord], silences: Sequence[FrameRecord]) -> s
     return table
 
 
-def _latency(images: Sequence[FrameRecord]) -> str:
-    times = np.fromiter((image.latency_ms for image in images if np.isfinite(image.latency_ms)), np.float64)
+def _latency(images: pl.DataFrame) -> str:
+    times = images["latency_ms"].filter(images["latency_ms"].is_finite()).to_numpy()
     if not len(times):
         return "<p>The network was never asked.</p>"
     percentiles = {f"p{level}": float(np.percentile(times, level)) for level in (50, 95, 99)}
-    told = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items())
-    told += (
-        f", longest {times.max():.1f} ms, of {len(times)} frames on this machine. The 0.1 % longest share the last bar."
-    )
-    return f"<p>{told}</p>" + _plot(figures.latency_histogram(times, percentiles), "Histogram of the network's time")
+    named = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items())
+    named += f", longest {times.max():.1f} ms, of {len(times)} frames on this machine."
+    histogram = _plot(figures.latency_histogram(times, percentiles), "Histogram of the network's time")
+    return f"<p>{named} The 0.1 % longest share the last bar.</p>{histogram}"

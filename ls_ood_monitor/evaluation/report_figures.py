@@ -1,6 +1,6 @@
 """The report's figures, as plotly draws them: over the recording's time, or of its scores; larger scores = more OoD.
 
-However long the recording, a figure holds a bounded number of points (``thinning``).
+However long the recording, a figure holds a bounded number of points (``downsampling``).
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
 
 from ..core.types import AlarmState, FallbackMode
 from ..recordings.events import Event
-from .downsampling import Span, keep_extremes, merge_spans
-from .judged_images import FrameRecord, by_camera
+from .downsampling import LabelledSpan, keep_extremes, merge_spans
 from .ranking import Curve, FrameScores, Ranking, histogram
-from .silence import SILENCE_TICK_NS, Silence, silences_of
-from .timeline import ModeSample, mode_changes
+from .replay_tables import ReplayTables, score_over_threshold
+from .results import Stop, StopReason
+from .silence import SILENCE_PERIOD_S, Silence, silences_of
+from .timespans import spans_of
 
 _GOOD, _UNSURE, _BAD, _LINE, _SILENT = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa"
 _QUIET = "#ce93d8"
@@ -50,26 +52,19 @@ _FAR = 20.0
 
 
 def most_points(cameras: int) -> int:
-    """How many images of one camera the timeline shows before it is thinned."""
+    """How many images of one camera the timeline shows before it is downsampled."""
     return max(600, _MAX_POINTS // max(1, cameras))
 
 
-def timeline(
-    images: Sequence[FrameRecord],
-    silences: Sequence[FrameRecord],
-    decisions: Sequence[ModeSample],
-    events: Sequence[Event],
-    duration_s: float,
-    stops: Sequence[Mapping[str, Any]] = (),
-) -> Any:
+def timeline(tables: ReplayTables, events: Sequence[Event], duration_s: float, stops: Sequence[Stop] = ()) -> Any:
     """A row a camera with score, threshold, alarm and events; what came in; what was commanded.
 
     ``stops`` are those of the summary, for the reasons.
     """
     from plotly.subplots import make_subplots
 
-    parts, silent = by_camera(images), silences_of(silences)
-    cameras = sorted({*parts, *(one.camera for one in silent)})
+    images, silences = tables.images, silences_of(tables.alarms)
+    cameras = sorted(tables.alarms["camera"].unique().cast(pl.String))
     rows, length_s = len(cameras) + 2, max(duration_s, 0.1)
     heights = [*[170.0] * len(cameras), 26.0 * len(cameras) + 14.0, 34.0]
     figure = make_subplots(
@@ -84,8 +79,8 @@ def timeline(
     labelled = len(events) <= _MAX_LABELS
     listed: set[str] = set()
     for row, camera in enumerate(cameras, 1):
-        own = parts.get(camera, ())
-        _scores_of(figure, own, row, most_points(len(cameras)))
+        own = images.filter(pl.col("camera") == camera)
+        _draw_scores(figure, tables, own, row, most_points(len(cameras)))
         for event in (event for event in events if event.camera == camera):
             axis = "" if row == 1 else str(row)
             figure.add_shape(
@@ -112,13 +107,14 @@ def timeline(
                     showarrow=False,
                     bgcolor=_LABEL,
                 )
-        quiet = [one for one in silent if one.camera == camera]
-        spans = merge_spans(input_spans(own, quiet, length_s), _MAX_SPANS)
-        for kind, (name, colour) in _INPUTS.items():
-            _bars(figure, [span for span in spans if span.kind == kind], camera, name, colour, rows - 1, listed)
-    spans = merge_spans(command_spans(decisions, length_s, stops), _MAX_SPANS)
+        silent = [silence for silence in silences if silence.camera == camera]
+        spans = merge_spans(_input_spans(tables, own, silent, length_s), _MAX_SPANS)
+        for severity, (name, colour) in _INPUTS.items():
+            shown = [span for span in spans if span.severity == severity]
+            _draw_bars(figure, shown, camera, name, colour, rows - 1, listed)
+    spans = merge_spans(_command_spans(tables, length_s, stops), _MAX_SPANS)
     for mode, colour in _MODES.items():
-        _bars(figure, [span for span in spans if span.kind == mode], "", mode.name, colour, rows, listed)
+        _draw_bars(figure, [span for span in spans if span.severity == mode], "", mode.name, colour, rows, listed)
     figure.update_layout(
         height=sum(heights) + 32.0 * rows + 150.0,
         template="plotly_white",
@@ -136,13 +132,14 @@ def timeline(
     return figure
 
 
-def _scores_of(figure: Any, own: Sequence[FrameRecord], row: int, most: int) -> None:
+def _draw_scores(figure: Any, tables: ReplayTables, own: pl.DataFrame, row: int, most: int) -> None:
     """Line, marks by alarm state, and the threshold, of one camera."""
-    moments, count = times_of(own), len(own)
-    kinds = np.fromiter((image.alarm.state.severity + 3 * image.alarm.is_fault for image in own), np.int8, count)
-    ratios = np.fromiter((image.ratio if np.isfinite(image.ratio) else np.nan for image in own), np.float64, count)
-    chosen = keep_extremes(moments, ratios, kinds, most)
-    times = moments[chosen].round(4)
+    moments = own["time_s"].to_numpy()
+    ratios = own.select(score_over_threshold().alias("ratio"))["ratio"].to_numpy().copy()
+    ratios[~np.isfinite(ratios)] = np.nan
+    severities, is_fault = own["state"].to_physical().to_numpy(), own["fault"].is_not_null().to_numpy()
+    chosen = keep_extremes(moments, ratios, severities + 3 * is_fault, most)
+    times, reasons = moments[chosen].round(4), tables.sentences(own["cause"].gather(chosen))
     line = broken_where_silent(moments, chosen)
     figure.add_scatter(
         x=np.insert(times, line, times[line]),
@@ -155,11 +152,11 @@ def _scores_of(figure: Any, own: Sequence[FrameRecord], row: int, most: int) -> 
         col=1,
     )
     for state, (colour, symbol) in _STATES.items():
-        marks = [place for place, index in enumerate(chosen) if own[index].alarm.state is state]
+        marks = np.flatnonzero(severities[chosen] == state.severity)
         figure.add_scatter(
             x=times[marks],
             y=ratios[chosen[marks]],
-            text=[_reason(own[index].alarm.reason) for index in chosen[marks]],
+            text=[_tooltip(reasons[mark]) for mark in marks],
             mode="markers",
             marker={"color": colour, "size": 6, "symbol": symbol},
             name=f"alarm {state.value}",
@@ -179,96 +176,92 @@ def _scores_of(figure: Any, own: Sequence[FrameRecord], row: int, most: int) -> 
         figure.update_yaxes(range=[low - margin, high + margin], row=row, col=1)
 
 
-def times_of(images: Sequence[FrameRecord]) -> NDArray[np.float64]:
-    """(N,) seconds from the start of the recording."""
-    return np.fromiter((image.time_s for image in images), np.float64, len(images))
-
-
-def _reason(text: str) -> str:
+def _tooltip(text: str) -> str:
     """As HTML, and short enough for a tooltip, of which there are thousands."""
     return html.escape(text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]} ...")
 
 
-def broken_where_silent(times: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+def broken_where_silent(times: ArrayLike, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """Places (K,) in ``chosen``, before which a line must break: no image came for longer than ``patience_s`` there."""
-    silences = np.cumsum(np.diff(times, prepend=times[:1]) > patience_s(times))
+    moments = np.asarray(times, np.float64)
+    silences = np.cumsum(np.diff(moments, prepend=moments[:1]) > patience_s(moments))
     return np.flatnonzero(np.diff(silences[chosen], prepend=silences[chosen[:1]]))
 
 
 def patience_s(times: NDArray[np.float64]) -> float:
     """How long a camera may send nothing before it counts as a gap: some periods, seconds."""
-    return max(3.0 * float(np.median(np.diff(times))), 0.5) if len(times) > 1 else np.inf
+    return max(3.0 * _period_s(times, 0.0), 0.5) if len(times) > 1 else np.inf
 
 
-def input_spans(own: Sequence[FrameRecord], silent: Sequence[Silence], length_s: float) -> list[Span]:
+def _period_s(times: NDArray[np.float64], otherwise_s: float) -> float:
+    """Median time between two images."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else otherwise_s
+
+
+def _input_spans(
+    tables: ReplayTables, own: pl.DataFrame, silent: Sequence[Silence], length_s: float
+) -> list[LabelledSpan]:
     """What one camera's input was over time: judged, not judged with the first reason, no image, or an alarm for that."""
-    times = times_of(own)
-    usual_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s
-    longest_s = patience_s(times)
-    spans: list[Span] = []
-
-    def add(begin_s: float, end_s: float, kind: int, text: str) -> None:
-        if spans and spans[-1].kind == kind:
-            spans[-1] = spans[-1]._replace(end_s=end_s)
-        else:
-            spans.append(Span(begin_s, end_s, kind, text))
-
-    starts = [one.start_s for one in silent]
-
-    def alarms(begin_s: float, end_s: float) -> Sequence[Silence]:
-        return silent[bisect_left(starts, begin_s) : bisect_left(starts, end_s)]
+    times, is_fault = own["time_s"].to_numpy(), own["fault"].is_not_null().to_numpy()
+    starts = [silence.start_s for silence in silent]
+    alarmed = dict(zip(starts, tables.sentences([silence.cause for silence in silent]), strict=True))
+    spans: list[LabelledSpan] = []
 
     def add_gap(begin_s: float, end_s: float) -> None:
         """A stretch without images, and in it the alarms that it raised."""
-        for one in alarms(begin_s, end_s):
-            add(begin_s, one.start_s, _NO_IMAGE, "no image")
-            begin_s = min(one.end_s + SILENCE_TICK_NS / 1e9, end_s)
-            add(one.start_s, begin_s, _ALARMED, _reason(one.reason))
+        for silence in silent[bisect_left(starts, begin_s) : bisect_left(starts, end_s)]:
+            if begin_s < silence.start_s:
+                spans.append(LabelledSpan(begin_s, silence.start_s, _NO_IMAGE, "no image"))
+            begin_s = min(silence.end_s + SILENCE_PERIOD_S, end_s)
+            reason = _tooltip(alarmed[silence.start_s])
+            spans.append(LabelledSpan(silence.start_s, begin_s, _ALARMED, reason))
         if begin_s < end_s:
-            add(begin_s, end_s, _NO_IMAGE, "no image")
+            spans.append(LabelledSpan(begin_s, end_s, _NO_IMAGE, "no image"))
 
-    first_s = float(times[0]) if len(times) else length_s
-    if first_s > longest_s or alarms(0.0, first_s):
-        add_gap(0.0, first_s)
-    nexts = (float(time_s) for time_s in np.append(times, length_s)[1:])
-    for image, next_s in zip(own, nexts if len(own) else (), strict=True):
-        quiet = alarms(image.time_s, next_s)
-        end_s = next_s if next_s - image.time_s <= longest_s and not quiet else image.time_s + usual_s
-        end_s = min(end_s, quiet[0].start_s) if quiet else end_s
-        fault = image.alarm.is_fault
-        add(
-            image.time_s,
-            end_s,
-            _NOT_JUDGED if fault else _JUDGED,
-            _reason(image.alarm.reason) if fault else "judged",
-        )
-        if end_s < next_s:
-            add_gap(end_s, next_s)
+    if not len(times):
+        add_gap(0.0, length_s)
+        return spans
+    usual_s, longest_s = _period_s(times, length_s), patience_s(times)
+    nexts = np.append(times[1:], length_s)
+    first, behind = np.searchsorted(starts, times), np.searchsorted(starts, nexts)
+    is_alarmed = first < behind
+    ends = np.where((nexts - times <= longest_s) & ~is_alarmed, nexts, times + usual_s)
+    ends[is_alarmed] = np.minimum(ends, np.append(starts, np.inf)[first])[is_alarmed]
+    if times[0] > longest_s or bisect_left(starts, times[0]):
+        add_gap(0.0, float(times[0]))
+    begins = np.flatnonzero(np.append(True, (is_fault[1:] != is_fault[:-1]) | (ends < nexts)[:-1]))
+    lasts = np.append(begins[1:], len(times)) - 1
+    reasons = tables.sentences(own["cause"].gather(begins))
+    for begin, last, reason in zip(begins, lasts, reasons, strict=True):
+        severity, label = (_NOT_JUDGED, _tooltip(reason)) if is_fault[begin] else (_JUDGED, "judged")
+        spans.append(LabelledSpan(float(times[begin]), float(ends[last]), severity, label))
+        if ends[last] < nexts[last]:
+            add_gap(float(ends[last]), float(nexts[last]))
     return spans
 
 
-def command_spans(
-    decisions: Sequence[ModeSample], length_s: float, stops: Sequence[Mapping[str, Any]] = ()
-) -> list[Span]:
+def _command_spans(tables: ReplayTables, length_s: float, stops: Sequence[Stop]) -> list[LabelledSpan]:
     """Stretches of one command; its first reason stands for it, or, of the summary's ``stops``, the first few."""
-    changes = mode_changes(decisions)
-    ends = [*(one.time_s for one in changes[1:]), length_s]
-    told = {stop["start_s"]: _reasons(stop["reasons"]) for stop in stops}
+    decisions = tables.decisions
+    spans = spans_of(decisions["time_s"], decisions["mode"].to_physical(), length_s)
+    first = tables.sentences(decisions["cause"].gather([span.row for span in spans]))
+    of_stops = {stop.start_s: _first_reasons(stop.reasons) for stop in stops}
     return [
-        Span(one.time_s, end, int(one.mode), told.get(round(one.time_s, 6), _reason(one.reason)))
-        for one, end in zip(changes, ends, strict=True)
-        if end > one.time_s
+        LabelledSpan(span.begin_s, span.end_s, span.value, of_stops.get(round(span.begin_s, 6), _tooltip(reason)))
+        for span, reason in zip(spans, first, strict=True)
     ]
 
 
-def _reasons(reasons: Sequence[Mapping[str, Any]]) -> str:
-    """The same of several, a line each."""
-    lines = [f"{one['start_s']:.2f} s: {_reason(one['reason'])}" for one in reasons[:_MAX_REASONS]]
+def _first_reasons(reasons: Sequence[StopReason]) -> str:
+    """A line each."""
+    lines = [f"{reason.start_s:.2f} s: {_tooltip(reason.reason)}" for reason in reasons[:_MAX_REASONS]]
     more = len(reasons) - len(lines)
     return "<br>".join([*lines, f"and {more} more"] if more else lines)
 
 
-def _bars(figure: Any, spans: Sequence[Span], line: str, name: str, colour: str, row: int, listed: set[str]) -> None:
+def _draw_bars(
+    figure: Any, spans: Sequence[LabelledSpan], line: str, name: str, colour: str, row: int, listed: set[str]
+) -> None:
     """One colour of a strip; ``listed`` are the names in the legend, where each stands once."""
     if not spans:
         return

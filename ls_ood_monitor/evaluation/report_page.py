@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from . import report_tables
+from .results import AcceptanceResult, Rule
 
 UNIT = "\u00a0s"  # a figure and its unit stay on one line
 _STYLE = """
@@ -49,7 +49,7 @@ def page(title: str, parts: Iterable[str], style: str = "") -> str:
 
 
 def banner(tone: str, text: str) -> str:
-    """The verdict, which is read first (``words.verdict``)."""
+    """The verdict, which is read first (``summary_text.headline``)."""
     return f"<p class='banner {tone}'>{html.escape(text)}</p>"
 
 
@@ -64,16 +64,20 @@ def word(is_good: bool, good: str, bad: str) -> str:
     return f"<span class={'good' if is_good else 'bad'}>{html.escape(good if is_good else bad)}</span>"
 
 
-def kept(rule: Mapping[str, Any]) -> str:
-    """Whether a rule of the gate was kept, and what was measured."""
-    return f"{word(rule['passed'], 'kept', 'broken')} {html.escape(rule['sentence'])}"
+def rule_rows(result: AcceptanceResult) -> list[tuple[str, str]]:
+    """Whether an acceptance was passed, and of each rule whether it was kept, and what was measured."""
+    if result.passed is None:
+        return [(rule.name, _kept(rule)) for rule in result.rules]
+    return [
+        ("acceptance", word(result.passed, "PASSED", "BROKEN")),
+        *((rule.name, _kept(rule)) for rule in result.rules),
+    ]
+
+
+def _kept(rule: Rule) -> str:
+    return f"{word(rule.passed, 'kept', 'broken')} {html.escape(rule.sentence)}"
 
 
 def seconds(value: float | None) -> str:
     """A time, or that there is none."""
     return "-" if value is None else f"{value:.2f}{UNIT}"
-
-
-def counts(numbers: Mapping[str, int]) -> str:
-    """How many of each."""
-    return html.escape(", ".join(f"{name} {number}" for name, number in numbers.items())) or "none"

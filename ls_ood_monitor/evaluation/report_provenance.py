@@ -11,33 +11,29 @@ from typing import Any
 from ..calibration.summary_text import calibrated_on, calibration_target
 from ..config import AlarmSettings
 from ..monitor import OodMonitor
-from . import summary_text as words
 from .report_tables import facts_table
+from .results import BundleFacts, Provenance, Summary
+from .summary_text import again_in_clip
 
 
-def recording_part(summary: Mapping[str, Any]) -> str:
+def recording_part(summary: Summary) -> str:
     """The recording's files and truth, and of a clip whether its alarm came again."""
-    facts = summary["provenance"]
-    recording, events = facts["recording"], facts["events_file"]
+    recording, events = summary.provenance.recording, summary.provenance.events_file
     rows = [
-        ("path", f"<code>{html.escape(recording['path'])}</code>"),
-        ("format", f"{html.escape(recording['format'])}, {recording['size_bytes']:,} bytes"),
-        ("start", html.escape(recording["start"] or "not known: it has no clock of its own")),
-        *([("frame rate", f"{recording['rate_hz']:g}\u00a0Hz")] if recording["rate_hz"] else []),
+        ("path", f"<code>{html.escape(recording.path)}</code>"),
+        ("format", f"{html.escape(recording.format)}, {recording.size_bytes:,} bytes"),
+        ("start", html.escape(recording.start or "not known: it has no clock of its own")),
+        *([("frame rate", f"{recording.rate_hz:g}\u00a0Hz")] if recording.rate_hz else []),
         ("events from", f"<code>{html.escape(events)}</code>" if events else "no file"),
     ]
-    if summary["clip"]:
-        told = "<br>".join(html.escape(text) for text in words.again_in_clip(summary["clip"]))
-        rows.append(("clip of an alarm", told))
+    if summary.clip:
+        rows.append(("clip of an alarm", "<br>".join(map(html.escape, again_in_clip(summary.clip)))))
     return facts_table(rows)
 
 
-def bundle_part(summary: Mapping[str, Any], monitor: OodMonitor | None) -> str:
+def bundle_part(summary: Summary, monitor: OodMonitor | None) -> str:
     """Identity, threshold and calibration, and the rule of the alarm that was in force."""
-    rows = [
-        ("identity", f"<code>sha256 {summary['bundle']['sha256']}</code>"),
-        ("detector", f"{html.escape(summary['detector'])}, threshold {summary['threshold']:.4g}"),
-    ]
+    rows = bundle_rows(summary.bundle, summary.detector, summary.threshold)
     if monitor is not None:
         calibration = monitor.provenance.get("calibration", {})
         threshold = monitor.thresholds[monitor.detector]
@@ -50,8 +46,16 @@ def bundle_part(summary: Mapping[str, Any], monitor: OodMonitor | None) -> str:
         data = monitor.provenance.get("dataset", {})
         if isinstance(data, Mapping) and data.get("data"):
             rows.append(("network trained on", html.escape(str(data["data"]))))
-    rows.append(("alarm rule", html.escape(_alarm_rule(summary["provenance"]["parameters"]["perception_node"]))))
+    rows.append(("alarm rule", html.escape(_alarm_rule(summary.provenance.parameters["perception_node"]))))
     return facts_table(rows)
+
+
+def bundle_rows(bundle: BundleFacts, detector: str, threshold: float) -> list[tuple[str, str]]:
+    """Its identity, and what raised the alarm."""
+    return [
+        ("identity", f"<code>sha256 {bundle.sha256}</code>"),
+        ("detector", f"{html.escape(detector)}, threshold {threshold:.4g}"),
+    ]
 
 
 def _alarm_rule(parameters: Mapping[str, Any]) -> str:
@@ -61,32 +65,32 @@ def _alarm_rule(parameters: Mapping[str, Any]) -> str:
 
 
 def parameters_part(parameters: Mapping[str, Mapping[str, Any]]) -> str:
-    """All that are in force, folded."""
+    """All parameters in force, folded."""
     parts = []
     for node, values in parameters.items():
-        rows = [(name, html.escape(_shown(value))) for name, value in values.items()]
+        rows = [(name, html.escape(_as_written(value))) for name, value in values.items()]
         parts.append(f"<details><summary>{html.escape(node)}</summary>{facts_table(rows)}</details>")
     return "".join(parts)
 
 
-def _shown(value: Any) -> str:
+def _as_written(value: Any) -> str:
     """A parameter as a parameter file has it."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(_as_written, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if value != "" else '""'
 
 
-def environment_part(facts: Mapping[str, Any]) -> str:
+def environment_part(facts: Provenance) -> str:
     """When, by what software and on what machine it was judged."""
-    network, environment = facts["network"], facts["environment"]
-    device = network["device"] + (f", {environment['gpu']}" if environment["gpu"] else "")
-    versions = {"ls_ood_monitor": facts["version"], **environment["versions"]}
+    network, environment = facts.network, facts.environment
+    device = network.device + (f", {environment.gpu}" if environment.gpu else "")
+    versions = {"ls_ood_monitor": facts.version, **environment.versions}
     rows = [
         ("judged on", f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"),
-        ("network on", html.escape(f"{device}, engine {network['engine']} {network['precision']}")),
+        ("network on", html.escape(f"{device}, engine {network.engine} {network.precision}")),
         ("versions", html.escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
-        ("machine", html.escape(environment["machine"])),
+        ("machine", html.escape(environment.machine)),
     ]
     return facts_table(rows)

@@ -6,17 +6,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..parameter_file import VehicleSettings
 from ..recordings.events import Event
 from ..recordings.recording import Recording
 from .acceptance import Acceptance
-from .timeline import Limits
-
-#: Counts up when the same request comes to other figures within one version: what was finished before is done again.
-_FIGURES = 3
+from .results import Summary
+from .timespans import Limits
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Request:
         detector: that raises the alarm; None = the bundle's.
         device: ``auto``, ``cpu``, ``cuda``.
         vehicle: settings of the nodes.
-        gate: limits to hold the figures against.
+        acceptance: limits to hold the figures against.
         limits: when a stop is due, and when none is.
         out: folder to write, an absolute path; it exists.
         command: that was typed, for the report.
@@ -42,7 +39,7 @@ class Request:
         version: of the package that asks.
         note: to stand at the head of the report.
         events_file: that the ground truth was read from; None where there is none.
-        of_set: others are judged with it; the gate's limits an hour are theirs together (``gate.check_acceptance``).
+        of_set: others are judged with it; limits an hour are theirs together (``acceptance.check_acceptance``).
     """
 
     recording: Recording
@@ -52,7 +49,7 @@ class Request:
     detector: str | None
     device: str
     vehicle: VehicleSettings
-    gate: Acceptance | None
+    acceptance: Acceptance | None
     limits: Limits
     out: Path
     command: str
@@ -67,16 +64,15 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """SHA-256, hex, of all that decides the result: equal digests, equal results."""
+        """SHA-256, hex, of all that decides the result, the package's version included: equal digests, equal results."""
         facts = {
             "recording": [self.recording.name, self.recording.identity, self.recording.topics, self.recording.rate_hz],
             "events": None if self.events is None else [asdict(event) for event in self.events],
             "bundle": [self.bundle_id, self.detector, self.device, self.engine, self.precision],
             "vehicle": asdict(self.vehicle),
-            "gate": None if self.gate is None else [asdict(self.gate), self.of_set],
+            "acceptance": None if self.acceptance is None else [asdict(self.acceptance), self.of_set],
             "limits": asdict(self.limits),
             "version": self.version,
-            "figures": _FIGURES,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -87,14 +83,14 @@ class Result:
 
     Attributes:
         name: of the recording.
-        summary: as in ``summary.json``; None where there is no result.
+        summary: its figures; None where there is no result.
         notes: what the user should know beside it, a sentence each.
         error: why there is no result, in a sentence.
         trace: traceback of a defect; empty where the error is one that the user can cure.
     """
 
     name: str
-    summary: dict[str, Any] | None
+    summary: Summary | None
     notes: tuple[str, ...] = ()
     error: str = ""
     trace: str = ""

@@ -1,11 +1,11 @@
-"""The network of an evaluation: ahead of the replay, on several pictures at a time, and with its scores kept on disk.
+"""The network of an evaluation: it runs ahead of the replay, on several pictures at a time, and its scores are kept on disk.
 
-An interruption costs no time of the network. All else of an evaluation (reading, checks, alarm, supervisor) is cheap and
-is done again from the start, so that the outcome is that of an evaluation which was never interrupted. Scores are taken
-from the file as long as each picture is the one they were given to.
+After an interruption no picture is judged again. All else of an evaluation (reading, checks, alarm, supervisor) is cheap and
+is repeated from the start, so the outcome equals that of an evaluation that was never interrupted. Scores are taken from the
+file as long as each picture is the one that they belong to.
 
-Sums over several threads round otherwise than those of one, by up to a millionth of a score. So each picture is judged by
-one thread, and several pictures at a time take several: the figures do not depend on how many cores there are.
+Sums over several threads round differently from those of one, by up to a millionth of a score. So one thread judges each
+picture, and several threads judge several pictures: the figures do not depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -18,43 +18,41 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ..core.types import Frame, FrameResult
+from ..core.types import Frame
 from ..errors import DataError
 from ..monitor import OodMonitor
 from ..recordings.bags import ImageArrival
-from .replay import timed
+from .replay import TimedVerdict, judge_timed
 
 #: Pictures that wait beside those that are being judged, so that no thread waits for reading and decoding.
 _READY = 2
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """A picture that the network has begun with, or whose scores are known.
+class _Prefetched:
+    """A picture that the network is at, or whose scores are known.
 
     Attributes:
-        mark: tells the picture from others.
-        known: what the file says of it; None = nothing.
-        work: the network's; None where none was begun.
+        identity: tells the picture from others.
+        known: its line in the file, without the identity; None where there is none.
+        work: the network's; None where the scores are known.
     """
 
-    mark: list[Any]
+    identity: list[Any]
     known: dict[str, Any] | None
-    work: Future[tuple[FrameResult, float]] | None
+    work: Future[TimedVerdict] | None
 
 
 class CachedScorer:
-    """A monitor that works ahead, writes down each score, and first looks whether it is known; a context manager.
+    """A monitor that works ahead, keeps each score in a file, and takes known scores from there; a context manager.
 
     Within it torch, OpenCV and the linear algebra of this process take one thread a picture.
 
@@ -73,7 +71,7 @@ class CachedScorer:
     def __init__(self, monitor: OodMonitor, path: Path, key: str, run: str, resume: bool, threads: int = 1) -> None:
         self._monitor, self._threads = monitor, threads
         self._stack = ExitStack()
-        self._current: _Begun | None = None
+        self._current: _Prefetched | None = None
         self._file = self._stack.enter_context(path.open("r+b" if path.exists() else "w+b"))
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,7 +86,7 @@ class CachedScorer:
         first = _parsed(self._file.readline())
         self._next: Any = None
         if isinstance(first, list) and first[:1] == [key] and (resume or first[1:] == [run]):
-            self._next = self._recall()
+            self._next = self._read_line()
         else:
             self._forget(0)
             self._write([key, run])
@@ -102,9 +100,9 @@ class CachedScorer:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def ahead(self, arrivals: Iterable[ImageArrival]) -> Iterator[ImageArrival]:
-        """The same arrivals; while one is looked at, the network is at work on those behind it."""
-        waiting: deque[tuple[ImageArrival, _Begun | None]] = deque()
+    def prefetch(self, arrivals: Iterable[ImageArrival]) -> Iterator[ImageArrival]:
+        """The same arrivals; while the caller has one, the network works on those behind it."""
+        waiting: deque[tuple[ImageArrival, _Prefetched | None]] = deque()
         broken: DataError | None = None
         numbered = enumerate(arrivals)
         while broken is None:
@@ -119,38 +117,43 @@ class CachedScorer:
             if len(waiting) > self._threads + _READY:
                 arrival, self._current = waiting.popleft()
                 yield arrival
-        for arrival, begun in waiting:
-            self._current = begun
+        for arrival, self._current in waiting:
             yield arrival
         if broken is not None:
             raise broken
 
-    def judge(self, frame: Frame) -> tuple[FrameResult, float]:
-        """Result for the arrival that ``ahead`` gave last, and the network's time for it in ms."""
-        begun = self._current
-        if begun is not None and begun.known is not None:
-            return RecalledResult(self._monitor, frame, begun.known), begun.known["latency_ms"]
-        if begun is None or begun.work is None:
-            return timed(self._monitor, frame)
-        result, latency_ms = begun.work.result()
-        scores = {"score": result.score, "scores": dict(result.scores), "latency_ms": latency_ms}
-        self._write([*begun.mark, scores])
-        return result, latency_ms
+    def judge(self, frame: Frame) -> TimedVerdict:
+        """Verdict on the arrival that ``prefetch`` gave last; without its anomaly map where its scores were known."""
+        current = self._current
+        if current is not None and current.known is not None:
+            score, scores, latency_ms = (current.known[name] for name in ("score", "scores", "latency_ms"))
+            detector, threshold = self._monitor.detector, self._monitor.threshold
+            return TimedVerdict(frame, score, threshold, detector, scores, latency_ms=latency_ms, is_recalled=True)
+        if current is None or current.work is None:
+            return judge_timed(self._monitor, frame)
+        verdict = current.work.result()
+        kept = {"score": verdict.score, "scores": dict(verdict.scores), "latency_ms": verdict.latency_ms}
+        self._write([*current.identity, kept])
+        return verdict
 
-    def _begin(self, number: int, arrival: ImageArrival) -> _Begun | None:
+    def with_map(self, verdict: TimedVerdict) -> TimedVerdict:
+        """The verdict with its anomaly map, for which the network judges a frame again whose scores were known."""
+        return judge_timed(self._monitor, verdict.frame) if verdict.is_recalled else verdict
+
+    def _begin(self, number: int, arrival: ImageArrival) -> _Prefetched | None:
         if arrival.image is None or (self._next is not None and self._next[0] > number):
             return None  # it was not judged the first time
         frame = Frame(arrival.image, arrival.stamp_ns, arrival.camera)
-        mark = [number, frame.camera, frame.stamp_ns, zlib.crc32(np.ascontiguousarray(frame.image).data)]
+        identity = [number, frame.camera, frame.stamp_ns, zlib.crc32(np.ascontiguousarray(frame.image).data)]
         if self._next is not None:
-            if self._next[:-1] == mark:
+            if self._next[:-1] == identity:
                 known = self._next[-1]
-                self._next = self._recall()
-                return _Begun(mark, known, None)
+                self._next = self._read_line()
+                return _Prefetched(identity, known, None)
             self._forget(self._position)  # another picture: from here on all is new
-        return _Begun(mark, None, self._pool.submit(timed, self._monitor, frame))
+        return _Prefetched(identity, None, self._pool.submit(judge_timed, self._monitor, frame))
 
-    def _recall(self) -> Any:
+    def _read_line(self) -> Any:
         """The next line; None after its end, or a line that the interruption cut: from there on all is new."""
         self._position = self._file.tell()
         line = _parsed(self._file.readline())
@@ -181,41 +184,6 @@ def _one_thread_a_picture() -> Iterator[None]:
     finally:
         torch.set_num_threads(torch_threads)
         cv2.setNumThreads(cv2_threads)
-
-
-class RecalledResult(FrameResult):
-    """A result whose scores are known, and whose pictures the network makes again only for whoever looks at them."""
-
-    def __init__(self, monitor: OodMonitor, frame: Frame, known: dict[str, Any]) -> None:
-        fields = {
-            "frame": frame,
-            "score": known["score"],
-            "threshold": monitor.threshold,
-            "detector": monitor.detector,
-            "scores": known["scores"],
-            "_monitor": monitor,
-        }
-        self.__dict__.update(fields)  # the base is frozen, and its pictures are properties here
-
-    @cached_property
-    def _again(self) -> FrameResult:
-        monitor: OodMonitor = self.__dict__["_monitor"]
-        return monitor.process([self.frame])[0]
-
-    @property
-    def segmentation(self) -> NDArray[np.uint8]:  # type: ignore[override]
-        """Class ids, as of the first time."""
-        return self._again.segmentation
-
-    @property
-    def confidence(self) -> NDArray[np.uint8]:  # type: ignore[override]
-        """As of the first time."""
-        return self._again.confidence
-
-    @property
-    def anomaly_map(self) -> NDArray[np.float32] | None:  # type: ignore[override]
-        """As of the first time."""
-        return self._again.anomaly_map
 
 
 def _parsed(line: bytes) -> Any:

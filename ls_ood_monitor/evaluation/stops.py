@@ -1,125 +1,89 @@
-"""When a vehicle would have stopped, and why: every stretch under STOP with all of its causes.
+"""When a vehicle would have stopped, and why: every stretch under STOP with all of its reasons.
 
-A decision carries one reason, that of the worst camera. So the causes of a stop are the reasons that take over in it, and
-the alarms of further cameras that are raised meanwhile. A cause is a camera and a kind of reason, not the numbers in it;
-one that comes back is told once.
+A decision carries one cause, that of the worst camera. So the reasons of a stop are the causes that take over in it, and the
+alarms of further cameras that are raised meanwhile. A reason is a camera and a kind of cause, whatever its numbers; one that
+comes back is named once.
 """
 
 from __future__ import annotations
 
-import heapq
-import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection
 
+import polars as pl
+
+from ..core.causes import HOLDING, QUALIFYING, CauseKind
 from ..core.types import AlarmState, FallbackMode
-from .judged_images import FrameRecord
-from .timeline import ModeSample, mode_changes
+from .replay_tables import ReplayTables
+from .results import Stop, StopReason
+from .timespans import Span, spans_of
 
-_CAMERA = re.compile(r"camera (.+?): ")
-_NUMBER = re.compile(r"-?\b(?:\d[\d.]*(?:e[+-]?\d+)?|nan|inf)\b")
-#: A camera whose alarm awaits its good frames. What raised the alarm is the cause.
-_AWAITS_GOOD_FRAMES = ": in distribution, "
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why a vehicle stands.
-
-    Attributes:
-        camera: whose alarm it is; None where no single one is to blame.
-        start_s: when it was first said, seconds from the start of the recording.
-        reason: a sentence, as it was first said.
-    """
-
-    camera: str | None
-    start_s: float
-    reason: str
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A stretch under STOP, seconds from the start of the recording.
-
-    Attributes:
-        start_s: where it begins.
-        end_s: where another command, or the end of the recording, ends it.
-        start_up: it is the one with which every drive begins, before the cameras were heard, and was soon released.
-        causes: in the order in which they came.
-    """
-
-    start_s: float
-    end_s: float
-    start_up: bool
-    causes: tuple[Cause, ...]
+#: Kind and camera of these are those of the cause that they stand on.
+_QUALIFYING = sorted(kind.value for kind in QUALIFYING)
+#: These are no camera's own: they hold a mode, or come from a camera that is not configured.
+_OF_NO_CAMERA = sorted(kind.value for kind in (*HOLDING, CauseKind.UNKNOWN_CAMERA))
 
 
 def stops_of(
-    decisions: Sequence[ModeSample],
-    alarms: Iterable[FrameRecord],
-    duration_s: float,
-    settle_s: float = 0.0,
-    optional: Collection[str] = (),
+    tables: ReplayTables, duration_s: float, settle_s: float = 0.0, optional: Collection[str] = ()
 ) -> list[Stop]:
     """The stops of a replay.
 
     Args:
-        decisions: the supervisor's, in order.
-        alarms: of all cameras, in order.
+        tables: its alarms and decisions.
         duration_s: of the recording.
         settle_s: time in which the stop at the start must be released to be a usual one.
         optional: cameras that stop no vehicle.
     """
-    if not decisions:
-        return []
-    changes = mode_changes(decisions)
-    ends = [*(one.time_s for one in changes[1:]), duration_s]
-    spans = [
-        (one.time_s, end_s)
-        for one, end_s in zip(changes, ends, strict=False)  # without a decision there is no stop
-        if one.mode is FallbackMode.STOP and one.time_s < end_s
-    ]
-    found: list[dict[tuple[str | None, str], Cause]] = [{} for _ in spans]
-    calls = ((one.time_s, _camera(one.reason), one.reason) for one in decisions if one.mode is FallbackMode.STOP)
-    raised = (
-        (one.time_s, one.alarm.camera, one.alarm.reason)
-        for one in alarms
-        if one.alarm.state is AlarmState.RAISED and one.alarm.camera not in optional
-    )
-    place = 0
-    for time_s, camera, reason in heapq.merge(calls, raised, key=lambda said: said[0]):
-        while place < len(spans) and time_s >= spans[place][1]:
-            place += 1
-        if place == len(spans):
-            break
-        if time_s >= spans[place][0]:
-            _add(found[place], Cause(camera, time_s, reason))
+    decisions = tables.decisions
+    is_stop = decisions["mode"] == FallbackMode.STOP.name
+    spans = [span for span in spans_of(decisions["time_s"], is_stop, duration_s) if span.value]
+    reasons: list[list[StopReason]] = [[] for _ in spans]
+    rows = _first_of_each_kind(tables, spans, optional)
+    causes = tables.causes_at(rows["cause"])
+    sentences = tables.sentences(rows["cause"])
+    for (number, time_s, camera, kind), cause, text in zip(
+        rows.select("stop", "time_s", "camera", "kind").iter_rows(), causes, sentences, strict=True
+    ):
+        # A camera that waits for good frames: what raised its alarm is the reason, where that is known.
+        waits = kind == CauseKind.IN_DISTRIBUTION.value
+        if not (waits and any(reason.camera == camera for reason in reasons[number])):
+            reasons[number].append(StopReason(camera, time_s, text, cause.root.kind.value))
     return [
-        Stop(begin_s, end_s, _is_start_up(decisions, begin_s, end_s, duration_s, settle_s), tuple(causes.values()))
-        for (begin_s, end_s), causes in zip(spans, found, strict=True)
+        Stop(span.begin_s, span.end_s, _is_start_up(span, duration_s, settle_s), tuple(found))
+        for span, found in zip(spans, reasons, strict=True)
     ]
 
 
-def _add(known: dict[tuple[str | None, str], Cause], cause: Cause) -> None:
-    kind = _kind(cause.reason)
-    if _AWAITS_GOOD_FRAMES in kind and any(camera == cause.camera for camera, _ in known):
-        return
-    known.setdefault((cause.camera, kind), cause)
+def _first_of_each_kind(tables: ReplayTables, spans: list[Span], optional: Collection[str]) -> pl.DataFrame:
+    """Rows ``stop`` (number of its span), ``time_s``, ``cause``, ``camera``, ``kind``; the first of each camera and kind."""
+    called = tables.decisions.filter(pl.col("mode") == FallbackMode.STOP.name).select("time_s", "cause")
+    raised = tables.alarms.filter(
+        (pl.col("state") == AlarmState.RAISED.value) & ~pl.col("camera").cast(pl.String).is_in(list(optional))
+    ).select("time_s", "cause")
+    schema = {"time_s": pl.Float64, "end_s": pl.Float64, "stop": pl.UInt32}
+    stops = pl.DataFrame(
+        [(span.begin_s, span.end_s, number) for number, span in enumerate(spans)], schema, orient="row"
+    )
+    return (
+        pl.concat([called, raised])
+        .sort("time_s", maintain_order=True)
+        .join_asof(stops.set_sorted("time_s"), on="time_s")
+        .filter(pl.col("time_s") < pl.col("end_s"))
+        .join(_kinds(tables.causes), on="cause", maintain_order="left")
+        .unique(["stop", "camera", "kind"], keep="first", maintain_order=True)
+    )
 
 
-@lru_cache(maxsize=1024)
-def _kind(reason: str) -> str:
-    """The sentence without its numbers, and without what follows the first clause: counts, and causes that are over."""
-    return _NUMBER.sub("#", reason.partition(";")[0])
+def _kinds(causes: pl.DataFrame) -> pl.DataFrame:
+    """Row of each ``cause``, its ``kind``, and the ``camera`` that it blames; null where no single one is to blame."""
+    shown = causes.select("kind", pl.col("camera").cast(pl.String), "after").with_row_index("cause")
+    while len(found := shown.filter(pl.col("kind").is_in(_QUALIFYING))):
+        behind = shown.select("kind", "camera", "after", after_row="cause")
+        found = found.select("cause", pl.col("after").alias("after_row")).join(behind, on="after_row", how="left")
+        shown = shown.update(found.drop("after_row"), on="cause", include_nulls=True)
+    no_camera = pl.col("kind").is_in(_OF_NO_CAMERA) | (pl.col("camera") == "")
+    return shown.select("cause", "kind", camera=pl.when(~no_camera).then("camera"))
 
 
-def _camera(reason: str) -> str | None:
-    named = _CAMERA.match(reason)
-    return named[1] if named else None
-
-
-def _is_start_up(
-    decisions: Sequence[ModeSample], begin_s: float, end_s: float, duration_s: float, settle_s: float
-) -> bool:
-    return begin_s == decisions[0].time_s and end_s < duration_s and end_s - begin_s <= settle_s
+def _is_start_up(span: Span, duration_s: float, settle_s: float) -> bool:
+    return span.row == 0 and span.end_s < duration_s and span.end_s - span.begin_s <= settle_s

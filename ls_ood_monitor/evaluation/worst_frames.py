@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import Alarm
+from ..core.types import Alarm, Verdict
 from ..vision.overlay import draw_map
-from .judged_images import FrameRecord
+from .replay import FrameRecord, TimedVerdict
 
 _WIDTH = 480
 
@@ -24,7 +25,7 @@ class WorstFrame:
         ratio: score over threshold, above 1 = OoD.
         alarm: of its camera, after it.
         picture: BGR uint8 (H, W, 3), as the camera saw it, reduced.
-        map: BGR uint8 (H, W, 3), where the detector found it strange; None where the detector does not tell.
+        map: BGR uint8 (H, W, 3), where the detector found it strange; None where it does not say.
     """
 
     time_s: float
@@ -40,30 +41,36 @@ class WorstFrame:
 
 
 class WorstFrames:
-    """Keeps the ``count`` frames with the largest scores, no two of one camera within ``apart_s``."""
+    """Keeps the ``count`` frames with the largest scores, no two of one camera within ``apart_s``.
 
-    def __init__(self, count: int = 8, apart_s: float = 1.0) -> None:
-        self._count, self._apart_s = count, apart_s
+    Args:
+        with_map: gives a verdict its anomaly map, where it has none yet.
+        count: of frames.
+        apart_s: least time between two of one camera.
+    """
+
+    def __init__(self, with_map: Callable[[TimedVerdict], Verdict], count: int = 8, apart_s: float = 1.0) -> None:
+        self._with_map, self._count, self._apart_s = with_map, count, apart_s
         self.frames: list[WorstFrame] = []
 
-    def add(self, image: FrameRecord) -> None:
+    def add(self, record: FrameRecord) -> None:
         """Look at one judged image; what could not be judged has no picture of its score."""
-        result, ratio = image.result, image.ratio
-        if result is None or not np.isfinite(ratio):
+        alarm, ratio = record.alarm, record.alarm.ratio
+        if record.verdict is None or not np.isfinite(ratio):
             return
         near = [
             frame
             for frame in self.frames
-            if frame.camera == image.alarm.camera and abs(frame.time_s - image.time_s) < self._apart_s
+            if frame.camera == alarm.camera and abs(frame.time_s - record.time_s) < self._apart_s
         ]
         # It takes the place of those too near to it, or of the weakest of a full house, and must be stranger than they.
         rivals = near or self.frames[self._count - 1 :]
         if any(ratio <= frame.ratio for frame in rivals):
             return
         self.frames = [frame for frame in self.frames if not any(frame is rival for rival in rivals)]
-        heat = draw_map(result)
-        shown = (_reduced(result.frame.image), None if heat is None else _reduced(heat))
-        self.frames.append(WorstFrame(image.time_s, ratio, image.alarm, *shown))
+        heat = draw_map(self._with_map(record.verdict))
+        picture = _reduced(record.verdict.frame.image)
+        self.frames.append(WorstFrame(record.time_s, ratio, alarm, picture, None if heat is None else _reduced(heat)))
         self.frames.sort(key=lambda frame: -frame.ratio)
 
 

@@ -1,1 +1,1 @@
-"""What a monitored frame costs: ratios of work measured in turns, in one run on one machine."""
+"""Measures what a monitored frame costs, on networks with random weights."""

@@ -1,7 +1,8 @@
-"""One frame by every engine: the deterministic pass, the monitored frame, and the way to the alarm alone.
+"""Times one frame by each engine: the plain pass, the monitored frame, and the frame up to its alarm.
 
-All of it from the picture of the network's size on the host to results on the host. The *pass* is the segmentation without
-any monitor by the same engine: what the vehicle pays anyway. *To the alarm* ends when the alarm could be published.
+Every time starts with the picture at the network's size on the host and ends with results on the host. The *pass* is the
+segmentation without a monitor, by the same engine: the vehicle needs it anyway. *To the alarm* ends when the alarm could be
+published.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ from ..core.detectors import DEFAULT_DETECTORS
 from ..core.types import Frame
 from ..engines import ENGINES, PRECISIONS
 from ..errors import ConfigError, MonitorError
-from ..monitor import FramePass, OodMonitor
+from ..frame_pass import FramePass
+from ..monitor import OodMonitor
 from ..vision.preprocess import normalise
 from .random_network import RandomNetwork
 from .timing import Timing, interleaved, ratio
 
-#: What the monitored frame is measured with: one detector of each kind, then all that a bundle has by default.
+#: Detectors of the monitored frame: one of each kind, then all default detectors.
 MONITORED: dict[str, tuple[str, ...]] = {
     "larem": ("larem",),
     "spatial": ("spatial",),
     "all four": DEFAULT_DETECTORS,
 }
 PASS, ALARM = "pass", "to the alarm"
-#: network, one batch of pictures, mask bank, entropies -> score; gives name -> a whole monitored frame.
+#: Called with network, pictures, mask bank, and a function entropies -> scores. Returns name -> a whole monitored frame.
 Contenders = Callable[
     [torch.nn.Module, torch.Tensor, torch.Tensor, Callable[[NDArray[np.float64]], NDArray[np.float64]]],
     Mapping[str, Callable[[], object]],
@@ -48,10 +50,10 @@ class EngineChoice:
 
     @staticmethod
     def parse(text: str) -> EngineChoice:
-        """From its written form. Raises ``ConfigError`` where there is no such engine or precision."""
+        """Parse the written form. Raises ``ConfigError`` for an unknown engine or precision."""
         engine, _, precision = text.strip().partition(":")
         choice = EngineChoice(engine, precision or "fp32")
-        known = [name for name in ENGINES if name != "auto"]  # which would hide what was measured
+        known = [name for name in ENGINES if name != "auto"]  # it would hide which engine was measured
         if choice.engine not in known or choice.precision not in PRECISIONS:
             raise ConfigError(
                 f"{text!r} is no engine; it must be one of {', '.join(known)}, with {', '.join(PRECISIONS)} behind a colon."
@@ -68,7 +70,17 @@ def frame_work(
     batch: int = 1,
     monitored: Mapping[str, tuple[str, ...]] = MONITORED,
 ) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
-    """Pieces of work by ``"<engine>, <what>"``, and the engines that cannot run here with the reason."""
+    """Make the pieces of work to time.
+
+    Args:
+        subject: network to time.
+        engines: engines to time it by.
+        batch: pictures per frame, one of each camera.
+        monitored: name -> detectors of a monitored frame; the last one is also timed up to its alarm.
+
+    Returns:
+        ``"<engine>, <name>"`` -> work; and engine -> reason, for engines that cannot run here.
+    """
     work: dict[str, Callable[[], object]] = {}
     missing: dict[str, str] = {}
     for choice in engines:
@@ -84,13 +96,12 @@ def frame_work(
         work[f"{choice}, {PASS}"] = _pass(plain, images)
         for name, monitor in monitors.items():
             work[f"{choice}, {name}"] = _monitored(monitor, images)
-        # Of all detectors that there are, as a vehicle scores them.
         work[f"{choice}, {ALARM}"] = _to_the_alarm(list(monitors.values())[-1], images)
     return work, missing
 
 
 def plain_torch(subject: RandomNetwork) -> Callable[[], object]:
-    """The pass in torch as it comes: no layout, no graph; float32."""
+    """Make the pass in torch without any optimisation: default memory layout, no graph, float32."""
     network = copy.deepcopy(subject.network)
     pixels = torch.from_numpy(subject.picture[None].copy())
 
@@ -104,13 +115,14 @@ def plain_torch(subject: RandomNetwork) -> Callable[[], object]:
 
 
 def peer_work(subject: RandomNetwork, contenders: Contenders) -> dict[str, Callable[[], object]]:
-    """Frames of other implementations, on the same network and picture, already normalised and on the device.
+    """Make the frames of other implementations, on the same network. Their picture is already normalised and on the device.
 
-    On a CPU in the layout that is fastest there, on a GPU in float32 with cuDNN's choice of algorithms: as our own engine's.
+    They get the conditions of our eager engine: on a CPU the fastest memory layout, on a GPU float32 with cuDNN's choice of
+    algorithms.
     """
     network = copy.deepcopy(subject.network)
     if subject.device.type == "cpu":
-        network = network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     pixels = torch.from_numpy(subject.picture[None].copy()).to(subject.device)
     pictures = normalise(pixels, subject.spec)
     work = dict(contenders(network, pictures, subject.bank, subject.detectors["larem"].score))
@@ -120,7 +132,11 @@ def peer_work(subject: RandomNetwork, contenders: Contenders) -> dict[str, Calla
 def measure_frames(
     work: Mapping[str, Callable[[], object]], repeats: int, base: str, done: Callable[[int], None] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of a table: every piece's time, and its multiple of ``base`` and of its own engine's pass, turn by turn."""
+    """Time the pieces of work in turns.
+
+    Returns:
+        A row per piece: its time, and its ratio to ``base`` and to the pass of its own engine.
+    """
     times = interleaved(work, repeats, done)
     rows = []
     for name in work:
@@ -158,8 +174,8 @@ def _monitored(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable
 
     def run() -> object:
         begun = monitor.begin(frames)
-        alarms = [alarm.update(1, judgement.score, judgement.threshold) for judgement in begun.verdicts]
-        return alarms, begun.run.class_ids, begun.run.confidence
+        alarms = [alarm.update(1, verdict.score, verdict.threshold) for verdict in begun.verdicts]
+        return alarms, begun.network.class_ids, begun.network.confidence
 
     return run
 
@@ -170,6 +186,6 @@ def _to_the_alarm(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Calla
 
     def run() -> object:
         verdicts = monitor.begin(frames, decode=False).verdicts
-        return [alarm.update(1, judgement.score, judgement.threshold) for judgement in verdicts]
+        return [alarm.update(1, verdict.score, verdict.threshold) for verdict in verdicts]
 
     return run

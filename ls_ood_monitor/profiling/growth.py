@@ -1,4 +1,4 @@
-"""How the cost of the monitor grows: with cameras, resolution, masks and the width of the latent."""
+"""Measures how the cost of the monitor grows with cameras, resolution, masks and latent channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .frame_cost import PASS, EngineChoice, frame_work
 from .random_network import RandomNetwork
 from .timing import Timing, interleaved, ratio
 
-#: The axes: how many pictures at once, height of the input (3:4), masks, latent channels by the backbone that has them.
+#: The axes: pictures at once, height of the input (3:4), masks, and backbones with their latent channels.
 CAMERAS = (1, 2, 4, 8)
 HEIGHTS = (242, 483, 966)
 MASKS = (16, 64, 256)
@@ -25,7 +25,7 @@ _WIDTH_OF = {242: 320, 483: 640, 966: 1280}
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one axis."""
+    """One setting on one axis."""
 
     axis: str
     value: int
@@ -36,7 +36,7 @@ class Point:
 
 
 def points(backbone: str, height: int, masks: int) -> list[Point]:
-    """Every axis through one middle point."""
+    """Return the points of all axes. The axes cross in one point."""
     middle = Point("cameras", 1, backbone, height, masks, 1)
     return [
         *(replace(middle, value=count, cameras=count) for count in CAMERAS),
@@ -49,7 +49,7 @@ def points(backbone: str, height: int, masks: int) -> list[Point]:
 def measure_growth(
     chosen: list[Point], engine: EngineChoice, device: torch.device, repeats: int, done: Callable[[int], None]
 ) -> Iterator[dict[str, Any]]:
-    """Rows: a point, the time of the pass and of the monitored frame (entropies and ``larem``), and their ratio.
+    """Yield a row per point: the point, the times of the pass and of the frame monitored by ``larem``, and their ratio.
 
     Raises:
         ConfigError: the engine cannot run here.
@@ -73,7 +73,7 @@ def measure_growth(
 
 
 def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
-    """A panel an axis: milliseconds of the pass and of the monitored frame, and how little lies between them."""
+    """Draw one panel per axis: milliseconds of the pass and of the monitored frame, with their ratio."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -93,7 +93,7 @@ def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
         panel.set_xticks(values, [str(value) for value in values])
         panel.set_xlabel(axis)
         panel.margins(x=0.2)
-        # From nothing: else a per cent looks like a doubling.
+        # From zero: otherwise one per cent looks like a doubling.
         panel.set_ylim(0.0, 1.2 * max(row["monitored_ms"]["median_ms"] for row in own))
     panels[0][0].set_ylabel("ms a frame (all cameras)")
     panels[0][0].legend(loc="lower right")

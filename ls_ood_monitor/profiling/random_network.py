@@ -1,4 +1,4 @@
-"""A network to be timed, with detectors that fit it. Weights are random: what a frame costs depends on shapes alone."""
+"""A network with random weights, for timing: the time of a frame depends on shapes only, not on weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..bundle import save_bundle
-from ..core.detectors import DEFAULT_DETECTORS, Detector, detector_spec
+from ..core.detectors import DEFAULT_DETECTORS, Detector, detector_spec, required_features
 from ..core.threshold import Threshold
 from ..engines.export import export_graphs
-from ..monitor import FramePass, LatentSettings, OodMonitor, features_of
+from ..frame_pass import FramePass, LatentSettings
+from ..monitor import OodMonitor
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ..vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock
 from ..vision.preprocess import PreprocessSpec
@@ -27,14 +28,14 @@ _CLEAN_FRAMES = 40
 
 @dataclass
 class RandomNetwork:
-    """A network of random weights at one size, with its mask bank.
+    """A network with random weights for one input size, with its mask bank and fitted detectors.
 
     Attributes:
-        settings: of the network.
-        width: of its input.
-        height: of its input.
-        masks: M of the bank.
-        device: it runs on.
+        settings: settings of the network.
+        width: width of the input.
+        height: height of the input.
+        masks: number of masks in the bank, M.
+        device: device that the network runs on.
     """
 
     settings: NetworkSettings
@@ -60,10 +61,10 @@ class RandomNetwork:
         )
 
     def frame_pass(self, engine: str, precision: str, features: Iterable[str]) -> FramePass:
-        """The network's side, by an engine. Raises ``ConfigError`` where that engine cannot run here."""
+        """Return the network's part of the monitor, by an engine. Raises ``ConfigError`` if the engine cannot run here."""
         names = tuple(features)
         return FramePass(
-            copy.deepcopy(self.network),  # engines put it into layouts of their own
+            copy.deepcopy(self.network),  # engines change its memory layout
             self.spec,
             self.bank,
             self.device,
@@ -74,7 +75,7 @@ class RandomNetwork:
         )
 
     def graphs(self, features: tuple[str, ...]) -> dict[str, bytes]:
-        """Exported graphs that compute just these features. Raises ``ConfigError`` where nothing can be exported."""
+        """Export graphs that compute just these features. Raises ``ConfigError`` if nothing can be exported."""
         if features not in self._graphs:
             averaging = averaging_weights(self.bank).to(self.device)
             encoder, decoder = export_graphs(self.network, self.spec, features, averaging)
@@ -85,20 +86,21 @@ class RandomNetwork:
     def detectors(self) -> Mapping[str, Detector]:
         """The default detectors, fitted to noise around the features of one picture."""
         random = np.random.default_rng(0)
-        features = self.frame_pass("eager", "fp32", features_of(DEFAULT_DETECTORS)).features_of([self.picture])
+        features = self.frame_pass("eager", "fp32", required_features(DEFAULT_DETECTORS)).features_of([self.picture])
         fitted = {}
+        head = self.frame_pass("eager", "fp32", ()).head
         for name in DEFAULT_DETECTORS:
             spec = detector_spec(name)
             row = features.of(spec.feature)
             noise = random.normal(size=(_CLEAN_FRAMES, *row.shape[1:])) * (np.abs(row).mean() + 1e-6)
-            fitted[name] = spec.make(None).fit(row + noise)
+            fitted[name] = spec.make(head).fit(row + noise)
         return fitted
 
     def monitor(self, engine: str, precision: str, detectors: Iterable[str]) -> OodMonitor:
-        """The whole of it, with these of the default detectors; the first one raises the alarm."""
+        """Return a monitor with some of the default detectors. The first one raises the alarm."""
         names = tuple(detectors)
         return OodMonitor(
-            self.frame_pass(engine, precision, features_of(names)),
+            self.frame_pass(engine, precision, required_features(names)),
             {name: self.detectors[name] for name in names},
             {name: self._threshold() for name in names},
             names[0],
@@ -107,8 +109,8 @@ class RandomNetwork:
         )
 
     def write_bundle(self, folder: Path) -> str:
-        """A bundle of it, without graphs, for nodes to be timed with; its provenance says that it tells nothing."""
-        frame_pass = self.frame_pass("eager", "fp32", features_of(DEFAULT_DETECTORS))
+        """Write a bundle without graphs, to time nodes with. Its provenance states that the weights are random."""
+        frame_pass = self.frame_pass("eager", "fp32", required_features(DEFAULT_DETECTORS))
         classes = tuple(str(index) for index in range(self.settings.classes))
         thresholds = {name: self._threshold() for name in self.detectors}
         provenance: dict[str, Any] = {"domain": "random weights, for measuring time alone"}
@@ -119,4 +121,4 @@ class RandomNetwork:
 
     @staticmethod
     def _threshold() -> Threshold:
-        return Threshold(value=1.0, target_rate=0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES, usual=0.5)
+        return Threshold(1.0, 0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES, method="made up", clean_median=0.5)

@@ -1,4 +1,4 @@
-"""Times several pieces of work in turns, so that whatever else the machine does hits all of them alike."""
+"""Times several pieces of work in turns, so that other load of the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Timing:
     """Milliseconds of one piece of work.
 
     Attributes:
-        median_ms: over the turns.
+        median_ms: median of the turns.
         low_ms: first quartile.
         high_ms: third quartile.
     """
@@ -24,7 +24,7 @@ class Timing:
 
     @staticmethod
     def of(turns_ms: Sequence[float]) -> Timing:
-        """Of at least one turn."""
+        """Summarise at least one turn."""
         if len(turns_ms) == 1:
             return Timing(turns_ms[0], turns_ms[0], turns_ms[0])
         low, median, high = statistics.quantiles(turns_ms, n=4, method="inclusive")
@@ -37,28 +37,35 @@ def interleaved(
     done: Callable[[int], None] | None = None,
     *,
     rest_s: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, list[float]]:
-    """Milliseconds of each turn by name, ``repeats`` of each; a first turn that warms up is not counted.
+    """Run all pieces of work in turns and time them. A first turn warms up and is not counted.
 
     Args:
-        work: pieces that return only when they are done: one that works on a GPU has to fetch its result.
-        repeats: turns that count.
-        done: told the number of turns so far, the first one included.
-        rest_s: before each piece, in which cores and caches go cold as between two images of a camera; not counted.
+        work: pieces by name. A piece must return only when it is done: on a GPU it has to fetch its result.
+        repeats: number of turns that count.
+        done: called with the number of turns done, including the first one.
+        rest_s: seconds to rest before each piece; not counted. Cores and caches go cold, as between two images of a camera.
+        clock: current time in seconds.
+        sleep: rests for a number of seconds.
+
+    Returns:
+        Name -> milliseconds of each turn.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(repeats + 1):
         for name, run in work.items():
-            time.sleep(rest_s)
-            begin = time.perf_counter()
+            sleep(rest_s)
+            begin = clock()
             run()
             if turn:
-                times[name].append(1000.0 * (time.perf_counter() - begin))
+                times[name].append(1000.0 * (clock() - begin))
         if done is not None:
             done(turn + 1)
     return times
 
 
 def ratio(times: Mapping[str, Sequence[float]], name: str, base: str) -> Timing:
-    """Times of ``name`` as multiples of those of ``base``, turn by turn, so that a slow moment of the machine cancels."""
-    return Timing.of([one / other for one, other in zip(times[name], times[base], strict=True)])
+    """Ratio of the times of ``name`` and ``base``, turn by turn, so that slow moments of the machine cancel."""
+    return Timing.of([own / reference for own, reference in zip(times[name], times[base], strict=True)])

@@ -1,1 +1,1 @@
-"""Recordings as people have them: bags, videos and folders of pictures, the damaged ones too, and their ground truth."""
+"""Recordings: bags, videos and folders of pictures, also damaged ones, and their ground truth."""

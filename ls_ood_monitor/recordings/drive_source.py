@@ -1,50 +1,40 @@
-"""Drives -> frames: one view of recordings, folders of pictures, videos, and data sets.
+"""Drives as sources of frames, from bags, folders of pictures, videos and data sets.
 
-A drive is what calibration holds out and what a benchmark reports by: frames of one journey, in order of time for
-each camera. Nothing is read before ``DriveSource.read`` is called, and nothing is kept.
+A drive is the frames of one journey, in order of time for each camera. Calibration holds out whole drives, and a
+comparison reports by drive. Nothing is read before ``DriveSource.read`` is called, and nothing is kept.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from ..core.types import Frame
 from ..datasets import PictureFolder, Sample, open_dataset, open_pictures
 from ..datasets import iter_frames as iter_pictures
-from ..datasets.reading import PICTURE_SUFFIXES
+from ..datasets.files import PICTURE_SUFFIXES
 from ..datasets.woodscape import CAMERA_CODES
 from ..errors import ConfigError, DataError
 from .bags import SUFFIXES, iter_frames
-from .recovery.video import promised_bytes
-
-# Lines of its ffmpeg, too; it looks at this once, when the first video is opened.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+from .bags.files import METADATA, STORAGE_SUFFIXES
+from .video import VIDEO_SUFFIXES, video_frames
 
 #: Frame rate assumed for pictures without time, Hz.
 ASSUMED_RATE_HZ = 10.0
 
-_VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
-_START_NS = 3_600_000_000_000  # one hour: a stamp of 0 would mean that there is none
-
 
 @dataclass(frozen=True)
 class DriveSource:
-    """One journey.
+    """A source of frames: one journey.
 
     Attributes:
-        name: tells it from the others, and stands in provenance.
-        read: starts an iteration over its frames.
-        frames: how many there are, where that is known before reading.
-        assumed_rate_hz: the pictures carry no time and nobody said how fast they were taken: stamps count up at this rate.
+        name: unique name, also recorded in provenance.
+        read: starts an iteration over the frames.
+        frames: number of frames; None if it is not known before reading.
+        assumed_rate_hz: frame rate that the stamps assume; None if the times are known. Pictures in folders have no time.
     """
 
     name: str
@@ -61,18 +51,18 @@ def open_drives(
     end_s: float | None = None,
     rate_hz: float | None = None,
 ) -> list[DriveSource]:
-    """Drives at ``paths``: a bag or a video is one; of a folder of pictures each folder that holds some is one.
+    """Return the drives at ``paths``. A bag or a video is one drive, and so is each (sub-)folder that holds pictures.
 
     Args:
         paths: bags (folder, ``.mcap``, ``.db3``; ``.bag`` of ROS 1), folders of PNG, JPEG or BMP, and videos.
-        topics: image topic -> camera name, for bags; None takes all.
-        start_s: first moment wanted, seconds from the start of each drive.
-        end_s: end of the part wanted (exclusive), seconds from the start of each drive.
-        rate_hz: frame rate of pictures; None assumes ``ASSUMED_RATE_HZ`` and notes it.
+        topics: image topic -> camera name, for bags; None takes every camera topic.
+        start_s: start of the wanted part, seconds from the start of each drive.
+        end_s: end of the wanted part (exclusive), seconds from the start of each drive.
+        rate_hz: frame rate of pictures; None assumes ``ASSUMED_RATE_HZ`` and sets ``assumed_rate_hz``.
 
     Raises:
         ConfigError: rate outside 0.001 to 1000 Hz, or two drives of one name.
-        DataError: a path is missing or none of these.
+        DataError: a path does not exist or is none of these.
     """
     drives: list[DriveSource] = []
     for path in map(Path, paths):
@@ -84,8 +74,8 @@ def open_drives(
         elif path.is_dir():
             parts = picture_drives(open_pictures(path), _name(path), rate_hz=rate_hz)
             drives += [_cut(drive, start_s, end_s) for drive in parts]
-        elif path.suffix.lower() in _VIDEO_SUFFIXES:
-            drives.append(_cut(DriveSource(_name(path), partial(_video_frames, path, rate_hz)), start_s, end_s))
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            drives.append(_cut(DriveSource(_name(path), partial(video_frames, path, rate_hz)), start_s, end_s))
         else:
             hint = (
                 f" Give the folder that it lies in, {path.parent}." if path.suffix.lower() in PICTURE_SUFFIXES else ""
@@ -95,7 +85,7 @@ def open_drives(
 
 
 def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = None) -> list[DriveSource]:
-    """One drive a sequence of ``folder``; cameras are those of WoodScape's file names, else ``front``.
+    """Return one drive for each sequence of ``folder``. Cameras come from WoodScape's file names; else it is ``front``.
 
     Raises:
         ConfigError: rate outside 0.001 to 1000 Hz.
@@ -118,7 +108,7 @@ def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = 
 
 
 def dataset_drives(name: str, root: Path | str, *, rate_hz: float | None = None) -> list[DriveSource]:
-    """Sequences of a data set on disk (``datasets.DATASETS``).
+    """Return one drive for each sequence of a data set on disk (``datasets.DATASETS``).
 
     Raises:
         ConfigError: unknown name, or a rate outside 0.001 to 1000 Hz.
@@ -128,7 +118,7 @@ def dataset_drives(name: str, root: Path | str, *, rate_hz: float | None = None)
 
 
 def distinct(drives: Sequence[DriveSource]) -> list[DriveSource]:
-    """The drives as a list. Raises ``ConfigError`` when two have one name."""
+    """Return the drives as a list. Raises ``ConfigError`` if two have the same name."""
     twice = [name for name, count in Counter(drive.name for drive in drives).items() if count > 1]
     if twice:
         raise ConfigError(
@@ -138,19 +128,19 @@ def distinct(drives: Sequence[DriveSource]) -> list[DriveSource]:
 
 
 def _name(path: Path) -> str:
-    """The last two parts: ``monday/bag`` tells more than ``bag``, and a whole path tells of the machine."""
+    """The last two parts of a path: ``monday/bag`` says more than ``bag``, and a full path would reveal the machine."""
     return "/".join(path.resolve().parts[-2:]).lstrip("/")
 
 
 def is_bag(path: Path) -> bool:
-    """Whether an existing path looks like a bag: of ROS 2 a folder or a file, of ROS 1 a file."""
+    """Whether an existing path looks like a bag: a folder or a file of ROS 2, or a file of ROS 1."""
     if path.is_file():
         return path.suffix in SUFFIXES
-    return (path / "metadata.yaml").exists() or any(entry.suffix in (".mcap", ".db3") for entry in path.iterdir())
+    return (path / METADATA).exists() or any(entry.suffix in STORAGE_SUFFIXES for entry in path.iterdir())
 
 
 def _cut(drive: DriveSource, start_s: float | None, end_s: float | None) -> DriveSource:
-    """The part between two moments, seconds from the first frame."""
+    """The part of a drive between two times, in seconds from its first frame."""
     if start_s is None and end_s is None:
         return drive
 
@@ -173,72 +163,6 @@ def _picture_frames(folder: PictureFolder, rate_hz: float) -> Iterator[Frame]:
 
 
 def picture_camera(sample: Sample) -> str:
-    """Camera of a picture, by WoodScape's file names; ``front`` for others."""
+    """Camera of a picture by WoodScape's file names; ``front`` for other names."""
     cameras = {code: camera for camera, code in CAMERA_CODES.items()}
     return cameras.get(sample.image.stem.rpartition("_")[2], "front")
-
-
-def video_length_s(path: Path, rate_hz: float | None = None) -> tuple[int, float]:
-    """Frames, and seconds to the last one, by what the file says of itself: 0 and 0.0 where it does not.
-
-    It may be wrong by some frames; only reading tells.
-
-    Raises:
-        DataError: no video that OpenCV can read, or one without a frame rate.
-    """
-    with _opened_video(path, rate_hz) as (video, rate):
-        count = video.get(cv2.CAP_PROP_FRAME_COUNT)
-    if not (np.isfinite(count) and 1.0 <= count < 1e9):
-        return 0, 0.0
-    return int(count), (int(count) - 1) / rate
-
-
-def _video_frames(path: Path, rate_hz: float | None) -> Iterator[Frame]:
-    with _opened_video(path, rate_hz) as (video, rate):
-        index = 0
-        while True:
-            whole, image = video.read()
-            if not whole:
-                break
-            yield Frame(np.asarray(image, dtype=np.uint8), _START_NS + round(index * 1e9 / rate), "front")
-            index += 1
-    _require_whole_video(path, index)
-
-
-def _require_whole_video(path: Path, read: int) -> None:
-    """Raise ``DataError`` where a video of which ``read`` pictures could be read was cut off.
-
-    Both must tell: the number of pictures may be an estimate, and a cut may have taken nothing but an index.
-    """
-    count, _ = video_length_s(path, 1.0)
-    missing = _missing(path)
-    if missing and not 0 < count <= read + max(2, read // 50):
-        raise DataError(f"{missing}, and {read}{f' of {count}' if count else ''} images can be read. Copy it again.")
-
-
-def _missing(path: Path) -> str:
-    """How much of a video file is missing, as the beginning of a sentence; empty where nothing is known to be."""
-    size, promised = path.stat().st_size, promised_bytes(path)
-    if promised <= size:
-        return ""
-    return f"The video {path} is cut off: its file has {size / 1e6:.1f} of {promised / 1e6:.1f} MB"
-
-
-@contextmanager
-def _opened_video(path: Path, rate_hz: float | None) -> Iterator[tuple[cv2.VideoCapture, float]]:
-    """The video, and its frame rate in Hz."""
-    # What is wrong is told in a sentence; OpenCV's own lines only tear the progress bar.
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    video = cv2.VideoCapture(str(path))
-    try:
-        if not video.isOpened():
-            if missing := _missing(path):
-                raise DataError(f"{missing}, and none of its images can be read. Copy it again.")
-            raise DataError(f"OpenCV cannot read the video {path}; convert it, or extract its pictures into a folder.")
-        rate = video.get(cv2.CAP_PROP_FPS) if rate_hz is None else rate_hz
-        if not (np.isfinite(rate) and rate > 0.0):
-            raise DataError(f"the video {path} does not say its frame rate; give it with --rate.")
-        yield video, rate
-    finally:
-        video.release()

@@ -1,4 +1,4 @@
-"""Ground truth of a recording: which camera was out of distribution, and when. Read from and written to YAML."""
+"""Ground truth of a recording as YAML: which camera was out of distribution, and when."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLE = "each entry is a line like - {camera: front, start_s: 7, end_s: 11, l
 
 @dataclass(frozen=True)
 class Event:
-    """One stretch of time in which a camera is out of distribution, seconds from the start of the recording."""
+    """A time span in which a camera is out of distribution, in seconds from the start of the recording."""
 
     camera: str
     start_s: float
@@ -33,15 +33,15 @@ def write_events(events: Sequence[Event], path: Path) -> None:
 
 
 def read_events(path: Path, cameras: Sequence[str], duration_s: float) -> tuple[Event, ...]:
-    """Read what ``write_events`` writes, or a person: {camera, start_s, end_s, label}.
+    """Read ground truth, from ``write_events`` or written by hand: {camera, start_s, end_s, label}.
 
     Args:
         path: YAML file.
-        cameras: of the recording.
-        duration_s: of the recording.
+        cameras: cameras of the recording.
+        duration_s: length of the recording.
 
     Raises:
-        DataError: no such file, no YAML, or an entry that does not fit the recording; the sentence names it.
+        DataError: there is no such file, it is not YAML, or an entry does not fit the recording. The message names it.
     """
     content = read_yaml(path, DataError)
     if not isinstance(content, list):
@@ -54,7 +54,7 @@ def read_events(path: Path, cameras: Sequence[str], duration_s: float) -> tuple[
 
 
 def clip_events(events: Sequence[Event], end_s: float) -> tuple[Event, ...]:
-    """Those that begin before the end of what was recorded, each until there at most."""
+    """Cut events at the end of what was recorded, and drop those that begin after it."""
     return tuple(replace(event, end_s=min(event.end_s, end_s)) for event in events if event.start_s < end_s)
 
 

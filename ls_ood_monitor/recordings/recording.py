@@ -1,35 +1,36 @@
-"""Recordings to evaluate: bags, and folders of pictures or videos as if their cameras had sent them."""
+"""Recordings to evaluate: bags, and pictures or videos that are read as if cameras had sent them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..datasets import PictureFolder, open_pictures, picture_stamps
 from ..errors import ConfigError, DataError
 from .bags import ImageArrival, bag_info, iter_arrivals
-from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_camera, video_length_s
+from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_camera
+from .video import video_length_s
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording; it can be sent to another process, which must see the same files.
+    """One recording to evaluate. It can be pickled for another process, which must see the same files.
 
     Attributes:
-        name: tells it from those that are evaluated with it (``distinct_names``).
-        path: of it, absolute.
+        name: unique among the recordings that are evaluated together (``distinct_names``).
+        path: absolute path.
         topics: image topic -> camera name of a bag; None for pictures and videos.
         rate_hz: frame rate of pictures or of a video; None = their own.
-        cameras: names, in the order of the alphabet.
-        begin_ns: its first moment.
-        end_ns: its last one.
-        images: how many image messages it should hold; of a video what it says of itself, 0 = nothing.
-        damage: what is wrong with it, in a sentence; empty where nothing was found when it was opened.
-        identity: changes when its files do (``identity_of``).
+        cameras: camera names in alphabetical order.
+        begin_ns: first time.
+        end_ns: last time.
+        images: number of image messages that it should hold. A video states it itself; 0 = it does not.
+        damage: what is wrong with it, as a sentence; empty if opening it showed nothing.
+        identity: changes when its files change (``identity_of``).
     """
 
     name: str
@@ -45,33 +46,33 @@ class Recording:
 
     @property
     def assumed_rate_hz(self) -> float | None:
-        """Frame rate of a folder of pictures for which nobody gave one: they carry no time."""
+        """Assumed frame rate of a folder of pictures, which carry no time; None if the rate was given or is known."""
         is_folder = self.topics is None and self.path.is_dir()
         return ASSUMED_RATE_HZ if is_folder and self.rate_hz is None else None
 
     @property
     def duration_s(self) -> float:
-        """From its first moment to the last one."""
+        """Seconds from the first to the last time."""
         return (self.end_ns - self.begin_ns) / 1e9
 
     def read(self) -> Iterator[ImageArrival]:
-        """Start an iteration over its images; of a damaged bag over those that can be read.
+        """Start an iteration over the images; of a damaged bag, over those that can be read.
 
-        A picture that cannot be read is a message that cannot: the others are judged.
+        An unreadable picture of a folder is an arrival without an image, and reading goes on.
         """
         if self.topics is not None:
             return iter_arrivals(self.path, self.topics, recover=True)
-        return _pictures(self.path, self.rate_hz) if self.path.is_dir() else _video(self.path, self.rate_hz)
+        return _read_pictures(self.path, self.rate_hz) if self.path.is_dir() else _read_video(self.path, self.rate_hz)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Names of recordings that are evaluated together, each its folder of results.
+    """Name the recordings that are evaluated together. Each name is also a folder of results.
 
-    It is that of the file or folder; those that would have the same one get the folder above in front, and the one above
-    that, until they differ: ``d1/bag`` and ``d2/bag`` are ``d1_bag`` and ``d2_bag``.
+    A name is that of the file or folder. Equal names get their parent folders in front until they differ: ``d1/bag`` and
+    ``d2/bag`` become ``d1_bag`` and ``d2_bag``.
 
     Raises:
-        ConfigError: one recording is given twice, or folders alone do not tell two apart.
+        ConfigError: a recording is given twice, or two names stay equal with all their folders.
     """
     parts = [Path(os.path.abspath(path)).parts[1:] or ("root",) for path in paths]
     if len(set(parts)) < len(parts):
@@ -80,15 +81,15 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     depths = [1] * len(parts)
     while True:
         names = ["_".join(own[-depth:]) for own, depth in zip(parts, depths, strict=True)]
-        alike = [place for place, name in enumerate(names) if names.count(name) > 1]
-        if not alike:
+        equal = [index for index, name in enumerate(names) if names.count(name) > 1]
+        if not equal:
             return names
-        longer = [place for place in alike if depths[place] < len(parts[place])]
-        if not longer:
-            one, other = (paths[place] for place in alike[:2])
-            raise ConfigError(f"{one} and {other} would write the same folder; rename one, or evaluate them apart.")
-        for place in longer:
-            depths[place] += 1
+        extendable = [index for index in equal if depths[index] < len(parts[index])]
+        if not extendable:
+            first, second = (paths[index] for index in equal[:2])
+            raise ConfigError(f"{first} and {second} would write the same folder; rename one, or evaluate them apart.")
+        for index in extendable:
+            depths[index] += 1
 
 
 def open_recording(
@@ -97,78 +98,70 @@ def open_recording(
     """Open a bag, a video, or a folder of pictures.
 
     Args:
-        path: of it.
-        topics: image topic -> camera name, for a bag; None takes all.
+        path: path of the recording.
+        topics: image topic -> camera name, for a bag; None takes every camera topic.
         rate_hz: frame rate of pictures or a video.
-        name: of it; empty = of its file or folder.
+        name: name of the recording; empty = name of its file or folder.
 
     Raises:
-        DataError: there is no such recording, or none with a camera in it.
+        DataError: there is no such recording, or it has no camera.
     """
     name = name or os.path.basename(os.path.abspath(path))
-    _refuse_folder_of_others(path)
+    _refuse_other_folders(path)
+    bag_topics: dict[str, str] | None = None
+    cameras: Iterable[str]
+    damage = ""
     if path.exists() and is_bag(path):
         info = bag_info(path, recover=True)
-        cameras = dict(topics) if topics else info.cameras
-        # Refuses what it cannot read before anything is started.
-        next(iter_arrivals(path, topics, recover=True), None)
-        return Recording(
-            name=name,
-            path=Path(os.path.abspath(path)),
-            topics=cameras,
-            rate_hz=None,
-            cameras=tuple(sorted(set(cameras.values()))),
-            begin_ns=info.start_ns,
-            end_ns=info.start_ns + round(info.duration_s * 1e9),
-            images=sum(entry.messages for entry in info.topics if entry.topic in cameras),
-            damage=info.damage,
-            identity=identity_of(path),
-        )
-    if path.is_dir():
-        folder, stamps = _folder(path, rate_hz)
-        cameras = tuple(sorted({picture_camera(sample) for sample in folder.samples}))
+        bag_topics = dict(topics) if topics else info.cameras
+        next(iter_arrivals(path, topics, recover=True), None)  # refuses an unreadable bag before any work starts
+        cameras = bag_topics.values()
+        begin_ns, end_ns = info.start_ns, info.start_ns + round(info.duration_s * 1e9)
+        images = sum(entry.messages for entry in info.topics if entry.topic in bag_topics)
+        rate_hz, damage = None, info.damage
+    elif path.is_dir():
+        folder, stamps = _open_folder(path, rate_hz)
+        cameras = [picture_camera(sample) for sample in folder.samples]
         begin_ns, end_ns, images = stamps[0], stamps[-1], len(stamps)
     else:
-        first = next(_video(path, rate_hz), None)  # refuses what it cannot read before anything is started
+        first = next(_read_video(path, rate_hz), None)  # refuses an unreadable video before any work starts
         if first is None:
             raise DataError(f"{path} holds no picture.")
         images, length_s = video_length_s(path, rate_hz)
-        cameras, begin_ns, end_ns = (first.camera,), first.stamp_ns, first.stamp_ns + round(length_s * 1e9)
+        cameras, begin_ns, end_ns = [first.camera], first.stamp_ns, first.stamp_ns + round(length_s * 1e9)
     return Recording(
         name=name,
         path=Path(os.path.abspath(path)),
-        topics=None,
+        topics=bag_topics,
         rate_hz=rate_hz,
-        cameras=cameras,
+        cameras=tuple(sorted(set(cameras))),
         begin_ns=begin_ns,
         end_ns=end_ns,
         images=images,
-        damage="",
+        damage=damage,
         identity=identity_of(path),
     )
 
 
 def identity_of(path: Path) -> str:
-    """SHA-256, hex, of the names, sizes and times of change of the recording's files.
+    """SHA-256, hex, of the names, sizes and modification times of the recording's files.
 
-    To hash their content would take as long as to read gigabytes, and who changes a file changes its time.
+    Their content is not hashed: that would mean reading gigabytes, and a changed file has a new modification time.
     """
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    facts = [
-        (str(file.relative_to(path)), found.st_size, found.st_mtime_ns) for file in files for found in [file.stat()]
-    ]
+    facts = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def is_result(path: Path) -> bool:
-    """Whether a folder is what an evaluation of one or of several recordings wrote."""
+    """Whether an evaluation of one or several recordings wrote this folder."""
     return path.is_dir() and any(
         (folder / "frames.csv").is_file() and (folder / "summary.json").is_file() for folder in (path, *_folders(path))
     )
 
 
-def _refuse_folder_of_others(path: Path) -> None:
-    """A folder around a bag, or of results, may hold pictures, but is no camera's."""
+def _refuse_other_folders(path: Path) -> None:
+    """Refuse a folder around a bag, and a folder of results: their pictures are not from a camera."""
     if not path.is_dir() or is_bag(path):
         return
     if is_result(path):
@@ -184,8 +177,8 @@ def _folders(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and os.access(entry, os.R_OK | os.X_OK))
 
 
-def _folder(path: Path, rate_hz: float | None) -> tuple[PictureFolder, list[int]]:
-    """Pictures of one drive, and their stamps in ns."""
+def _open_folder(path: Path, rate_hz: float | None) -> tuple[PictureFolder, list[int]]:
+    """Open the pictures of one drive. Returns them and their stamps in ns."""
     folder = open_pictures(path)
     sequences = list(dict.fromkeys(folder.sequences.values()))
     if len(sequences) > 1:
@@ -194,20 +187,19 @@ def _folder(path: Path, rate_hz: float | None) -> tuple[PictureFolder, list[int]
     return folder, picture_stamps(folder, ASSUMED_RATE_HZ if rate_hz is None else rate_hz)
 
 
-def _pictures(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
-    """Pictures are received when they were taken."""
-    folder, stamps = _folder(path, rate_hz)
+def _read_pictures(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
+    """Yield pictures as arrivals, received when they were taken."""
+    folder, stamps = _open_folder(path, rate_hz)
     for index, stamp_ns in enumerate(stamps):
         camera = picture_camera(folder.samples[index])
         try:
-            image, error = folder.image(index), ""
-        except DataError as reason:
-            image, error = None, str(reason)
-        yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", image, error)
+            yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", folder.image(index))
+        except DataError as error:
+            yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", None, str(error))
 
 
-def _video(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
-    """Likewise."""
+def _read_video(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
+    """Yield the frames of a video as arrivals, received when they were taken."""
     (drive,) = open_drives([path], rate_hz=rate_hz)
     for frame in drive.read():
         yield ImageArrival(frame.camera, path.name, frame.stamp_ns, frame.stamp_ns, "", frame.image)

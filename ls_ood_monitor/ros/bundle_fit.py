@@ -18,13 +18,13 @@ def check_fit(monitor: OodMonitor, settings: PerceptionNodeSettings) -> None:
             f"the bundle is {monitor.bundle_id}, the parameter bundle_sha256 asks for {wanted} (at least "
             f"{_MIN_HASH_DIGITS} digits); set bundle_path to the right one, or the parameter to what was approved."
         )
-    strangers = uncalibrated_cameras(monitor, settings)
-    if settings.require_calibrated_cameras and strangers:
-        raise BundleError(f"{strangers} (require_calibrated_cameras); calibrate on drives of these cameras.")
+    uncalibrated = uncalibrated_cameras(monitor, settings)
+    if settings.require_calibrated_cameras and uncalibrated:
+        raise BundleError(f"{uncalibrated} (require_calibrated_cameras); calibrate on drives of these cameras.")
 
 
 def uncalibrated_cameras(monitor: OodMonitor, settings: PerceptionNodeSettings) -> str:
-    """Which cameras the bundle was not calibrated on, in words; empty when it was on all of them."""
+    """Which cameras the bundle was not calibrated on, as a sentence; empty where it was calibrated on all."""
     missing = [name for name in settings.cameras if name not in monitor.cameras]
     if not missing:
         return ""

@@ -1,4 +1,4 @@
-"""The names behind the class ids of the segmentation, latched: whoever subscribes later still gets them."""
+"""Publishes the names of the segmentation's class ids, latched: late subscribers receive them, too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def publish_class_table(node: Node, names: Sequence[str]) -> list[Any]:
         names: class names by id.
 
     Returns:
-        The publishers; they hold the table for late subscribers until they are destroyed.
+        The publishers, which keep the table for late subscribers until they are destroyed.
     """
     table = node.create_publisher(String, TABLE_TOPIC, _LATCHED)
     table.publish(String(data=class_table_json(names)))
@@ -45,7 +45,7 @@ def class_table_json(names: Sequence[str]) -> str:
 
 
 def label_info(names: Sequence[str], message_type: Any, class_type: Any) -> Any:
-    """vision_msgs/LabelInfo of these names, from its own types; threshold 0, since no pixel is left out."""
+    """vision_msgs/LabelInfo of these names, made from the given types; threshold 0, because every pixel has a class."""
     return message_type(
         class_map=[class_type(class_id=index, class_name=name) for index, name in enumerate(names)], threshold=0.0
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,10 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from ..core.causes import AlarmProgress, Cause, CauseKind
 from ..core.supervision import CameraStatus
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode
+from ..wording import sentence
 
 #: Name under which an alarm without a readable camera travels; no camera can be called so.
 UNREADABLE = "(unreadable alarm)"
@@ -31,6 +35,8 @@ _MODE_LEVELS = {
 }
 
 
+#: Their value is the alarm's score, and their limit its threshold.
+_JUDGED = (CauseKind.IN_DISTRIBUTION, CauseKind.OUT_OF_DISTRIBUTION)
 #: Alarms in a message, of which perception sends one; more than any vehicle has cameras.
 _MAX_ALARMS = 100
 #: The last time that builtin_interfaces/Time can hold.
@@ -84,8 +90,10 @@ def _text(value: object) -> str:
 def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, frame_id: str = "") -> DiagnosticArray:
     """One alarm as an array of one status, stamped with the time of capture.
 
+    The message is the sentence for people; all that it says is among the values, too.
+
     Args:
-        alarm: what to say.
+        alarm: to be sent.
         extra: further values (detector, latency_ms, bundle_sha256, ...).
         node_name: prefix of the status name (REP 107).
         frame_id: copied into the header.
@@ -97,17 +105,43 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
         "threshold": alarm.threshold,
         "is_fault": alarm.is_fault,
         "fault": alarm.fault,
+        **_cause_values(alarm.cause),
         "source": alarm.source,
         "sent_ns": alarm.sent_ns,
         **extra,
     }
-    one = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, alarm.reason, values)
-    return DiagnosticArray(header=Header(stamp=ns_to_stamp(alarm.stamp_ns), frame_id=frame_id), status=[one])
+    text = sentence(alarm.cause)
+    entry = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, text, values)
+    return DiagnosticArray(header=Header(stamp=ns_to_stamp(alarm.stamp_ns), frame_id=frame_id), status=[entry])
 
 
-def values_of(one: DiagnosticStatus) -> dict[str, str]:
+def _cause_values(cause: Cause) -> dict[str, object]:
+    """Values of a cause; those that are not known, and score and threshold, which the alarm has, are left out."""
+    values: dict[str, object] = {"cause": cause.kind.value, **_cause_details(cause, "cause")}
+    if cause.progress is not None:
+        progress = cause.progress
+        values |= {"progress_rule": progress.rule, "progress_count": progress.count, "progress_needed": progress.needed}
+        if progress.window:
+            values["progress_window"] = progress.window
+    if cause.after is not None:
+        values |= {"raised_by": cause.after.kind.value, **_cause_details(cause.after, "raised_by")}
+        if cause.after.kind in _JUDGED:
+            values |= {"raised_by_value": cause.after.value, "raised_by_limit": cause.after.limit}
+    return values
+
+
+def _cause_details(cause: Cause, prefix: str) -> dict[str, object]:
+    details: dict[str, object] = {}
+    if cause.kind not in _JUDGED:
+        numbers = {"value": float(cause.value), "limit": float(cause.limit)}
+        details |= {f"{prefix}_{name}": number for name, number in numbers.items() if not isnan(number)}
+    texts = {"detail": cause.detail, "expected": cause.expected}
+    return details | {f"{prefix}_{name}": text for name, text in texts.items() if text}
+
+
+def values_of(entry: DiagnosticStatus) -> dict[str, str]:
     """Key-value pairs of a status."""
-    return {pair.key: pair.value for pair in one.values}
+    return {pair.key: pair.value for pair in entry.values}
 
 
 def alarms_of(message: DiagnosticArray) -> list[Alarm]:
@@ -117,39 +151,67 @@ def alarms_of(message: DiagnosticArray) -> list[Alarm]:
         return [_unreadable(UNREADABLE, stamp_ns, "the message holds no status")]
     if len(message.status) > _MAX_ALARMS:  # reading them would keep the stop command waiting
         return [_unreadable(UNREADABLE, stamp_ns, f"the message holds {len(message.status)} statuses")]
-    return [_alarm_of(one, stamp_ns) for one in message.status]
+    return [_alarm_of(entry, stamp_ns) for entry in message.status]
 
 
 def judged_cameras(message: DiagnosticArray) -> list[str]:
-    """Cameras of the alarms that the network has a say in: for each of them a score is published, too."""
-    return [one.hardware_id for one in message.status if "detector" in values_of(one)]
+    """Cameras whose frame the network has judged: for each of them a score is published, too."""
+    return [entry.hardware_id for entry in message.status if "detector" in values_of(entry)]
 
 
-def _alarm_of(one: DiagnosticStatus, stamp_ns: int) -> Alarm:
-    values = values_of(one)
+def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
+    values = values_of(entry)
     camera = values.get("camera", "")
-    if not camera or camera != one.hardware_id:
-        return _unreadable(UNREADABLE, stamp_ns, f"camera {camera!r} and hardware_id {one.hardware_id!r} must be equal")
+    if not camera or camera != entry.hardware_id:
+        return _unreadable(
+            UNREADABLE, stamp_ns, f"camera {camera!r} and hardware_id {entry.hardware_id!r} must be equal"
+        )
     try:
         state = AlarmState(values["state"])
         score, threshold = float(values["ood_score"]), float(values["threshold"])
         is_fault = {"true": True, "false": False}[values["is_fault"]]
         sent_ns = int(values.get("sent_ns", "0"))
+        cause = _cause_of(values, camera, score, threshold, is_fault, entry.message)
     except (KeyError, ValueError) as error:
         return _unreadable(camera, stamp_ns, f"a value is missing or unreadable ({error!r})")
-    if one.level != _LEVELS[state]:
-        return _unreadable(camera, stamp_ns, f"level {one.level!r} contradicts state {state.value}")
+    if entry.level != _LEVELS[state]:
+        return _unreadable(camera, stamp_ns, f"level {entry.level!r} contradicts state {state.value}")
+    if cause.kind.is_fault is not is_fault:
+        return _unreadable(camera, stamp_ns, f"cause {cause.kind.value} contradicts is_fault {values['is_fault']}")
     if state is AlarmState.CLEAR and not score <= threshold:
         return _unreadable(camera, stamp_ns, f"state CLEAR contradicts score {score:g} against threshold {threshold:g}")
-    fault, source = values.get("fault", ""), values.get("source", "")
-    return Alarm(camera, stamp_ns, state, score, threshold, one.message, is_fault, fault, source, sent_ns)
+    return Alarm(camera, stamp_ns, state, score, threshold, cause, values.get("source", ""), sent_ns)
+
+
+def _cause_of(
+    values: Mapping[str, str], camera: str, score: float, threshold: float, is_fault: bool, text: str
+) -> Cause:
+    """The cause of an alarm. Of a sender that names none only the text is known. Raises ``ValueError``, ``KeyError``."""
+    if "cause" not in values:
+        if is_fault:
+            return Cause(CauseKind.UNNAMED, detail=text)
+        kind = CauseKind.OUT_OF_DISTRIBUTION if score > threshold else CauseKind.IN_DISTRIBUTION
+        return Cause(kind, camera, score, threshold)
+    kind, progress, after = CauseKind(values["cause"]), None, None
+    if "progress_rule" in values:
+        count, needed = float(values["progress_count"]), float(values["progress_needed"])
+        progress = AlarmProgress(values["progress_rule"], count, needed, int(values.get("progress_window", "0")))
+    if "raised_by" in values:
+        after = _plain_cause(values, "raised_by", CauseKind(values["raised_by"]))
+    plain = _plain_cause(values, "cause", kind)
+    if kind in _JUDGED:
+        plain = replace(plain, value=score, limit=threshold)
+    return replace(plain, camera=camera, progress=progress, after=after)
+
+
+def _plain_cause(values: Mapping[str, str], prefix: str, kind: CauseKind) -> Cause:
+    value, limit = float(values.get(f"{prefix}_value", "nan")), float(values.get(f"{prefix}_limit", "nan"))
+    detail, expected = values.get(f"{prefix}_detail", ""), values.get(f"{prefix}_expected", "")
+    return Cause(kind, "", value, limit, detail, expected)
 
 
 def _unreadable(camera: str, stamp_ns: int, why: str) -> Alarm:
-    nan = float("nan")
-    return Alarm(
-        camera, stamp_ns, AlarmState.RAISED, nan, nan, f"camera {camera}: malformed alarm, {why}", is_fault=True
-    )
+    return Alarm(camera, stamp_ns, AlarmState.RAISED, nan, nan, Cause(CauseKind.UNREADABLE_ALARM, camera, detail=why))
 
 
 def decision_message(
@@ -161,17 +223,18 @@ def decision_message(
     notes: Sequence[str] = (),
 ) -> DiagnosticArray:
     """The decision first, then the demand of each camera; notes are appended to the decision's text and make it WARN."""
-    reason = "; ".join((decision.reason, *notes))
+    reason = sentence(decision.cause)
     level = _MODE_LEVELS[decision.mode]
     first = status(
         max(level, DiagnosticStatus.WARN) if notes else level,
         f"{node_name}: decision",
         "vehicle",
-        reason,
+        "; ".join((reason, *notes)),
         {
             "mode": decision.mode.name,
             "stop": decision.mode is FallbackMode.STOP,
-            "reason": decision.reason,
+            "reason": reason,
+            **_decision_cause(decision.cause),
             "in_mode_s": round((now_ns - decision.since_ns) / 1e9, 3),
         },
     )
@@ -180,12 +243,28 @@ def decision_message(
             DiagnosticStatus.STALE if entry.age_s is None else _MODE_LEVELS[entry.mode],
             f"{node_name}: {entry.camera}",
             entry.camera,
-            entry.reason,
-            {"mode": entry.mode.name, "age_s": float("nan") if entry.age_s is None else round(entry.age_s, 3)},
+            sentence(entry.cause),
+            {
+                "mode": entry.mode.name,
+                **_decision_cause(entry.cause),
+                "age_s": float("nan") if entry.age_s is None else round(entry.age_s, 3),
+            },
         )
         for entry in cameras
     ]
     return DiagnosticArray(header=Header(stamp=stamp), status=[first, *rest])
+
+
+def _decision_cause(cause: Cause) -> dict[str, object]:
+    """``cause`` is what holds now, ``because`` what it goes back to: of a latched stop, the alarm that latched it."""
+    root = cause.root
+    numbers = {"because_value": float(root.value), "because_limit": float(root.limit)}
+    return {
+        "cause": cause.kind.value,
+        "because": root.kind.value,
+        "because_camera": root.camera,
+        **{name: number for name, number in numbers.items() if not isnan(number)},
+    }
 
 
 def decision_of(message: DiagnosticArray) -> tuple[FallbackMode, str]:

@@ -1,9 +1,8 @@
-"""Perception's sign of life, watched by DDS itself; beside the supervisor's own clock, not instead of it.
+"""Perception's sign of life, which DDS itself watches, in addition to the supervisor's own timeouts.
 
-DDS connects a publisher and a subscriber only if the one offers what the other requests. Requesting liveliness of the
-alarm would make every foreign publisher with default settings inaudible, so the sign of life has a topic of its own
-beside the alarm: ``<alarm topic>/alive`` (std_msgs/Empty, ten times a second). Who does not send it is judged by the
-alarm alone.
+DDS connects a subscriber only to publishers that offer what it requests. If the supervisor requested liveliness of the
+alarm, it could not hear a foreign publisher with default settings. So the sign of life has a topic of its own:
+``<alarm topic>/alive`` (std_msgs/Empty, ten times a second). A sender without it is judged by its alarm alone.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from rclpy.publisher import Publisher
 from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Empty
 
-#: A live process asserts itself so often; the middleware's own threads do, whatever Python is at.
+#: Lease of the publisher, seconds. The middleware's own threads assert it, also while Python is busy.
 _OFFERED_LEASE_S = 0.2
-#: Five beats: a process whose callbacks are stuck still asserts its liveliness, but misses this.
+#: Five beats, seconds. A process whose callbacks are stuck still asserts its liveliness, but misses this deadline.
 _DEADLINE_S = 0.5
 
 
@@ -39,20 +38,20 @@ def alive_topic(alarm_topic: str) -> str:
     return f"{alarm_topic}/alive"
 
 
-def heartbeat_publisher(node: Node, alarm_topic: str) -> Publisher:
+def heartbeat_publisher(node: Node, alarm_topic: str) -> Publisher[Any]:
     """A publisher of the sign of life; ``publish(Empty())`` must be called ten times a second."""
     return node.create_publisher(Empty, alive_topic(alarm_topic), _profile(_OFFERED_LEASE_S))
 
 
 class HeartbeatWatch:
-    """Tells when a process that sent a sign of life is not alive any more, and when a deadline was missed.
+    """Reports a process whose sign of life has ended, and missed deadlines.
 
     Args:
-        node: that listens.
+        node: owns the subscription.
         alarm_topic: fully resolved.
-        lease_s: time without a sign of life after which a process is taken for dead, seconds; 0.2, as offered, at least.
-        on_gone: called when one is gone.
-        on_late: called with the number of deadlines missed so far.
+        lease_s: time without a sign of life after which a process counts as dead, seconds; at least 0.2, as offered.
+        on_gone: called when a process is dead.
+        on_late: called with the number of missed deadlines so far.
     """
 
     def __init__(
@@ -67,5 +66,5 @@ class HeartbeatWatch:
         )
 
     def _liveliness(self, event: Any) -> None:
-        if event.alive_count_change < 0:  # one of several is gone: which cameras were its own is not told
+        if event.alive_count_change < 0:  # DDS does not say which process it was
             self._on_gone()

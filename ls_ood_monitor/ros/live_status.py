@@ -1,4 +1,4 @@
-"""What both nodes say now, and how long ago they said it: bounded memory, for a display that runs for days."""
+"""The newest state of both nodes, and its age. Memory is bounded, so that a display can run for days."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from ..core.types import Alarm, FallbackMode
+from ..core.types import Alarm
 from .conversions import number_of, values_of
 from .observer import HeardAlarm, HeardDecision, HeardStop, MonitorListener
 
-#: The trend: so many stretches of so many seconds.
+#: The trend: number of slices, and seconds of each.
 TREND_SLICES, TREND_SLICE_S = 15, 2.0
 _RATE_WINDOW_S = 5.0
 _MAX_SAMPLES = 4000
 _MAX_CAMERAS = 100
-#: An alarm comes with every image and ten times a second without one, a decision twenty times, diagnostics once.
+#: Perception publishes an alarm with every image, and ten a second without one; the supervisor publishes twenty decisions a
+#: second; diagnostics come once a second.
 _ALARM_SILENT_S, _DECISION_SILENT_S, _DIAGNOSTICS_SILENT_S = 1.0, 0.5, 3.0
-#: Farther from now, a stamp is of another clock (a recording, a driver's own) and says nothing about delay.
+#: A stamp farther from now belongs to another clock (a recording, a driver's own) and gives no delay.
 _SANE_DELAY_S = 60.0
 
 
 @dataclass(frozen=True)
 class CameraView:
-    """One camera, now.
+    """State of one camera.
 
     Attributes:
         camera: name.
-        alarm: the last one heard; None if none was.
-        heard_s: seconds since then; NaN if none was.
-        demand: what the supervisor says it calls for; empty if it does not name the camera.
-        alarm_rate_hz: alarms heard a second over the last five; NaN where there were fewer than two.
-        delay_ms: stamp of the picture to reception of its alarm here; NaN where the stamp is of another clock.
-        latency_ms: arrival of the picture at perception to publication of its alarm; NaN if unknown.
-        image_rate_hz: images arriving at perception a second; NaN if perception does not say.
-        dropped: images that perception had no time for, since it was activated; NaN if it does not say.
-        trend: largest score over threshold of each stretch of time, oldest first; NaN where no image could be judged,
-            None where nothing was heard.
+        alarm: last alarm received; None if there was none.
+        heard_s: seconds since then; NaN if there was none.
+        demand: mode that the camera asks for, by the supervisor; empty if the supervisor does not name the camera.
+        alarm_rate_hz: alarms received a second, over the last five seconds; NaN for fewer than two.
+        delay_ms: from the image's stamp to the reception of its alarm here; NaN where the stamp is of another clock.
+        latency_ms: from the image's arrival at perception to the publication of its alarm; NaN if unknown.
+        image_rate_hz: images a second that reach perception; NaN if perception does not report it.
+        dropped: images that perception had no time for since it was activated; NaN if it does not report it.
+        trend: largest score over threshold in each slice of time, oldest first; NaN where no image could be judged, None
+            where no alarm was received.
     """
 
     camera: str
@@ -59,28 +60,26 @@ class CameraView:
 
     @property
     def is_silent(self) -> bool:
-        """Its last alarm is too long ago, or there was none."""
+        """Its last alarm is too old, or there was none."""
         return not self.heard_s <= _ALARM_SILENT_S
 
 
 @dataclass(frozen=True)
 class LiveView:
-    """Everything, now.
+    """State of both nodes.
 
     Attributes:
-        mode: the last decision heard; None if none was.
-        reason: of it.
-        decision_s: seconds since then; NaN if none was.
-        stop: the last stop command heard; None if none was.
-        perception: what the perception node says of itself; empty if it has said nothing.
-        perception_ok: it says that it works.
-        perception_s: seconds since then; NaN if it has said nothing.
-        facts: bundle, detector and device that it names.
-        cameras: by name.
+        decision: last decision received; None if there was none.
+        decision_s: seconds since then; NaN if there was none.
+        stop: last stop command received; None if there was none.
+        perception: what perception_node reports about itself; empty if it has reported nothing.
+        perception_ok: it reports that it works.
+        perception_s: seconds since that report; NaN if there was none.
+        facts: bundle, detector and device, as it reports them.
+        cameras: sorted by name.
     """
 
-    mode: FallbackMode | None
-    reason: str
+    decision: HeardDecision | None
     decision_s: float
     stop: bool | None
     perception: str
@@ -91,12 +90,12 @@ class LiveView:
 
     @property
     def is_supervisor_silent(self) -> bool:
-        """Its last decision is too long ago, or there was none."""
+        """Its last decision is too old, or there was none."""
         return not self.decision_s <= _DECISION_SILENT_S
 
     @property
     def is_perception_silent(self) -> bool:
-        """What it last said of itself is too long ago, or it has said nothing."""
+        """Its last report is too old, or there was none."""
         return not self.perception_s <= _DIAGNOSTICS_SILENT_S
 
 
@@ -108,7 +107,7 @@ class _Camera:
 
 
 class LiveStatus(MonitorListener):
-    """Listens to both nodes and to ``/diagnostics``, and remembers half a minute.
+    """Listens to both nodes and to ``/diagnostics``; keeps half a minute.
 
     Args:
         of_namespace: namespace of the nodes to listen to; empty = none, None = this node's own.
@@ -126,8 +125,8 @@ class LiveStatus(MonitorListener):
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
 
-    def heard_alarm(self, heard: HeardAlarm) -> None:
-        """Keep the last one of each camera, and its score over threshold."""
+    def on_alarm(self, heard: HeardAlarm) -> None:
+        """Keep each camera's last alarm, and its score over threshold."""
         delay_s = (time.time_ns() - heard.alarm.stamp_ns) / 1e9
         with self._lock:
             if heard.alarm.camera not in self._cameras and len(self._cameras) >= _MAX_CAMERAS:
@@ -137,12 +136,12 @@ class LiveStatus(MonitorListener):
             camera.delay_ms = delay_s * 1e3 if 0.0 <= delay_s < _SANE_DELAY_S else nan
             camera.samples.append((heard.at_ns, heard.alarm.ratio))
 
-    def heard_decision(self, heard: HeardDecision) -> None:
+    def on_decision(self, heard: HeardDecision) -> None:
         """Keep the last one."""
         with self._lock:
             self._decision = heard
 
-    def heard_stop(self, heard: HeardStop) -> None:
+    def on_stop(self, heard: HeardStop) -> None:
         """Keep the last one."""
         with self._lock:
             self._stop = heard
@@ -150,16 +149,16 @@ class LiveStatus(MonitorListener):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         at_ns = time.monotonic_ns()
         with self._lock:
-            for one in message.status:
-                if one.name == "perception_node: monitor":
-                    self._monitor = (at_ns, one)
-                elif one.name == "perception_node: evidence":
-                    continue  # the recorder of clips, no camera
-                elif one.name == f"perception_node: {one.hardware_id}" and len(self._inputs) < _MAX_CAMERAS:
-                    self._inputs[one.hardware_id] = values_of(one)
+            for entry in message.status:
+                if entry.name == "perception_node: monitor":
+                    self._monitor = (at_ns, entry)
+                elif entry.name == "perception_node: evidence":
+                    continue  # the clip recorder, not a camera
+                elif entry.name == f"perception_node: {entry.hardware_id}" and len(self._inputs) < _MAX_CAMERAS:
+                    self._inputs[entry.hardware_id] = values_of(entry)
 
     def view(self) -> LiveView:
-        """What is known at this moment."""
+        """The state at this moment."""
         now_ns = time.monotonic_ns()
         with self._lock:
             decision, monitor = self._decision, self._monitor
@@ -167,8 +166,7 @@ class LiveStatus(MonitorListener):
             cameras = tuple(self._view_of(name, now_ns) for name in names)
             facts = values_of(monitor[1]) if monitor else {}
             return LiveView(
-                decision.mode if decision else None,
-                decision.reason if decision else "",
+                decision,
                 (now_ns - decision.at_ns) / 1e9 if decision else nan,
                 self._stop.stop if self._stop else None,
                 monitor[1].message if monitor else "",
@@ -200,10 +198,10 @@ class LiveStatus(MonitorListener):
 def _trend(samples: deque[tuple[int, float]], now_ns: int) -> tuple[float | None, ...]:
     slices: list[float | None] = [None] * TREND_SLICES
     for at_ns, ratio in samples:
-        place = TREND_SLICES - 1 - int((now_ns - at_ns) / (TREND_SLICE_S * 1e9))
-        if place < 0:
+        index = TREND_SLICES - 1 - int((now_ns - at_ns) / (TREND_SLICE_S * 1e9))
+        if index < 0:
             continue
-        before = slices[place]
-        if before is None or not isfinite(before) or ratio > before:
-            slices[place] = ratio
+        largest = slices[index]
+        if largest is None or not isfinite(largest) or ratio > largest:
+            slices[index] = ratio
     return tuple(slices)

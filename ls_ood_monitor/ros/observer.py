@@ -1,10 +1,10 @@
-"""Listens to both nodes: hears what they say, with the time it was heard; and keeps it, for a demo or a test."""
+"""Receives what both nodes publish, with the time of reception; ``MonitorObserver`` keeps all of it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -24,7 +24,13 @@ from .conversions import alarms_of, decision_of, number_of, stamp_to_ns, values_
 
 @dataclass(frozen=True)
 class HeardAlarm:
-    """An alarm, when it was heard (monotonic ns), and all values of its status as texts."""
+    """A received alarm.
+
+    Attributes:
+        at_ns: time of reception, monotonic clock.
+        alarm: what it says.
+        values: all values of its status, as texts.
+    """
 
     at_ns: int
     alarm: Alarm
@@ -32,20 +38,32 @@ class HeardAlarm:
 
     @property
     def latency_ms(self) -> float:
-        """Arrival of the image to publication of the alarm, milliseconds; NaN when unknown."""
+        """Time from the arrival of the image to the publication of the alarm, milliseconds; NaN if unknown."""
         return number_of(self.values, "latency_ms")
 
 
 @dataclass(frozen=True)
 class HeardDecision:
-    """A decision, when it was heard (monotonic ns), whose alarms the supervisor had heard by then, and its own stamp (ns).
+    """A received decision.
 
-    ``demands`` is what each camera calls for.
+    Attributes:
+        at_ns: time of reception, monotonic clock.
+        mode: what the vehicle is asked to do.
+        reason: why, as a sentence for people.
+        cause: name of the cause that holds now (``CauseKind``); empty if the message names none.
+        because: name of the cause behind it, such as the alarm that latched a stop.
+        because_camera: camera to blame; empty if it is not a single one.
+        cameras_heard: cameras whose alarms the supervisor has received.
+        stamp_ns: stamp of the message.
+        demands: mode that each camera asks for, by name.
     """
 
     at_ns: int
     mode: FallbackMode
     reason: str
+    cause: str = ""
+    because: str = ""
+    because_camera: str = ""
     cameras_heard: frozenset[str] = frozenset()
     stamp_ns: int = 0
     demands: Mapping[str, str] = field(default_factory=dict)
@@ -53,14 +71,14 @@ class HeardDecision:
 
 @dataclass(frozen=True)
 class HeardStop:
-    """A stop command and when it was heard (monotonic ns)."""
+    """A received stop command, with the time of reception (monotonic, ns)."""
 
     at_ns: int
     stop: bool
 
 
 class MonitorListener(Node):
-    """Subscribes to alarm, state and stop, and calls ``heard_alarm``, ``heard_decision`` and ``heard_stop``.
+    """Subscribes to alarms, decisions and stop commands; a subclass says what to do with them.
 
     Args:
         name: of this node.
@@ -73,42 +91,53 @@ class MonitorListener(Node):
         base = f"/{namespace}" if namespace else ""
         self.perception, self.supervisor = f"{base}/perception_node", f"{base}/supervisor_node"
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
-        self.create_subscription(DiagnosticArray, f"{self.perception}/ood_alarm", self._on_alarm, deep)
-        self.create_subscription(DiagnosticArray, f"{self.supervisor}/state", self._on_state, deep)
-        self.create_subscription(Bool, f"{self.supervisor}/stop", self._on_stop, deep)
+        self.create_subscription(DiagnosticArray, f"{self.perception}/ood_alarm", self._receive_alarms, deep)
+        self.create_subscription(DiagnosticArray, f"{self.supervisor}/state", self._receive_decision, deep)
+        self.create_subscription(Bool, f"{self.supervisor}/stop", self._receive_stop, deep)
 
-    def heard_alarm(self, heard: HeardAlarm) -> None:
-        """An alarm was heard."""
+    def on_alarm(self, heard: HeardAlarm) -> None:
+        """Called with every alarm."""
 
-    def heard_decision(self, heard: HeardDecision) -> None:
-        """A decision was heard."""
+    def on_decision(self, heard: HeardDecision) -> None:
+        """Called with every decision."""
 
-    def heard_stop(self, heard: HeardStop) -> None:
-        """A stop command was heard."""
+    def on_stop(self, heard: HeardStop) -> None:
+        """Called with every stop command."""
 
-    def _on_alarm(self, message: DiagnosticArray) -> None:
+    def _receive_alarms(self, message: DiagnosticArray) -> None:
         at_ns = time.monotonic_ns()
-        values = [values_of(one) for one in message.status] or [{}]
-        for pair in zip(alarms_of(message), values, strict=False):
-            self.heard_alarm(HeardAlarm(at_ns, *pair))
+        values = [values_of(entry) for entry in message.status] or [{}]
+        for alarm, alarm_values in zip(alarms_of(message), values, strict=False):
+            self.on_alarm(HeardAlarm(at_ns, alarm, alarm_values))
 
-    def _on_state(self, message: DiagnosticArray) -> None:
+    def _receive_decision(self, message: DiagnosticArray) -> None:
         at_ns = time.monotonic_ns()
         mode, reason = decision_of(message)
-        cameras = {one.hardware_id: values_of(one) for one in message.status[1:]}
-        heard = frozenset(camera for camera, values in cameras.items() if isfinite(number_of(values, "age_s")))
-        demands = {camera: values["mode"] for camera, values in cameras.items() if "mode" in values}
-        self.heard_decision(HeardDecision(at_ns, mode, reason, heard, stamp_to_ns(message.header.stamp), demands))
+        decision = values_of(message.status[0]) if message.status else {}
+        cameras = {entry.hardware_id: values_of(entry) for entry in message.status[1:]}
+        self.on_decision(
+            HeardDecision(
+                at_ns,
+                mode,
+                reason,
+                decision.get("cause", ""),
+                decision.get("because", ""),
+                decision.get("because_camera", ""),
+                frozenset(camera for camera, values in cameras.items() if isfinite(number_of(values, "age_s"))),
+                stamp_to_ns(message.header.stamp),
+                {camera: values["mode"] for camera, values in cameras.items() if "mode" in values},
+            )
+        )
 
-    def _on_stop(self, message: Bool) -> None:
-        self.heard_stop(HeardStop(time.monotonic_ns(), bool(message.data)))
+    def _receive_stop(self, message: Bool) -> None:
+        self.on_stop(HeardStop(time.monotonic_ns(), bool(message.data)))
 
 
 class MonitorObserver(MonitorListener):
-    """Keeps all that is heard; lists grow until ``snapshot`` callers are done with them.
+    """Keeps everything it receives; its lists grow without limit.
 
     Args:
-        overlays: cameras whose overlay pictures are wanted too; only the newest of each is kept.
+        overlays: cameras whose newest overlay picture is kept, too.
     """
 
     def __init__(self, overlays: tuple[str, ...] = (), **options: Any) -> None:
@@ -125,41 +154,41 @@ class MonitorObserver(MonitorListener):
             )
 
     def alarms(self, since: int = 0) -> list[HeardAlarm]:
-        """Alarms heard, from index ``since`` on."""
+        """Alarms received, from index ``since`` on."""
         with self._lock:
             return self._alarms[since:]
 
     def decisions(self, since: int = 0) -> list[HeardDecision]:
-        """Decisions heard, from index ``since`` on."""
+        """Decisions received, from index ``since`` on."""
         with self._lock:
             return self._decisions[since:]
 
     def stops(self, since: int = 0) -> list[HeardStop]:
-        """Stop commands heard, from index ``since`` on."""
+        """Stop commands received, from index ``since`` on."""
         with self._lock:
             return self._stops[since:]
 
     def overlay(self, camera: str) -> NDArray[np.uint8] | None:
-        """Newest overlay picture of a camera, BGR."""
+        """Newest overlay picture of a camera, BGR uint8 (H, W, 3)."""
         with self._lock:
             return self._overlays.get(camera)
 
-    def heard_alarm(self, heard: HeardAlarm) -> None:
+    def on_alarm(self, heard: HeardAlarm) -> None:
         """Keep it."""
         with self._lock:
             self._alarms.append(heard)
 
-    def heard_decision(self, heard: HeardDecision) -> None:
+    def on_decision(self, heard: HeardDecision) -> None:
         """Keep it."""
         with self._lock:
             self._decisions.append(heard)
 
-    def heard_stop(self, heard: HeardStop) -> None:
+    def on_stop(self, heard: HeardStop) -> None:
         """Keep it."""
         with self._lock:
             self._stops.append(heard)
 
-    def _overlay_receiver(self, camera: str) -> Any:
+    def _overlay_receiver(self, camera: str) -> Callable[[Image], None]:
         def receive(message: Image) -> None:
             picture = decode_image(message).copy()
             with self._lock:

@@ -1,4 +1,4 @@
-"""Settings dataclasses <-> ROS parameters: one description, range and default for both."""
+"""ROS parameters from settings dataclasses, which give their description, range and default."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ T = TypeVar("T")
 def declare_settings(node: Node, cls: type[Any], *, read_only: bool = False) -> None:
     """Declare one parameter per field of a settings dataclass.
 
-    ``read_only`` is for nodes that read their parameters once: a change that would have no effect is refused.
+    Args:
+        node: gets the parameters.
+        cls: settings dataclass.
+        read_only: refuse later changes, for nodes that read their parameters only once.
 
     Raises:
-        ConfigError: a value given at start has the wrong type or lies outside its range.
+        ConfigError: a value given at start has the wrong type or is out of range.
     """
     for spec in fields(cls):
         meta = spec.metadata
@@ -54,7 +57,7 @@ def declare_settings(node: Node, cls: type[Any], *, read_only: bool = False) -> 
 
 
 def read_settings(node: Node, cls: type[T]) -> T:
-    """Build the dataclass from the node's present parameters; raises ``ConfigError`` for what ROS could not check."""
+    """Build the dataclass from the node's present parameters. Raises ``ConfigError`` for what ROS could not check."""
     values = {}
     for spec in fields(cls):  # type: ignore[arg-type]
         value = _value_of(node, spec.name)
@@ -63,28 +66,28 @@ def read_settings(node: Node, cls: type[T]) -> T:
 
 
 def check_unknown(node: Node, *classes: type[Any]) -> None:
-    """Look for parameters given at start that are none of the node's; they would be ignored without a word.
+    """Check for parameters given at start that the node does not have; ROS would ignore them silently.
 
-    What nobody means for this node is only logged: a launch file may hand shared parameters to every node.
+    Such a parameter is only logged, because a launch file may give shared parameters to every node.
 
     Raises:
-        ConfigError: a name so close to one of ``classes``' that it must be misspelt.
+        ConfigError: its name is so similar to one of ``classes`` that it must be misspelt.
     """
     known = [spec.name for cls in classes for spec in fields(cls)]
-    # Private in name, and the same from humble to rolling; rclpy's public way, to declare whatever was given, fails on
-    # an empty list without naming it. Should the attribute go, nothing is checked.
+    # A private attribute, unchanged from humble to rolling. rclpy's public way, which declares whatever was given, fails
+    # on an empty list without naming it. Without the attribute nothing is checked.
     given = getattr(node, "_parameter_overrides", {})
     for name in sorted(set(given) - set(known)):
         if name == "use_sim_time" or name.startswith(("start_type_description_service", "qos_overrides.")):
             continue
-        meant = get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.75)
-        if meant:
-            raise ConfigError(f"parameter {name} is not known; did you mean {meant[0]}?")
+        similar = get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.75)
+        if similar:
+            raise ConfigError(f"parameter {name} is not known; did you mean {similar[0]}?")
         node.get_logger().warning(f"parameter {name} is not one of this node's and has no effect")
 
 
 def _value_of(node: Node, name: str) -> Any:
-    """The parameter's value; an empty list given at start reaches rclpy as no value at all."""
+    """The parameter's value; rclpy turns an empty list given at start into no value at all."""
     try:
         value = node.get_parameter(name).value
     except ParameterUninitializedException:

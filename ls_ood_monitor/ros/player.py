@@ -1,4 +1,4 @@
-"""Plays recorded messages through DDS in real time, as they were serialised."""
+"""Publishes recorded messages over DDS in real time, in their serialised form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CURE = "check the perception node's cameras and transport, and ROS_DOMAIN_ID"
 
 
 class Recorded(Protocol):
-    """One message of a recording: topic, type such as ``sensor_msgs/msg/Image``, time (ns) and CDR bytes."""
+    """One message of a recording."""
 
     @property
     def topic(self) -> str:
@@ -28,18 +28,18 @@ class Recorded(Protocol):
 
     @property
     def type_name(self) -> str:
-        """Type, ``package/msg/Name``."""
+        """Type, such as ``sensor_msgs/msg/Image``."""
 
     @property
     def stamp_ns(self) -> int:
-        """Time of recording."""
+        """Time of recording, nanoseconds."""
 
     @property
     def data(self) -> bytes:
-        """CDR."""
+        """Serialised message, CDR."""
 
 
-#: Types that begin with std_msgs/Header, whose stamp lies right behind the four bytes of CDR encapsulation.
+#: Types that begin with std_msgs/Header: the stamp follows the four bytes of CDR encapsulation.
 _STAMPED = frozenset(
     {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "diagnostic_msgs/msg/DiagnosticArray"}
 )
@@ -49,22 +49,24 @@ def message_class(type_name: str) -> type[Any]:
     """``sensor_msgs/msg/Image`` -> the class. Raises ``DataError`` when the package is not installed."""
     package, _, name = type_name.split("/")
     try:
-        found: type[Any] = getattr(importlib.import_module(f"{package}.msg"), name)
+        message_type: type[Any] = getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError) as error:
         raise DataError(
             f"message type {type_name} is not installed here; install package {package} or leave its topic out."
         ) from error
-    return found
+    return message_type
 
 
-def make_publishers(node: Node, topics: Mapping[str, str]) -> dict[str, Publisher]:
-    """One reliable publisher per topic -> type; it serves best-effort subscribers too."""
+def make_publishers(node: Node, topics: Mapping[str, str]) -> dict[str, Publisher[Any]]:
+    """One publisher for each topic -> type. They are reliable, which best-effort subscribers accept, too."""
     profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-    return {topic: node.create_publisher(message_class(kind), topic, profile) for topic, kind in topics.items()}
+    return {
+        topic: node.create_publisher(message_class(type_name), topic, profile) for topic, type_name in topics.items()
+    }
 
 
-def wait_for_subscribers(publishers: Mapping[str, Publisher], timeout_s: float) -> None:
-    """Return once every topic has a subscriber. Raises ``DataError`` naming those that have none in time."""
+def wait_for_subscribers(publishers: Mapping[str, Publisher[Any]], timeout_s: float) -> None:
+    """Return once every topic has a subscriber. Raises ``DataError``, which names those without one, after the timeout."""
     deadline = time.monotonic() + timeout_s
     while missing := [topic for topic, publisher in publishers.items() if publisher.get_subscription_count() == 0]:
         if time.monotonic() > deadline:
@@ -75,18 +77,18 @@ def wait_for_subscribers(publishers: Mapping[str, Publisher], timeout_s: float) 
 
 def play(
     messages: Iterable[Recorded],
-    publishers: Mapping[str, Publisher],
+    publishers: Mapping[str, Publisher[Any]],
     *,
     clock: BagClock | None = None,
     restamp: bool = False,
     on_message: Callable[[Recorded, float], None] | None = None,
 ) -> Counter[str]:
-    """Publish each message at its recorded distance from the first.
+    """Publish each message at its recorded time after the first.
 
     Args:
-        messages: in the order of recording; topics without a publisher are left out.
+        messages: in the order of recording; those without a publisher are skipped.
         publishers: from ``make_publishers``.
-        clock: that paces it; None = real time.
+        clock: paces the playing; None = real time.
         restamp: write the present time into the header of image messages.
         on_message: called after each with the message and its time in the recording, seconds.
 

@@ -1,4 +1,4 @@
-"""Serialised messages into a rosbag2 recording (mcap), as they are; reading is ``recordings/bags.py``'s."""
+"""Writes serialised messages into a rosbag2 recording (mcap); ``recordings/bags`` reads recordings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from ..errors import DataError
 
 
 class RawBagWriter:
-    """A new recording, readable by ``ros2 bag`` and by every reader of mcap once it is closed.
+    """A new recording. Once closed, ``ros2 bag`` and every mcap reader can read it.
 
     Args:
         path: folder to create; it must not exist.
+
+    Attributes:
+        bytes: size of the messages so far.
 
     Raises:
         DataError: it exists, or cannot be made.
@@ -44,12 +47,12 @@ class RawBagWriter:
         Args:
             topic: fully resolved.
             type_name: of a standard type, ``package/msg/Name``.
-            stamp_ns: time of reception.
+            stamp_ns: time of reception, nanoseconds.
             data: CDR.
-            qos: what the publisher offers; looked at with a topic's first message.
+            qos: what the publisher offers; read with the first message of a topic.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: it cannot be written.
         """
         connection = self._connections.get(topic)
         if connection is None:
@@ -61,10 +64,10 @@ class RawBagWriter:
         self.bytes += len(data)
 
     def close(self) -> None:
-        """Write the index and ``metadata.yaml``; without messages the recording is a valid one of nothing.
+        """Write the index and ``metadata.yaml``; a recording without messages is valid, too.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: they cannot be written.
         """
         if not self._connections:  # rosbags would state a start at the end of time
             self._writer.min_timestamp = self._writer.max_timestamp = 0
@@ -75,21 +78,20 @@ class RawBagWriter:
             raise
 
     def abort(self) -> None:
-        """Give the file back without an index; what was written stays, for ``mcap recover``."""
-        with suppress(
-            Exception
-        ):  # closing a file on a full disk fails, too; older rosbags leave it to the garbage collector
+        """Close the file without an index; ``mcap recover`` can restore what was written."""
+        # Closing fails on a full disk, too; older rosbags leave it to the garbage collector.
+        with suppress(Exception):
             self._writer.abort()
 
 
 @lru_cache(maxsize=1)
 def load_types() -> Typestore:
-    """Humble's message definitions, read once; those of the types written here are the same up to Kilted."""
+    """Humble's message definitions, read once; the types written here did not change up to Kilted."""
     return get_typestore(Stores.ROS2_HUMBLE)
 
 
 def _offered(qos: QoSProfile) -> Qos:
-    """The profile as rosbag2 writes it; an infinite duration is 0 there as here."""
+    """The profile in rosbag2's form; both write an infinite duration as 0."""
 
     def time_of(duration: Any) -> QosTime:
         seconds, rest = divmod(duration.nanoseconds, 1_000_000_000)

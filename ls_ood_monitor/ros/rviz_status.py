@@ -1,8 +1,8 @@
-"""rviz_status: the decision and each camera's alarm as texts in RViz, which cannot show diagnostics. For people alone.
+"""rviz_status: shows the decision and each camera's alarm as texts in RViz, which cannot display diagnostics.
 
 Out: ``~/markers`` (visualization_msgs/MarkerArray, four times a second). The texts stand above one another in the frame
-``frame_id``, RViz's fixed frame, so that no transform is needed; they vanish when this node ends. It says that the nodes
-are silent where the last picture, which RViz keeps, does not.
+``frame_id``, RViz's fixed frame, so that no transform is needed. They vanish when this node ends. RViz keeps showing the last
+picture of a camera that fell silent; the texts state the silence.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import textwrap
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # defined there in humble, imported later
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import ColorRGBA
@@ -22,9 +22,9 @@ from .live_status import CameraView, LiveStatus, LiveView
 from .runner import run_node
 
 _PERIOD_S, _LIFETIME_S = 0.25, 1.0
-#: Metres, in RViz's frame: height of the lowest text, from line to line, and of a letter.
+#: Height of the lowest text, of a line and of a letter, metres in RViz's frame.
 _LOWEST_M, _LINE_M, _LETTER_M = 0.8, 0.42, 0.27
-#: Letters of a line; more would leave the view of ``monitor.rviz``.
+#: Letters a line; longer lines would leave the view of ``monitor.rviz``.
 _WIDTH = 40
 
 _GREEN, _YELLOW, _RED, _GREY = (0.3, 0.9, 0.4), (1.0, 0.85, 0.2), (1.0, 0.35, 0.3), (0.7, 0.7, 0.7)
@@ -44,38 +44,39 @@ def marker_types() -> tuple[type[Any], type[Any]]:
         from visualization_msgs.msg import Marker, MarkerArray
     except ImportError as error:
         raise ConfigError(
-            "visualization_msgs is not installed, so RViz cannot be told anything; install it with your ROS distribution "
+            "visualization_msgs is not installed, so RViz cannot show any text; install it with your ROS distribution "
             "(ros-<distro>-visualization-msgs), or pip install ros-visualization-msgs."
         ) from error
     return Marker, MarkerArray
 
 
 def lines_of(view: LiveView) -> list[Line]:
-    """Namespace, text and colour (red, green, blue in 0 to 1) of each line, from the top: the decision, then the cameras."""
-    return [_decision(view), *(_camera(one) for one in view.cameras)]
+    """Namespace, text and colour (red, green, blue in 0 to 1) of each text, from the top: the decision, then the cameras."""
+    return [_decision(view), *(_camera(camera) for camera in view.cameras)]
 
 
 def _decision(view: LiveView) -> Line:
-    if view.mode is None:
-        return "decision", "no decision heard yet", _GREY
+    decision = view.decision
+    if decision is None:
+        return "decision", "no decision received yet", _GREY
     if view.is_supervisor_silent:
-        text = f"supervisor silent for {view.decision_s:.1f} s, its last word was {view.mode.name}"
+        text = f"supervisor silent for {view.decision_s:.1f} s, its last decision was {decision.mode.name}"
         return "decision", text, _RED
-    return "decision", f"{view.mode.name}: {view.reason}", _MODES[view.mode]
+    return "decision", f"{decision.mode.name}: {decision.reason}", _MODES[decision.mode]
 
 
 def _camera(camera: CameraView) -> Line:
     alarm = camera.alarm
     if alarm is None:
-        return camera.camera, f"{camera.camera}: no alarm heard yet", _GREY
+        return camera.camera, f"{camera.camera}: no alarm received yet", _GREY
     if camera.is_silent:
-        return camera.camera, f"{camera.camera}: its alarm is silent for {camera.heard_s:.1f} s", _RED
-    what = alarm.fault or f"score {alarm.ratio:.2f} x threshold"
-    return camera.camera, f"{camera.camera}: {alarm.state.value}, {what}", _ALARMS[alarm.state]
+        return camera.camera, f"{camera.camera}: no alarm for {camera.heard_s:.1f} s", _RED
+    detail = alarm.fault or f"score {alarm.ratio:.2f} x threshold"
+    return camera.camera, f"{camera.camera}: {alarm.state.value}, {detail}", _ALARMS[alarm.state]
 
 
 class RvizStatus(LiveStatus):
-    """Listens to both nodes, and says what it hears as markers."""
+    """Listens to both nodes and publishes their state as markers."""
 
     def __init__(self, **options: Any) -> None:
         self._marker, self._array = marker_types()
@@ -83,10 +84,10 @@ class RvizStatus(LiveStatus):
         self._frame_id = str(self.declare_parameter("frame_id", "base_link").value)
         reliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self._markers = self.create_publisher(self._array, "~/markers", reliable)
-        # A steady clock: a recording that is held must not make the texts vanish.
-        self._timer = self.create_timer(_PERIOD_S, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # A steady clock: the texts must stay while a recording is paused.
+        self._timer = self.create_timer(_PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         markers, height_m = [], _LOWEST_M
         for namespace, text, colour in reversed(lines_of(self.view())):
             rows = textwrap.wrap(text, _WIDTH)
@@ -106,7 +107,7 @@ class RvizStatus(LiveStatus):
             color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
             lifetime=Duration(seconds=_LIFETIME_S).to_msg(),
         )
-        marker.header.frame_id = self._frame_id  # its stamp of 0 means: by the newest transform
+        marker.header.frame_id = self._frame_id  # its stamp of 0 means: use the newest transform
         marker.pose.position.z = height_m
         marker.pose.orientation.w = 1.0
         marker.scale.z = _LETTER_M

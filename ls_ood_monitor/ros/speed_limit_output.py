@@ -1,4 +1,4 @@
-"""The decision as a nav2_msgs/SpeedLimit, for a Nav2 controller that slows down while a camera is in doubt."""
+"""Publishes the decision as a nav2_msgs/SpeedLimit, by which a Nav2 controller slows down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEED_LIMIT_TOPIC = "speed_limit"
 
 
 def speed_limit_type() -> type[Any]:
-    """nav2_msgs/SpeedLimit, which only vehicles with Nav2 have.
+    """The class nav2_msgs/SpeedLimit, which only vehicles with Nav2 have.
 
     Raises:
         ConfigError: nav2_msgs is not installed.
@@ -34,7 +34,7 @@ def speed_limit_type() -> type[Any]:
 class SpeedLimitOutput:
     """Publishes the limit when it changes, and again on ``repeat`` while there is one.
 
-    Lifting is said once: repeated, it would override whoever else limits the speed, such as Nav2's speed filter.
+    The end of a limit is published once: repeated, it would override other limits, such as that of Nav2's speed filter.
 
     Args:
         publish: takes a message.
@@ -47,14 +47,14 @@ class SpeedLimitOutput:
         self._last: tuple[bool, float] | None = None
 
     def update(self, mode: FallbackMode, stamp: Time) -> None:
-        """Publish if the decision calls for another limit than the last one."""
+        """Publish if the decision asks for another limit than the last one."""
         limit = speed_limit_of(mode, self._slow_percent)
         if limit != self._last:
             self._last = limit
             self._send(limit, stamp)
 
     def repeat(self, stamp: Time) -> None:
-        """Publish the present limit again, if there is one, for a controller that started late."""
+        """Publish the present limit again, if there is one, for a controller that was started late."""
         if self._last is not None and self._last[1] > 0.0:
             self._send(self._last, stamp)
 

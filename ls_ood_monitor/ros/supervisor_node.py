@@ -13,15 +13,18 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where every distribution has it
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from ..config import OutputSettings, SupervisorNodeSettings, SupervisorSettings
+from ..core.causes import Cause, CauseKind
+from ..core.pipeline import SupervisorLoop
 from ..core.supervision import Supervisor
 from ..core.types import Decision, FallbackMode
+from ..wording import sentence
 from .conversions import alarms_of, decision_message
 from .heartbeat import HeartbeatWatch
 from .parameters import check_unknown, declare_settings, read_settings
@@ -43,15 +46,15 @@ class SupervisorNode(Node):
         outputs = read_settings(self, OutputSettings)
         self._policy = read_settings(self, SupervisorSettings)
         self._supervisor = Supervisor(self._policy, settings.cameras)
-        self._last: Decision | None = None
-        self._decided: FallbackMode | None = None
-        self._noted: list[str] = []
+        self._loop = SupervisorLoop(self._supervisor, self._publish)
+        self._published: Decision | None = None
+        self._warnings: list[str] = []
         self._started_ns = time.monotonic_ns()
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._stop = self.create_publisher(Bool, "~/stop", reliable)
         self._state = self.create_publisher(DiagnosticArray, "~/state", reliable)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable)
-        self._gate = VelocityGateOutput(self, outputs, self._decide) if outputs.gate_cmd_vel else None
+        self._gate = VelocityGateOutput(self, outputs, self._loop.decide) if outputs.gate_cmd_vel else None
         self._speed_limit: SpeedLimitOutput | None = None
         if outputs.nav2_speed_limit:
             kind = speed_limit_type()
@@ -61,7 +64,7 @@ class SupervisorNode(Node):
         depth = QoSProfile(depth=max(10, 10 * len(settings.cameras)), reliability=ReliabilityPolicy.RELIABLE)
         self._alarms = self.create_subscription(DiagnosticArray, "ood_alarm", self._on_alarm, depth)
         self._heartbeat = HeartbeatWatch(
-            self, self._alarms.topic_name, settings.alarm_lease_s, self._on_gone, self._on_late
+            self, self._alarms.topic_name, settings.alarm_lease_s, self._on_lost, self._on_late
         )
         self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
         # A steady clock: the heartbeat must go on when simulated time stands still.
@@ -70,38 +73,21 @@ class SupervisorNode(Node):
         self._diagnostics_timer = self.create_timer(1.0, self._diagnose, clock=steady)
 
     def _on_alarm(self, message: DiagnosticArray) -> None:
-        now_ns = time.monotonic_ns()
-        for alarm in alarms_of(message):
-            self._supervisor.observe(alarm, now_ns)
-        self._decide(now_ns)
+        self._loop.observe(alarms_of(message), time.monotonic_ns())
 
-    def _on_gone(self) -> None:
-        now_ns = time.monotonic_ns()
-        self._supervisor.forget("a perception process is no longer alive (DDS liveliness)", now_ns)
-        self._decide(now_ns)
+    def _on_lost(self) -> None:
+        self._loop.forget(Cause(CauseKind.SENDER_LOST), time.monotonic_ns())
 
     def _on_late(self, missed: int) -> None:
         text = f"perception's sign of life missed its deadline (DDS), {missed} times so far"
         self.get_logger().warning(text, throttle_duration_sec=10.0)
 
-    def _decide(self, now_ns: int) -> Decision:
-        """The decision of this moment. A new stop does not wait for the next tick, nor for what the last tick saw."""
-        decision = self._supervisor.decide(now_ns)
-        is_new = self._decided is not decision.mode
-        self._decided = decision.mode
-        if is_new and decision.mode is FallbackMode.STOP:
-            self._publish(decision, now_ns)
-        return decision
-
     def _tick(self) -> None:
-        now_ns = time.monotonic_ns()
-        decision = self._supervisor.decide(now_ns)
-        self._decided = decision.mode
-        self._publish(decision, now_ns)
+        self._loop.tick(time.monotonic_ns())
 
     def _diagnose(self) -> None:
         now_ns = time.monotonic_ns()
-        self._diagnostics.publish(self._state_of(self._decide(now_ns), now_ns))
+        self._diagnostics.publish(self._state_of(self._loop.decide(now_ns), now_ns))
         if self._speed_limit is not None:
             self._speed_limit.repeat(self.get_clock().now().to_msg())
 
@@ -112,7 +98,7 @@ class SupervisorNode(Node):
             now_ns,
             self.get_clock().now().to_msg(),
             self.get_name(),
-            self._notes(),
+            self._other_publishers(),
         )
         if self._gate is not None:
             message.status = [*message.status, self._gate.status(self.get_name())]
@@ -125,34 +111,39 @@ class SupervisorNode(Node):
         if self._speed_limit is not None:
             self._speed_limit.update(decision.mode, self.get_clock().now().to_msg())
         self._state.publish(self._state_of(decision, now_ns))
-        if self._last is None or self._last.mode is not decision.mode:
-            starting = self._last is None or (now_ns - self._started_ns) / 1e9 < self._policy.startup_grace_s
-            text = f"{decision.mode.name}: {decision.reason}"
+        before = self._published
+        if before is None or before.mode is not decision.mode:
+            starting = before is None or (now_ns - self._started_ns) / 1e9 < self._policy.startup_grace_s
+            text = f"{decision.mode.name}: {sentence(decision.cause)}"
             if decision.mode is FallbackMode.NOMINAL or starting:
                 self.get_logger().info(text)
             elif decision.mode is FallbackMode.SLOW:
                 self.get_logger().warning(text)
             else:
                 self.get_logger().error(text)
-        self._last = decision
+        self._published = decision
 
-    def _notes(self) -> list[str]:
+    def _other_publishers(self) -> list[str]:
         """Who else publishes what only one node may: a second voice can drown the stop, or the alarm that causes it."""
         count = self.count_publishers(self._alarms.topic_name)
-        notes = [f"{count} nodes publish the alarm; only one may"] if count > 1 else []
+        warnings = [f"{count} nodes publish the alarm; only one may"] if count > 1 else []
         own = [self._stop.topic_name, self._state.topic_name, *([self._gate.topic_name] if self._gate else [])]
         for topic in own:
             count = self.count_publishers(topic)
             if count > 1:
-                notes.append(f"{count} nodes publish {topic}; only this one may")
-        if notes != self._noted:
-            self._noted = notes
-            for note in notes:
-                self.get_logger().warning(note)
-        return notes
+                warnings.append(f"{count} nodes publish {topic}; only this one may")
+        if warnings != self._warnings:
+            self._warnings = warnings
+            for warning in warnings:
+                self.get_logger().warning(warning)
+        return warnings
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._supervisor.reset(time.monotonic_ns())
+        cause = self._supervisor.reset(time.monotonic_ns())
+        response.success = cause is None
+        response.message = (
+            "reset; no camera calls for a stop" if cause is None else f"refused, the cause persists: {sentence(cause)}"
+        )
         self.get_logger().info(response.message)
         return response
 

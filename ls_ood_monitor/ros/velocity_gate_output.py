@@ -1,4 +1,4 @@
-"""cmd_vel_in -> cmd_vel_out, gated by the decision: Twist or TwistStamped."""
+"""Passes velocity commands from cmd_vel_in to cmd_vel_out by the decision: Twist or TwistStamped."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _TYPES = {"twist": Twist, "twist_stamped": TwistStamped}
 
 
 class VelocityGateOutput:
-    """Passes each command at once, by the decision of that moment; ``hold`` publishes zero while nothing may pass.
+    """Passes each command at once by the present decision; ``hold`` publishes zero while nothing may pass.
 
-    A gate that ends with its process is silent: what follows it needs a timeout of its own.
+    If this process ends, cmd_vel_out falls silent: its subscriber needs a timeout of its own.
 
     Args:
         node: owns the topics.
         settings: message type, scale and timeout.
-        decide: the decision at a steady time (ns), asked anew for every command: an alarm that fell silent must stop
-            the very next one.
+        decide: gives the decision at a steady time (ns). It is called for every command, so that an alarm that fell
+            silent stops the next one.
     """
 
     def __init__(self, node: Node, settings: OutputSettings, decide: Callable[[int], Decision]) -> None:
@@ -37,13 +37,13 @@ class VelocityGateOutput:
         self._gate = VelocityGate(settings)
         self._is_stamped = settings.gate_cmd_vel == "twist_stamped"
         self._frame_id = ""
-        self._now = self._gate.release(FallbackMode.STOP, time.monotonic_ns())
-        kind = _TYPES[settings.gate_cmd_vel]
-        # Best effort hears every kind of publisher; depth 1, for only the newest command means anything.
+        self._last = self._gate.release(FallbackMode.STOP, time.monotonic_ns())
+        message_type = _TYPES[settings.gate_cmd_vel]
+        # Best effort accepts every publisher; only the newest command counts.
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST)
         reliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST)
-        self._publisher = node.create_publisher(kind, "cmd_vel_out", reliable)
-        self._subscription = node.create_subscription(kind, "cmd_vel_in", self._on_command, newest)
+        self._publisher = node.create_publisher(message_type, "cmd_vel_out", reliable)
+        self._subscription = node.create_subscription(message_type, "cmd_vel_in", self._on_command, newest)
 
     @property
     def topic_name(self) -> str:
@@ -51,19 +51,19 @@ class VelocityGateOutput:
         return str(self._publisher.topic_name)
 
     def hold(self, mode: FallbackMode, now_ns: int) -> None:
-        """Publish zero while nothing may pass; to be called on every tick and at every new stop."""
+        """Publish zero while nothing may pass; must be called on every tick and at every new stop."""
         gated = self._release(mode, now_ns)
         if gated.is_closed:
             self._publisher.publish(self._message(gated, None))
 
     def status(self, node_name: str) -> DiagnosticStatus:
-        """What the gate did last. WARN only for a command that is no number: SLOW and STOP have a status of their own."""
+        """What the gate did last. WARN only for a command that is not finite: SLOW and STOP have a status of their own."""
         return status(
-            DiagnosticStatus.WARN if self._now.is_fault else DiagnosticStatus.OK,
+            DiagnosticStatus.WARN if self._last.is_fault else DiagnosticStatus.OK,
             f"{node_name}: cmd_vel gate",
             "cmd_vel",
-            self._now.reason or "commands pass",
-            {"closed": self._now.is_closed},
+            self._last.reason or "commands pass",
+            {"closed": self._last.is_closed},
         )
 
     def _on_command(self, message: Any) -> None:
@@ -71,18 +71,18 @@ class VelocityGateOutput:
         twist = message.twist if self._is_stamped else message
         if self._is_stamped:
             self._frame_id = message.header.frame_id
-        self._gate.hear([getattr(part, axis) for part in (twist.linear, twist.angular) for axis in "xyz"], now_ns)
+        self._gate.on_command([getattr(part, axis) for part in (twist.linear, twist.angular) for axis in "xyz"], now_ns)
         self._publisher.publish(self._message(self._release(self._decide(now_ns).mode, now_ns), message))
 
     def _release(self, mode: FallbackMode, now_ns: int) -> GatedVelocity:
         gated = self._gate.release(mode, now_ns)
         if gated.is_fault:
             self._node.get_logger().error(gated.reason, throttle_duration_sec=1.0)
-        self._now = gated
+        self._last = gated
         return gated
 
     def _message(self, gated: GatedVelocity, command: Any) -> Any:
-        """The gated velocity in the command's header; a zero of our own gets a stamp of its own, lest it look old."""
+        """The gated velocity with the command's header; a zero of the closed gate is stamped now, not to look old."""
         x, y, z, roll, pitch, yaw = gated.velocity
         twist = Twist(linear=Vector3(x=x, y=y, z=z), angular=Vector3(x=roll, y=pitch, z=yaw))
         if not self._is_stamped:

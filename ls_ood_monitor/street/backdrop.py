@@ -1,7 +1,7 @@
-"""The part of a drive that only slides past: ground, curbs, buildings, sky and the own car, per pixel.
+"""The background of a drive, per pixel: ground, curbs, buildings, sky and the ego car.
 
-The street's cross-section does not change along a drive, so what a pixel's ray hits, apart from the position
-along the street, is worked out once per camera and size; a frame only looks the textures up further along.
+The street's cross-section does not change along a drive. So the point that a pixel's ray hits is computed once per
+camera and size; for each frame only the position along the street moves on.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from . import textures
 from .camera import MAX_ANGLE, MOUNTS, Mount, rays, rotation
+from .cross_section import RayHits, intersect
 from .light import building_shade, lit, sky
 from .markings import LINE_OPACITY, across, dashed_lines, solid_lines
 from .optics import optics
 from .plan import Plan
 from .reflections import Mirror, wet_mirror
-from .section import Section, intersect
 
 Floats = NDArray[np.float32]
 ROAD, LANEMARKS, CURB = 1, 2, 3
@@ -34,7 +34,7 @@ class View:
     position: Floats  # relative to the ego car's origin, y in the street frame
     to_camera: Floats  # (3, 3)
     labels: NDArray[np.uint8]
-    keep: NDArray[np.uint8]  # 255 where the street shows, 0 on the own car and outside the lens circle
+    keep: NDArray[np.uint8]  # 255 where the street shows, 0 on the ego car and outside the lens circle
     top: int  # first row with ground
     ground_x: Floats
     ground_y: Floats
@@ -53,12 +53,12 @@ class View:
     dash_is_paint: NDArray[np.bool_]
     dash_colour: Floats
     gain: Floats  # last step: lens, exposure and white balance
-    add: Floats  # the own car
+    add: Floats  # the ego car
     mirror: Mirror | None  # the wet road
 
 
-def view(plan: Plan, camera: str, width: int, height: int) -> View:
-    """Work out the tables of one camera of a drive."""
+def make_view(plan: Plan, camera: str, width: int, height: int) -> View:
+    """Compute the tables of one camera of a drive."""
     mount = MOUNTS[camera]
     turn = rotation(mount, plan.pitch, plan.roll)
     table, theta = rays(mount, width, height)
@@ -153,10 +153,10 @@ def view(plan: Plan, camera: str, width: int, height: int) -> View:
     )
 
 
-def _ground_light(plan: Plan, hit: Section) -> Floats:
+def _ground_light(plan: Plan, hit: RayHits) -> Floats:
     level = float(lit(plan, np.array([[0, 0, 1.0]], np.float32))[0])
     light = np.where(hit.riser, level * 0.72, level)
-    return (light * (1.0 - 0.38 * plan.sun_strength * building_shade(plan, hit.y))).astype(np.float32)
+    return np.asarray(light * (1.0 - 0.38 * plan.sun_strength * building_shade(plan, hit.y)), np.float32)
 
 
 def _rows(table: NDArray[np.floating], first: int, last: int | None) -> Floats:
@@ -167,4 +167,4 @@ def _levels(texels: NDArray[np.floating], count: int) -> NDArray[np.int32]:
     """Blur level per pixel; ordered dither hides the seams."""
     dither = (np.indices(texels.shape).sum(axis=0) % 2) * 0.5 - 0.25
     level = np.log2(np.maximum(texels, 1e-3)) + dither
-    return np.clip(np.round(level), 0, count - 1).astype(np.int32)
+    return np.asarray(np.clip(np.round(level), 0, count - 1), np.int32)

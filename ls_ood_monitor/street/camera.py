@@ -57,7 +57,7 @@ def _inverse_table() -> tuple[NDArray[np.floating], NDArray[np.floating]]:
 def angle(r: NDArray[np.floating]) -> NDArray[np.floating]:
     """Inverse of ``radius`` for 0 <= r <= radius(2.6 rad)."""
     radii, thetas = _inverse_table()
-    return np.interp(r, radii, thetas)
+    return np.asarray(np.interp(r, radii, thetas))
 
 
 def rotation(mount: Mount, pitch_offset: float = 0.0, roll: float = 0.0) -> Floats:

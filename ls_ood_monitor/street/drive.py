@@ -1,11 +1,11 @@
-"""One drive through the procedural street, rendered frame by frame."""
+"""Render a drive through the procedural street frame by frame."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 
 import cv2
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from . import textures
-from .backdrop import LANEMARKS, ROAD, View, view
+from .backdrop import LANEMARKS, ROAD, View, make_view
 from .camera import CAMERAS, MAX_ANGLE, project
 from .light import sun_direction
+from .outlines import fixed_point, outlines, visible_things
 from .plan import draw_plan
-from .scene import fixed_point, outlines, visible_things
 from .shapes import shape
 from .world import Thing, World
 
@@ -30,23 +30,24 @@ _POLES = ("tree", "lamp", "sign")  # tall and slim: their shadow is not that of 
 
 
 class StreetDrive:
-    """A drive of the ego car along an endless street; everything but traffic and noise is drawn once per seed.
+    """A drive of the ego car along an endless street; the seed fixes the street, its traffic and its weather.
 
     Args:
         seed: >= 0; equal seeds give equal pictures.
+        world: source of the things in the street; None draws them from the seed.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, world: World | None = None) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ConfigError(f"StreetDrive seed is {seed!r}; it must be a whole number, 0 or larger.")
         self._plan = draw_plan(int(seed))
-        self._world = World(self._plan)
+        self._world = world or World(self._plan)
         self._views: OrderedDict[tuple[str, int, int], View] = OrderedDict()
 
     @property
     def description(self) -> dict[str, object]:
-        """What the drive drew: street type, widths, light, weather, camera; lengths in metres, angles in degrees."""
-        return self._plan.describe()
+        """The values drawn for this drive: street type, widths, light, weather, camera; lengths in metres, angles in degrees."""
+        return asdict(self._plan)
 
     def render(self, camera: str, t_s: float, width: int = 640, height: int = 483) -> tuple[Image, Labels]:
         """Picture and classes that ``camera`` sees ``t_s`` seconds into the drive.
@@ -58,25 +59,25 @@ class StreetDrive:
             ConfigError: unknown camera, negative or non-finite time, a side outside 64..4096 pixels.
         """
         _check(camera, t_s, width, height)
-        plan, sight = self._plan, self._view(camera, width, height)
+        plan, view = self._plan, self._view(camera, width, height)
         ego_x = plan.ego_x(t_s)
-        labels = sight.labels.copy()
-        image = self._backdrop(sight, ego_x, labels)
-        things = visible_things(self._world.things(t_s, ego_x), sight)
-        self._paint_crossings(image, labels, sight, ego_x)
-        self._cast_shadows(image, things, sight)
-        self._mirror(image, things, sight, ego_x)
-        drawn = outlines(things, sight, plan, width, height)
+        labels = view.labels.copy()
+        image = self._backdrop(view, ego_x, labels)
+        things = visible_things(self._world.things(t_s, ego_x), view)
+        self._paint_crossings(image, labels, view, ego_x)
+        self._cast_shadows(image, things, view)
+        self._mirror(image, things, view, ego_x)
+        drawn = outlines(things, view, plan, width, height)
         for points, colour, cls in zip(drawn.points, drawn.colours, drawn.classes, strict=True):
             cv2.fillPoly(image, [points], colour, cv2.LINE_AA, _SHIFT)
             cv2.fillPoly(labels, [points], cls, cv2.LINE_8, _SHIFT)
-        labels &= sight.keep
-        return self._expose(image, sight, camera, t_s), labels
+        labels &= view.keep
+        return self._expose(image, view, camera, t_s), labels
 
     def _view(self, camera: str, width: int, height: int) -> View:
         key = (camera, width, height)
         if key not in self._views:
-            self._views[key] = view(self._plan, camera, width, height)
+            self._views[key] = make_view(self._plan, camera, width, height)
             while len(self._views) > _VIEWS_KEPT:
                 self._views.popitem(last=False)
         self._views.move_to_end(key)
@@ -97,35 +98,35 @@ class StreetDrive:
         curve = 0.5 + (x - 0.5) * self._plan.contrast
         return np.clip(np.round(255 * curve), 0, 255).astype(np.uint8)
 
-    def _backdrop(self, sight: View, ego_x: float, labels: Labels) -> Image:
-        """Ground, buildings and sky; enters the broken lines into ``labels``."""
+    def _backdrop(self, view: View, ego_x: float, labels: Labels) -> Image:
+        """Ground, buildings and sky; adds the dashed lines to ``labels``."""
         wrap, linear = cv2.BORDER_WRAP, cv2.INTER_LINEAR
-        canvas = sight.ground_add.copy()
+        canvas = view.ground_add.copy()
         shift = (ego_x * textures.GROUND_SCALE) % textures.GROUND_WIDTH
-        texture = cv2.remap(self._ground, sight.ground_x + np.float32(shift), sight.ground_y, linear, borderMode=wrap)
-        canvas[sight.top :] += cv2.multiply(texture, sight.ground_gain, dtype=cv2.CV_32F)
-        self._paint_dashes(canvas, labels, sight, ego_x)
+        texture = cv2.remap(self._ground, view.ground_x + np.float32(shift), view.ground_y, linear, borderMode=wrap)
+        canvas[view.top :] += cv2.multiply(texture, view.ground_gain, dtype=cv2.CV_32F)
+        self._paint_dashes(canvas, labels, view, ego_x)
         shift = (ego_x * textures.FACADE_SCALE) % textures.FACADE_WIDTH
-        wall = cv2.remap(self._facades, sight.facade_x + np.float32(shift), sight.facade_y, linear, borderMode=wrap)
-        cover = wall[..., 3:] * sight.facade_mask
-        upper = canvas[: sight.bottom]
-        upper += cover * (sight.facade_haze - upper)
-        upper += cv2.multiply(np.ascontiguousarray(wall[..., :3]), sight.facade_gain, dtype=cv2.CV_32F)
+        wall = cv2.remap(self._facades, view.facade_x + np.float32(shift), view.facade_y, linear, borderMode=wrap)
+        cover = wall[..., 3:] * view.facade_mask
+        upper = canvas[: view.bottom]
+        upper += cover * (view.facade_haze - upper)
+        upper += cv2.multiply(np.ascontiguousarray(wall[..., :3]), view.facade_gain, dtype=cv2.CV_32F)
         return _bytes(canvas)
 
-    def _paint_dashes(self, canvas: NDArray[np.float32], labels: Labels, sight: View, ego_x: float) -> None:
+    def _paint_dashes(self, canvas: NDArray[np.float32], labels: Labels, view: View, ego_x: float) -> None:
         plan = self._plan
         period = plan.dash_length + plan.dash_gap
-        phase = np.mod(sight.dash_x + np.float32(ego_x % period), np.float32(period))
+        phase = np.mod(view.dash_x + np.float32(ego_x % period), np.float32(period))
         beyond = np.abs(phase - np.float32(plan.dash_length / 2)) - np.float32(plan.dash_length / 2)
         beyond = np.minimum(beyond, period - plan.dash_length - beyond)
-        cover = np.clip(0.5 - beyond / sight.dash_soft, 0, 1)
-        alpha = (cover * sight.dash_alpha)[:, None]
+        cover = np.clip(0.5 - beyond / view.dash_soft, 0, 1)
+        alpha = (cover * view.dash_alpha)[:, None]
         flat = canvas.reshape(-1, 3)
-        flat[sight.dash_index] += alpha * (sight.dash_colour - flat[sight.dash_index])
-        labels.reshape(-1)[sight.dash_index[(beyond <= 0) & sight.dash_is_paint]] = LANEMARKS
+        flat[view.dash_index] += alpha * (view.dash_colour - flat[view.dash_index])
+        labels.reshape(-1)[view.dash_index[(beyond <= 0) & view.dash_is_paint]] = LANEMARKS
 
-    def _paint_crossings(self, image: Image, labels: Labels, sight: View, ego_x: float) -> None:
+    def _paint_crossings(self, image: Image, labels: Labels, view: View, ego_x: float) -> None:
         plan = self._plan
         height, width = labels.shape
         colour = tuple(float(0.93 * p * k) for p, k in zip(plan.paint, plan.light, strict=True))
@@ -142,15 +143,15 @@ class StreetDrive:
             quads.append(_strip(far + 1.25, far + 1.6, -lanes[1], -lanes[0]))
         bare = image.copy()
         paved = np.zeros_like(labels)
-        for points in _on_picture(quads, sight, width, height):
+        for points in _on_picture(quads, view, width, height):
             cv2.fillPoly(image, [points], colour, cv2.LINE_AA, _SHIFT)
             cv2.fillPoly(paved, [points], 255, cv2.LINE_8, _SHIFT)
-        on_road = (sight.labels == ROAD) | (sight.labels == LANEMARKS)
+        on_road = (view.labels == ROAD) | (view.labels == LANEMARKS)
         labels[(paved > 0) & on_road] = LANEMARKS
         cv2.copyTo(bare, (~on_road).astype(np.uint8), image)
 
-    def _cast_shadows(self, image: Image, things: Sequence[Thing], sight: View) -> None:
-        """Darken the ground under things, and beside them where the sun is out."""
+    def _cast_shadows(self, image: Image, things: Sequence[Thing], view: View) -> None:
+        """Darken the ground under things, and beside them in sunshine."""
         plan = self._plan
         height, width = image.shape[:2]
         sun = sun_direction(plan)
@@ -162,12 +163,12 @@ class StreetDrive:
             a, b = thing.half_extent
             place = np.array([thing.x, thing.y])
             lift = np.array([0, 0, plan.ground_height(thing.y)], np.float32)
-            kind = thing.name.rstrip("0123456789").split("_")[0]
-            if kind in _POLES:
+            base = thing.name.rstrip("0123456789").split("_")[0]
+            if base in _POLES:
                 if plan.sun_strength > 0.2:
                     tall = shape(thing.name).extent[2]
                     cast.append(_pole_shadow(place, slope * 0.95 * tall) + lift)
-                    if kind == "tree":
+                    if base == "tree":
                         dappled.append(_crown_shadow(place + slope * 0.72 * tall, slope) + lift)
                 continue
             tall = min(0.9 * shape(thing.name).extent[2], 2.2)
@@ -180,21 +181,21 @@ class StreetDrive:
         mask = np.full((height, width, 3), 255, np.uint8)
         deep = 255 * (1 - 0.5 * plan.sun_strength)
         light = 255 * (1 - 0.38 * plan.sun_strength)
-        for points in _on_picture(dappled, sight, width, height):
+        for points in _on_picture(dappled, view, width, height):
             cv2.fillPoly(mask, [points], (light, light, light), cv2.LINE_AA, _SHIFT)
-        for points in _on_picture(cast, sight, width, height):
+        for points in _on_picture(cast, view, width, height):
             cv2.fillPoly(mask, [points], (deep, deep, deep), cv2.LINE_AA, _SHIFT)
         under = min(deep, 150.0)
-        for points in _on_picture(contact, sight, width, height):
+        for points in _on_picture(contact, view, width, height):
             cv2.fillPoly(mask, [points], (under, under, under), cv2.LINE_AA, _SHIFT)
         radius = max(1, width // 160)
-        mask[sight.top :] = cv2.blur(mask[sight.top :], (2 * radius + 1, 2 * radius + 1))
-        lower = image[sight.top :]
-        cv2.multiply(lower, mask[sight.top :], dst=lower, scale=1 / 255)
+        mask[view.top :] = cv2.blur(mask[view.top :], (2 * radius + 1, 2 * radius + 1))
+        lower = image[view.top :]
+        cv2.multiply(lower, mask[view.top :], dst=lower, scale=1 / 255)
 
-    def _mirror(self, image: Image, things: Sequence[Thing], sight: View, ego_x: float) -> None:
-        """Blend what a wet road mirrors, buildings, sky and things upside down, into ``image``."""
-        mirror = sight.mirror
+    def _mirror(self, image: Image, things: Sequence[Thing], view: View, ego_x: float) -> None:
+        """Blend the reflections of a wet road into ``image``: buildings, sky and things upside down."""
+        mirror = view.mirror
         if mirror is None:
             return
         height, width = image.shape[:2]
@@ -205,21 +206,21 @@ class StreetDrive:
         seen = mirror.sky * (1 - wall[..., 3:] * mirror.facade_mask)
         seen += cv2.multiply(np.ascontiguousarray(wall[..., :3]), mirror.facade_gain, dtype=cv2.CV_32F)
         whole = np.zeros_like(image)
-        whole[sight.top :] = _bytes(seen)
-        below = replace(sight, position=mirror.position, to_camera=mirror.to_camera)
+        whole[view.top :] = _bytes(seen)
+        below = replace(view, position=mirror.position, to_camera=mirror.to_camera)
         drawn = outlines([t for t in things if abs(t.x) + abs(t.y) < 40], below, self._plan, width, height)
         for points, colour in zip(drawn.points, drawn.colours, strict=True):
             cv2.fillPoly(whole, [points], colour, cv2.LINE_AA, _SHIFT)
-        rough = cv2.GaussianBlur(whole[sight.top :], (0, 0), width / 400, sigmaY=width / 130)
-        lower = image[sight.top :]
+        rough = cv2.GaussianBlur(whole[view.top :], (0, 0), width / 400, sigmaY=width / 130)
+        lower = image[view.top :]
         lower[:] = _bytes(lower + mirror.share * (rough.astype(np.float32) - lower))
 
-    def _expose(self, image: Image, sight: View, camera: str, t_s: float) -> Image:
-        """Lens blur, fall-off, own car, exposure, white balance, sensor noise and tone curve."""
+    def _expose(self, image: Image, view: View, camera: str, t_s: float) -> Image:
+        """Lens blur, fall-off, ego car, exposure, white balance, sensor noise and tone curve."""
         plan = self._plan
         height, width = image.shape[:2]
         soft = cv2.GaussianBlur(image, (0, 0), max(plan.blur * width / 640, 0.3))
-        light = np.asarray(cv2.multiply(soft, sight.gain, dtype=cv2.CV_32F), np.float32) + sight.add
+        light = np.asarray(cv2.multiply(soft, view.gain, dtype=cv2.CV_32F), np.float32) + view.add
         rng = np.random.default_rng([0x94, plan.seed, CAMERAS.index(camera), round(t_s * 1e6)])
         pool = textures.sensor_noise()
         if height + 1 > pool.shape[0] or width + 1 > pool.shape[1]:
@@ -267,12 +268,12 @@ def _crown_shadow(centre: NDArray[np.floating], slope: NDArray[np.floating]) -> 
     return np.column_stack([points, np.zeros(len(points))]).astype(np.float32)
 
 
-def _on_picture(rings: list[NDArray[np.float32]], sight: View, width: int, height: int) -> list[NDArray[np.int32]]:
+def _on_picture(rings: list[NDArray[np.float32]], view: View, width: int, height: int) -> list[NDArray[np.int32]]:
     if not rings:
         return []
     sizes = np.array([len(r) for r in rings])
-    local = (np.concatenate(rings) - sight.position) @ sight.to_camera.T
-    pixels, theta = project(local, sight.mount, width, height)
+    local = (np.concatenate(rings) - view.position) @ view.to_camera.T
+    pixels, theta = project(local, view.mount, width, height)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     shown = np.minimum.reduceat(theta, starts) < MAX_ANGLE
     fixed = fixed_point(pixels)

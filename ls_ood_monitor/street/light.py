@@ -26,7 +26,7 @@ def lit(plan: Plan, normals: Floats) -> Floats:
     hard = 0.42 * plan.sun_strength
     direct = np.clip(normals @ sun, 0, 1) / max(float(sun[2]), 0.45)
     sky = 0.78 + 0.22 * normals[..., 2]
-    return ((1 - hard) * sky + hard * np.minimum(direct, 1.25)).astype(np.float32)
+    return np.asarray((1 - hard) * sky + hard * np.minimum(direct, 1.25), np.float32)
 
 
 def building_shade(plan: Plan, y: NDArray[np.floating]) -> Floats:
@@ -36,7 +36,7 @@ def building_shade(plan: Plan, y: NDArray[np.floating]) -> Floats:
         return np.zeros(y.shape, np.float32)
     reach = 0.85 * plan.building_height * abs(float(sun[1])) / float(sun[2])
     from_wall = plan.facade_y - y if sun[1] > 0 else plan.facade_y + y
-    return np.clip((reach - from_wall) / 0.6 + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((reach - from_wall) / 0.6 + 0.5, 0, 1), np.float32)
 
 
 def sky(plan: Plan, d: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""What the camera does to the light: lens circle, fall-off, exposure, white balance; and its view of the own car."""
+"""The camera's effect on the light (lens circle, fall-off, exposure, white balance), and its view of the ego car."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .light import sky
 from .plan import Plan
 
 Floats = NDArray[np.float32]
-_EGO_BOX = ((-2.17, 2.17), (-0.93, 0.93), (0.22, 1.0))  # m; what the cameras see of the own car
+_EGO_BOX = ((-2.17, 2.17), (-0.93, 0.93), (0.22, 1.0))  # m; what the cameras see of the ego car
 
 
 def optics(plan: Plan, d: Floats, theta: Floats, position: Floats) -> tuple[Floats, Floats, NDArray[np.uint8]]:
-    """Last gain (H, W, 3), what the own car adds (H, W, 3), and the mask of the street (H, W)."""
+    """Last gain (H, W, 3), what the ego car adds (H, W, 3), and the mask of the street (H, W)."""
     origin = np.array([position[0], position[1] - plan.ego_y, position[2]])
     near, far = np.full(theta.shape, -np.inf), np.full(theta.shape, np.inf)
     for axis, (low, high) in enumerate(_EGO_BOX):

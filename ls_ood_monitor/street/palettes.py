@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import Plan
+from .plan import Colour, Plan
 
-Palette = NDArray[np.float32]  # (10, 3) BGR, one row a colour slot of the shape
-Colour = tuple[float, float, float]
+Palette = NDArray[np.float32]  # (10, 3) BGR, a row for each colour slot of the shape
 
 _BODIES = ((225, 226, 226), (36, 34, 33), (150, 150, 148), (92, 90, 88), (52, 38, 150), (140, 84, 46), (70, 60, 50),
            (60, 100, 60), (120, 165, 190), (60, 130, 205), (185, 120, 40), (40, 30, 110))  # fmt: skip
@@ -32,12 +31,12 @@ _SIGNS = (
 )
 
 
-def _palette(*colours: tuple[float, float, float]) -> Palette:
+def _palette(*colours: Colour) -> Palette:
     padded = [*colours, *[(90.0, 90.0, 90.0)] * (10 - len(colours))]
     return np.array(padded, np.float32)
 
 
-def _pick(rng: np.random.Generator, table: tuple[tuple[int, int, int], ...]) -> tuple[float, float, float]:
+def _pick(rng: np.random.Generator, table: tuple[tuple[int, int, int], ...]) -> Colour:
     value = np.clip(np.array(table[int(rng.integers(len(table)))]) * rng.uniform(0.8, 1.15), 12, 245)
     return (float(value[0]), float(value[1]), float(value[2]))
 
@@ -49,13 +48,13 @@ def vehicle_palette(rng: np.random.Generator) -> Palette:
 
 
 def person_palette(rng: np.random.Generator) -> Palette:
-    """Slots as listed in ``figures``."""
+    """Slots as listed in ``road_users``."""
     return _palette(_pick(rng, _SKINS), _pick(rng, _CLOTHES), _pick(rng, _CLOTHES),
                     _pick(rng, _HAIR), (35, 35, 38))  # fmt: skip
 
 
 def machine_palette(rng: np.random.Generator, kind: str) -> Palette:
-    """A bicycle or motorcycle and the person who may ride it; slots as listed in ``figures``."""
+    """A bicycle or motorcycle and the person who may ride it; slots as listed in ``road_users``."""
     palette = person_palette(rng)
     palette[1] = _pick(rng, ((60, 220, 190), (40, 130, 235), (60, 60, 190), (180, 120, 50), (70, 170, 60)))
     palette[3] = _pick(rng, ((235, 235, 235), (40, 40, 200), (200, 130, 40), (50, 200, 220)))

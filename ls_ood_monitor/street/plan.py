@@ -1,8 +1,8 @@
-"""What a drive draws once from its seed: street, light, weather, palette, camera."""
+"""The values that stay the same over a drive, drawn from its seed: street, light, weather, palette, camera."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,9 @@ class Plan:
     weather: str
     lanes: int  # per direction
     lane_width: float
-    median: float  # half width of the raised island, 0 without one
+    median: float  # half width of the raised island; 0 = no island
     shoulder: float  # strip between the outer lane line and the parking strip: bicycles ride here
-    parking: float  # width of the parking strip, 0 without one
+    parking: float  # width of the parking strip; 0 = no strip
     sidewalk: float
     verge: float  # grass behind the sidewalk
     curb_height: float
@@ -68,7 +68,7 @@ class Plan:
     camera_lift: float
     ego_colour: Colour
     clutter: float  # share of the places along the sidewalk where something stands about
-    roadworks_spacing: float  # m between closed-off stretches of the shoulder, 0 without any
+    roadworks_spacing: float  # m between closed-off stretches of the shoulder; 0 = no roadworks
 
     @property
     def inner_edge(self) -> float:
@@ -93,18 +93,15 @@ class Plan:
         return -(self.inner_edge + (self.ego_lane + 0.5) * self.lane_width)
 
     def ground_height(self, y: float) -> float:
-        """Height of what one stands on at lateral position ``y``: 0 on the road, the curb's height off it."""
+        """Height of the ground at lateral position ``y``: 0 on the road, the curb's height beside it."""
         return self.curb_height if abs(y) > self.curb_y or abs(y) < self.median else 0.0
 
     def ego_x(self, t_s: float) -> float:
         """Position of the ego car along the street at time ``t_s``."""
         return self.speed * t_s + self.speed_swing * (1.0 - float(np.cos(0.35 * t_s)))
 
-    def describe(self) -> dict[str, object]:
-        return asdict(self)
 
-
-def _colour(rng: np.random.Generator, bgr: tuple[float, float, float], spread: float) -> Colour:
+def _colour(rng: np.random.Generator, bgr: Colour, spread: float) -> Colour:
     grey = rng.normal(0.0, spread)
     value: NDArray[np.float64] = np.clip(np.array(bgr) + grey + rng.normal(0.0, spread * 0.3, 3), 4, 250)
     return (float(value[0]), float(value[1]), float(value[2]))

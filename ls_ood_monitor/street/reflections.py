@@ -1,4 +1,4 @@
-"""What shines: the wet road that mirrors the street, and the sky in paint and glass."""
+"""Reflections: the street in a wet road, and the sky in paint and glass."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import textures
+from .cross_section import RayHits
 from .light import lit, sky, sun_direction
 from .plan import Plan
-from .section import Section
 
 Floats = NDArray[np.float32]
 _UPSIDE_DOWN = np.array([1.0, 1.0, -1.0], np.float32)
@@ -33,7 +33,7 @@ class Mirror:
     facade_mask: Floats  # (h, W, 1)
 
 
-def wet_mirror(plan: Plan, d: Floats, hit: Section, position: Floats, turn: Floats, top: int) -> Mirror | None:
+def wet_mirror(plan: Plan, d: Floats, hit: RayHits, position: Floats, turn: Floats, top: int) -> Mirror | None:
     """Tables of the mirror for rays ``d`` (H, W, 3) that meet the street at ``hit``; None on a dry road."""
     if not plan.wetness:
         return None
@@ -63,7 +63,7 @@ def wet_mirror(plan: Plan, d: Floats, hit: Section, position: Floats, turn: Floa
 
 
 def sheen(plan: Plan, towards: Floats, normals: Floats, gloss: Floats) -> tuple[Floats, Floats]:
-    """Light that glossy surfaces throw back of sky and sun.
+    """Light of sky and sun that glossy surfaces reflect.
 
     Args:
         plan: the drive's sun and sky.

@@ -1,4 +1,4 @@
-"""A written story for a test drive: clean street, disturbances at known times, and the recording of it."""
+"""Record a test drive with disturbances at known times."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..errors import ConfigError, DataError
 from ..recordings.bags import FrameBagWriter
 from ..recordings.events import Event, write_events
 from . import CAMERAS
-from .shots import CAMERA_SIZE, DEMO_DRIVE, Shot, render_shots
+from .shots import DEMO_DRIVE, Shot, render_shots
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is recorded: a drive, its cameras, and the events laid over it.
+    """A drive to record, its cameras, and its disturbances.
 
     Attributes:
-        drive: seed of the drive.
+        drive: seed of the drive, >= 0.
         cameras: cameras of the street to record.
         duration_s: length, seconds.
         rate_hz: frames a second of each camera.
@@ -49,7 +49,7 @@ class Scenario:
         for event in self.events:
             if event.camera not in self.cameras:
                 raise ConfigError(
-                    f"event {event.label} is on camera {event.camera!r}, recorded are {', '.join(self.cameras)}."
+                    f"event {event.label} is on camera {event.camera!r}; it must be one of {', '.join(self.cameras)}."
                 )
             if event.label not in ANOMALIES:
                 raise ConfigError(f"event label is {event.label!r}; it must be one of {', '.join(ANOMALIES)}.")
@@ -67,11 +67,11 @@ class Scenario:
         return [index / self.rate_hz for index in range(round(self.duration_s * self.rate_hz))]
 
 
-#: The story of ``ls-ood demo``: clean, fog on the front camera, clean, mud on the left camera, clean. It ends before a
-#: vehicle passes so close to the left camera that three frames in a row lie just above the threshold.
+#: The recording of ``ls-ood demo``: fog on the front camera, then mud on the left one. It ends before a vehicle passes
+#: so close to the left camera that three clean frames in a row lie just above the threshold.
 DEMO_SCENARIO = Scenario(duration_s=22.0, events=(Event("front", 7.0, 11.0, "fog"), Event("left", 15.0, 19.0, "mud")))
 
-#: Recordings need a plausible date; a fixed one keeps them reproducible.
+#: Stamp of the first frame; a fixed date keeps recordings reproducible.
 START_NS = 1_700_000_000_000_000_000
 
 
@@ -85,9 +85,16 @@ def record_scenario(
     labels: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Render a scenario into a ROS 2 bag (``/<camera>/image``) with its events file.
+    """Render a scenario into a ROS 2 bag (``/<camera>/image``) and write its events file.
 
-    With ``labels``, the class ids of the scene go to ``/<camera>/labels``; an event hides the scene, not its classes.
+    Args:
+        scenario: what to record.
+        bag: folder of the new bag.
+        events_file: YAML file of the events.
+        storage: ``sqlite3`` or ``mcap``.
+        compressed: write JPEG images to ``/<camera>/image/compressed`` instead.
+        labels: also write the class ids of the clean scene to ``/<camera>/labels``.
+        progress: called with the number of frames done, after each one.
 
     Raises:
         DataError: the bag exists already.
@@ -96,7 +103,7 @@ def record_scenario(
         raise DataError(f"{bag} exists already; remove it or choose another path.")
     shots = [Shot(scenario.drive, camera, time) for time in scenario.stamps_s for camera in scenario.cameras]
     with FrameBagWriter(bag, storage=storage) as writer:
-        for rendered in render_shots(shots, size=CAMERA_SIZE, progress=progress):
+        for rendered in render_shots(shots, progress=progress):
             image, shot = rendered.image, rendered.shot
             for number, event in enumerate(scenario.events):
                 if event.camera == shot.camera and event.start_s <= shot.time_s < event.end_s:

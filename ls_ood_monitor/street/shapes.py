@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from .clutter import CLUTTER
-from .figures import pedestrian, two_wheeler
 from .furniture import bin_, lamp, sign, tree
-from .models import Model, Shape, freeze
+from .road_users import pedestrian, two_wheeler
+from .shape_builder import Shape, ShapeBuilder
 from .vehicles import PROFILES, vehicle
 
 
@@ -19,10 +19,10 @@ def shape(name: str) -> Shape:
     ``cyclist``, ``motorcyclist``, ``sign_<plate>_<axis it faces>``, ``tree0`` to ``tree3``, ``lamp``, ``bin``, and
     the names in ``CLUTTER``.
     """
-    return freeze(_build(name))
+    return _builder(name).build()
 
 
-def _build(name: str) -> Model:
+def _builder(name: str) -> ShapeBuilder:
     if name in CLUTTER:
         return CLUTTER[name]()
     if name in PROFILES:

@@ -1,7 +1,7 @@
-"""Frames of the procedural street in bulk, rendered by several processes.
+"""Render pictures of many drives in several processes.
 
-Drives are told apart by seed, and the ranges below never meet: what is trained on is not calibrated on,
-what is calibrated on is not reported on, and the demo shows a drive that none of them has seen.
+The seed ranges below are disjoint. So pictures for training, validation, calibration and test come from different
+drives, and the demo shows a drive that none of them contains.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -23,7 +24,7 @@ CALIBRATION_DRIVES = range(3000, 4000)
 TEST_DRIVES = range(4000, 5000)
 DEMO_DRIVE = 5000
 
-#: Size of the simulated camera, pixels: half of WoodScape's. The network's input is made from it by the preprocessing.
+#: Width and height of the simulated cameras, pixels: half of WoodScape's.
 CAMERA_SIZE = (640, 483)
 
 
@@ -37,7 +38,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedShot:
     """A shot with its picture (BGR uint8) and exact labels (class ids uint8)."""
 
     shot: Shot
@@ -46,22 +47,23 @@ class Rendered:
 
     @property
     def frame(self) -> Frame:
-        """As a camera frame; each drive has its own hour, so that stamps tell drives apart."""
+        """The picture as a camera frame. The stamps of drive ``n`` begin at hour ``n``, so no two drives share a stamp."""
         return Frame(self.image, self.shot.drive * 3_600_000_000_000 + round(self.shot.time_s * 1e9), self.shot.camera)
 
 
+_SPACING_S = 4.0
 _SPREAD_S = 20.0
-_GOLDEN = 0.6180339887498949  # its multiples, without their whole part, fill an interval evenly
+_GOLDEN = 0.6180339887498949  # the fractions of its multiples fill [0, 1) evenly
 
 
-def spread_shots(drives: Sequence[int], per_drive: int, cameras: Sequence[str], spacing_s: float = 4.0) -> list[Shot]:
-    """``per_drive`` moments of each drive, ``spacing_s`` apart, seen by every camera.
+def spread_shots(drives: Sequence[int], per_drive: int, cameras: Sequence[str]) -> list[Shot]:
+    """``per_drive`` moments of each drive, 4 s apart, seen by every camera.
 
-    The first lies anywhere in the first 20 s, another for every drive: the same few seconds of all drives would not be
-    a sample of driving, which meets traffic at any time.
+    The first moment lies within the first 20 s and differs from drive to drive, so that the shots cover traffic at any
+    time of a drive.
     """
     return [
-        Shot(drive, camera, index * spacing_s + round(_SPREAD_S * (drive * _GOLDEN % 1.0), 1))
+        Shot(drive, camera, index * _SPACING_S + round(_SPREAD_S * (drive * _GOLDEN % 1.0), 1))
         for drive in drives
         for index in range(per_drive)
         for camera in cameras
@@ -71,39 +73,34 @@ def spread_shots(drives: Sequence[int], per_drive: int, cameras: Sequence[str], 
 def render_shots(
     shots: Sequence[Shot],
     *,
-    size: tuple[int, int] = CAMERA_SIZE,
-    processes: int | None = None,
     progress: Callable[[int], None] | None = None,
     pool: ProcessPoolExecutor | None = None,
-) -> Iterator[Rendered]:
-    """Render in the order given; ``progress`` is told the number of pictures done; ``pool`` is used if given, and kept."""
-    jobs = [(shot, size) for shot in shots]
-    if pool is not None:
-        yield from _tell(pool.map(_render, jobs), progress)
-        return
-    with render_pool(processes) as own:
-        yield from _tell(own.map(_render, jobs, chunksize=8), progress)
+) -> Iterator[RenderedShot]:
+    """Render ``shots`` in their order.
+
+    Args:
+        shots: what to render, at ``CAMERA_SIZE``.
+        progress: called with the number of pictures done, after each one.
+        pool: processes to render in; stays open. None starts one process a core for this call.
+    """
+    with nullcontext(pool) if pool else render_pool() as workers:
+        for done, picture in enumerate(workers.map(_render, shots, chunksize=1 if pool else 8), start=1):
+            if progress is not None:
+                progress(done)
+            yield picture
 
 
-def render_pool(processes: int | None = None) -> ProcessPoolExecutor:
-    """Processes to render in, one a core unless said otherwise; they start with the first picture."""
+def render_pool() -> ProcessPoolExecutor:
+    """One process a core for ``render_shots``; they start with the first picture."""
     # spawn: the caller may already run threads (torch, rclpy), which fork would copy half-way.
-    return ProcessPoolExecutor(processes or os.cpu_count() or 1, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn"))
 
 
-def _tell(pictures: Iterator[Rendered], progress: Callable[[int], None] | None) -> Iterator[Rendered]:
-    for done, rendered in enumerate(pictures, start=1):
-        if progress is not None:
-            progress(done)
-        yield rendered
-
-
-def _render(job: tuple[Shot, tuple[int, int]]) -> Rendered:
+def _render(shot: Shot) -> RenderedShot:
     import cv2
 
     from . import StreetDrive
 
     cv2.setNumThreads(1)  # the pool already fills the cores
-    shot, (width, height) = job
-    image, labels = StreetDrive(shot.drive).render(shot.camera, shot.time_s, width=width, height=height)
-    return Rendered(shot, image, labels)
+    image, labels = StreetDrive(shot.drive).render(shot.camera, shot.time_s, *CAMERA_SIZE)
+    return RenderedShot(shot, image, labels)

@@ -1,6 +1,6 @@
-"""Tileable pictures that the rays look up: ground materials and the two rows of facades.
+"""Tileable textures: ground materials and the two rows of facades.
 
-Each picture is kept at several levels of blur along the street (stacked downwards), because far away a pixel
+Each texture is kept at several levels of blur along the street (stacked downwards), because far away a pixel
 covers metres along the street but only decimetres across it.
 """
 
@@ -33,14 +33,14 @@ _PAD = 2
 def ground_row(material: NDArray[np.integer], level: NDArray[np.integer], y: Floats) -> Floats:
     """Row in the ground atlas of lateral position ``y`` (m)."""
     tile = material * GROUND_LEVELS + level
-    return (tile * (GROUND_TILE + 2 * _PAD) + _PAD + np.mod(y * GROUND_SCALE, GROUND_TILE)).astype(np.float32)
+    return np.asarray(tile * (GROUND_TILE + 2 * _PAD) + _PAD + np.mod(y * GROUND_SCALE, GROUND_TILE), np.float32)
 
 
 def facade_row(side: NDArray[np.integer], level: NDArray[np.integer], z: Floats) -> Floats:
     """Row in the facade atlas of height ``z`` (m) on side 0 (right) or 1 (left)."""
     tile = side * FACADE_LEVELS + level
     row = np.clip(FACADE_ROWS - 1 - z * FACADE_SCALE, 0, FACADE_ROWS - 1)
-    return (tile * (FACADE_ROWS + 2 * _PAD) + _PAD + row).astype(np.float32)
+    return np.asarray(tile * (FACADE_ROWS + 2 * _PAD) + _PAD + row, np.float32)
 
 
 def _wrap_blur(image: Pixels, sigma_x: float, sigma_y: float, wrap_rows: bool) -> Pixels:

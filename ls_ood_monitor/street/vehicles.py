@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from .models import VEHICLE, Model, Point
+from .shape_builder import VEHICLE, Point, ShapeBuilder
 
 # Palette slots of a vehicle: 0 body, 1 glass, 2 tyre, 3 rim, 4 tail light, 5 head light, 6 dark trim, 7 number plate.
 PROFILES: dict[str, tuple[float, float, list[tuple[float, float]], int, int, float]] = {
@@ -24,82 +24,82 @@ PROFILES: dict[str, tuple[float, float, list[tuple[float, float]], int, int, flo
 _POSTS = {"bus": (0.0, 0.16, 0.33, 0.5, 0.66, 0.83, 1.0), "van": (0.62, 1.0)}  # shares of the cabin's length
 
 
-def vehicle(kind: str) -> Model:
+def vehicle(kind: str) -> ShapeBuilder:
     """A vehicle of one of the ``PROFILES``."""
     half_length, half_width, outline, *_ = PROFILES[kind]
-    model = Model(half_length, half_width, max(z for _, z in outline))
-    _body(model, kind)
-    _wheels(model, {"bus": 0.48, "van": 0.37}.get(kind, 0.34))
-    _lights(model, outline[-2][1] - 0.16, outline[1][1] - 0.18)
-    return model
+    builder = ShapeBuilder(half_length, half_width, max(z for _, z in outline))
+    _body(builder, kind)
+    _wheels(builder, {"bus": 0.48, "van": 0.37}.get(kind, 0.34))
+    _lights(builder, outline[-2][1] - 0.16, outline[1][1] - 0.18)
+    return builder
 
 
-def _at(model: Model, kind: str, x: float, z: float, side: int) -> Point:
+def _at(builder: ShapeBuilder, kind: str, x: float, z: float, side: int) -> Point:
     """A point of the flank; above the belt line the body narrows towards the roof."""
     belt = PROFILES[kind][5]
     narrowing = 0.06 if kind in ("van", "bus") else 0.2
-    inset = narrowing * max(0.0, (z - belt) / (model.height - belt))
-    return (x, side * (model.half_width - inset), z)
+    inset = narrowing * max(0.0, (z - belt) / (builder.height - belt))
+    return (x, side * (builder.half_width - inset), z)
 
 
 def _facing_out(points: list[Point], side: int) -> list[Point]:
     return points if side == 1 else points[::-1]
 
 
-def _body(model: Model, kind: str) -> None:
+def _body(builder: ShapeBuilder, kind: str) -> None:
     length, width, outline, rear, front, _ = PROFILES[kind]
     for i, ((xa, za), (xb, zb)) in enumerate(pairwise(outline)):
         ends = ((xb, zb, -1), (xb, zb, 1), (xa, za, 1), (xa, za, -1))
-        quad = [_at(model, kind, x, z, side) for x, z, side in ends]
-        model.polygon(quad, VEHICLE, 0)
+        quad = [_at(builder, kind, x, z, side) for x, z, side in ends]
+        builder.polygon(quad, VEHICLE, 0)
         if i in (rear, front):
             rim = 0.06 if zb > za else -0.06
             heights = (zb - rim, zb - rim, za + rim, za + rim)
             middle = (xa + xb) / 2
             screen = [(0.92 * (0.9 * x + 0.1 * middle) + 0.08 * x, 0.86 * y, z)
                       for (x, y, _), z in zip(quad, heights, strict=True)]  # fmt: skip
-            model.polygon(screen, VEHICLE, 1, 1)
+            builder.polygon(screen, VEHICLE, 1, 1)
     for side in (1, -1):
-        flank = [_at(model, kind, x, z, side) for x, z in outline]
-        model.polygon(_facing_out(flank, side), VEHICLE, 0)
+        flank = [_at(builder, kind, x, z, side) for x, z in outline]
+        builder.polygon(_facing_out(flank, side), VEHICLE, 0)
         sill = ((-length + 0.1, 0.32), (-length + 0.1, 0.45), (length - 0.1, 0.45), (length - 0.1, 0.36))
-        model.polygon(_facing_out([(x, side * (width + 0.005), z) for x, z in sill], side), VEHICLE, 6, 1)
-        _side_windows(model, kind, side)
+        builder.polygon(_facing_out([(x, side * (width + 0.005), z) for x, z in sill], side), VEHICLE, 6, 1)
+        _side_windows(builder, kind, side)
 
 
-def _side_windows(model: Model, kind: str, side: int) -> None:
+def _side_windows(builder: ShapeBuilder, kind: str, side: int) -> None:
     _, _, outline, rear, front, belt = PROFILES[kind]
     (roof_rear, z_rear), (roof_front, z_front) = outline[rear + 1], outline[front]
     base_rear, base_front = outline[rear][0], outline[front + 1][0]
-    low, high = belt + 0.02, min(z_rear, z_front) - 0.08 if kind == "hatch" else model.height - 0.12
+    low, high = belt + 0.02, min(z_rear, z_front) - 0.08 if kind == "hatch" else builder.height - 0.12
     for p, q in pairwise(_POSTS.get(kind, (0.0, 0.48, 1.0))):
         base = [(base_rear + 0.12) + k * (base_front - base_rear - 0.24) + gap for k, gap in ((p, 0.03), (q, -0.03))]
         roof = [(roof_rear + 0.12) + k * (roof_front - roof_rear - 0.2) + gap for k, gap in ((p, 0.03), (q, -0.03))]
         corners = ((base[0], low), (roof[0], high), (roof[1], high), (base[1], low))
-        pane = [_at(model, kind, x, z, side) for x, z in corners]
-        model.polygon(_facing_out([(x, y + side * 0.01, z) for x, y, z in pane], side), VEHICLE, 1, 1)
+        pane = [_at(builder, kind, x, z, side) for x, z in corners]
+        builder.polygon(_facing_out([(x, y + side * 0.01, z) for x, y, z in pane], side), VEHICLE, 1, 1)
 
 
-def _wheels(model: Model, r: float) -> None:
-    width = model.half_width
-    for x in (-0.62 * model.half_length, 0.64 * model.half_length):
+def _wheels(builder: ShapeBuilder, r: float) -> None:
+    width = builder.half_width
+    for x in (-0.62 * builder.half_length, 0.64 * builder.half_length):
         for side in (1, -1):
             facing = "+y" if side == 1 else "-y"
-            model.disc((x, side * (width + 0.012), r), r + 0.06, VEHICLE, 6, 2, facing)
-            model.disc((x, side * (width + 0.015), r), r, VEHICLE, 2, 3, facing)
-            model.disc((x, side * (width + 0.018), r), 0.62 * r, VEHICLE, 3, 4, facing, 10)
+            builder.disc((x, side * (width + 0.012), r), r + 0.06, VEHICLE, 6, 2, facing)
+            builder.disc((x, side * (width + 0.015), r), r, VEHICLE, 2, 3, facing)
+            builder.disc((x, side * (width + 0.018), r), 0.62 * r, VEHICLE, 3, 4, facing, 10)
             y0, y1 = sorted((side * width, side * (width - 0.22)))
             for tread in (x + r * 0.8, x - r * 0.8):
-                model.polygon([(tread, y0, 0), (tread, y1, 0), (tread, y1, r), (tread, y0, r)], VEHICLE, 2, -1, True)
+                builder.polygon([(tread, y0, 0), (tread, y1, 0), (tread, y1, r), (tread, y0, r)], VEHICLE, 2, -1, True)
 
 
-def _lights(model: Model, z_front: float, z_rear: float) -> None:
-    ends = model.half_length + 0.02
+def _lights(builder: ShapeBuilder, z_front: float, z_rear: float) -> None:
+    ends = builder.half_length + 0.02
     for side in (1, -1):
         for x, slot, z in ((ends, 5, z_front), (-ends, 4, z_rear)):
-            y0, y1 = sorted((side * 0.58 * model.half_width, side * 0.95 * model.half_width))
+            y0, y1 = sorted((side * 0.58 * builder.half_width, side * 0.95 * builder.half_width))
             lamp = [(x, y0, z), (x, y1, z), (x, y1, z + 0.15), (x, y0, z + 0.15)]
-            model.polygon(lamp if x > 0 else lamp[::-1], VEHICLE, slot, 2)
+            builder.polygon(lamp if x > 0 else lamp[::-1], VEHICLE, slot, 2)
     for x, z in ((ends, 0.45), (-ends, 0.55)):
         plate = [(x, -0.26, z), (x, 0.26, z), (x, 0.26, z + 0.12), (x, -0.26, z + 0.12)]
-        model.polygon(plate if x > 0 else plate[::-1], VEHICLE, 7, 2)
+        builder.polygon(plate if x > 0 else plate[::-1], VEHICLE, 7, 2)

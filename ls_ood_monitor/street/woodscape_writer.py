@@ -1,27 +1,24 @@
-"""The procedural street as a data set in WoodScape's layout, with the drive of every picture."""
+"""Write rendered pictures as a data set in WoodScape's folder layout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from ..datasets.files import write_png
 from ..datasets.split import PARTS, SPLIT_FILE, split_by_sequence, write_sequences, write_split
 from ..datasets.woodscape import CAMERA_CODES, COLOURED_LABELS, IMAGES, LABELS, SEMANTIC
 from ..errors import DataError
-from .shots import Rendered
+from .shots import RenderedShot
 
 
-def write_woodscape(root: Path | str, pictures: Iterable[Rendered]) -> dict[str, str]:
-    """Write pictures and labels below ``root`` as they come, numbered from ``00000``.
+def write_woodscape(root: Path | str, pictures: Iterable[RenderedShot]) -> dict[str, str]:
+    """Write pictures and labels below ``root``, numbered from ``00000``.
 
     A picture of camera front becomes ``rgb_images/<index>_FV.png``; rear is RV, left MVL, right MVR. Class ids go to
-    ``semantic_annotations/gtLabels``, the same in colours to ``rgbLabels``. ``split.json`` names the drive of every
-    picture as its sequence, also when the writing is interrupted; of three drives and more it is a whole split, too:
-    72 % of the pictures to train, 18 % to validate, 10 % to test, each drive in one part.
+    ``semantic_annotations/gtLabels``, the same ids as colours to ``rgbLabels``. ``split.json`` names the drive of each
+    picture as its sequence, even if writing is interrupted. With three drives or more it also holds a split by drive:
+    72 % of the pictures for training, 18 % for validation, 10 % for test.
 
     Returns:
         Name of each picture (relative to ``root``) -> its sequence, such as ``drive-1000``.
@@ -47,21 +44,12 @@ def write_woodscape(root: Path | str, pictures: Iterable[Rendered]) -> dict[str,
                 )
             name = f"{index:05d}_{CAMERA_CODES[shot.camera]}.png"
             sequences[f"{IMAGES}/{name}"] = f"drive-{shot.drive}"
-            _write_png(root / IMAGES / name, picture.image)
-            _write_png(root / LABELS / name, picture.labels)
-            _write_png(root / COLOURED_LABELS / name, SEMANTIC.paint(picture.labels)[..., ::-1])
+            write_png(root / IMAGES / name, picture.image)
+            write_png(root / LABELS / name, picture.labels)
+            write_png(root / COLOURED_LABELS / name, SEMANTIC.paint(picture.labels)[..., ::-1])
     finally:
-        # Without this file an interrupted data set would be read in blocks of indices, which cut drives in two.
+        # Without this file the sequences of an interrupted data set would be blocks of indices, which cut drives in two.
         write_sequences(root / SPLIT_FILE, sequences)
     if len(set(sequences.values())) >= len(PARTS):
         write_split(root / SPLIT_FILE, split_by_sequence(sequences))
     return sequences
-
-
-def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write BGR (H, W, 3) or one channel (H, W)."""
-    _, data = cv2.imencode(".png", pixels)
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}. Free some space or choose another folder.") from error

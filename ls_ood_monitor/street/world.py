@@ -1,7 +1,7 @@
-"""What stands, walks and drives in the street: a function of the drive's seed, the time and the place.
+"""The things in the street, standing, walking and driving: a function of the drive's seed, the time and the place.
 
 Things sit in slots along the street (or along a lane that moves with its traffic); what a slot holds is drawn
-from (seed, stream, slot), so the street has no end and looks the same whenever the car passes.
+from (seed, stream, slot). So the street is endless and looks the same at every visit.
 """
 
 from __future__ import annotations
@@ -56,19 +56,20 @@ class World:
 
     def things(self, t_s: float, ego_x: float) -> list[Thing]:
         """Everything near the ego car at ``t_s``; ``x`` is relative to the ego car."""
-        plan, found = self._plan, []
+        plan = self._plan
+        things: list[Thing] = []
         for side in (-1, 1):
-            found += self._static(10 + side, 6.4, 62, ego_x, self._parked, side) if plan.parking else []
-            found += self._static(20 + side, 3.0, 50, ego_x, self._furniture, side)
+            things += self._static(10 + side, 6.4, 62, ego_x, self._parked, side) if plan.parking else []
+            things += self._static(20 + side, 3.0, 50, ego_x, self._furniture, side)
             for direction in (-1, 1):
-                found += self._walkers(30 + side * 2 + direction, t_s, ego_x, side, direction)
-            found += self._static(100 + side, 4.3, 45, ego_x, self._clutter, side)
-            found += self._works(110 + side, ego_x, side)
+                things += self._walkers(30 + side * 2 + direction, t_s, ego_x, side, direction)
+            things += self._static(100 + side, 4.3, 45, ego_x, self._clutter, side)
+            things += self._works(110 + side, ego_x, side)
         if plan.median:
-            found += self._static(40, 6.0, 50, ego_x, self._island, 0)
-        found += self._traffic(t_s, ego_x)
-        found += self._crossing_people(t_s, ego_x)
-        return [thing for thing in found if not self._hits_ego(thing)]
+            things += self._static(40, 6.0, 50, ego_x, self._island, 0)
+        things += self._traffic(t_s, ego_x)
+        things += self._crossing_people(t_s, ego_x)
+        return [thing for thing in things if not self._hits_ego(thing)]
 
     def crossings(self, ego_x: float, reach: float) -> list[float]:
         """Street positions of the zebra crossings within ``reach`` of the ego car, and one spacing around."""
@@ -205,7 +206,8 @@ class World:
         return [Thing("walk0", rng.uniform(-2.2, 2.2), y, yaw + rng.normal(0, 0.15), person_palette(rng))]
 
     def _traffic(self, t_s: float, ego_x: float) -> list[Thing]:
-        plan, found = self._plan, []
+        plan = self._plan
+        things: list[Thing] = []
         rng = np.random.default_rng([0x93, plan.seed])
         for direction in (-1, 1):
             for lane in range(plan.lanes):
@@ -214,15 +216,15 @@ class World:
                 is_ego = direction > 0 and lane == plan.ego_lane
                 start = ego_x if is_ego else direction * (plan.speed + offset) * t_s
                 pitch = 17.0 if is_ego else 15.0
-                found += self._stream(50 + 10 * direction + lane, pitch, 85, ego_x, start, self._driver, y, direction)
+                things += self._stream(50 + 10 * direction + lane, pitch, 85, ego_x, start, self._driver, y, direction)
             edge = -direction * (plan.outer_line + 0.5 * plan.shoulder)
             speed = direction * rng.uniform(3.6, 5.5)
-            found += self._stream(80 + direction, 8.0, 45, ego_x, speed * t_s, self._cyclist, edge, direction)
+            things += self._stream(80 + direction, 8.0, 45, ego_x, speed * t_s, self._cyclist, edge, direction)
         line = plan.ego_y + 0.5 * plan.lane_width
         if plan.median == 0 or plan.ego_lane > 0:
             speed = plan.speed + rng.uniform(1.2, 2.8)
-            found += self._stream(90, 15.0, 45, ego_x, speed * t_s, self._filtering, line, 1)
-        return found
+            things += self._stream(90, 15.0, 45, ego_x, speed * t_s, self._filtering, line, 1)
+        return things
 
     def _driver(self, rng: np.random.Generator, y: float, direction: int) -> list[Thing]:
         u, along, yaw = rng.uniform(), rng.uniform(-2.2, 2.2), 0.0 if direction > 0 else np.pi
@@ -251,7 +253,8 @@ class World:
 
     def _crossing_people(self, t_s: float, ego_x: float) -> list[Thing]:
         """People on the zebra crossings, timed so that they are clear of the ego car when it passes."""
-        plan, found = self._plan, []
+        plan = self._plan
+        people: list[Thing] = []
         limit = plan.curb_y + 1.5
         for x in self.crossings(ego_x, 40):
             t_pass = (x - plan.speed_swing) / plan.speed
@@ -259,8 +262,8 @@ class World:
                 direction = 1 if abs(thing.yaw - np.pi / 2) < 0.1 else -1
                 y = plan.ego_y + thing.y + direction * 1.25 * (t_s - t_pass)
                 if abs(y) < limit:
-                    found.append(replace(thing, x=x + thing.along - ego_x, y=y, name=f"walk{int(abs(y) / 0.36) % 4}"))
-        return found
+                    people.append(replace(thing, x=x + thing.along - ego_x, y=y, name=f"walk{int(abs(y) / 0.36) % 4}"))
+        return people
 
     def _crosser(self, rng: np.random.Generator) -> list[Thing]:
         people = []

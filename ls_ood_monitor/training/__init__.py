@@ -1,1 +1,1 @@
-"""Training of the segmentation network on pytorch-lightning; needs the train extra (requirements/train.txt)."""
+"""Train the segmentation network with pytorch-lightning; needs the train extra (requirements/train.txt)."""

@@ -1,8 +1,9 @@
-"""Random changes of a training picture and its labels, by name."""
+"""Random augmentation of a training picture and its labels, by name."""
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from torch import Tensor
 
 from ..vision import torchvision_compat as _compat  # noqa: F401  must come before torchvision
@@ -10,15 +11,15 @@ from ..vision import torchvision_compat as _compat  # noqa: F401  must come befo
 from torchvision import tv_tensors  # isort: skip
 from torchvision.transforms import v2  # isort: skip
 
-#: none; mirror (half of the pictures); reference (one of crop, mirror, hue, brightness for half of the pictures).
+#: none; mirror: half of the pictures; reference: one of crop, mirror, hue, brightness on half of the pictures.
 AUGMENTATIONS: tuple[str, ...] = ("none", "mirror", "reference")
 
 
 class Augmentation:
-    """(uint8 picture (H, W, 3) BGR, uint8 labels (H, W)) -> the changed pair; draws from torch's generator.
+    """Changes a uint8 BGR picture (H, W, 3) and its uint8 labels (H, W) alike; draws from torch's global generator.
 
-    Labels are resampled by nearest neighbour, so no class is invented. A class and no closure: reading processes get it
-    by pickle.
+    Labels are resampled by nearest neighbour, so no class is invented. This is a class, not a closure, because reading
+    processes receive it as a pickle.
 
     Args:
         name: one of ``AUGMENTATIONS``.
@@ -30,16 +31,16 @@ class Augmentation:
         self._transform = _transform(name, height, width)
 
     def __call__(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The pair, changed alike."""
+        """The changed picture and labels."""
         if self._transform is None:
             return image, labels
-        # torchvision thinks in RGB planes; only hue cares, and it must see the true colours.
+        # torchvision expects RGB planes; the order matters for hue.
         planes = tv_tensors.Image(image.permute(2, 0, 1).flip(0))
         changed, mask = self._transform(planes, tv_tensors.Mask(labels))
         return changed.as_subclass(Tensor).flip(0).permute(1, 2, 0).contiguous(), mask.as_subclass(Tensor)
 
 
-def _transform(name: str, height: int, width: int) -> torch.nn.Module | None:
+def _transform(name: str, height: int, width: int) -> Any:  # torchvision has no type stubs
     if name == "none":
         return None
     if name == "mirror":

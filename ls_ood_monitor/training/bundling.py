@@ -1,4 +1,4 @@
-"""From a trained network and clean drives to a bundle, with its false alarms checked on drives it has not seen."""
+"""Calibrate a trained network on clean drives, check its false alarms on unseen drives, and write a bundle."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 import torch
 
-from ..calibration.calibrate import CalibrationSettings
 from ..calibration.calibrated_bundle import CalibratedBundle, ProgressFactory, write_calibrated_bundle
+from ..calibration.settings import CalibrationSettings
 from ..core.detectors import DEFAULT_DETECTORS
-from ..monitor import FramePass, LatentSettings
+from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.mc_dropout import draw_mask_bank, run_time_dropblock
 from ..vision.preprocess import PreprocessSpec
 
 
-def draw_bank(network: DeepLabV3Plus, spec: PreprocessSpec, latents: LatentSettings) -> torch.Tensor:
-    """The mask bank for a network at an input size, with the DropBlock that the network was trained with.
+def _draw_bank(network: DeepLabV3Plus, spec: PreprocessSpec, latents: LatentSettings) -> torch.Tensor:
+    """Draw the masks of a network at an input size, with the DropBlock settings of its training.
 
-    A network without random layer gets the reference's run-time masks (``run_time_dropblock``).
+    A network without random layers gets the reference's run-time masks (``run_time_dropblock``).
     """
     device = next(network.parameters()).device
     with torch.inference_mode():
-        # The seam's size follows from the input size; ask the network rather than compute it.
+        # The network knows the size of its feature map.
         rows, columns = network.eval().encode(torch.zeros(1, 3, spec.height, spec.width, device=device)).high.shape[2:]
     block, prob = run_time_dropblock(network.settings.dropblock_size, network.settings.dropblock_prob, rows, columns)
     return draw_mask_bank(latents.mc_samples, rows, columns, block_size=block, drop_prob=prob, seed=latents.mask_seed)
@@ -47,14 +47,14 @@ def make_bundle(
     progress: ProgressFactory,
     with_table: bool = True,
 ) -> CalibratedBundle:
-    """Draw the mask bank, calibrate with whole drives held out, check on further drives, save.
+    """Draw the masks, calibrate with whole drives held out, check on further drives, and save.
 
     Raises:
-        CalibrationError: fewer than two drives to calibrate on, or too few frames for the target.
+        CalibrationError: fewer than two calibration drives, or too few frames for the target.
     """
     return write_calibrated_bundle(
         out,
-        FramePass(network, spec, draw_bank(network.to(device), spec, latents), device, masks=latents.masks),
+        FramePass(network, spec, _draw_bank(network.to(device), spec, latents), device, masks=latents.masks),
         latents,
         class_names,
         calibration,

@@ -1,4 +1,4 @@
-"""The course of a run, epoch by epoch, as a table and a picture that are there while it still trains."""
+"""Losses and validation IoU of a run by epoch, as a table and a plot, updated while it trains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_IoU")
 
 
 class TrainingCurve(pl.Callback):
-    """Writes ``curve.csv`` and ``curve.png`` into ``folder`` after each epoch; a resumed run goes on with its own."""
+    """Writes ``curve.csv`` and ``curve.png`` into ``folder`` after each epoch; a resumed run continues its curve."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -24,21 +24,21 @@ class TrainingCurve(pl.Callback):
         self._losses: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The epochs so far, as part of a checkpoint."""
+        """The epochs so far, for a checkpoint."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the epochs of a checkpoint."""
         self.rows = [list(row) for row in state_dict["rows"]]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the loss of the step."""
+        """Store the loss of the step."""
         self._losses.append(float(outputs["loss"]))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before the checkpoint of the epoch is written, so that it holds this epoch, too."""
+        """Close the epoch before its checkpoint is written, so that the checkpoint includes it."""
         if self._losses:
             metrics = trainer.callback_metrics
             checks = [float(metrics[name]) if name in metrics else float("nan") for name in _COLUMNS[2:]]
@@ -46,8 +46,8 @@ class TrainingCurve(pl.Callback):
             self._losses = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write both files; only the first process of a distributed run does."""
-        self.on_validation_end(trainer, pl_module)  # a run without validation has its epoch here
+        """Write both files, in the first process of a distributed run."""
+        self.on_validation_end(trainer, pl_module)  # closes the epoch of a run without validation
         if trainer.is_global_zero:
             with (self.folder / "curve.csv").open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
@@ -57,7 +57,7 @@ class TrainingCurve(pl.Callback):
 
 
 def draw_curve(rows: list[list[float]], path: Path) -> None:
-    """Losses on the left axis, mean IoU on validation drives on the right one; ``rows`` as in ``curve.csv``."""
+    """Draw losses (left axis) and validation mean IoU (right axis); ``rows`` as in ``curve.csv``."""
     from matplotlib.figure import Figure
 
     epoch, train, check, iou = np.array(rows, np.float64).T

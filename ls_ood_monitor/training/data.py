@@ -1,4 +1,4 @@
-"""Labelled pictures as torch batches, resized by the one preprocessing."""
+"""Labelled pictures in memory, disturbed, and as torch batches at the network's input size."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..anomalies.random_anomaly import RandomAnomaly
 from ..errors import MonitorError
 from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .augment import Augmentation
 
 
 class LabelledPictures(Protocol):
-    """Any indexed collection of pictures: BGR uint8 (H, W, 3) with class ids uint8 (H, W), 255 = ignored."""
+    """An indexed collection of pictures, BGR uint8 (H, W, 3), with class ids, uint8 (H, W), 255 = ignored."""
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -45,6 +46,21 @@ class LabelledSet:
         return self.images[index], self.labels[index]
 
 
+class DisturbedPictures:
+    """Labelled pictures with an anomaly on each, applied before any preprocessing; labels stay as they are."""
+
+    def __init__(self, source: LabelledPictures, transform: RandomAnomaly) -> None:
+        self.source = source
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        image, labels = self.source[index]
+        return self.transform(image, index), labels
+
+
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     """Pictures and labels at the network's size, augmented: uint8 (H, W, 3) and int64 (H, W)."""
 
@@ -64,8 +80,8 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return picture, classes.to(torch.int64)
 
 
-def sentence_of(error: MonitorError) -> str:
-    """The sentence of an error, also of one that a reading process met: torch puts a traceback before that."""
+def plain_message(error: MonitorError) -> str:
+    """The message of an error without the traceback that torch puts before it when a reading process raised it."""
     return str(error).rstrip().rpartition(f"{type(error).__name__}: ")[2]
 
 
@@ -79,7 +95,7 @@ def make_loader(
     workers: int = 0,
     seed: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of ``TrainingPictures``; the last, smaller one of a shuffled pass is left out when there are others."""
+    """Batches of ``TrainingPictures``. With ``shuffle``, an incomplete last batch is dropped, unless it is the only one."""
     return DataLoader(
         TrainingPictures(source, spec, augmentation),
         batch_size=batch,

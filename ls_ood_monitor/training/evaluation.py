@@ -1,4 +1,4 @@
-"""How good a segmentation is: confusion, IoU of each class, calibration error, and a picture of the confusion."""
+"""Evaluate a segmentation: confusion matrix, IoU of each class, calibration error, and pictures of them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..core.metrics import confusion_matrix, mean_iou, per_class_iou
-from ..datasets.labelled import ClassTable
+from ..datasets.files import write_png
+from ..datasets.labelled import IGNORE_LABEL, ClassTable
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec, normalise
 from .data import LabelledPictures, make_loader
-from .losses import IGNORE_LABEL
-from .pictures import picture_grid
+from .prediction_grid import prediction_grid
 
 _BINS = 15
 
 
 @dataclass(frozen=True)
 class SegmentationReport:
-    """Measured over a labelled set.
+    """Quality of a segmentation over a labelled set.
 
     Attributes:
         confusion: pixels (classes, classes), rows = label, columns = prediction.
@@ -57,7 +56,7 @@ def evaluate_segmentation(
     batch: int = 8,
     progress: Callable[[int], None] | None = None,
 ) -> SegmentationReport:
-    """Run the network over all pictures at its own input size; ``progress`` is told the number done."""
+    """Run the network over all pictures at its input size; ``progress`` is called with the number done."""
     classes = network.settings.classes
     confusion = np.zeros((classes, classes), dtype=np.int64)
     hits, mass, counts = np.zeros(_BINS), np.zeros(_BINS), np.zeros(_BINS)
@@ -84,14 +83,13 @@ def evaluate_segmentation(
 def draw_examples(
     network: DeepLabV3Plus, source: LabelledPictures, spec: PreprocessSpec, classes: ClassTable, path: Path
 ) -> None:
-    """Write a few pictures of ``source``: input, labels, prediction and its entropy, a row each."""
-    grid = picture_grid(network, source, spec, classes)
+    """Draw a few pictures of ``source``, a row each: input, labels, prediction and its entropy."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", grid[..., ::-1])[1].tobytes())
+    write_png(path, prediction_grid(network, source, spec, classes)[..., ::-1])
 
 
 def draw_confusion(report: SegmentationReport, names: Sequence[str], path: Path) -> None:
-    """Write a picture of the confusion, rows normalised to the share of each label's pixels."""
+    """Draw the confusion matrix; each row is normalised to the share of its label's pixels."""
     from matplotlib.figure import Figure
 
     shares = report.confusion / np.maximum(report.confusion.sum(axis=1, keepdims=True), 1)

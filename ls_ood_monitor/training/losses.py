@@ -13,7 +13,7 @@ LOSSES: tuple[str, ...] = ("cross_entropy", "focal_loss")
 
 
 def segmentation_loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:
-    """The loss of that name, a scalar in nats.
+    """The named loss, a scalar in nats.
 
     Args:
         name: one of ``LOSSES``.
@@ -24,7 +24,7 @@ def segmentation_loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:
         ConfigError: unknown name.
     """
     if name == "cross_entropy":
-        # Mean over the pixels that count; 0 instead of NaN when none does.
+        # Mean over the pixels that are not ignored; 0 instead of NaN if all are.
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="sum")
         return total / (labels != IGNORE_LABEL).sum().clamp(min=1)
     if name == "focal_loss":

@@ -1,4 +1,4 @@
-"""The network as a LightningModule: step, metrics, optimiser, and a checkpoint that rebuilds it without arguments."""
+"""The network as a LightningModule: steps, metrics, optimiser. Its checkpoint holds all that is needed to rebuild it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from ..config import from_mapping
+from ..datasets.labelled import IGNORE_LABEL
 from ..vision import torchvision_compat as _compat  # noqa: F401  torchmetrics imports torchvision where it finds it
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ..vision.preprocess import PreprocessSpec, normalise
-from .losses import IGNORE_LABEL, kl_weight, segmentation_loss
+from .losses import kl_weight, segmentation_loss
 from .schedule import rate_factor
 from .settings import TrainingSettings
 
 import pytorch_lightning as pl  # isort: skip
+from pytorch_lightning.utilities.types import OptimizerLRScheduler  # isort: skip
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix  # isort: skip
 
 _MOMENTUM = 0.9
@@ -29,7 +31,7 @@ class SegmentationModule(pl.LightningModule):
         network: ``NetworkSettings`` as a mapping (a checkpoint stores plain data).
         training: ``TrainingSettings`` as a mapping.
         preprocess: ``PreprocessSpec`` as a mapping.
-        split: digest of the split that the pictures come from; empty if there is none.
+        split: digest of the data set's split; empty without one.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class SegmentationModule(pl.LightningModule):
         self.split = split
         self.network = DeepLabV3Plus(from_mapping(NetworkSettings, network))
         classes = self.network.settings.classes
-        #: Titles of the classes in the log; a run that knows its data set sets their names.
+        #: Names of the classes in the log.
         self.class_names = tuple(f"class_{index}" for index in range(classes))
         self.validation_confusion = MulticlassConfusionMatrix(classes, ignore_index=IGNORE_LABEL)
         self.validation_accuracy = MulticlassAccuracy(classes, average="micro", ignore_index=IGNORE_LABEL)
@@ -74,7 +76,7 @@ class SegmentationModule(pl.LightningModule):
         loss = segmentation_loss(self.training_settings.loss, logits, labels)
         if self.network.settings.variational:
             batches = int(self.trainer.num_training_batches)
-            # The loss is a mean over pixels, so the KL is shared out over them too (the reference adds it whole).
+            # The loss is a mean over pixels, so the KL is divided by their number (the reference adds it whole).
             divergence = kl_weight(index, batches) * self.network.kl_divergence() / labels.numel()
             self.log("train_kl", divergence.detach(), batch_size=len(labels))
             loss = loss + divergence
@@ -110,8 +112,8 @@ class SegmentationModule(pl.LightningModule):
         self.validation_confusion.reset()
         self.validation_accuracy.reset()
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Optimiser and schedule; the schedule ends at the last step of the run, near zero."""
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimiser and learning-rate schedule; the schedule ends at the last step of the run."""
         chosen = self.training_settings
         backbone = [weight for weight in self.network.backbone.parameters() if weight.requires_grad]
         head = [weight for name, weight in self.network.named_parameters() if not name.startswith("backbone.")]

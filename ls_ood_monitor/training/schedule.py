@@ -1,6 +1,6 @@
-"""Course of the learning rate as a factor of the progress of the run.
+"""Learning-rate schedules as a function of the progress of the run.
 
-A function of progress alone, so a run can be resumed with another number of epochs.
+They depend on progress alone, so a run can be resumed with another number of epochs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def rate_factor(name: str, progress: float) -> float:
     Args:
         name: one_cycle (Smith, arXiv 1708.07120: cosine up over 15 %, cosine down), cosine (down to 0), poly
             ((1 - p)^0.9) or constant.
-        progress: share of the run's steps done; beyond 1 counts as 1.
+        progress: share of the run's steps done; clipped to [0, 1].
     """
     p = min(max(progress, 0.0), 1.0)
     if name == "one_cycle":

@@ -1,4 +1,4 @@
-"""Everything that shapes a training run; stored in its checkpoint."""
+"""The settings of a training run; its checkpoint stores them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class TrainingSettings(Checked):
     learning_rate: float = setting(2e-3, "peak learning rate of the new layers", low=1e-7, high=1.0)
     backbone_rate: float = setting(0.3, "learning rate of the backbone relative to the new layers", low=0.0, high=10.0)
     weight_decay: float = setting(1e-2, "weight decay", low=0.0, high=1.0)
-    schedule: str = setting("one_cycle", "course of the learning rate", choices=SCHEDULES)
-    augmentation: str = setting("mirror", "changes drawn for every training picture", choices=AUGMENTATIONS)
+    schedule: str = setting("one_cycle", "learning-rate schedule", choices=SCHEDULES)
+    augmentation: str = setting("mirror", "augmentation of every training picture", choices=AUGMENTATIONS)
     precision: str = setting("32-true", "arithmetic of the training", choices=PRECISIONS)
     frozen_stages: int = setting(0, "stages of the backbone kept at their start weights", low=0, high=4)
     early_stopping_epochs: int = setting(
@@ -36,7 +36,7 @@ class TrainingSettings(Checked):
 
 
 def reference_settings(model: str, **overrides: object) -> TrainingSettings:
-    """Stochastic gradient descent as the reference trains; its cosine, unlike the reference's, really decays.
+    """The reference's stochastic gradient descent; unlike the reference's, the cosine schedule really decays.
 
     Learning rate 0.01 for ``deeplabv3p-normal`` and 0.001 for the random variants, momentum 0.9, weight decay 5e-4.
     """

@@ -1,14 +1,14 @@
-"""Where training pictures come from: a data set on disk or the procedural street, split by whole drives.
+"""Sources of training pictures: a data set on disk or the procedural street, split by whole drives.
 
-Four disjoint uses, so that no figure is measured on what it was chosen with: train, validation (which checkpoint),
-calibration (thresholds) and check (false alarms, segmentation). A data set on disk is split in three: its validation
-pictures also calibrate.
+The pictures have four disjoint uses: training, validation (choice of the checkpoint), calibration (thresholds) and
+check (false alarms, segmentation). A data set on disk is split in three; its validation pictures also calibrate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..datasets.woodscape import SEMANTIC, SOILING
 from ..errors import ConfigError
 from ..recordings.drive_source import DriveSource, picture_drives
 from ..street import CAMERAS
-from ..street.drives import street_drives
+from ..street.drive_sources import street_drives
 from ..street.shots import (
     CALIBRATION_DRIVES,
     CAMERA_SIZE,
@@ -36,7 +36,7 @@ from ..vision.preprocess import PreprocessSpec, resize_image, resize_labels
 from .data import LabelledPictures, LabelledSet
 
 STREET = "street"
-#: Names for ``ls-ood train -d`` with their classes, known before anything is read.
+#: Names for ``ls-ood train -d`` with their classes.
 SOURCES: dict[str, ClassTable] = {
     "woodscape": SEMANTIC,
     "woodscape-soiling": SOILING,
@@ -44,24 +44,22 @@ SOURCES: dict[str, ClassTable] = {
     STREET: SEMANTIC,
 }
 
-Progress = Callable[[int], None]
-
 _READERS = 4
 
 
 @dataclass(frozen=True)
 class TrainingSource:
-    """Pictures for every use of a training run.
+    """The pictures of a training run.
 
     Attributes:
-        train: to learn from.
-        validation: to choose the checkpoint with.
+        train: for training.
+        validation: for the choice of the checkpoint.
         calibration: clean drives for detectors and thresholds.
-        check: clean drives that none of the above has seen.
-        check_labelled: the same, with labels.
-        classes: names and colours.
-        split: which picture went where; None for the street, whose drives are named by ``facts``.
-        facts: what it is, for provenance.
+        check: clean drives that none of the above contains.
+        check_labelled: the pictures of ``check`` with labels.
+        classes: names and colours of the classes.
+        split: the split of a data set on disk; None for the street, whose drives are named in ``facts``.
+        facts: description of the data, for provenance.
     """
 
     train: LabelledPictures
@@ -75,17 +73,17 @@ class TrainingSource:
 
 
 def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None) -> TrainingSource:
-    """A data set on disk.
+    """The pictures of a data set on disk.
 
     Args:
         name: one of ``DATASETS`` with labels.
-        path: its root.
-        seed: of the split by sequences, where the data set brings none along.
-        split: a stored split to use again instead.
+        path: root folder.
+        seed: seed of the split by sequence, for a data set without ``split.json``.
+        split: a stored split to use instead.
 
     Raises:
-        ConfigError: unknown name, or a set without labels.
-        DataError: the folder is not laid out as this data set, or too few sequences.
+        ConfigError: unknown name, or a data set without labels.
+        DataError: the folder is not laid out as this data set, or has too few sequences.
     """
     folder = open_dataset(name, path)
     if not isinstance(folder, LabelledFolder):
@@ -103,17 +101,17 @@ def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None)
 
 
 def require_labels(source: TrainingSource, progress: ProgressFactory) -> None:
-    """Read every label on disk once, so that a wrong one shows now and not hours later, in the part that comes last.
+    """Read every label on disk once, so that a wrong label is reported before the training.
 
     Raises:
-        DataError: a label cannot be read or does not belong to the data set.
+        DataError: a label cannot be read or has a value that is not a class of the data set.
     """
-    every = (source.train, source.validation, source.check_labelled)
-    parts = [part for part in every if isinstance(part, LabelledFolder)]
+    labelled = (source.train, source.validation, source.check_labelled)
+    parts = [part for part in labelled if isinstance(part, LabelledFolder)]
     if not parts:
         return
     done = 0
-    # Threads: decoding leaves Python's lock, and a disk answers several at once.
+    # Threads suffice: decoding releases the interpreter lock.
     with progress("Checking the labels", sum(map(len, parts))) as update, ThreadPoolExecutor(_READERS) as pool:
         for part in parts:
             for _ in pool.map(lambda index, part=part: part.labels(index).size, range(len(part))):
@@ -131,20 +129,20 @@ def from_street(
     progress: ProgressFactory | None = None,
     only_check: bool = False,
 ) -> TrainingSource:
-    """The procedural street: 2 moments of 4 cameras a drive, rendered now and kept at the network's size.
+    """The procedural street: 2 moments of 4 cameras a drive, rendered at once and kept at the network's size.
 
     Args:
         spec: network input.
         drives: training drives, at most 1000.
         calibration_drives: drives for the thresholds, at most 1000.
         check_drives: drives for the false-alarm check.
-        validation_drives: drives for the choice of the checkpoint; 0 = none, the last state is kept.
-        progress: called with (title, pictures), gives a context whose value is told the number done.
-        only_check: render the check drives alone, to measure a trained network, and keep them at the camera's size: what
-            disturbs them comes before the preprocessing.
+        validation_drives: drives for the choice of the checkpoint; 0 keeps the last state.
+        progress: called with (title, number of pictures); returns a context manager whose value takes the number done.
+        only_check: render the check drives alone and keep them at camera size, so that anomalies can be applied before
+            the preprocessing.
 
     Raises:
-        ConfigError: a number of drives outside its range.
+        ConfigError: a number of drives out of range.
     """
     for label, value, low in (
         ("drives", drives, 1),
@@ -155,22 +153,16 @@ def from_street(
         if not low <= value <= 1000:
             raise ConfigError(f"number of {label} is {value}; it must lie within [{low}, 1000].")
 
-    def labelled(title: str, chosen: Sequence[int]) -> LabelledSet:
-        shots = spread_shots(chosen, 2, CAMERAS)
+    def render(title: str, seeds: Sequence[int]) -> LabelledSet:
+        shots = spread_shots(seeds, 2, CAMERAS)
         width, height = CAMERA_SIZE if only_check else (spec.width, spec.height)
         images = np.empty((len(shots), height, width, 3), np.uint8)
         labels = np.empty((len(shots), height, width), np.uint8)
 
-        def fill(update: Progress | None) -> None:
-            for index, item in enumerate(render_shots(shots, progress=update)):
-                images[index] = item.image if only_check else resize_image(item.image, spec)
-                labels[index] = item.labels if only_check else resize_labels(item.labels, width, height)
-
-        if progress is None or not shots:
-            fill(None)
-        else:
-            with progress(title, len(shots)) as update:
-                fill(update)
+        with progress(title, len(shots)) if progress and shots else nullcontext() as update:
+            for index, picture in enumerate(render_shots(shots, progress=update)):
+                images[index] = picture.image if only_check else resize_image(picture.image, spec)
+                labels[index] = picture.labels if only_check else resize_labels(picture.labels, width, height)
         return LabelledSet(images, labels)
 
     train = TRAINING_DRIVES[:drives]
@@ -182,11 +174,11 @@ def from_street(
         "held_out": "one drive at a time",
     }
     return TrainingSource(
-        labelled("Rendering training drives", () if only_check else train),
-        labelled("Rendering validation drives", () if only_check else validation),
+        render("Rendering training drives", () if only_check else train),
+        render("Rendering validation drives", () if only_check else validation),
         street_drives(CALIBRATION_DRIVES[:calibration_drives]),
         street_drives(check),
-        labelled("Rendering unseen drives", check),
+        render("Rendering unseen drives", check),
         SOURCES[STREET],
         None,
         facts,

@@ -1,7 +1,7 @@
-"""Pictures shrunk by means of areas, in which a pixel counts by the share of it that lies inside.
+"""Shrinks pictures by area averaging: each output pixel is the mean of the area that it covers.
 
-That is OpenCV's ``INTER_AREA``. Where areas cut pixels it goes through bytes one by one, and takes one and a half to
-three times as long as its own vectorised steps and one sparse product of matrices for the same levels.
+The result equals OpenCV's ``INTER_AREA``. If areas cut pixels, OpenCV's loop is slow: one sparse matrix product and its
+vectorised steps give the same values one and a half to three times as fast.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from scipy.sparse import csr_array
 
 
 def area_means(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """uint8 (H, W) or (H, W, 3) -> (height, width) or (height, width, 3), no larger; means are rounded to the nearest level."""
+    """uint8 (H, W) or (H, W, 3) -> (height, width) or (height, width, 3), not larger; means are rounded."""
     rows, columns = image.shape[:2]
     if rows % height == 0 and columns % width == 0:
-        return _resized(image, width, height, cv2.INTER_AREA)  # areas of whole pixels are quick in OpenCV
-    # In floats, because only the last result may be rounded. Half-way between two pixels their mean is the linear interpolation.
+        return _resized(image, width, height, cv2.INTER_AREA)  # fast in OpenCV: areas of whole pixels
+    # Floats, so that only the final result is rounded. At half width linear interpolation is the mean of two pixels.
     mode = cv2.INTER_LINEAR if columns == 2 * width else cv2.INTER_AREA
     narrow = _resized(image.astype(np.float32), width, rows, mode)
     means = _shares(rows, height) @ narrow.reshape(rows, -1)
@@ -29,9 +29,9 @@ def area_means(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.
 
 @lru_cache(maxsize=8)
 def _shares(pixels: int, areas: int) -> csr_array:
-    """(areas, pixels): how much of each area is a pixel; rows add up to 1."""
+    """(areas, pixels) share of each pixel in each area; rows sum to 1."""
     cuts = np.union1d(np.arange(pixels + 1), np.arange(areas + 1) * pixels / areas)
-    middles = (cuts[:-1] + cuts[1:]) / 2  # of pieces that lie in one pixel and one area
+    middles = (cuts[:-1] + cuts[1:]) / 2  # of pieces, each within one pixel and one area
     shares = (np.diff(cuts) * areas / pixels).astype(np.float32)
     return csr_array((shares, ((middles * areas / pixels).astype(int), middles.astype(int))), shape=(areas, pixels))
 

@@ -1,4 +1,4 @@
-"""torchvision backbones cut into the four stages that DeepLabv3+ reads, at output stride 16 or 8.
+"""torchvision backbones split into the four stages that DeepLabv3+ reads, at output stride 16 or 8.
 
 Source of the dilation rule: Chen et al., DeepLabv3, arXiv 1706.05587 (stride traded for dilation; the first
 block of a dilated stage keeps the dilation before it, as torchvision and the reference do).
@@ -82,14 +82,14 @@ def build_backbone(name: str, output_stride: int = 16) -> Backbone:
 
 
 def imagenet_file(name: str) -> str:
-    """Address of torchvision's ImageNet weights of a backbone, for a person to fetch; nothing here does."""
+    """URL of torchvision's ImageNet weights of a backbone. Nothing here downloads it."""
     return str(models.get_model_weights(name).IMAGENET1K_V1.url)
 
 
 def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
-    """Copy a torchvision classification state dict into a backbone built here, weight by weight of the same name.
+    """Copy a torchvision classification state dict into a backbone built here.
 
-    The classifier (and MobileNetV2's last expansion) is left over and dropped.
+    The classifier (and MobileNetV2's last expansion) is dropped.
 
     Raises:
         ConfigError: the weights belong to another architecture.
@@ -100,16 +100,16 @@ def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
 
 
 def require_backbone(backbone: Backbone, given: Mapping[str, Tensor]) -> None:
-    """Check that ``given``, under our names, are the weights of this backbone, all of them and no others.
+    """Check that ``given``, under our names, are exactly the weights of this backbone.
 
     Raises:
-        ConfigError: a weight is missing, has another shape, or is left over: another architecture.
+        ConfigError: a weight is missing, superfluous, or has another shape.
     """
-    advice = "they belong to another architecture, choose the backbone that they were trained with."
+    advice = "they belong to another architecture; choose the backbone that they were trained with."
     own = backbone.state_dict()
     for name, tensor in own.items():
         if name not in given:
-            if name.endswith("num_batches_tracked"):  # files written before 2018 lack the counters of BatchNorm
+            if name.endswith("num_batches_tracked"):  # files from before 2018 lack BatchNorm's counters
                 continue
             raise ConfigError(f"the weights lack layer {name} of the backbone: {advice}")
         if given[name].shape != tensor.shape:
@@ -118,4 +118,4 @@ def require_backbone(backbone: Backbone, given: Mapping[str, Tensor]) -> None:
             )
     for name in given:
         if name not in own:  # the layers of a ResNet-50 are all in a ResNet-101, too
-            raise ConfigError(f"the weights have layer {name}, which the backbone has not: {advice}")
+            raise ConfigError(f"the weights have layer {name}, which the backbone lacks: {advice}")

@@ -1,8 +1,7 @@
-"""DeepLabv3+ with a visible seam at its first random layer.
+"""DeepLabv3+, split at its first random layer.
 
-``encode`` is deterministic and runs once a frame; ``dropblock`` is the random layer; ``decode`` turns features into
-class logits. Monte-Carlo sampling therefore never repeats the network (see ``mc_dropout``), and there is no hook and
-no train/eval order to remember.
+``encode`` is deterministic and runs once per frame. ``dropblock`` is the random layer. ``decode`` turns features into class
+logits. So Monte-Carlo sampling never repeats the encoder (see ``mc_dropout``), and no hooks are needed.
 
 Sources: Chen et al., DeepLabv3+, ECCV 2018, arXiv 1802.02611; DropBlock: Ghiasi et al. 2018, arXiv 1810.12890.
 """
@@ -10,7 +9,7 @@ Sources: Chen et al., DeepLabv3+, ECCV 2018, arXiv 1802.02611; DropBlock: Ghiasi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from dropblock import DropBlock2D
@@ -27,7 +26,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP  # isort: skip  after
 
 @dataclass(frozen=True)
 class NetworkSettings(Checked):
-    """Everything that is needed to build the network again, stored in the bundle."""
+    """Everything that is needed to rebuild the network; stored in the bundle."""
 
     backbone: str = setting("mobilenet_v2", "encoder", choices=BACKBONES)
     classes: int = setting(10, "number of semantic classes", low=2, high=1000)
@@ -44,7 +43,7 @@ class NetworkSettings(Checked):
     variational: bool = setting(False, "last layer is a Bayes-by-Backprop convolution")
 
 
-#: The reference's model names and what sets them apart; any of these can be overridden.
+#: Model name of the reference -> the settings in which it differs.
 VARIANTS: dict[str, dict[str, int | float | bool]] = {
     "deeplabv3p-normal": {"dropblock_prob": 0.0},
     "deeplabv3p-backbone-dropblock2d": {
@@ -113,8 +112,8 @@ def _make_separable(module: nn.Module) -> None:
                 child.in_channels,
                 child.in_channels,
                 3,
-                padding=child.padding,
-                dilation=child.dilation,
+                padding=cast("tuple[int, int]", child.padding),
+                dilation=cast("tuple[int, int]", child.dilation),
                 groups=child.in_channels,
                 bias=False,
             )
@@ -125,8 +124,8 @@ def _make_separable(module: nn.Module) -> None:
             _make_separable(child)
 
 
-class DropBlock(DropBlock2D):  # type: ignore[misc]  dropblock ships no types
-    """The package's DropBlock2D, except that a draw that would drop everything drops nothing: it has no mean."""
+class DropBlock(DropBlock2D):  # type: ignore[misc]  # dropblock has no types
+    """The package's DropBlock2D. A mask that would drop everything drops nothing instead, because nothing has no mean."""
 
     def _compute_block_mask(self, mask: Tensor) -> Tensor:
         kept: Tensor = super()._compute_block_mask(mask)
@@ -142,7 +141,7 @@ class DeepLabV3Plus(nn.Module):
         self.backbone = build_backbone(settings.backbone, settings.output_stride)
         low, *_, high = self.backbone.channels
         rates = [6, 12, 18] if settings.output_stride == 16 else [12, 24, 36]
-        # Random in training only; at run time the seam is served by the mask bank of ``mc_dropout``.
+        # Random in training only. At run time the masks of ``mc_dropout`` replace it.
         self.dropblock = DropBlock(settings.dropblock_prob, settings.dropblock_size)
         self.low_dropblock = DropBlock(settings.low_dropblock_prob, settings.low_dropblock_size)
         self.aspp = ASPP(high, rates, settings.aspp_channels)
@@ -166,7 +165,7 @@ class DeepLabV3Plus(nn.Module):
 
     def penultimate(self, low: Tensor, high: Tensor) -> Tensor:
         """Input of the last layer, (N, aspp_channels, H/4, W/4)."""
-        # ASPP pools one branch to a single cell: a batch of one gives its BatchNorm a single value, so no statistics.
+        # ASPP pools one branch to a single cell: with a batch of one, BatchNorm has one value and no statistics.
         self.aspp.convs[-1][2].train(self.training and high.shape[0] > 1)
         context = F.interpolate(self.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=False)
         reduced: Tensor = self.decoder[:-1](torch.cat([self.low_level(low), context], dim=1))
@@ -188,12 +187,12 @@ class DeepLabV3Plus(nn.Module):
         return self.decode(self.low_dropblock(features.low), self.dropblock(features.high), (height, width))
 
     def head(self) -> tuple[Tensor, Tensor]:
-        """Weight (classes, aspp_channels) and bias (classes,) of the last layer; of a variational one the posterior mean."""
+        """Weight (classes, aspp_channels) and bias (classes,) of the last layer; the posterior mean if it is variational."""
         last: Any = self.decoder[-1]
         weight, bias = (last.weight_mu, last.bias_mu) if self.settings.variational else (last.weight, last.bias)
         return weight.detach().flatten(1), bias.detach()
 
     def kl_divergence(self) -> Tensor:
-        """KL of the variational layers from their prior, nats, a scalar; 0 for the other variants."""
+        """KL divergence of the variational layers from their prior, nats, a scalar; 0 without such layers."""
         layers = [layer for layer in self.modules() if isinstance(layer, VariationalConv2d)]
         return sum((layer.kl_divergence() for layer in layers), torch.zeros((), device=next(self.parameters()).device))

@@ -1,7 +1,7 @@
-"""Names that other programs give to the weights of this network.
+"""Translates the names of weights from other programs.
 
-Understood are torchvision's classifiers and its DeepLabv3, and DeepLabv3+ as the reference stores it (the layout of
-VainF/DeepLabV3Plus-Pytorch, whatever a training framework puts before the names).
+Supported are torchvision's classifiers and its DeepLabv3, and DeepLabv3+ as the reference stores it (the layout of
+VainF/DeepLabV3Plus-Pytorch, with any prefix of a training framework).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MOBILENET_BLOCKS = 18
 _STEM = {"conv1": "0", "bn1": "1"}
 _STEM_LENGTH = 4  # conv1, bn1, relu, maxpool: layer1 follows them in the first stage
 
-#: Start of a foreign name -> start of our own; the first one that fits counts.
+#: Prefix of a foreign name -> our prefix; the first match counts.
 _HEAD = (
     ("classifier.project.", "low_level."),
     ("classifier.aspp.", "aspp."),
@@ -45,15 +45,15 @@ def backbone_name(name: str) -> str | None:
 
 
 def network_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a whole network under our names; those that have none here keep theirs."""
+    """The weights of a whole network under our names; weights without such a name keep theirs."""
     return {_network_name(name) or name: value for name, value in state.items()}
 
 
 def _network_name(name: str) -> str | None:
-    found = _NETWORK_PART.search(name)
-    if found is None:
+    match = _NETWORK_PART.search(name)
+    if match is None:
         return None
-    part = found[1]
+    part = match[1]
     if part.startswith("backbone."):
         inner = backbone_name(part.removeprefix("backbone."))
         return None if inner is None else f"backbone.{inner}"

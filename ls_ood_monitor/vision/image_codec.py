@@ -1,7 +1,7 @@
-"""ROS image messages -> BGR pictures, checked field by field, with numpy, OpenCV and, for JPEG, simplejpeg.
+"""ROS image messages -> BGR pictures, with numpy, OpenCV and, for JPEG, simplejpeg. Every field is checked.
 
-The functions take anything with the fields of ``sensor_msgs/Image`` or ``CompressedImage``: rclpy's messages and those
-of a recording alike. What a malformed message gets is an ``ImageError`` sentence, never a crash and never a picture.
+The functions take any object with the fields of ``sensor_msgs/Image`` or ``CompressedImage``: messages of rclpy and of a
+recording. A malformed message raises ``ImageError``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Pixels = NDArray[Any]
 
 @dataclass(frozen=True)
 class _Encoding:
-    """Bytes a pixel, array layout of one row, and how it becomes BGR."""
+    """Bytes per pixel, channels, and the conversion to BGR; ``wide``: 16 bits per value."""
 
     bytes_per_pixel: int
     channels: int
@@ -90,8 +90,10 @@ def check_image(message: Any) -> None:
     _check_size(width, height)
     encoding = ENCODINGS.get(name)
     if encoding is None:
-        kind = "holds floats, which have no defined grey scale" if name.startswith(("32F", "64F")) else "is not known"
-        raise ImageError(f"image encoding {name!r} {kind}; publish one of {', '.join(ENCODINGS)}.")
+        problem = (
+            "holds floats, which have no defined grey scale" if name.startswith(("32F", "64F")) else "is not known"
+        )
+        raise ImageError(f"image encoding {name!r} {problem}; publish one of {', '.join(ENCODINGS)}.")
     row = width * encoding.bytes_per_pixel
     if step < row:
         raise ImageError(f"image step is {step} bytes, but {width} pixels of {name} need {row}.")
@@ -103,7 +105,7 @@ def check_image(message: Any) -> None:
 
 
 def decode_image(message: Any) -> NDArray[np.uint8]:
-    """Turn a raw image message into BGR uint8 (H, W, 3); row padding is honoured, 16-bit grey keeps its high byte.
+    """Turn a raw image message into BGR uint8 (H, W, 3). Row padding is skipped; 16-bit grey keeps its high byte.
 
     The result may share memory with the message: copy it before changing it.
 
@@ -120,7 +122,7 @@ def decode_image(message: Any) -> NDArray[np.uint8]:
     elif encoding.channels == 1:
         pixels = rows
     else:
-        # A padded row cannot become pixels without a copy of the part in use.
+        # Padded rows need a copy without the padding.
         pixels = np.ascontiguousarray(rows).reshape(height, width, encoding.channels)
     return np.asarray(encoding.to_bgr(pixels), dtype=np.uint8)
 
@@ -138,31 +140,35 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
     if not data:
         raise ImageError("compressed image is empty; the driver sent no data.")
     if data[:2] == b"\xff\xd8":
-        kind, size, complete = "JPEG", _jpeg_size(data), b"\xff\xd9" in data.rstrip(b"\0")[-64:]  # padding
+        container, size, complete = "JPEG", _jpeg_size(data), b"\xff\xd9" in data.rstrip(b"\0")[-64:]  # padding
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
-        kind, size, complete = "PNG", _png_size(data), b"IEND" in data[-16:]
+        container, size, complete = "PNG", _png_size(data), b"IEND" in data[-16:]
     else:
         raise ImageError(
             f"compressed image (format {message.format!r}) is neither JPEG nor PNG: it begins with {data[:4].hex()}."
         )
     if size is None:
         raise ImageError(
-            f"compressed image is a {kind} of {len(data)} bytes without a size in its header; it is corrupt."
+            f"compressed image is a {container} of {len(data)} bytes without a size in its header; it is corrupt."
         )
     _check_size(*size)
     if not complete:
-        # OpenCV would fill what is missing with grey, and grey might pass for a picture.
-        raise ImageError(f"compressed image is a {kind} of {len(data)} bytes without its end marker; it is truncated.")
-    if kind == "JPEG":
+        # OpenCV would fill the missing part with grey.
+        raise ImageError(
+            f"compressed image is a {container} of {len(data)} bytes without its end marker; it is truncated."
+        )
+    if container == "JPEG":
         return _decode_jpeg(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ImageError(f"compressed image is a {kind} of {len(data)} bytes that cannot be decoded; it is corrupt.")
+        raise ImageError(
+            f"compressed image is a {container} of {len(data)} bytes that cannot be decoded; it is corrupt."
+        )
     return np.asarray(image, dtype=np.uint8)
 
 
 def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """Decode with libjpeg's warnings as errors: what it patches over inside a JPEG is no picture of the world."""
+    """Decode a JPEG; damage that libjpeg would only warn about is an error."""
     if simplejpeg is None:
         _warn_of_lenient_jpeg()
     else:
@@ -172,21 +178,21 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
             raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that is damaged: {error}.") from error
         if b"Exif\0" not in data:
             return np.asarray(image, dtype=np.uint8)
-    # OpenCV alone turns a picture as its Exif tag says, and hides libjpeg's warnings.
+    # Only OpenCV rotates a picture by its Exif tag; it hides libjpeg's warnings.
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that cannot be decoded; it is corrupt.")
     if simplejpeg is None and bool((image[-1] == 128).all()):
-        # Where the data of a JPEG stop early libjpeg fills the rest with this very grey.
+        # If the data end early, libjpeg fills the rest with this grey.
         raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that ends in flat grey; data are missing.")
     return np.asarray(image, dtype=np.uint8)
 
 
 @cache
 def _warn_of_lenient_jpeg() -> None:
-    """Say once a process what goes unseen."""
+    """Warn once per process."""
     logging.getLogger(__name__).warning(
-        "simplejpeg is not installed: JPEG is decoded by OpenCV, and damage inside a picture goes unseen"
+        "simplejpeg is not installed: OpenCV decodes JPEG, and damage inside a picture is not detected"
     )
 
 

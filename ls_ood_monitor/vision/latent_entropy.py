@@ -1,6 +1,6 @@
-"""The entropies of ``core/entropy.py`` as tensors: on the device, and part of what is compiled and exported.
+"""The entropies of ``core/entropy.py`` for tensors: they run on the device, and can be compiled and exported.
 
-Only operations that ONNX has, too, and no branch on a value: one graph serves every frame.
+The code uses operations that ONNX has, and no branch depends on a value.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from torch.nn import functional as F  # noqa: N812  the customary name
 
 
 def tensor_entropies(latents: Tensor, *, k: int | None = None, min_distance: float = 1e-5) -> Tensor:
-    """``core.entropy.latent_entropies`` of tensors: equal values, in double precision, on the device of the latents.
+    """``core.entropy.latent_entropies`` for tensors: the same values, in double precision, on the device of the latents.
 
     Args:
         latents: (N, M, C) samples, M >= 2.
         k: neighbour rank, 1 <= k < M; None = 5, or M - 1 where M <= 5.
-        min_distance: smallest distance told apart, latent units, > 0.
+        min_distance: smaller distances are raised to it, latent units, > 0.
 
     Returns:
-        (N, C) nats, float64; NaN in a channel that holds a non-finite sample.
+        (N, C) nats, float64; NaN for a channel with a non-finite sample.
     """
     count = latents.shape[1]
     rank = k if k is not None else min(5, count - 1)

@@ -1,9 +1,9 @@
 """Monte-Carlo latent samples from one forward pass.
 
 The spatial mean after DropBlock is (mask . feature map) / sum(mask): DropBlock2D multiplies by a mask shared by all
-channels and rescales by numel / sum(mask). So M samples are one matrix product of a mask bank with the feature map,
-identical to M calls of the ``dropblock`` package at batch 1, and independent of what else is in the batch
-(the package rescales by the mask sum of the whole batch).
+channels and rescales by numel / sum(mask). So M samples are one matrix product of a mask bank with the feature map.
+They equal M calls of the ``dropblock`` package at batch size 1, and do not depend on the other frames of a batch.
+(The package rescales by the mask sum of the whole batch.)
 
 Sources: DropBlock: Ghiasi et al. 2018, arXiv 1810.12890; latent samples: Arnez et al., UAI 2024 (LaREx).
 """
@@ -22,7 +22,7 @@ _DEFAULT_BLOCK, _DEFAULT_PROB = 8, 0.5
 
 
 def run_time_dropblock(block_size: int, drop_prob: float, height: int, width: int) -> tuple[int, float]:
-    """Block size and p of the masks: those the network was trained with; without any, 8 and 0.5, smaller on small maps."""
+    """Block size and p of the masks: those of the training; without DropBlock there, 8 and 0.5, smaller on small maps."""
     if drop_prob > 0.0:
         return block_size, drop_prob
     return min(_DEFAULT_BLOCK, max(1, min(height, width) // 4)), _DEFAULT_PROB
@@ -33,7 +33,7 @@ def draw_mask_bank(
 ) -> Tensor:
     """Draw DropBlock keep-masks as the ``dropblock`` package does, gamma = p / block_size^2.
 
-    A mask that keeps nothing is drawn again: it has no mean, and a NaN score would follow.
+    A mask that keeps nothing is drawn again: its mean would be NaN.
 
     Args:
         masks: M >= 2 masks.
@@ -41,13 +41,13 @@ def draw_mask_bank(
         width: columns of the feature map.
         block_size: side of a dropped block, cells.
         drop_prob: DropBlock's p.
-        seed: repeatable bank; None draws fresh masks.
+        seed: makes the bank repeatable; None = another bank in every call.
 
     Returns:
         (M, height, width) uint8, 1 = kept.
 
     Raises:
-        ConfigError: fewer than two masks, or settings under which no mask keeps a cell or all are the same.
+        ConfigError: fewer than two masks, or all masks are empty or equal under these settings.
     """
     _check_drawing(masks, drop_prob)
     bank = _draw_masks(masks, height, width, block_size, drop_prob, _generator(seed))
@@ -60,18 +60,18 @@ def draw_mask_bank(
 
 
 class FreshMasks:
-    """New masks for every frame, as the reference draws them. Scores then differ from run to run; a bank's do not.
+    """New masks for every frame, as in the reference. Scores then differ from run to run; with a bank they do not.
 
-    Each frame's masks are drawn for it alone, in the order of the frames: they do not depend on what shares its batch.
-    A frame whose masks happen to be all the same has entropies at their floor, as in the reference.
+    Masks are drawn frame by frame, so they do not depend on the batch. If all masks of a frame happen to be equal, its
+    entropies are at their floor, as in the reference.
 
     Args:
-        masks: M >= 2 masks a frame.
+        masks: M >= 2 masks per frame.
         height: rows of the feature map.
         width: columns of the feature map.
         block_size: side of a dropped block, cells.
         drop_prob: DropBlock's p.
-        seed: repeatable drawing; None draws differently in every run.
+        seed: makes the masks repeatable; None = other masks in every run.
 
     Raises:
         ConfigError: fewer than two masks, or p outside (0, 1).
@@ -134,7 +134,7 @@ def _draw_masks(
 
 
 def _keep_masks(seeds: Tensor, block_size: int) -> Tensor:
-    """Grow each seed cell (M, h, w) into a dropped block; even sizes lose the last row and column of the padding."""
+    """Grow each seed cell (M, h, w) into a dropped block. For even sizes the padding's last row and column are cut off."""
     dropped = F.max_pool2d(seeds[:, None], block_size, stride=1, padding=block_size // 2)[:, 0]
     if block_size % 2 == 0:
         dropped = dropped[:, :-1, :-1]
@@ -166,7 +166,7 @@ def sample_latents(features: Tensor, weights: Tensor) -> Tensor:
             f"the mask bank has {weights.shape[-1]} cells, the feature map {features.shape[2]}x{features.shape[3]} = {cells}; "
             "draw the bank for this input size."
         )
-    # The masks are turned, not the feature map: it is some hundred times as large.
+    # The masks are transposed, not the feature map, which is some hundred times as large.
     return torch.matmul(features.flatten(2), weights.transpose(-1, -2)).transpose(1, 2)
 
 

@@ -1,4 +1,4 @@
-"""A picture for people: class colours over the camera image, score, threshold and state written on it."""
+"""Draws a result for people: class colours over the camera image, with score, threshold and alarm state."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.classes import CLASS_COLOURS
-from ..core.types import Alarm, AlarmState, FrameResult
+from ..core.types import Alarm, AlarmState, FrameResult, Verdict
 
 _STATE_BGR = {AlarmState.CLEAR: (80, 200, 80), AlarmState.PENDING: (0, 200, 255), AlarmState.RAISED: (60, 60, 255)}
-_STRANGE_BGR, _STRANGE_ALPHA = (40, 40, 255), 0.25
+_OOD_BGR, _OOD_ALPHA = (40, 40, 255), 0.25
 _HEAT_ALPHA = 0.6
 
 
 def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.uint8]:
     """Draw one result.
 
-    Places whose cell of the anomaly map is above the threshold are tinted red and outlined.
+    Cells of the anomaly map above the threshold are tinted red and outlined.
 
     Args:
-        result: frame, segmentation, score and, where the detector gives one, the anomaly map.
-        alarm: state to write.
-        alpha: opacity of the class colours, 0 to 1; void stays as the camera saw it.
+        result: frame, segmentation, score and, if the detector gives one, the anomaly map.
+        alarm: camera and state to write.
+        alpha: opacity of the class colours, 0 to 1; void is not coloured.
 
     Returns:
-        BGR uint8 (H, W, 3); the frame's own picture is not touched.
+        BGR uint8 (H, W, 3); the frame's own picture is not changed.
     """
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(CLASS_COLOURS)] = CLASS_COLOURS[:, ::-1]
     colours = palette[result.segmentation]
-    picture = result.frame.image.copy()
+    picture: NDArray[np.uint8] = result.frame.image.copy()
     known = result.segmentation > 0
     blended = cv2.addWeighted(picture, 1.0 - alpha, colours, alpha, 0.0)
     picture[known] = blended[known]
     if result.anomaly_map is not None:
-        _mark_strange_places(picture, result.anomaly_map, result.threshold)
+        _tint_cells(picture, result.anomaly_map, result.threshold)
     text = f"{alarm.camera}  {alarm.state.value}  {result.score:.3g} / {result.threshold:.3g}"
     scale = max(0.4, picture.shape[0] / 800.0)
     cv2.rectangle(picture, (0, 0), (picture.shape[1], int(34 * scale)), (0, 0, 0), -1)
@@ -48,8 +48,8 @@ def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.
 def map_picture(anomaly_map: NDArray[np.float32], threshold: float, width: int, height: int) -> NDArray[np.uint8]:
     """An anomaly map as a grey picture, uint8 (height, width), bilinear between the cells' middles.
 
-    0 is a score of 0 (usual for clean frames) or below, 128 the threshold, 255 twice the threshold or above, linear
-    between. A cell that could not be judged (NaN) is 255: unknown is not OK.
+    0 is a score of 0 (a typical clean frame) or below, 128 the threshold, 255 twice the threshold or above, linear
+    between. A cell without a score (NaN) is 255: unknown is not OK.
     """
     scale = 128.0 / threshold if threshold > 0.0 else np.inf
     with np.errstate(invalid="ignore"):
@@ -58,46 +58,44 @@ def map_picture(anomaly_map: NDArray[np.float32], threshold: float, width: int, 
     return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR).round(), dtype=np.uint8)
 
 
-def draw_map(result: FrameResult) -> NDArray[np.uint8] | None:
-    """Draw the anomaly map as colours over the grey frame, strange places outlined; None where there is no map.
+def draw_map(verdict: Verdict) -> NDArray[np.uint8] | None:
+    """Draw the anomaly map in colours over the grey frame, with cells above the threshold outlined; None without a map.
 
-    Black is usual, orange the threshold, light yellow twice the threshold or above, or unknown.
+    Black is a typical clean cell, orange the threshold, light yellow twice the threshold or above, or unknown.
 
     Returns:
         BGR uint8 (H, W, 3) of the frame's size.
     """
-    if result.anomaly_map is None:
+    if verdict.anomaly_map is None:
         return None
-    height, width = result.frame.image.shape[:2]
-    heat = cv2.applyColorMap(map_picture(result.anomaly_map, result.threshold, width, height), cv2.COLORMAP_INFERNO)
-    grey = cv2.cvtColor(cv2.cvtColor(result.frame.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    height, width = verdict.frame.image.shape[:2]
+    heat = cv2.applyColorMap(map_picture(verdict.anomaly_map, verdict.threshold, width, height), cv2.COLORMAP_INFERNO)
+    grey = cv2.cvtColor(cv2.cvtColor(verdict.frame.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     picture = np.asarray(cv2.addWeighted(heat, _HEAT_ALPHA, grey, 1.0 - _HEAT_ALPHA, 0.0), dtype=np.uint8)
-    _outline_strange_places(picture, result.anomaly_map, result.threshold, (255, 255, 255))
+    _outline_cells(picture, verdict.anomaly_map, verdict.threshold, (255, 255, 255))
     return picture
 
 
-def _mark_strange_places(picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float) -> None:
-    strange = _strange_places(picture, anomaly_map, threshold)
-    if not strange.any():
+def _tint_cells(picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float) -> None:
+    above = _cells_above(picture, anomaly_map, threshold)
+    if not above.any():
         return
     tinted = picture.copy()
-    tinted[strange > 0] = _STRANGE_BGR
-    cv2.addWeighted(tinted, _STRANGE_ALPHA, picture, 1.0 - _STRANGE_ALPHA, 0.0, dst=picture)
-    _outline_strange_places(picture, anomaly_map, threshold, _STRANGE_BGR)
+    tinted[above > 0] = _OOD_BGR
+    cv2.addWeighted(tinted, _OOD_ALPHA, picture, 1.0 - _OOD_ALPHA, 0.0, dst=picture)
+    _outline_cells(picture, anomaly_map, threshold, _OOD_BGR)
 
 
-def _outline_strange_places(
+def _outline_cells(
     picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float, colour: tuple[int, int, int]
 ) -> None:
-    strange = _strange_places(picture, anomaly_map, threshold)
-    outline = cv2.findContours(strange, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    above = _cells_above(picture, anomaly_map, threshold)
+    outline = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     cv2.drawContours(picture, outline, -1, colour, max(1, picture.shape[0] // 240))
 
 
-def _strange_places(
-    picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float
-) -> NDArray[np.uint8]:
-    """1 where a cell is above the threshold, or unknown, (H, W) of the picture."""
+def _cells_above(picture: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    """uint8 (H, W) of the picture: 1 where a cell is above the threshold or unknown."""
     height, width = picture.shape[:2]
     cells = (~(anomaly_map <= threshold)).astype(np.uint8)
     return np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)

@@ -1,7 +1,7 @@
-"""The one preprocessing of every picture, in training, calibration, evaluation and on the vehicle.
+"""Preprocessing of pictures, the same in training, calibration, evaluation and on the vehicle.
 
-A second normalisation or another resampling filter would give itself away as out of distribution,
-so the specification is stored in the bundle and nothing else resizes pictures for the network.
+Another normalisation or resampling filter would itself look out of distribution. So the bundle stores the specification,
+and nothing else resizes pictures for the network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .area_means import area_means
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-#: Times the network's size from which a picture is halved before areas are averaged.
+#: A picture at least so many times the network's size is halved first.
 _HALVED_FROM = 3
 
 
@@ -36,7 +36,7 @@ class PreprocessSpec(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # JSON knows no tuples; normalise so that equal specs compare equal after a round trip.
+        # JSON has no tuples: equal specifications must compare equal after a round trip.
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
         if len(self.mean) != 3 or len(self.std) != 3 or not all(0.0 < value < inf for value in self.std):
@@ -46,9 +46,9 @@ class PreprocessSpec(Checked):
 def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Resize BGR uint8 (H, W, 3), or a mask (H, W), to the network's size: area averaging down, bilinear up.
 
-    A picture at least three times as large, of even sides, is halved first: means of 2x2 whole pixels are many times as fast
-    as areas that cut pixels, of which a quarter is then left. Once, and only where much is left to average: areas hardly larger
-    than the pixels that they cut would mix neighbours in some places and not in others.
+    A picture with even sides and at least three times the size is halved first: means of 2x2 whole pixels are many times as
+    fast as areas that cut pixels, and leave a quarter of the pixels. It is halved once, and only if it stays clearly larger:
+    areas hardly larger than a pixel would mix neighbours in some places only.
     """
     height, width = image.shape[:2]
     if (
@@ -77,16 +77,17 @@ def preprocess(
 ) -> torch.Tensor:
     """Turn BGR uint8 pictures (H, W, 3) of any sizes into one normalised float32 RGB batch (N, 3, height, width)."""
     batch = np.stack([resize_image(image, spec) for image in images])
-    return normalise(torch.from_numpy(batch).to(device), spec)  # uint8 travels: a quarter of the bytes of float32
+    return normalise(torch.from_numpy(batch).to(device), spec)  # uint8 is copied to the device: a quarter of float32
 
 
 def normalise(pixels: torch.Tensor, spec: PreprocessSpec) -> torch.Tensor:
-    """Second half of ``preprocess``: BGR uint8 (N, height, width, 3) to normalised float32 RGB (N, 3, height, width)."""
-    return Normalisation(spec).to(pixels.device)(pixels)
+    """BGR uint8 (N, height, width, 3) -> normalised float32 RGB (N, 3, height, width)."""
+    normalised: torch.Tensor = Normalisation(spec).to(pixels.device)(pixels)
+    return normalised
 
 
 class Normalisation(torch.nn.Module):
-    """``normalise`` with its constants on the device, for graphs that are captured, compiled or exported."""
+    """``normalise`` as a module with its constants on the device, for graphs that are captured, compiled or exported."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -98,6 +99,6 @@ class Normalisation(torch.nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """BGR uint8 (N, height, width, 3) -> normalised float32 RGB (N, 3, height, width)."""
-        # Whole planes of bytes change places: the colours of every pixel, or planes of floats, would take twice as long.
+        # Reorders whole planes of bytes: half the time of reordering pixels, or planes of floats.
         rgb = pixels.permute(0, 3, 1, 2).contiguous().flip(1).to(torch.float32)
         return (rgb - self.mean) / self.std

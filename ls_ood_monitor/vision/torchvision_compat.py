@@ -1,9 +1,9 @@
 """Lets a CUDA-built torchvision import beside a CPU-only torch.
 
-PyPI ships torchvision built for CUDA alone. Its compiled operators cannot load beside a CPU torch, and the
-import then fails on ``operator torchvision::nms does not exist`` because two operators get a fake kernel
-unconditionally. Nothing here uses those operators, so naming them is enough. On a matching pair of builds
-this module does nothing. Remove it once upstream publishes a CPU wheel (pytorch/vision issue 9085).
+PyPI has torchvision for CUDA only. Its compiled operators cannot load beside a CPU torch, and the import fails with
+``operator torchvision::nms does not exist``, because torchvision registers fake kernels for two operators in any case.
+The package uses neither operator, so declaring them is enough. With matching builds this module does nothing. Remove it
+once upstream publishes a CPU wheel (pytorch/vision issue 9085).
 
 Import this module before ``torchvision``.
 """
@@ -21,7 +21,7 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-#: Keeps the operator names registered: they vanish with the object.
+#: Keeps the operators declared: they vanish with the object.
 _library: torch.library.Library | None = None
 
 
@@ -35,15 +35,15 @@ def _torchvision_is_cuda_build() -> bool:
 
 
 def define_missing_operators() -> bool:
-    """Name torchvision's two operators if, and only if, the builds mismatch. True when that was needed."""
+    """Declare torchvision's two operators if the builds do not match. Returns whether that was needed."""
     global _library
     if _library is not None or "torchvision" in sys.modules:
         return False
     if torch.version.cuda is not None or not _torchvision_is_cuda_build():
         return False
-    _library = torch.library.Library("torchvision", "DEF")
+    _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch has no types for it
     for schema in _SCHEMAS:
-        _library.define(schema)
+        _library.define(schema)  # type: ignore[no-untyped-call]  # torch has no types for it
     return True
 
 

@@ -1,4 +1,4 @@
-"""Uncertainty of class logits, pixel by pixel; larger = more OoD, whatever sign the paper uses.
+"""Uncertainty of class logits, per pixel; larger = more OoD, whatever sign the paper uses.
 
 Logits z are (N, K, ...), K classes; p = softmax(z) over them. A NaN logit gives NaN.
 """
@@ -26,7 +26,7 @@ def energy(logits: Tensor) -> Tensor:
 def gen(logits: Tensor) -> Tensor:
     """Sum over the (at most 100) largest p of (p (1 - p))^0.1, no unit: (N, K, ...) -> (N, ...).
 
-    In double precision: the small power makes much of 1 - p, which float32 rounds to 0 for a confident pixel.
+    In double precision: the small power amplifies 1 - p, which float32 rounds to 0 for a confident pixel.
 
     Source: Liu et al., GEN: Pushing the Limits of Softmax-Based Out-of-Distribution Detection, CVPR 2023.
     """
@@ -37,7 +37,8 @@ def gen(logits: Tensor) -> Tensor:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """-sum_k p_k log p_k, nats, 0 log 0 = 0, within [0, log K]: (N, K, ...) -> (N, ...)."""
-    return torch.special.entr(probabilities).sum(dim=1)
+    values: Tensor = torch.special.entr(probabilities)
+    return values.sum(dim=1)
 
 
 def predictive_entropy(logits: Tensor) -> Tensor:
@@ -46,10 +47,10 @@ def predictive_entropy(logits: Tensor) -> Tensor:
 
 
 def mutual_information(probabilities: Iterable[Tensor]) -> Tensor:
-    """What the passes of a Monte-Carlo sample tell about the network's weights, nats, >= 0 up to rounding.
+    """Mutual information of class and network weights over Monte-Carlo passes, nats, >= 0 up to rounding.
 
-    H(mean_m p_m) - mean_m H(p_m); p_m = probabilities (N, K, ...) of pass m, H = entropy. Only two sums are kept, not
-    the passes. Source: Gal et al., ICML 2017, arXiv 1703.02910 (BALD); Depeweg et al., ICML 2018.
+    H(mean_m p_m) - mean_m H(p_m); p_m = probabilities (N, K, ...) of pass m, H = entropy. Only two sums are kept in
+    memory. Source: Gal et al., ICML 2017, arXiv 1703.02910 (BALD); Depeweg et al., ICML 2018.
 
     Raises:
         ValueError: there is no pass.
@@ -58,5 +59,5 @@ def mutual_information(probabilities: Iterable[Tensor]) -> Tensor:
     for sample in probabilities:
         total, conditional, count = sample + total, entropy(sample) + conditional, count + 1
     if count == 0:
-        raise ValueError("there is no pass; mutual information needs at least one, and says something from two on.")
+        raise ValueError("there is no pass; mutual information needs at least one, and two to be more than 0.")
     return entropy(total / count) - conditional / count

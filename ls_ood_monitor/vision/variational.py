@@ -20,8 +20,8 @@ _START_SPREAD = 0.1
 class VariationalConv2d(nn.Module):
     """A 1x1 convolution with weights ~ N(mu, softplus(rho)^2), drawn anew for every call in train mode.
 
-    In eval mode the posterior mean is used, so that the vehicle's segmentation is repeatable; ``sampling`` set to
-    True draws in eval mode, too (what the reference always does).
+    In eval mode it uses the posterior mean, so that the vehicle's segmentation is repeatable. With ``sampling`` set to True
+    it draws in eval mode, too, as the reference always does.
 
     Args:
         inputs: input channels.

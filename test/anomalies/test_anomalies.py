@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ls_ood_monitor.anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
+from ls_ood_monitor.anomalies import ANOMALIES, MASKED_ANOMALIES, anomaly_mask, apply_anomaly
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.street import StreetDrive
 
@@ -101,9 +101,9 @@ def test_another_seed_is_another_anomaly(name):
 @pytest.mark.parametrize("name", ["mud", "occlusion"])
 def test_what_covers_the_lens_stays_in_place_over_a_drive(name):
     """Where a cover is opaque, two different pictures look the same under one seed."""
-    one, two = (apply_anomaly(name, picture, 5, 3).astype(int) for picture in (PICTURE, OTHER))
+    covered, other = (apply_anomaly(name, picture, 5, 3).astype(int) for picture in (PICTURE, OTHER))
     gap_before = np.abs(PICTURE.astype(int) - OTHER).max(axis=2)
-    gap_after = np.abs(one - two).max(axis=2)
+    gap_after = np.abs(covered - other).max(axis=2)
     assert ((gap_before > 60) & (gap_after < 12)).mean() > 0.02
 
 
@@ -111,8 +111,8 @@ def test_what_covers_the_lens_stays_in_place_over_a_drive(name):
 def test_places_do_not_depend_on_the_picture(name):
     """A drop, a defect and an object are where they were when the picture changes a little."""
     brighter = np.clip(PICTURE.astype(int) + 3, 0, 255).astype(np.uint8)
-    one, two = ((apply_anomaly(name, p, 3, 3) != p).any(axis=2) for p in (PICTURE, brighter))
-    assert (one & two).sum() > 0.8 * (one | two).sum()
+    before, after = ((apply_anomaly(name, p, 3, 3) != p).any(axis=2) for p in (PICTURE, brighter))
+    assert (before & after).sum() > 0.8 * (before | after).sum()
 
 
 @pytest.mark.parametrize("name", EACH_FRAME)
@@ -120,8 +120,8 @@ def test_what_falls_or_flickers_changes_from_frame_to_frame(name):
     """One grey level in one pixel, as in the next frame of a drive, moves all drops, flakes and noise."""
     following = PICTURE.copy()
     following[120, 160, 0] ^= 1
-    one, two = apply_anomaly(name, PICTURE, 4, 0), apply_anomaly(name, following, 4, 0)
-    assert (one != two).any(axis=2).mean() > 0.1
+    now, later = apply_anomaly(name, PICTURE, 4, 0), apply_anomaly(name, following, 4, 0)
+    assert (now != later).any(axis=2).mean() > 0.1
 
 
 @pytest.mark.parametrize("name", ["fog", "rain", "snow", "sun_flare", "water_drops", "occlusion"])
@@ -173,9 +173,9 @@ def test_jpeg_encodes_and_then_breaks():
 def test_dead_pixels_are_stuck():
     """Defects show the same value in every picture, a heavier severity keeps a lighter one's, and lines are whole."""
     white, black = np.full_like(PICTURE, 200), np.full_like(PICTURE, 90)
-    one, two = apply_anomaly("dead_pixels", white, 5, 0), apply_anomaly("dead_pixels", black, 5, 0)
-    stuck = (one != white).any(axis=2)
-    np.testing.assert_array_equal(one[stuck], two[stuck])
+    on_white, on_black = apply_anomaly("dead_pixels", white, 5, 0), apply_anomaly("dead_pixels", black, 5, 0)
+    stuck = (on_white != white).any(axis=2)
+    np.testing.assert_array_equal(on_white[stuck], on_black[stuck])
     lighter = (apply_anomaly("dead_pixels", white, 1, 0) != white).any(axis=2)
     assert not (lighter & ~stuck).any()
     assert stuck.all(axis=0).any() or stuck.all(axis=1).any()
@@ -186,9 +186,9 @@ def test_colour_channel_loses_one_channel():
     lost, swapped = (apply_anomaly("colour_channel", PICTURE, severity, 0) for severity in (4, 5))
     empty = [channel for channel in range(3) if not lost[..., channel].any()]
     assert len(empty) == 1
-    one, two = (channel for channel in range(3) if channel not in empty)
-    np.testing.assert_array_equal(lost[..., [one, two]], PICTURE[..., [one, two]])
-    np.testing.assert_array_equal(swapped[..., [one, two]], PICTURE[..., [two, one]])
+    first, second = (channel for channel in range(3) if channel not in empty)
+    np.testing.assert_array_equal(lost[..., [first, second]], PICTURE[..., [first, second]])
+    np.testing.assert_array_equal(swapped[..., [first, second]], PICTURE[..., [second, first]])
 
 
 def test_water_drops_turn_the_scene_over():
@@ -205,7 +205,7 @@ def test_water_drops_turn_the_scene_over():
 def test_the_mask_is_what_the_unknown_object_changed(severity, seed):
     """Nothing changes outside the mask, nearly everything inside; the object stands on the road."""
     for picture in (PICTURE, *RESIZED.values()):
-        mask = unknown_object_mask(picture.shape, severity, seed)
+        mask = anomaly_mask("unknown_object", picture, severity, seed)
         assert (mask.shape, mask.dtype) == (picture.shape[:2], np.uint8)
         assert set(np.unique(mask)) == {0, 1}
         changed = (apply_anomaly("unknown_object", picture, severity, seed) != picture).any(axis=2)
@@ -215,13 +215,14 @@ def test_the_mask_is_what_the_unknown_object_changed(severity, seed):
         assert 0.6 < foot < 0.9
 
 
-def test_the_mask_takes_a_plain_size():
-    """(H, W) and (H, W, 3) are the same picture."""
-    np.testing.assert_array_equal(unknown_object_mask((48, 64), 4, 1), unknown_object_mask((48, 64, 3), 4, 1))
-    with pytest.raises(DataError, match=r"shape \(H, W\)"):
-        unknown_object_mask((48,), 4, 1)
+def test_a_mask_needs_a_masked_anomaly_and_a_picture():
+    """Anomalies without mask, arrays that are no picture and severities out of range are refused."""
+    with pytest.raises(ConfigError, match=f"'fog' has no mask; known: {', '.join(MASKED_ANOMALIES)}"):
+        anomaly_mask("fog", PICTURE, 4, 1)
+    with pytest.raises(DataError, match="BGR uint8"):
+        anomaly_mask("mud", PICTURE[..., 0], 4, 1)
     with pytest.raises(ConfigError, match="from 1 to 5"):
-        unknown_object_mask((48, 64), 9, 1)
+        anomaly_mask("mud", PICTURE, 9, 1)
 
 
 @pytest.mark.parametrize(

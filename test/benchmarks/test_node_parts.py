@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +12,14 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("onnxruntime")
 
-from ls_ood_monitor.ros.processes import private_domain, ros_environment
+from ls_ood_monitor.ros.environment import ros_environment
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "node_parts.py"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The script as a process."""
-    environment = {**os.environ, **ros_environment(private_domain())}
+    environment = ros_environment()
     return subprocess.run(
         [sys.executable, str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False
     )
@@ -31,9 +30,9 @@ def test_every_step_of_every_camera_is_timed(tmp_path):
     out = tmp_path / "parts.json"
     done = run("--repeats", "2", "--json", str(out))
     assert done.returncode == 0, done.stderr
-    told = json.loads(out.read_text())
-    assert set(told["ms"]) == {"640x483 raw", "1280x966 raw", "640x483 jpeg", "1280x966 jpeg"}
-    for steps in told["ms"].values():
+    report = json.loads(out.read_text())
+    assert set(report["ms"]) == {"640x483 raw", "1280x966 raw", "640x483 jpeg", "1280x966 jpeg"}
+    for steps in report["ms"].values():
         own = [name for name in steps if name not in ("decode", "network", "own")]
         assert set(own) == {"check", "resize", "score", "rule", "message", "send"}
         assert all(0.0 < steps[name]["p50"] <= steps["own"]["p50"] for name in own)

@@ -6,21 +6,19 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.calibration.calibrate import (
-    CalibrationSettings,
+from ls_ood_monitor.calibration.calibrate import calibrate, false_alarms
+from ls_ood_monitor.calibration.collect import collect_drives, collect_features
+from ls_ood_monitor.calibration.feature_table import (
     FeatureTable,
     blocks_of_time,
-    calibrate,
-    collect_drives,
-    collect_features,
     concatenate_tables,
-    false_alarms,
-    provenance_of,
     summarise,
     video_streams,
 )
-from ls_ood_monitor.calibration.feature_table import pack_table, unpack_table
 from ls_ood_monitor.calibration.plot import draw_calibration
+from ls_ood_monitor.calibration.provenance import provenance_of
+from ls_ood_monitor.calibration.settings import CalibrationSettings
+from ls_ood_monitor.calibration.table_file import pack_table, unpack_table
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS, DETECTORS, MahalanobisDetector
 from ls_ood_monitor.core.types import Frame
@@ -31,7 +29,7 @@ from ls_ood_monitor.recordings.drive_source import DriveSource
 
 @pytest.fixture(scope="module")
 def monitor(tiny_bundle):
-    """The network's side."""
+    """The tiny bundle's monitor."""
     return load_bundle(tiny_bundle, device="cpu")
 
 
@@ -49,7 +47,7 @@ def table_of(shifts: dict[str, float], count: int = 300, rate_hz: float = 10.0, 
     return concatenate_tables(
         [
             FeatureTable(
-                FrameFeatures({"taps": (random.normal(size=(count, 4)) + shift).astype(np.float32)}),
+                FrameFeatures({"stage_means": (random.normal(size=(count, 4)) + shift).astype(np.float32)}),
                 stamps,
                 ("front",) * count,
                 (name,) * count,
@@ -60,12 +58,12 @@ def table_of(shifts: dict[str, float], count: int = 300, rate_hz: float = 10.0, 
 
 
 def fit(table: FeatureTable, **options):
-    """The multitap detector on a table of taps."""
-    return calibrate(table, CalibrationSettings(**options), names=["multitap"], head=None)["multitap"]
+    """The multistage detector on a table of taps."""
+    return calibrate(table, CalibrationSettings(**options), names=["multistage"], head=None)["multistage"]
 
 
 def by_hand(rows: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Held-out scores, one unit after the other."""
+    """Held-out scores, computed one unit after the other."""
     scores = np.empty(len(rows))
     for unit in np.unique(units):
         scores[units == unit] = MahalanobisDetector().fit(rows[units != unit]).score(rows[units == unit])
@@ -74,11 +72,11 @@ def by_hand(rows: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 def test_features_are_those_of_the_vehicle(monitor):
     """The rows collected in batches score as the monitor scores the frames one by one."""
-    some = frames(5)
-    told = []
-    table = collect_features(some, monitor.frame_pass, batch=3, progress=told.append)
-    assert told == [3, 5]
-    for index, frame in enumerate(some):
+    five = frames(5)
+    done = []
+    table = collect_features(five, monitor.frame_pass, batch=3, progress=done.append)
+    assert done == [3, 5]
+    for index, frame in enumerate(five):
         result = monitor.process([frame])[0]
         for name, detector in monitor.detectors.items():
             row = table.features.of(DETECTORS[name].feature)[index : index + 1]
@@ -86,12 +84,12 @@ def test_features_are_those_of_the_vehicle(monitor):
 
 
 def test_thresholds_are_quantiles_of_held_out_scores():
-    """Value, count, blocks and rank are those of leave-one-block-out by hand."""
+    """Value, count, blocks and rank equal those of a leave-one-block-out loop in the test."""
     table = table_of({"monday": 0.0}, count=400)
     result = fit(table, target_rate=0.1)
     blocks = blocks_of_time(table, 10.0)
     assert np.bincount(blocks).tolist() == [100, 100, 100, 100]
-    scores = by_hand(table.features.of("taps"), blocks)
+    scores = by_hand(table.features.of("stage_means"), blocks)
     np.testing.assert_allclose(result.scores["block"], scores, rtol=1e-9)
     assert result.threshold.value == pytest.approx(np.sort(scores)[360], rel=1e-9)
     assert (result.threshold.n, result.threshold.blocks, result.threshold.rank) == (400, 4, 361)
@@ -101,10 +99,10 @@ def test_thresholds_are_quantiles_of_held_out_scores():
 
 @pytest.mark.parametrize("hold_out", ["block", "drive", "worst"])
 def test_what_is_held_out_decides_the_threshold(hold_out):
-    """Both thresholds are computed; the chosen one is that of blocks, of drives, or the larger, and both rates are its."""
+    """The threshold is that of held-out blocks, of held-out drives, or the larger one; both rates are given at it."""
     table = table_of({"monday": 0.0, "tuesday": 1.5, "friday": -1.0})
     result = fit(table, target_rate=0.02, hold_out=hold_out)
-    rows, drives = table.features.of("taps"), np.asarray(table.drives)
+    rows, drives = table.features.of("stage_means"), np.asarray(table.drives)
     expected = {
         "block": np.sort(by_hand(rows, blocks_of_time(table, 10.0)))[883 - 1],
         "drive": np.sort(by_hand(rows, drives))[883 - 1],
@@ -119,7 +117,7 @@ def test_what_is_held_out_decides_the_threshold(hold_out):
 
 
 def test_a_detector_that_does_not_transfer_is_named():
-    """Equal drives give no note; one drive of another kind does, with its name."""
+    """A drive unlike the others gives a note with its name; equal drives do not."""
     settings = {"target_rate": 0.02, "block_s": 2.0}
     (few,) = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 0.0}), **settings).notes
     assert "45 blocks cannot prove" in few
@@ -129,7 +127,7 @@ def test_a_detector_that_does_not_transfer_is_named():
 
 
 def test_alarms_an_hour():
-    """Streams and hours follow from the stamps; the target is kept under the alarm filter, and refused when too short."""
+    """Streams and hours follow from the stamps; the target holds under the alarm filter, and too little video is refused."""
     table = table_of({"monday": 0.0, "tuesday": 0.2}, count=1200)
     streams, hours = video_streams(table)
     assert [len(stream) for stream in streams] == [1200, 1200]
@@ -147,7 +145,7 @@ def test_alarms_an_hour():
 
 
 def test_pictures_without_time_say_nothing_about_hours():
-    """Assumed rates and frames seconds apart are no video: no alarms an hour, and no target in them."""
+    """Frames with assumed times, or seconds apart, are no video and give no alarms per hour."""
     table = table_of({"monday": 0.0}, count=200, rate_hz=0.25)
     assert video_streams(table) == ([], 0.0)
     assert fit(table, target_rate=0.1).alarms == {}
@@ -159,7 +157,7 @@ def test_pictures_without_time_say_nothing_about_hours():
 
 
 def test_cameras_of_one_moment_share_a_block(monitor):
-    """What two cameras see in the same seconds is held out together, and their hours count once."""
+    """Frames of two cameras in the same seconds are held out together, and their hours count once."""
     both = [*frames(20), *frames(20, "left", 1)]
     table = collect_features(both, monitor.frame_pass)
     blocks = blocks_of_time(table, 5.0)
@@ -170,7 +168,7 @@ def test_cameras_of_one_moment_share_a_block(monitor):
 
 
 def test_too_little_data_is_refused(monitor):
-    """No frame, one block, one drive, and too few frames for the target each have their sentence."""
+    """No frame, one block, one drive, and too few frames for the target each have an error of their own."""
     with pytest.raises(CalibrationError, match="no frames"):
         collect_features([], monitor.frame_pass)
     with pytest.raises(CalibrationError, match="no frames to calibrate on in sunday"):
@@ -190,7 +188,7 @@ def test_too_little_data_is_refused(monitor):
 
 
 def test_whole_drives_are_held_out_once():
-    """Where each drive is one block, both ways are one, and so are the scores."""
+    """If each block is a whole drive, block and drive scores are the same array."""
     table = table_of({f"d{index}": 0.0 for index in range(12)}, count=10)
     result = fit(table, target_rate=0.1, block_s=None)
     assert result.scores["block"] is result.scores["drive"]
@@ -200,11 +198,11 @@ def test_whole_drives_are_held_out_once():
 def test_drives_join_in_order(monitor):
     """Two drives become one table; the summary counts frames of each camera and drive."""
     drives = [DriveSource("one", lambda: iter(frames(4))), DriveSource("two", lambda: iter(frames(4, "left")), 4, 10.0)]
-    told = []
-    table = collect_drives(drives, monitor.frame_pass, progress=told.append)
-    assert told == [4, 8]
+    done = []
+    table = collect_drives(drives, monitor.frame_pass, progress=done.append)
+    assert done == [4, 8]
     two = collect_features(frames(4, "left"), monitor.frame_pass)
-    np.testing.assert_array_equal(table.features.of("taps")[4:], two.features.of("taps"))
+    np.testing.assert_array_equal(table.features.of("stage_means")[4:], two.features.of("stage_means"))
     assert summarise(table) == {
         "frames": 8,
         "cameras": {"front": 4, "left": 4},
@@ -214,7 +212,7 @@ def test_drives_join_in_order(monitor):
 
 
 def test_the_stored_table_is_the_table(monitor):
-    """Rows, stamps, cameras, drives and assumed rates come back to the bit; damage is a sentence."""
+    """Rows, stamps, cameras, drives and assumed rates come back unchanged; damage gives a clear error."""
     table = collect_drives(
         [DriveSource("one", lambda: iter(frames(4))), DriveSource("two", lambda: iter(frames(3, "left")), 3, 10.0)],
         monitor.frame_pass,
@@ -230,8 +228,8 @@ def test_the_stored_table_is_the_table(monitor):
 
 def test_false_alarms_on_further_drives():
     """Frames of another drive above the threshold, with the interval by drive and by frame."""
-    fitted = {"multitap": fit(table_of({"monday": 0.0}), target_rate=0.05)}
-    rates = false_alarms(fitted, table_of({"sunday": 0.0, "saturday": 0.0}, seed=9))["multitap"]
+    fitted = {"multistage": fit(table_of({"monday": 0.0}), target_rate=0.05)}
+    rates = false_alarms(fitted, table_of({"sunday": 0.0, "saturday": 0.0}, seed=9))["multistage"]
     assert (rates["frames"], rates["units"]) == (600, 2)
     assert rates["low"] <= rates["rate"] <= rates["high"]
     assert rates["rate"] == pytest.approx(0.05, abs=0.05)
@@ -244,13 +242,13 @@ def test_the_picture_is_drawn(tmp_path, drives):
 
     table = table_of({f"d{index}": 0.1 * index for index in range(drives)}, count=250)
     settings = CalibrationSettings(0.05)
-    fitted = calibrate(table, settings, names=["multitap"], head=None)
+    fitted = calibrate(table, settings, names=["multistage"], head=None)
     check = false_alarms(fitted, table_of({"other": 0.0}))
     draw_calibration(fitted, table, tmp_path / "picture.png", check=check, title="test")
     assert (tmp_path / "picture.png").stat().st_size > 10000
     facts = json.loads(json.dumps(provenance_of(table, settings, fitted), allow_nan=False))
     assert (facts["frames"], facts["block_s"], facts["target"]) == (250 * drives, 10.0, {"rate": 0.05})
-    assert facts["detectors"]["multitap"]["held_out"]["block"]["frames"] == 250 * drives
+    assert facts["detectors"]["multistage"]["held_out"]["block"]["frames"] == 250 * drives
 
 
 def test_default_detectors_calibrate(monitor):

@@ -1,4 +1,4 @@
-"""A bundle's calibration in words, of new bundles and of old ones that say less."""
+"""A bundle's calibration as sentences, also of older bundles that state less."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ls_ood_monitor.bundle import verify_bundle
 from ls_ood_monitor.calibration.summary_text import calibrated_on, calibration_target
 
 
-def test_the_embedded_bundle_tells_its_data_and_target():
-    """Frames, blocks, drives of which the first are named, cameras; the rate and what was held out for it."""
+def test_the_embedded_bundle_states_its_data_and_target():
+    """The text states frames, blocks, the first drives, cameras, the target rate and what was held out."""
     calibration = verify_bundle().content["provenance"]["calibration"]
     text = calibrated_on(calibration)
     assert f"{calibration['frames']} clean frames" in text
@@ -38,6 +38,6 @@ def test_the_embedded_bundle_tells_its_data_and_target():
     ],
 )
 def test_what_a_bundle_does_not_say_is_left_out(calibration, text, target):
-    """Nothing is made up."""
+    """Facts that a manifest lacks are left out."""
     assert calibrated_on(calibration) == text
     assert calibration_target(calibration) == target

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ls_ood_monitor.anomalies import ANOMALIES, apply_anomaly, unknown_object_mask
+from ls_ood_monitor.anomalies import ANOMALIES, anomaly_mask, apply_anomaly
 from ls_ood_monitor.cli.main import main
 from ls_ood_monitor.street import StreetDrive
 
@@ -46,7 +46,7 @@ def test_an_unknown_object_comes_with_its_mask(picture, tmp_path):
     assert call(picture, "--out", out, "--kinds", "unknown_object", "--severities", "4") == 0
     assert {path.name for path in out.iterdir()} == {"one_unknown_object_4.png", "one_unknown_object_4_mask.png"}
     mask = cv2.imread(str(out / "one_unknown_object_4_mask.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(mask, 255 * unknown_object_mask(PICTURE.shape, 4, 0))
+    np.testing.assert_array_equal(mask, 255 * anomaly_mask("unknown_object", PICTURE, 4, 0))
 
 
 def test_a_folder_with_a_sheet_and_json(picture, tmp_path, capsys):
@@ -56,10 +56,10 @@ def test_a_folder_with_a_sheet_and_json(picture, tmp_path, capsys):
     out, facts = tmp_path / "out", tmp_path / "facts.json"
     options = ("--kinds", "mud,snow,identity", "--severities", "2,4", "--sheet", "--json", facts)
     assert call(picture.parent, "--out", out, *options) == 0
-    said = json.loads(facts.read_text())
-    assert (said["pictures"], said["kinds"], said["severities"]) == (2, ["mud", "snow", "identity"], [2, 4])
-    assert sorted(said["files"]) == sorted(str(path) for path in out.iterdir())
-    assert len(said["files"]) == 2 * 3 * 2 + 1
+    content = json.loads(facts.read_text())
+    assert (content["pictures"], content["kinds"], content["severities"]) == (2, ["mud", "snow", "identity"], [2, 4])
+    assert sorted(content["files"]) == sorted(str(path) for path in out.iterdir())
+    assert len(content["files"]) == 2 * 3 * 2 + 1
     sheet = cv2.imread(str(out / "contact_sheet.png"))
     assert sheet.shape[0] > 3 * 100
     assert sheet.shape[1] > 3 * 160
@@ -84,8 +84,8 @@ def test_help_names_every_kind(capsys):
     ("options", "words"),
     [
         (["nowhere.png"], "There is no picture or folder nowhere.png"),
-        (["notes.txt"], "notes.txt is not a picture"),
-        (["empty.png"], "empty.png is not a picture"),
+        (["notes.txt"], "cannot read picture notes.txt: it is not a picture"),
+        (["empty.png"], "cannot read picture empty.png: it is not a picture"),
         (["empty"], "Folder empty has no picture"),
         (["twins"], "would get the same results"),
         (["--kinds", "fog,locusts"], "--kinds has locusts; known: identity, fog"),
@@ -108,8 +108,8 @@ def test_bad_input_is_one_sentence_and_exit_2(options, words, tmp_path, monkeypa
     for name in ("a.png", "a.jpg"):
         cv2.imwrite(str(tmp_path / "twins" / name), PICTURE)
     assert call("--out", "out", *options) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("ls-ood anomalies: ")
-    assert words in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("ls-ood anomalies: ")
+    assert words in message
+    assert message.count("\n") == 1
     assert not list(tmp_path.glob("out/*"))

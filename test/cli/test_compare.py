@@ -1,4 +1,4 @@
-"""``ls-ood compare`` from the call to its files, on a street that is small in every direction."""
+"""``ls-ood compare`` from the call to its files, on a very small street."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BrightCells:
 
 
 class Supervised(BrightCells):
-    """Toy that refuses to do without OoD rows, and has no map of its own."""
+    """Toy detector that needs OoD rows and has no anomaly map."""
 
     cell_scores = property()  # hasattr is False
 
@@ -75,7 +75,7 @@ def out(small_street, tiny_bundle, tmp_path_factory) -> Path:
             [
                 *call,
                 "--detectors",
-                "multitap,toy,toy_supervised",
+                "multistage,toy,toy_supervised",
                 "--kinds",
                 "unknown_object,dark",
                 "--severities",
@@ -126,7 +126,7 @@ def test_results_say_where_they_come_from(out, tiny_bundle):
 
 
 def test_maps_are_judged_where_a_detector_has_one(out):
-    """The toy with cells gets pixel figures on the object, and alarms on clean frames; the others get none."""
+    """Only the toy with cells gets pixel figures for the object, and map alarms on clean frames."""
     maps = json.loads((out / "results.json").read_text())["maps"]
     assert {entry["detector"] for entry in maps} == {"toy"}
     assert [(entry["shift"], entry["severity"]) for entry in maps] == [
@@ -141,7 +141,7 @@ def test_maps_are_judged_where_a_detector_has_one(out):
 
 
 def test_the_stored_command_repeats_the_run(out):
-    """It is a call that the parser takes, with the options that were given and nothing of this machine's folders."""
+    """The stored command can be parsed, has the given options, and names no folder of the machine."""
     command = json.loads((out / "results.json").read_text())["command"]
     options = make_parser("compare").parse_args(shlex.split(command)[1:])
     assert (options.drives, options.calibration_drives, options.severities) == (3, 4, "1,5")
@@ -149,17 +149,17 @@ def test_the_stored_command_repeats_the_run(out):
 
 
 def test_tables_and_plots_are_written(out):
-    """Markdown and three pictures, beside the numbers."""
+    """Markdown and three plots are written beside the numbers."""
     assert "`toy_supervised`" in (out / "results.md").read_text()
     for name in ("detection_heatmap.png", "detection_by_severity.png", "false_alarms.png"):
         assert (out / name).stat().st_size > 5000
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--detectors", "oracle"], "no detector 'oracle'"),
-        (["--detectors", "larem", "--reference", "multitap"], "--reference is 'multitap'"),
+        (["--detectors", "larem", "--reference", "multistage"], "--reference is 'multistage'"),
         (["--kinds", "locusts"], "locusts"),
         (["--severities", "0"], "--severities has 0"),
         (["--drives", "1"], "number of drives is 1"),
@@ -177,13 +177,13 @@ def test_tables_and_plots_are_written(out):
         (["--bundle", "/nowhere"], "there is no bundle folder"),
     ],
 )
-def test_a_wrong_call_is_one_sentence(arguments, words, capsys):
-    """Exit code 2 and a sentence that names the option or the path."""
+def test_a_wrong_call_is_one_sentence(arguments, message, capsys):
+    """A wrong call exits with 2 and one line that names the option or the path."""
     with pytest.raises(SystemExit) as end:
         main(["compare", *arguments])
     assert end.value.code == 2
     error = capsys.readouterr().err
-    assert words in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -192,7 +192,7 @@ def test_the_protocol_of_the_reference_runs_from_end_to_end(larex_trees, tiny_bu
     woodscape, cityscapes, soiling = map(str, larex_trees)
     out = tmp_path / "out"
     sets = ["--woodscape", woodscape, "--cityscapes", cityscapes, "--soiling", soiling]
-    options = ["--detectors", "multitap,larem", "--processes", "0", "--resamples", "100", "--device", "cpu"]
+    options = ["--detectors", "multistage,larem", "--processes", "0", "--resamples", "100", "--device", "cpu"]
     call = ["compare", "--protocol", "larex", *sets, *options, "--bundle", str(tiny_bundle), "--out", str(out)]
     with pytest.raises(SystemExit) as end:
         main(call)

@@ -67,7 +67,7 @@ def test_a_recording_gives_a_verdict_and_its_files(evaluate, bag):
     assert summary["frames"] == 60
     assert summary["alarms"]["detected"] == 1
     assert summary["ood"]["ood_above_threshold"] == 1.0
-    assert summary["gate"]["passed"] is None
+    assert summary["acceptance"]["passed"] is None
     assert [stop["start_up"] for stop in summary["stops"]] == [True, False]
     assert summary["alarms"]["raised"] == 1
     origin = summary["provenance"]
@@ -81,7 +81,7 @@ def test_a_recording_gives_a_verdict_and_its_files(evaluate, bag):
     assert len(rows) == 60
     assert {row["alarm"] for row in rows[32:45]} == {"RAISED"}
     assert {row["decision"] for row in rows[32:45]} == {"STOP"}
-    assert all(float(row["score"]) == float(row["score.multitap"]) for row in rows)
+    assert all(float(row["score"]) == float(row["score.multistage"]) for row in rows)
     assert cv2.imread(str(out / "timeline.png")) is not None
     assert not (out / "junit.xml").exists()
 
@@ -97,16 +97,25 @@ def test_the_same_recording_gives_the_same_figures(evaluate, bag):
 
 
 @pytest.mark.parametrize(("limit", "code"), [(0.5, 0), (0.1, 1)])
-def test_a_gate_decides_the_exit_code(evaluate, bag, tmp_path, limit, code):
+def test_acceptance_decides_the_exit_code(evaluate, bag, tmp_path, limit, code):
     """Kept: 0. Broken: 1, with the rule in the output and in junit.xml."""
-    gate = tmp_path / "gate.yaml"
-    gate.write_text(f"max_time_to_stop_s: {limit}\nmin_events_detected: 1.0\n")
-    done, out = evaluate(bag, "--gate", gate)
+    limits = tmp_path / "limits.yaml"
+    limits.write_text(f"max_time_to_stop_s: {limit}\nmin_events_detected: 1.0\n")
+    done, out = evaluate(bag, "--acceptance", limits)
     assert done.returncode == code, done.stderr
-    assert ("GATE BROKEN" in done.stdout) == bool(code)
+    assert ("ACCEPTANCE BROKEN" in done.stdout) == bool(code)
     suite = ElementTree.parse(out / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", str(code), "0")
-    assert json.loads((out / "summary.json").read_text())["gate"]["passed"] == (not code)
+    assert json.loads((out / "summary.json").read_text())["acceptance"]["passed"] == (not code)
+
+
+def test_the_former_names_of_options_are_understood(evaluate, bag, tmp_path):
+    """--gate and --resume-within, which the help does not name any more."""
+    (tmp_path / "limits.yaml").write_text("max_faults: 0\n")
+    done, out = evaluate(bag, "--gate", tmp_path / "limits.yaml", "--resume-within", "1.5")
+    assert "ACCEPTANCE PASSED" in done.stdout
+    judged = json.loads((out / "summary.json").read_text())["provenance"]["parameters"]["judgement"]
+    assert judged["release_within_s"] == 1.5
 
 
 def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp_path):
@@ -128,7 +137,7 @@ def test_several_recordings_have_a_folder_each(evaluate, bag, make_pictures, tmp
     assert "stills: it has no events, so every alarm counts as false; a file that holds [] says" in done.stderr
     pooled = json.loads((out / "summary.json").read_text())
     assert pooled == json.loads((tmp_path / "all.json").read_text())["pool"]
-    assert (pooled["frames"], len(pooled["events"]), pooled["gate"]["passed"]) == (65, 1, None)
+    assert (pooled["frames"], len(pooled["events"]), pooled["acceptance"]["passed"]) == (65, 1, None)
     assert "2 of 2 recordings together: 65 images of front" in done.stdout
     assert "alarm at 1 of 1 events, longest time to STOP 0.20 s" in done.stdout
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -291,16 +300,16 @@ def test_what_perception_draws_is_named_as_no_camera(evaluate, tmp_path, make_pi
     assert "give --topic /front/labels=front" in done.stderr
 
 
-def test_names_are_no_markup_and_a_failure_decides_no_gate(evaluate, bag, tmp_path):
-    """A label in brackets is told as it is; a gate of which a recording is missing is not passed. Events may lie beside bag/."""
+def test_names_are_no_markup_and_a_failure_decides_nothing(evaluate, bag, tmp_path):
+    """A label in brackets is told as it is; with a recording missing nothing is accepted. Events may lie beside bag/."""
     shutil.copytree(bag, tmp_path / "bag")
     (tmp_path / "scrap.mcap").write_bytes(b"scrap")
     write_events((Event("front", 3.0, 4.5, "[/]fog"),), tmp_path / "events.yaml")
-    (tmp_path / "gate.yaml").write_text("max_faults: 0\n")
-    done, _ = evaluate(tmp_path / "bag", tmp_path / "scrap.mcap", "--gate", tmp_path / "gate.yaml")
+    (tmp_path / "limits.yaml").write_text("max_faults: 0\n")
+    done, _ = evaluate(tmp_path / "bag", tmp_path / "scrap.mcap", "--acceptance", tmp_path / "limits.yaml")
     assert done.returncode == 2
     assert "[/]fog on front" in done.stdout
-    assert "GATE NOT DECIDED" in done.stdout
+    assert "ACCEPTANCE NOT DECIDED" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -316,7 +325,7 @@ def test_one_broken_recording_does_not_lose_the_others(evaluate, bag, tmp_path):
     assert "1 of 3 recordings could not be judged" in done.stderr
     results = json.loads((tmp_path / "all.json").read_text())
     assert sorted(results) == ["copy_1", "copy_2", "pool"]
-    assert [bool(one["error"]) for one in results["pool"]["recordings"]] == [False, True, False]
+    assert [bool(recording["error"]) for recording in results["pool"]["recordings"]] == [False, True, False]
     assert "2 of 3 recordings together" in done.stdout
     for name in ("copy_1", "copy_2"):
         assert json.loads((out / name / "summary.json").read_text())["frames"] == 60
@@ -324,38 +333,38 @@ def test_one_broken_recording_does_not_lose_the_others(evaluate, bag, tmp_path):
 
 @pytest.mark.parametrize("option", ["--json", "--resume"])
 def test_a_former_verdict_does_not_speak_for_a_recording_that_failed(evaluate, bag, tmp_path, option):
-    """With a gate its junit.xml holds the error, alone or beside another; without a gate there is none."""
+    """With limits its junit.xml holds the error, alone or beside another; without them there is none."""
     options = [option, tmp_path / "all.json"] if option == "--json" else [option]
     shutil.copytree(bag, tmp_path / "copy")
-    (tmp_path / "gate.yaml").write_text("min_events_detected: 0\n")
-    gate = ("--gate", tmp_path / "gate.yaml")
-    done, out = evaluate(bag, tmp_path / "copy", *gate)
+    (tmp_path / "limits.yaml").write_text("min_events_detected: 0\n")
+    accepted = ("--acceptance", tmp_path / "limits.yaml")
+    done, out = evaluate(bag, tmp_path / "copy", *accepted)
     assert done.returncode == 0, done.stderr  # the copy has no events, and is not asked
     storage = next((tmp_path / "copy").glob("*.db3"))
     storage.write_bytes(b"scrap")
-    done, _ = evaluate(bag, tmp_path / "copy", *gate, *options)
+    done, _ = evaluate(bag, tmp_path / "copy", *accepted, *options)
     assert done.returncode == 2
     suites = {name: ElementTree.parse(out / name / "junit.xml").getroot() for name in ("drive", "copy")}
     assert [suites["drive"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "0"]
     assert [suites["copy"].get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "1"]
     assert "is damaged" in suites["copy"].find("testcase/error").get("message")
     assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
-    assert json.loads((out / "summary.json").read_text())["gate"]["passed"] is None
+    assert json.loads((out / "summary.json").read_text())["acceptance"]["passed"] is None
     done, _ = evaluate(bag, tmp_path / "copy", *options)
     assert done.returncode == 2
     assert not list(out.rglob("junit.xml"))
-    done, _ = evaluate(tmp_path / "copy", *gate)
+    done, _ = evaluate(tmp_path / "copy", *accepted)
     assert done.returncode == 2
     assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
 
 
-def test_a_gate_by_label_and_camera(evaluate, bag, tmp_path):
+def test_limits_by_label_and_camera(evaluate, bag, tmp_path):
     """Each rule is a test case; a label that no event has is refused before anything is judged."""
-    gate = tmp_path / "gate.yaml"
-    gate.write_text(
+    limits = tmp_path / "limits.yaml"
+    limits.write_text(
         "labels: {noise: {min_events_detected: 1.0}}\ncameras: {front: {max_false_alarms: 0, max_faults: 0}}\n"
     )
-    done, out = evaluate(bag, "--gate", gate)
+    done, out = evaluate(bag, "--acceptance", limits)
     assert done.returncode == 0, done.stderr + done.stdout
     cases = [case.get("name") for case in ElementTree.parse(out / "junit.xml").getroot()]
     assert cases == [
@@ -363,53 +372,54 @@ def test_a_gate_by_label_and_camera(evaluate, bag, tmp_path):
         "cameras.front.max_false_alarms",
         "cameras.front.max_faults",
     ]
-    gate.write_text("labels: {noisy: {min_events_detected: 1.0}}\n")
-    done, _ = evaluate(bag, "--gate", gate)
+    limits.write_text("labels: {noisy: {min_events_detected: 1.0}}\n")
+    done, _ = evaluate(bag, "--acceptance", limits)
     assert done.returncode == 2
     assert (
-        "the gate limits labels.noisy, but no event is labelled so in the recordings, which have noise" in done.stderr
+        "the acceptance file limits labels.noisy, but no event is labelled so in the recordings, which have noise"
+        in done.stderr
     )
     assert not (out / "junit.xml").exists()
 
 
-@pytest.mark.parametrize(("limit", "code"), [("max_false_alarms_per_hour: 5000", 0), ("max_time_to_resume_s: 9", 1)])
+@pytest.mark.parametrize(("limit", "code"), [("max_false_alarms_per_hour: 5000", 0), ("max_time_to_release_s: 9", 1)])
 def test_a_set_is_held_against_what_it_answers_together(evaluate, bag, tmp_path, limit, code):
     """The rate of a drive that is broken alone is kept by two; what no recording can tell is broken, and named."""
     for name in ("d1", "d2"):
         shutil.copytree(bag, tmp_path / name)
     write_events((Event("front", 3.0, 9.0, "noise"),), tmp_path / "d1.events.yaml")
-    gate = tmp_path / "gate.yaml"
-    gate.write_text(f"{limit}\nmin_events_detected: 1.0\n")
-    done, out = evaluate(tmp_path / "d1", tmp_path / "d2", "--gate", gate)
+    limits = tmp_path / "limits.yaml"
+    limits.write_text(f"{limit}\nmin_events_detected: 1.0\n")
+    done, out = evaluate(tmp_path / "d1", tmp_path / "d2", "--acceptance", limits)
     assert done.returncode == code, done.stdout + done.stderr
-    assert ("GATE BROKEN by the rules of all together" in done.stdout) == bool(code)
+    assert ("ACCEPTANCE BROKEN by the rules of all together" in done.stdout) == bool(code)
     root = ElementTree.parse(out / "junit.xml").getroot()
     cases = {suite.get("name"): [case.get("name") for case in suite.iter("testcase")] for suite in root}
     assert cases == {"d1": ["min_events_detected"], "d2": ["evaluation"], "all recordings": [limit.split(":")[0]]}
     assert root.get("failures") == str(code)
     assert ("not measured in any recording" in (out / "report.html").read_text(encoding="utf-8")) == bool(code)
     pooled = json.loads((out / "summary.json").read_text())
-    assert pooled["gate"]["passed"] == (not code)
+    assert pooled["acceptance"]["passed"] == (not code)
     if not code:
-        alone, _ = evaluate(tmp_path / "d2", "--gate", gate)
+        alone, _ = evaluate(tmp_path / "d2", "--acceptance", limits)
         assert "BROKEN min_events_detected" in alone.stdout
-        rates = [one["alarms"]["false_per_hour"]["per_hour"] for one in pooled["recordings"]]
+        rates = [recording["alarms"]["false_per_hour"]["per_hour"] for recording in pooled["recordings"]]
         assert rates[0] == 0.0
         assert 0.0 < pooled["alarms"]["false_per_hour"]["per_hour"] < rates[1]
 
 
-def test_a_gate_that_cannot_be_read_leaves_no_former_verdict(evaluate, bag, tmp_path):
+def test_limits_that_cannot_be_read_leaves_no_former_verdict(evaluate, bag, tmp_path):
     """Nor does one that is not there; of several recordings none of theirs, and not that of all."""
-    gate = tmp_path / "gate.yaml"
-    gate.write_text("max_faults: 0\n")
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("max_faults: 0\n")
     shutil.copytree(bag, tmp_path / "copy")
-    done, out = evaluate(bag, tmp_path / "copy", "--gate", gate)
+    done, out = evaluate(bag, tmp_path / "copy", "--acceptance", limits)
     assert done.returncode == 0, done.stderr
     assert len(list(out.rglob("junit.xml"))) == 3
-    gate.write_text("max_fault: 0\n")
-    done, _ = evaluate(bag, tmp_path / "copy", "--gate", gate)
+    limits.write_text("max_fault: 0\n")
+    done, _ = evaluate(bag, tmp_path / "copy", "--acceptance", limits)
     assert done.returncode == 2
-    assert f"{gate} has no limit max_fault; known: " in done.stderr
+    assert f"{limits} has no limit max_fault; known: " in done.stderr
     assert not list(out.rglob("junit.xml"))
 
 
@@ -423,10 +433,10 @@ def test_a_recording_named_pool_is_told_apart(evaluate, bag, tmp_path):
 
 def test_a_detector_that_is_refused_leaves_no_former_verdict(evaluate, bag, tmp_path):
     """Whatever ends the command, a build server must not read the last one's answer."""
-    (tmp_path / "gate.yaml").write_text("max_faults: 0\n")
-    done, out = evaluate(bag, "--gate", tmp_path / "gate.yaml")
+    (tmp_path / "limits.yaml").write_text("max_faults: 0\n")
+    done, out = evaluate(bag, "--acceptance", tmp_path / "limits.yaml")
     assert (out / "junit.xml").is_file()
-    done, _ = evaluate(bag, "--gate", tmp_path / "gate.yaml", "--detector", "oracle")
+    done, _ = evaluate(bag, "--acceptance", tmp_path / "limits.yaml", "--detector", "oracle")
     assert done.returncode == 2
     assert not (out / "junit.xml").exists()
 
@@ -488,7 +498,7 @@ def test_of_a_damaged_bag_what_can_be_read_is_judged(evaluate, tmp_path, damage)
         (("BAG", "--topic", "/roof=roof"), "has no topic /roof; its image topics are /front/image"),
         (("BAG", "--topic", "roof"), "give TOPIC=CAMERA"),
         (("BAG", "--events", "nowhere.yaml"), "there is no events file nowhere.yaml, which --events names"),
-        (("BAG", "--gate", "nowhere.yaml"), "there is no gate file nowhere.yaml, which --gate names"),
+        (("BAG", "--acceptance", "nowhere.yaml"), "there is no acceptance file nowhere.yaml, which --acceptance names"),
         (("BAG", "BAG"), "is given twice; give it once"),
         (("BAG", "--stop-within", "-1"), "--stop-within is -1.0"),
         (("BAG", "--detector", "oracle"), "detector is 'oracle'"),

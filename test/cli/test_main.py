@@ -39,9 +39,11 @@ def test_help_lists_every_command(arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["fly"], "invalid choice"),
+        (["bench", "--check"], "ls-ood bench: this command is now called profile; run 'ls-ood profile'."),
+        (["benchmark", "--out", "x"], "ls-ood benchmark: this command is now called compare; run 'ls-ood compare'."),
         (["bundle", "verify", "/nowhere"], "ls-ood bundle: there is no bundle folder /nowhere"),
         (["calibrate", "/nowhere", "--out", "x"], "ls-ood calibrate: there is no /nowhere"),
         (["calibrate", "--out", "x"], "nothing to calibrate on"),
@@ -57,7 +59,7 @@ def test_help_lists_every_command(arguments):
         (["play", "/nowhere", "--rate", "nan"], "--rate is nan"),
         (["play", "/nowhere", "--wait", "nan"], "--wait is nan; it must lie within [0, 3600] s"),
         (["play", "/nowhere", "--clock", "--restamp"], "choose one"),
-        (["play", "/nowhere", "--record-pictures", "overlay"], "not --record"),
+        (["play", "/nowhere", "--record-pictures", "overlay"], "needs --record"),
         (["play", "/nowhere", "--record", "a_file"], "--record is a_file, which exists already"),
         (["play", "/nowhere", "--record", "absent/out"], "the folder absent does not exist"),
         (["play", "/nowhere", "--record", "/proc/out"], "--record is /proc/out; "),
@@ -79,19 +81,19 @@ def test_help_lists_every_command(arguments):
         (["--fast"], "; 'ls-ood --help' explains"),
     ],
 )
-def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkeypatch, ls_ood):
+def test_bad_usage_is_one_sentence_and_exit_2(arguments, message, tmp_path, monkeypatch, ls_ood):
     """A wrong call or input exits with 2 and says what is wrong in one line, without a traceback."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").touch()
     done = ls_ood(*arguments)
     assert done.returncode == 2, done.stderr
-    assert words in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "domain", "words"),
+    ("arguments", "domain", "message"),
     [
         (["--detector", "oracle"], "1", "detector is 'oracle'"),
         (["--device", "cuda:99"], "1", "cuda:99"),
@@ -101,7 +103,7 @@ def test_bad_usage_is_one_sentence_and_exit_2(arguments, words, tmp_path, monkey
         ([], "233", "ROS_DOMAIN_ID is '233'"),
     ],
 )
-def test_the_demo_refuses_before_it_renders(arguments, domain, words, tmp_path, monkeypatch, ls_ood):
+def test_the_demo_refuses_before_it_renders(arguments, domain, message, tmp_path, monkeypatch, ls_ood):
     """What the nodes would refuse after a minute of rendering is refused at once, in one sentence."""
     pytest.importorskip("rclpy")
     monkeypatch.chdir(tmp_path)
@@ -109,7 +111,7 @@ def test_the_demo_refuses_before_it_renders(arguments, domain, words, tmp_path, 
     (tmp_path / "a_file").touch()
     done = ls_ood("demo", *arguments)
     assert done.returncode == 2, done.stderr
-    assert words in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "demo_out").exists()
 
@@ -121,9 +123,9 @@ def test_a_process_of_its_own_says_the_same():
     assert "there is no bundle folder /nowhere" in done.stderr
 
 
-def test_verify_the_embedded_bundle(tmp_path):
+def test_verify_the_embedded_bundle(tmp_path, ls_ood):
     """``ls-ood bundle verify`` prints its identity, writes it for machines, and exits with 0."""
-    done = run("bundle", "verify", "--json", str(tmp_path / "b.json"))
+    done = ls_ood("bundle", "verify", "--json", tmp_path / "b.json")
     assert done.returncode == 0
     assert done.stdout.splitlines()[0].split()[-1] == json.loads((tmp_path / "b.json").read_text())["sha256"]
 

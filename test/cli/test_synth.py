@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from ls_ood_monitor.datasets import open_dataset
 
 
-def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ls-ood synth in a process of its own."""
-    command = [sys.executable, "-m", "ls_ood_monitor.cli.main", "synth", "--layout", "woodscape", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_a_data_set_of_drives(tmp_path):
-    """Two drives, one moment, two cameras: four pictures with ids, the drives as sequences; not twice in one folder."""
-    options = ("--out", str(tmp_path / "street"), "--drives", "2", "--per-drive", "1", "--drive", "1000")
-    done = synth(*options, "--json", str(tmp_path / "facts.json"))
+def test_a_data_set_of_drives(tmp_path, ls_ood):
+    """Two drives, one moment and two cameras give four labelled pictures; a second run into the folder is refused."""
+    drives = ("--drives", "2", "--per-drive", "1", "--drive", "1000")
+    options = ("synth", "--layout", "woodscape", "--out", tmp_path / "street", *drives)
+    done = ls_ood(*options, "--json", tmp_path / "facts.json")
     assert done.returncode == 0, done.stderr
     data = open_dataset("woodscape", tmp_path / "street")
     assert list(data.sequences.values()) == ["drive-1000"] * 2 + ["drive-1001"] * 2
     assert {labels.shape for _, labels in data} == {(483, 640)}
     assert json.loads((tmp_path / "facts.json").read_text())["pictures"] == 4
-    again = synth(*options)
+    again = ls_ood(*options)
     assert again.returncode == 2
     assert "exists already" in again.stderr
 
 
 def test_a_recording_does_not_go_among_other_files(tmp_path, ls_ood):
-    """A data set, for instance, in whose folder a bag would lie unnoticed."""
+    """A folder with other files is refused."""
     (tmp_path / "rgb_images").mkdir()
     done = ls_ood("synth", "--out", tmp_path)
     assert done.returncode == 2
-    assert "holds rgb_images, which is no recording" in done.stderr.replace("\n", " ")
+    assert "holds rgb_images, which is not part of a recording" in done.stderr.replace("\n", " ")
     assert [path.name for path in tmp_path.iterdir()] == ["rgb_images"]
 
 

@@ -1,4 +1,4 @@
-"""The board of ls-ood top: what a person sees, on 80 columns, of states that are made up."""
+"""The table of ls-ood top, for states that are made up."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ pytest.importorskip("rclpy")
 from rich.console import Console
 
 from ls_ood_monitor.cli.top import board
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.ros.live_status import CameraView, LiveView
+from ls_ood_monitor.ros.observer import HeardDecision
 
-CLEAR = Alarm("front", 1, AlarmState.CLEAR, 1.0, 2.0, "camera front: in distribution")
-RAISED = Alarm("left", 1, AlarmState.RAISED, 5.0, 2.0, "camera left: out of distribution, score 5.00")
-BLACK = Alarm("rear", 1, AlarmState.RAISED, nan, nan, "camera rear: 99.5 % of the picture is black", True, "black")
+OOD = Cause(CauseKind.OUT_OF_DISTRIBUTION, "left", 5.0, 2.0)
+CLEAR = Alarm("front", 1, AlarmState.CLEAR, 1.0, 2.0, Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0))
+RAISED = Alarm("left", 1, AlarmState.RAISED, 5.0, 2.0, OOD)
+BLACK = Alarm("rear", 1, AlarmState.RAISED, nan, nan, Cause(CauseKind.BLACK, "rear", 0.995, 0.99, "4"))
 
 
 def camera(alarm: Alarm, heard_s: float = 0.1, trend=(None,) * 13 + (0.2, 2.0)) -> CameraView:
@@ -26,10 +29,9 @@ def camera(alarm: Alarm, heard_s: float = 0.1, trend=(None,) * 13 + (0.2, 2.0)) 
 
 
 def shown(*cameras: CameraView, decision_s: float = 0.1, perception_s: float = 0.5) -> str:
-    """The board as plain text, colours as their codes."""
+    """The table as text, with colours as escape codes."""
     view = LiveView(
-        FallbackMode.STOP,
-        "camera left: out of distribution",
+        HeardDecision(0, FallbackMode.STOP, "camera left: out of distribution", "out_of_distribution"),
         decision_s,
         True,
         "running",
@@ -47,7 +49,7 @@ def test_it_fits_eighty_columns_with_everything_in_it():
     """Four cameras with long delays; no line is wider, no figure is cut off."""
     console = Console(width=80, file=io.StringIO())
     rows = [camera(alarm) for alarm in (CLEAR, RAISED, BLACK)]
-    console.print(board(LiveView(None, "", nan, None, "", False, nan, {}, tuple(rows))))
+    console.print(board(LiveView(None, nan, None, "", False, nan, {}, tuple(rows))))
     text = console.file.getvalue()
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
@@ -72,13 +74,13 @@ def test_a_fault_is_named_and_has_no_score():
     text = shown(camera(BLACK, trend=(None,) * 14 + (nan,)))
     assert "\x1b[1;31mblack\x1b[0m" in text
     assert "\x1b[1;31mx\x1b[0m" in text
-    assert "camera rear: 99.5 % of the picture is black" in text
+    assert "camera rear: 99.5% of the picture is black" in text
 
 
 def test_silence_is_red():
     """Of a camera's alarm, of the supervisor, whose last word is kept as such, and of perception."""
     text = shown(camera(CLEAR, heard_s=7.0), decision_s=3.2, perception_s=9.0)
-    assert "\x1b[1;31mcamera front: its alarm is silent for 7.0 s\x1b[0m" in text
+    assert "\x1b[1;31mcamera front: no alarm for 7.0 s\x1b[0m" in text
     assert "\x1b[1;31m7.0 s\x1b[0m" in text
-    assert "\x1b[1;31msupervisor_node is silent for 3.2 s\x1b[0m; its last word was STOP" in text
+    assert "\x1b[1;31msupervisor_node is silent for 3.2 s\x1b[0m; its last decision was STOP" in text
     assert "\x1b[1;31mperception_node: silent for 9.0 s\x1b[0m" in text

@@ -20,7 +20,7 @@ from ls_ood_monitor.datasets import (
     write_split,
 )
 from ls_ood_monitor.street import StreetDrive
-from ls_ood_monitor.street.shots import Rendered, Shot
+from ls_ood_monitor.street.shots import RenderedShot, Shot
 from ls_ood_monitor.street.woodscape_writer import write_woodscape
 
 RUN = ("-m", "deeplabv3p-backbone-dropblock2d", "--loss_type", "focal_loss")
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["--compact", "--batch", "2", "--imgh", "96", "--imgw", "128", "--device", "cpu", "--workers", "0"]
 
 
-def train(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def train_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the reference's command in a process of its own."""
     command = [sys.executable, str(ROOT / "train_deeplab_v3p.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
@@ -44,7 +44,7 @@ def woodscape(tmp_path_factory) -> Path:
             drive = StreetDrive(seed)
             for camera in ("front", "rear"):
                 for t in (1.0, 3.0):
-                    yield Rendered(Shot(seed, camera, t), *drive.render(camera, t, 160, 120))
+                    yield RenderedShot(Shot(seed, camera, t), *drive.render(camera, t, 160, 120))
 
     write_woodscape(root, pictures())
     return root
@@ -54,21 +54,9 @@ def woodscape(tmp_path_factory) -> Path:
 def trained(tmp_path_factory, woodscape) -> Path:
     """A run of one epoch with the reference's own option names, the long ones as in its successor."""
     here = tmp_path_factory.mktemp("run")
-    done = train(
-        *RUN,
-        *("--epochs", "1", "-d", "woodscape"),
-        *(
-            "--datapath",
-            woodscape,
-            "--out",
-            "out",
-            "--target-rate",
-            "0.4",
-            "--allow-small",
-            "--json",
-            "result.json",
-            *SMALL,
-        ),
+    done = train_process(
+        *(*RUN, "--epochs", "1", "-d", "woodscape", "--datapath", woodscape, "--out", "out"),
+        *("--target-rate", "0.4", "--allow-small", "--json", "result.json", *SMALL),
         cwd=here,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -94,12 +82,12 @@ def test_one_command_from_data_to_bundle(trained, woodscape):
     assert sum(map(len, split.parts.values())) == 48
 
 
-def test_a_checkpoint_is_measured_on_its_own_test_drives(trained, woodscape):
+def test_a_checkpoint_is_measured_on_its_own_test_drives(trained, woodscape, monkeypatch, ls_ood):
     """--evaluate gives the figures that the training gave, with the seed of another split."""
-    done = train(
-        *("-d", "woodscape", "-p", woodscape, "-s", "1", "--evaluate", "out/checkpoints/best.ckpt"),
+    monkeypatch.chdir(trained)
+    done = ls_ood(
+        *("train", "-d", "woodscape", "-p", woodscape, "-s", "1", "--evaluate", "out/checkpoints/best.ckpt"),
         *("--json", "again.json", "--device", "cpu"),
-        cwd=trained,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     again = json.loads((trained / "again.json").read_text())
@@ -109,14 +97,14 @@ def test_a_checkpoint_is_measured_on_its_own_test_drives(trained, woodscape):
     assert (trained / "out" / "evaluation" / "confusion.png").exists()
 
 
-def test_a_disturbed_evaluation_has_a_control(trained, woodscape):
+def test_a_disturbed_evaluation_has_a_control(trained, woodscape, monkeypatch, ls_ood):
     """Under the control the figures are the clean ones to the last digit; under fog and mud they are not."""
+    monkeypatch.chdir(trained)
     first = json.loads((trained / "result.json").read_text())["test"]
     for kinds, same in (("identity", True), ("reference", False)):
-        done = train(
-            *("-d", "woodscape", "-p", woodscape, "--evaluate", "out/checkpoints/last.ckpt", "--disturb", kinds),
-            *("--out", kinds, "--json", "disturbed.json", "--device", "cpu"),
-            cwd=trained,
+        done = ls_ood(
+            *("train", "-d", "woodscape", "-p", woodscape, "--evaluate", "out/checkpoints/last.ckpt"),
+            *("--disturb", kinds, "--out", kinds, "--json", "disturbed.json", "--device", "cpu"),
         )
         assert done.returncode == 0, done.stderr[-3000:]
         disturbed = json.loads((trained / "disturbed.json").read_text())
@@ -204,7 +192,7 @@ def test_a_second_run_needs_a_folder_of_its_own(trained, woodscape, monkeypatch,
 def test_the_default_reads_in_processes_of_its_own(woodscape, tmp_path):
     """Without --workers pictures are read and augmented beside the training; --tqmd shows the plain bar."""
     options = ("-d", "woodscape", "-p", woodscape, "--no-bundle", "--augmentation", "reference", "--tqmd")
-    done = train(*options, *SMALL[:-2], cwd=tmp_path)
+    done = train_process(*options, *SMALL[:-2], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "runs" / "woodscape" / "report.json").exists()
     assert "Epoch 0: 100%" in done.stderr + done.stdout
@@ -257,8 +245,9 @@ def test_the_way_from_a_checkpoint_to_a_bundle(trained, woodscape, tmp_path, mon
     )
 
 
-def test_cityscapes(make_pictures, tmp_path):
+def test_cityscapes(make_pictures, tmp_path, monkeypatch, ls_ood):
     """From the published layout to a report with its 20 classes, split by city."""
+    monkeypatch.chdir(tmp_path)
     for number, image in enumerate(make_pictures(6, 96, 128)):
         scene = f"city{number // 2}/city{number // 2}_{number:06d}_000019"
         picture = tmp_path / "cs" / "leftImg8bit" / "train" / f"{scene}_leftImg8bit.png"
@@ -266,7 +255,7 @@ def test_cityscapes(make_pictures, tmp_path):
         for path, pixels in ((picture, image), (label, image[..., 0] % 34)):
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), pixels)
-    done = train("-d", "cityscapes", "-p", "cs", "--no-bundle", *SMALL, cwd=tmp_path)
+    done = ls_ood("train", "-d", "cityscapes", "-p", "cs", "--no-bundle", *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads((tmp_path / "runs" / "cityscapes" / "report.json").read_text())
     assert (len(report["test"]["iou"]), report["test"]["pictures"]) == (20, 2)
@@ -278,23 +267,24 @@ def test_a_picture_that_a_reading_process_refuses_is_one_sentence(woodscape, tmp
     shutil.copytree(woodscape, copy)
     for picture in (copy / "rgb_images").iterdir():
         picture.write_bytes(picture.read_bytes()[:500])
-    done = train("-d", "woodscape", "-p", copy, "--no-bundle", *SMALL[:-2], "--workers", "1", cwd=tmp_path)
+    done = train_process("-d", "woodscape", "-p", copy, "--no-bundle", *SMALL[:-2], "--workers", "1", cwd=tmp_path)
     assert done.returncode == 2, done.stderr[-3000:]
     assert "ls-ood train: cannot read picture" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_resume_and_fine_tuning(trained, woodscape):
+def test_resume_and_fine_tuning(trained, woodscape, monkeypatch, ls_ood):
     """An interrupted run goes on; fine tuning keeps the backbone of the weights it starts from."""
     import torch
 
+    monkeypatch.chdir(trained)
     first = trained / "out" / "checkpoints" / "last.ckpt"
     model = (*RUN, "-d", "woodscape", "-p", woodscape, "--no-bundle")
-    done = train(*model, "-e", "2", "--resume", first, "-s", "1", "--out", "more", *SMALL, cwd=trained)
+    done = ls_ood("train", *model, "-e", "2", "--resume", first, "-s", "1", "--out", "more", *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     assert read_split(trained / "more" / "split.json") == read_split(trained / "out" / "split.json")  # for all the seed
     assert torch.load(trained / "more/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
-    done = train(*model, "--load_pretrained", first, "--fine_tuning", "--out", "tuned", *SMALL, cwd=trained)
+    done = ls_ood("train", *model, "--load_pretrained", first, "--fine_tuning", "--out", "tuned", *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "random weights" not in done.stderr
     start = torch.load(first, weights_only=True)["state_dict"]
@@ -314,7 +304,7 @@ def test_resume_and_fine_tuning(trained, woodscape):
         (["--resume", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
         (["--resume", "garbage.ckpt"], "garbage.ckpt is not a plain torch state dict"),
         (["--evaluate", "/nowhere.ckpt"], "no weight file /nowhere.ckpt"),
-        (["--detector", "lared"], "one of those a trained bundle holds, spatial, larem, mahalanobis, multitap"),
+        (["--detector", "lared"], "one of those a trained bundle holds, spatial, larem, mahalanobis, multistage"),
         (["--target-rate", "2"], "the target false-alarm rate is 2.0"),
         (["-b", "0"], "ls-ood train: --batch is 0; it must lie within"),
         (["-s", "-1"], "--seed is -1"),

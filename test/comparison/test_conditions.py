@@ -1,4 +1,4 @@
-"""What the pictures are shown under: anomalies, harmless changes and the control."""
+"""Conditions of test pictures: anomalies, harmless changes and the control."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def picture() -> np.ndarray:
 
 
 def test_clean_comes_first_and_every_pair_once():
-    """One clean condition, the harmless changes, and each kind at each severity."""
+    """There is one clean condition, the harmless changes, and each kind at each severity."""
     conditions = make_conditions(("fog", "mud"), (1, 5))
     assert conditions[0] == CLEAN_CONDITION
     assert [entry.shift for entry in conditions if entry.role == "benign"] == list(BENIGN_CHANGES)
@@ -35,13 +35,13 @@ def test_clean_comes_first_and_every_pair_once():
 
 @pytest.mark.parametrize(("kinds", "severities"), [(("locusts",), (1,)), ((), (1,)), (("fog",), (6,)), (("fog",), ())])
 def test_unknown_kinds_and_severities_are_refused(kinds, severities):
-    """The sentence names what is known."""
+    """The error lists the known values."""
     with pytest.raises(ConfigError, match="known"):
         make_conditions(kinds, severities)
 
 
 def test_harmless_changes_are_as_small_as_their_names(picture):
-    """Identity changes nothing, exposure 10 % of the light, JPEG 90 and the tilt a little."""
+    """Identity changes nothing, exposure 10 % of the light, and JPEG 90 and the tilt only a little."""
     changed = {name: disturb(picture, Condition(name, 0, "benign"), 0).astype(float) for name in BENIGN_CHANGES}
     plain = picture.astype(float)
     np.testing.assert_array_equal(changed["identity"], plain)
@@ -55,7 +55,7 @@ def test_harmless_changes_are_as_small_as_their_names(picture):
 
 
 def test_dirt_stays_in_place_over_a_drive(picture):
-    """A unit draws one seed, the next unit another."""
+    """Each drive has a seed of its own."""
     assert anomaly_seed("a", 0) == anomaly_seed("a", 0)
     assert len({anomaly_seed("a", 0), anomaly_seed("b", 0), anomaly_seed("a", 1)}) == 3
     mud = Condition("mud", 3, "ood")

@@ -20,7 +20,9 @@ CELLS = GRID[0] * GRID[1]
 def judge() -> MapJudge:
     """Calibrated on 200 clean pictures of normal cells."""
     cells = np.random.default_rng(0).normal(size=(200, CELLS))
-    return MapJudge.calibrate(cells, quantile_threshold(cells.max(axis=1), 0.05, blocks=200))
+    return MapJudge.calibrate(
+        cells, quantile_threshold(cells.max(axis=1), 0.05, origin="leave-one-drive-out", blocks=200)
+    )
 
 
 def cell_mask(row: int, column: int) -> np.ndarray:

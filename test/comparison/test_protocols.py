@@ -1,4 +1,4 @@
-"""Which pictures calibrate and which test: the protocols on small trees."""
+"""The protocols on small folders: which pictures calibrate, and which test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def units_of(pictures) -> list[str]:
 
 
 def test_street_tests_on_drives_that_were_not_calibrated_on():
-    """Calibration and test drives come from ranges that do not meet; every picture counts."""
+    """Calibration and test drives come from separate ranges, and every picture is counted."""
     protocol = street_protocol(calibration_drives=3, drives=2, per_drive=2, kinds=("fog",), severities=(1,))
     calibration, test = units_of(protocol.calibration), units_of(protocol.control)
     assert set(calibration) == {str(drive) for drive in CALIBRATION_DRIVES[:3]}
@@ -44,7 +44,7 @@ def test_street_tests_on_drives_that_were_not_calibrated_on():
 
 
 def test_recordings_are_cut_into_blocks_of_time(tmp_path):
-    """Folders count at their rate, bags by their stamps; a test of few drives resamples blocks and says so."""
+    """Folders are cut by their rate, bags by their stamps; a test with few drives resamples blocks and notes it."""
     with FrameBagWriter(tmp_path / "bag") as writer:
         for second in range(4):
             writer.write("front", np.full((24, 32, 3), second, np.uint8), (5 + second) * 1_000_000_000)
@@ -69,7 +69,7 @@ def test_recordings_are_cut_into_blocks_of_time(tmp_path):
 
 
 def test_enough_recordings_are_resampled_as_whole_drives(tmp_path):
-    """Five test drives are five units."""
+    """With five test drives, drives are the units."""
     drives = [folder(tmp_path / str(number), 3) for number in range(6)]
     protocol = recordings_protocol(drives[:1], drives[1:])
     assert protocol.unit == "drive"
@@ -77,7 +77,7 @@ def test_enough_recordings_are_resampled_as_whole_drives(tmp_path):
 
 
 def test_a_folder_of_drives_is_its_drives(tmp_path):
-    """As calibration takes it: sub-folders are drives of their own, and a video is one."""
+    """Each sub-folder is a drive, and a video is a drive."""
     for number in range(5):
         folder(tmp_path / "week" / str(number), 2)
     video = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 24))
@@ -92,7 +92,7 @@ def test_a_folder_of_drives_is_its_drives(tmp_path):
 
 
 def test_recorded_sets_of_one_folder_name_are_told_apart(tmp_path):
-    """As ls-ood synth lays them, X/bag and Y/bag; a name of a condition is refused."""
+    """Recorded sets of one folder name get their parent folder's name; the name of a condition is refused."""
     clean, test, one, two = (folder(tmp_path / name, 3) for name in ("a", "b", "x/bag", "y/bag"))
     protocol = recordings_protocol([clean], [test], [one, two])
     assert [pictures.name for pictures in protocol.recorded] == ["x/bag", "y/bag"]
@@ -112,7 +112,7 @@ def test_a_recording_has_one_use(tmp_path):
 
 
 def test_larex_splits_woodscape_by_sequence(larex_trees):
-    """Training sequences calibrate, validation and test sequences are the control, the other sets are OoD as they are."""
+    """Training sequences calibrate, validation and test sequences are the control, and the other sets are OoD."""
     protocol = larex_protocol(*larex_trees)
     calibration, control = set(units_of(protocol.calibration)), set(units_of(protocol.control))
     assert not calibration & control
@@ -125,7 +125,7 @@ def test_larex_splits_woodscape_by_sequence(larex_trees):
 
 
 def test_larex_can_be_made_small(larex_trees):
-    """A limit spreads over the set, and a set that is not given is left out."""
+    """A limit uses that many pictures of each set, and a set that is not given is left out."""
     protocol = larex_protocol(larex_trees[0], limit=2)
     assert (protocol.calibration.count, len(units_of(protocol.calibration)), protocol.recorded) == (2, 2, ())
     with pytest.raises(ConfigError, match="--limit"):

@@ -7,9 +7,10 @@ import pytest
 
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.alarm import AlarmFilter, alarm_onsets
-from ls_ood_monitor.core.input_validation import Fault, InputFault
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import AlarmState
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.wording import sentence
 
 
 def run(story: str, trigger: int = 3, release: int = 2) -> str:
@@ -18,7 +19,7 @@ def run(story: str, trigger: int = 3, release: int = 2) -> str:
     states = []
     for index, kind in enumerate(story):
         if kind == "f":
-            alarm = alarm_filter.fault(index, InputFault(Fault.UNREADABLE, "broken"))
+            alarm = alarm_filter.fault(index, Cause(CauseKind.UNREADABLE, detail="broken"))
         else:
             alarm = alarm_filter.update(index, {"g": 1.0, "b": 9.0, "n": float("nan")}[kind], 5.0)
         states.append(alarm.state.value[0])
@@ -68,7 +69,7 @@ def test_a_score_equal_to_the_threshold_is_in_distribution():
 
 def test_reasons_name_camera_and_values():
     """The sentence names the camera, the score, the threshold and the count."""
-    reason = AlarmFilter(AlarmSettings(), "left").update(1, 9.0, 5.0).reason
+    reason = sentence(AlarmFilter(AlarmSettings(), "left").update(1, 9.0, 5.0).cause)
     assert "left" in reason
     assert "9.00" in reason
     assert "5.00" in reason
@@ -79,12 +80,12 @@ def test_a_held_alarm_says_what_it_is_held_for():
     """The last bad frame, or the loss, not only that the present frame is good; a later alarm has a reason of its own."""
     alarm_filter = AlarmFilter(AlarmSettings(1, 3), "front")
     alarm_filter.update(1, 9.0, 5.0)
-    alarm_filter.fault(2, InputFault(Fault.BLACK, "the image is black"))
+    alarm_filter.fault(2, Cause(CauseKind.UNREADABLE, detail="the image is black"))
     held = "camera front: in distribution, score 1.00 within threshold 5.00; {} of 3 good frames to clear after: {}"
-    assert alarm_filter.update(3, 1.0, 5.0).reason == held.format(1, "the image is black")
-    assert alarm_filter.update(4, 1.0, 5.0).reason == held.format(2, "the image is black")
-    alarm_filter.lose("no image for 1.00 s")
-    assert alarm_filter.update(5, 1.0, 5.0).reason == held.format(1, "no image for 1.00 s")
+    assert sentence(alarm_filter.update(3, 1.0, 5.0).cause) == held.format(1, "the image is black")
+    assert sentence(alarm_filter.update(4, 1.0, 5.0).cause) == held.format(2, "the image is black")
+    alarm_filter.mark_unavailable(Cause(CauseKind.STALE, value=1.0, limit=0.5))
+    assert sentence(alarm_filter.update(5, 1.0, 5.0).cause) == held.format(1, "no image for 1.0 s (limit 0.50 s)")
 
 
 def test_random_stories_keep_the_rule():
@@ -123,9 +124,9 @@ def test_onsets_of_a_whole_record_are_those_of_the_filter(trigger, release):
         assert alarm_onsets(bad, 0.5, AlarmSettings(trigger, release)).tolist() == expected
 
 
-def states_of(scores, settings: AlarmSettings, usual: float = 0.0) -> str:
+def states_of(scores, settings: AlarmSettings, clean_median: float = 0.0) -> str:
     """First letters of the states along scores against a threshold of 1."""
-    alarm_filter = AlarmFilter(settings, "front", usual)
+    alarm_filter = AlarmFilter(settings, "front", clean_median)
     return "".join(alarm_filter.update(index, score, 1.0).state.value[0] for index, score in enumerate(scores, 1))
 
 
@@ -169,14 +170,14 @@ def test_as_many_unusable_frames_in_a_row_raise_by_every_rule(rule):
     """A frame that cannot be judged has no score to weigh: three in a row are an alarm."""
     alarm_filter = AlarmFilter(AlarmSettings(rule=rule), "front", 0.0)
     alarm_filter.update(1, 0.0, 1.0)
-    states = [alarm_filter.fault(stamp, InputFault(Fault.BLACK, "black")).state for stamp in (2, 3, 4)]
+    states = [alarm_filter.fault(stamp, Cause(CauseKind.BLACK)).state for stamp in (2, 3, 4)]
     assert states == [AlarmState.PENDING, AlarmState.PENDING, AlarmState.RAISED]
-    assert alarm_filter.fault(5, InputFault(Fault.BLACK, "black")).fault == "black"
+    assert alarm_filter.fault(5, Cause(CauseKind.BLACK)).fault == "black"
 
 
 def test_a_cumulative_sum_needs_a_usual_score():
     """A bundle that does not hold one is refused in a sentence, not used with a made-up unit."""
-    with pytest.raises(ConfigError, match="usual clean frame"):
+    with pytest.raises(ConfigError, match="median clean score"):
         AlarmFilter(AlarmSettings(rule="cusum"), "front")
 
 
@@ -197,7 +198,7 @@ def test_a_fault_that_comes_and_goes_raises_and_stays(rule, every):
     """Every second or third frame black is a broken camera by any rule, though never three in a row."""
     alarm_filter = AlarmFilter(AlarmSettings(3, 5, rule=rule), "front", 0.0)
     states = [
-        alarm_filter.fault(index, InputFault(Fault.BLACK, "black")).state
+        alarm_filter.fault(index, Cause(CauseKind.BLACK)).state
         if index % every == 0
         else alarm_filter.update(index, 0.5, 1.0).state
         for index in range(1, 40)
@@ -212,6 +213,6 @@ def test_a_rare_fault_does_not_raise():
     alarm_filter = AlarmFilter(AlarmSettings(3, 5), "front")
     for index in range(1, 60):
         if index % 5 == 0:
-            assert alarm_filter.fault(index, InputFault(Fault.BLACK, "black")).state is AlarmState.PENDING
+            assert alarm_filter.fault(index, Cause(CauseKind.BLACK)).state is AlarmState.PENDING
         else:
             assert alarm_filter.update(index, 0.5, 1.0).state is AlarmState.CLEAR

@@ -57,12 +57,12 @@ def test_rankings_equal_the_metrics_of_frames_written_out(tpr):
     ind = random.integers(0, 12, 35).astype(float)
     ood = random.integers(4, 16, 30).astype(float)
     ind_counts, ood_counts = resample_counts(5, 40, 1), resample_counts(6, 40, 2)
-    found = ranking_replicates(ind, ind_units, ood, ood_units, ind_counts, ood_counts, tpr=tpr)
+    computed = ranking_replicates(ind, ind_units, ood, ood_units, ind_counts, ood_counts, tpr=tpr)
     for index, (clean_row, odd_row) in enumerate(zip(ind_counts, ood_counts, strict=True)):
         clean, odd = np.repeat(ind, clean_row[ind_units]), np.repeat(ood, odd_row[ood_units])
-        assert found.auroc[index] == pytest.approx(auroc(clean, odd), abs=1e-12)
-        assert found.aupr[index] == pytest.approx(aupr(clean, odd), abs=1e-12)
-        assert found.fpr[index] == pytest.approx(fpr_at_tpr(clean, odd, tpr=tpr), abs=1e-12)
+        assert computed.auroc[index] == pytest.approx(auroc(clean, odd), abs=1e-12)
+        assert computed.aupr[index] == pytest.approx(aupr(clean, odd), abs=1e-12)
+        assert computed.fpr[index] == pytest.approx(fpr_at_tpr(clean, odd, tpr=tpr), abs=1e-12)
 
 
 def test_curves_equal_those_of_frames_written_out():
@@ -73,13 +73,13 @@ def test_curves_equal_those_of_frames_written_out():
     ood = random.integers(4, 16, 30).astype(float)
     ind_counts, ood_counts = resample_counts(5, 40, 1), resample_counts(6, 40, 2)
     places = np.linspace(0.0, 1.0, 21)
-    found = curve_replicates(ind, ind_units, ood, ood_units, ind_counts, ood_counts, places)
+    computed = curve_replicates(ind, ind_units, ood, ood_units, ind_counts, ood_counts, places)
     for index, (clean_row, odd_row) in enumerate(zip(ind_counts, ood_counts, strict=True)):
         clean, odd = np.repeat(ind, clean_row[ind_units]), np.repeat(ood, odd_row[ood_units])
         labels, scores = np.repeat([0, 1], [len(clean), len(odd)]), np.concatenate([clean, odd])
         false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
         precision, recall, _ = precision_recall_curve(labels, scores)
-        for place, height, exact in zip(places, found.tpr[index], found.precision[index], strict=True):
+        for place, height, exact in zip(places, computed.tpr[index], computed.precision[index], strict=True):
             assert height == pytest.approx(true[false <= place + 1e-12].max())
             least = recall[(recall >= place - 1e-12) & (recall > 0.0)].min()
             assert exact == pytest.approx(precision[recall == least].max())
@@ -89,9 +89,9 @@ def test_a_wrong_way_score_stays_wrong():
     """Nothing is flipped: a score that points the wrong way has an AUROC of 0 in every resample."""
     counts = resample_counts(4, 9, 0)
     units = np.arange(4)
-    found = ranking_replicates(np.ones(4), units, np.zeros(4), units, counts, counts)
-    assert (found.auroc == 0.0).all()
-    assert (found.fpr == 1.0).all()
+    computed = ranking_replicates(np.ones(4), units, np.zeros(4), units, counts, counts)
+    assert (computed.auroc == 0.0).all()
+    assert (computed.fpr == 1.0).all()
 
 
 def test_percentiles_are_those_of_a_normal():

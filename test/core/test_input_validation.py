@@ -1,4 +1,4 @@
-"""Frame guard: what must not pass as a good frame."""
+"""Frame validator: what must not pass as a good frame."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.config import HealthSettings
-from ls_ood_monitor.core.input_validation import ArrivalMonitor, Fault, FrameValidator
+from ls_ood_monitor.core.causes import CauseKind
+from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
 from ls_ood_monitor.core.types import Frame
+from ls_ood_monitor.wording import clause
 
 
 def frame(stamp_ns: int, seed: int | None = None, size: tuple[int, int] = (48, 64)) -> Frame:
@@ -35,20 +37,20 @@ def frame(stamp_ns: int, seed: int | None = None, size: tuple[int, int] = (48, 6
 )
 def test_the_last_frame_of_a_story(story, words):
     """Each way a frame can lie is named in its sentence."""
-    guard = FrameValidator("front")
+    validator = FrameValidator("front")
     for item in story[:-1]:
-        assert guard.check(item) is None
-    finding = guard.check(story[-1])
-    assert finding is None if words is None else words in finding.reason
+        assert validator.check(item) is None
+    cause = validator.check(story[-1])
+    assert cause is None if words is None else words in clause(cause)
 
 
 @pytest.mark.parametrize("bad", [frame(0, seed=9), frame(3, seed=9), frame(5, seed=9), frame(6, size=(96, 128))])
 def test_the_next_good_frame_works(bad):
     """One bad frame is reported; a good one in its stream then passes."""
-    guard = FrameValidator("front")
-    assert guard.check(frame(5)) is None
-    assert guard.check(bad) is not None
-    assert guard.check(frame(7)) is None
+    validator = FrameValidator("front")
+    assert validator.check(frame(5)) is None
+    assert validator.check(bad) is not None
+    assert validator.check(frame(7)) is None
 
 
 @pytest.mark.parametrize("size", [(483, 640), (966, 1280), (1944, 2592)])
@@ -56,39 +58,39 @@ def test_of_a_large_picture_enough_is_looked_at(size):
     """The sensor's noise tells two pictures of a still scene apart, and a share of it that is black is told to a per cent."""
     scene = np.full((*size, 3), 90, np.uint8)
     scene[: round(0.9 * size[0])] = 0
-    guard = FrameValidator("front", HealthSettings(max_blind_share=0.95))
+    validator = FrameValidator("front", HealthSettings(max_blind_share=0.95))
     for stamp_ns in (5, 6):
         noise = np.random.default_rng(stamp_ns).integers(0, 3, scene.shape, dtype=np.uint8)
-        assert guard.check(Frame(scene + noise, stamp_ns, "front")) is None
-    finding = FrameValidator("front", HealthSettings(max_blind_share=0.85)).check(Frame(scene, 7, "front"))
-    share = float(finding.reason.split("%")[0])
+        assert validator.check(Frame(scene + noise, stamp_ns, "front")) is None
+    cause = FrameValidator("front", HealthSettings(max_blind_share=0.85)).check(Frame(scene, 7, "front"))
+    share = float(clause(cause).split("%")[0])
     assert share == pytest.approx(90.0, abs=1.0)
 
 
 def test_an_unusable_picture_leaves_the_reference_alone():
     """After a frame without pixels the next good one is compared with the last good one, and passes."""
-    guard = FrameValidator("front")
-    assert guard.check(frame(5)) is None
-    assert guard.check(Frame(np.zeros((0, 0, 3), np.uint8), 6, "front")) is not None
-    assert guard.check(frame(7)) is None
+    validator = FrameValidator("front")
+    assert validator.check(frame(5)) is None
+    assert validator.check(Frame(np.zeros((0, 0, 3), np.uint8), 6, "front")) is not None
+    assert validator.check(frame(7)) is None
 
 
 def test_another_size_is_reported_for_as_long_as_it_lasts():
     """The scores belong to the geometry of the first frame; after a reset another may be the first."""
-    guard = FrameValidator("front")
-    assert guard.check(frame(1)) is None
-    assert all(guard.check(frame(stamp, size=(96, 128))).fault is Fault.SIZE for stamp in range(2, 6))
-    assert guard.check(frame(7)) is None
-    guard.reset()
-    assert guard.check(frame(8, size=(96, 128))) is None
+    validator = FrameValidator("front")
+    assert validator.check(frame(1)) is None
+    assert all(validator.check(frame(stamp, size=(96, 128))).kind is CauseKind.SIZE for stamp in range(2, 6))
+    assert validator.check(frame(7)) is None
+    validator.reset()
+    assert validator.check(frame(8, size=(96, 128))) is None
 
 
 def test_a_frozen_camera_is_reported_for_as_long_as_it_lasts():
     """Every repetition is reported, and the first new picture passes."""
-    guard = FrameValidator("front")
-    assert guard.check(frame(1, seed=1)) is None
-    assert all("frozen" in guard.check(frame(stamp, seed=1)).reason for stamp in range(2, 10))
-    assert guard.check(frame(10)) is None
+    validator = FrameValidator("front")
+    assert validator.check(frame(1, seed=1)) is None
+    assert all("frozen" in clause(validator.check(frame(stamp, seed=1))) for stamp in range(2, 10))
+    assert validator.check(frame(10)) is None
 
 
 SECOND = 10**9
@@ -106,32 +108,32 @@ SECOND = 10**9
 )
 def test_a_stamp_ahead_of_the_clock_is_reported_while_it_lasts(leads_s, reported):
     """A stamp from the future says nothing about age, and neither blocks the stream before it nor the one after."""
-    guard = FrameValidator("front")
+    validator = FrameValidator("front")
     refused = []
     for index, lead_s in enumerate(leads_s):
         now_ns = (2 * 10**6 + index * 3) * SECOND
-        if guard.check(frame(now_ns + round(lead_s * SECOND)), now_ns) is not None:
+        if validator.check(frame(now_ns + round(lead_s * SECOND)), now_ns) is not None:
             refused.append(index)
     assert refused == reported
 
 
 def test_without_a_clock_no_stamp_is_from_the_future():
     """Simulated time that has not begun is no measure."""
-    guard = FrameValidator("front")
-    assert guard.check(frame(5), 0) is None
-    assert guard.check(frame(10**18), 0) is None
+    validator = FrameValidator("front")
+    assert validator.check(frame(5), 0) is None
+    assert validator.check(frame(10**18), 0) is None
 
 
 def test_reset_forgets_the_past():
     """After a reset an old stamp is a first stamp."""
-    guard = FrameValidator("front")
-    guard.check(frame(100))
-    guard.reset()
-    assert guard.check(frame(5)) is None
+    validator = FrameValidator("front")
+    validator.check(frame(100))
+    validator.reset()
+    assert validator.check(frame(5)) is None
 
 
 def with_settings(**settings) -> FrameValidator:
-    """A guard with these limits."""
+    """A validator with these limits."""
     return FrameValidator("front", HealthSettings(**settings))
 
 
@@ -142,14 +144,14 @@ def with_settings(**settings) -> FrameValidator:
 def test_an_old_picture_is_late_unless_its_clock_is_another(age_s, limit_s, late):
     """Older than the limit is late; older than a minute is a recording's stamp, which says nothing about delay."""
     now_ns = 10**6 * SECOND
-    finding = with_settings(max_age_s=limit_s).check(frame(now_ns - round(age_s * SECOND)), now_ns)
-    assert (finding is not None and finding.fault is Fault.LATE) == late
+    cause = with_settings(max_age_s=limit_s).check(frame(now_ns - round(age_s * SECOND)), now_ns)
+    assert (cause is not None and cause.kind is CauseKind.LATE) == late
 
 
 def test_a_clock_that_runs_ahead_can_be_allowed_to():
     """With max_clock_lead_s 0 the lead is not checked."""
     assert with_settings(max_clock_lead_s=0.0).check(frame(10**6 * SECOND), SECOND) is None
-    assert with_settings(max_clock_lead_s=60.0).check(frame(62 * SECOND), SECOND).fault is Fault.CLOCK_AHEAD
+    assert with_settings(max_clock_lead_s=60.0).check(frame(62 * SECOND), SECOND).kind is CauseKind.CLOCK_AHEAD
 
 
 @pytest.mark.parametrize(
@@ -158,46 +160,46 @@ def test_a_clock_that_runs_ahead_can_be_allowed_to():
 )
 def test_the_age_of_a_verdict(stamp_s, now_s, held_s, late):
     """By its stamp or by the time it was held here, whichever is more; a recording's stamp tells nothing."""
-    finding = with_settings(max_age_s=0.5).check_age(stamp_s * SECOND, round(now_s * SECOND), round(held_s * SECOND))
-    assert (finding is not None and finding.fault is Fault.LATE) == late
+    cause = with_settings(max_age_s=0.5).check_age(stamp_s * SECOND, round(now_s * SECOND), round(held_s * SECOND))
+    assert (cause is not None and cause.kind is CauseKind.LATE) == late
 
 
 def test_a_camera_that_repeats_frames_by_design_can_be_allowed_to():
     """With frozen_frames 3 two repetitions pass and the third is frozen."""
-    guard = with_settings(frozen_frames=3)
-    findings = [guard.check(frame(stamp, seed=1)) for stamp in range(1, 6)]
-    assert [finding is None for finding in findings] == [True, True, True, False, False]
-    assert "4 times" in findings[-1].reason
+    validator = with_settings(frozen_frames=3)
+    causes = [validator.check(frame(stamp, seed=1)) for stamp in range(1, 6)]
+    assert [cause is None for cause in causes] == [True, True, True, False, False]
+    assert "4 times" in clause(causes[-1])
 
 
 @pytest.mark.parametrize(
     ("size", "encoding", "fault"),
     [
         ((48, 64), "bgr8", None),
-        ((48, 65), "bgr8", Fault.SIZE),
-        ((49, 64), "bgr8", Fault.SIZE),
-        ((48, 64), "rgb8", Fault.ENCODING),
+        ((48, 65), "bgr8", CauseKind.SIZE),
+        ((49, 64), "bgr8", CauseKind.SIZE),
+        ((48, 64), "rgb8", CauseKind.ENCODING),
     ],
 )
 def test_the_size_and_encoding_that_were_agreed(size, encoding, fault):
     """Also a first image of another size or encoding is refused, for as long as it lasts."""
-    guard = with_settings(expected_width=64, expected_height=48, expected_encoding="bgr8")
+    validator = with_settings(expected_width=64, expected_height=48, expected_encoding="bgr8")
     for stamp in (1, 2):
-        finding = guard.check(frame(stamp, size=size)) or guard.check_encoding(encoding)
-        assert (finding.fault if finding else None) is fault
+        cause = validator.check(frame(stamp, size=size)) or validator.check_encoding(encoding)
+        assert (cause.kind if cause else None) is fault
 
 
 @pytest.mark.parametrize(
     ("value", "share", "fault"),
-    [(2, 1.0, Fault.BLACK), (2, 0.9, None), (253, 1.0, Fault.SATURATED), (253, 0.9, None), (60, 1.0, None)],
+    [(2, 1.0, CauseKind.BLACK), (2, 0.9, None), (253, 1.0, CauseKind.SATURATED), (253, 0.9, None), (60, 1.0, None)],
 )
 def test_a_picture_that_shows_nothing(value, share, fault):
     """Nearly black or nearly white with a little noise is blind; a dark or bright scene with something in it is not."""
     random = np.random.default_rng(0)
     image = np.clip(value + random.integers(-2, 3, (96, 128, 3)), 0, 255).astype(np.uint8)
     image[: round(96 * (1.0 - share))] = random.integers(0, 256, (round(96 * (1.0 - share)), 128, 3))
-    finding = FrameValidator("front").check(Frame(image, 5, "front"))
-    assert (finding.fault if finding else None) is fault
+    cause = FrameValidator("front").check(Frame(image, 5, "front"))
+    assert (cause.kind if cause else None) is fault
 
 
 def test_arrivals_tell_rate_and_silence():
@@ -214,8 +216,8 @@ def test_arrivals_tell_rate_and_silence():
     for index in range(1, 13):
         watch.arrived(now + index * SECOND // 5)
     now += 12 * SECOND // 5
-    assert watch.check(now).fault is Fault.RATE
-    assert watch.check(now + 2 * SECOND).fault is Fault.STALE
+    assert watch.check(now).kind is CauseKind.RATE
+    assert watch.check(now + 2 * SECOND).kind is CauseKind.STALE
     assert watch.received == 42
     watch.start(now + 2 * SECOND)
     assert watch.check(now + 2 * SECOND) is None

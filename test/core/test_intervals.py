@@ -69,9 +69,9 @@ def test_clopper_pearson_is_that_of_scipy(successes):
 @pytest.mark.parametrize("hits", [1, 40, 360])
 def test_single_frames_have_the_exact_interval(hits):
     """With every frame a unit of its own nothing is alike, and the interval is the binomial one but for one frame."""
-    found = share_interval(np.arange(400) < hits, np.ones(400))
+    computed = share_interval(np.arange(400) < hits, np.ones(400))
     exact = binomtest(hits, 400).proportion_ci(0.95, method="exact")
-    assert found == pytest.approx((hits / 400, exact.low, exact.high), abs=1e-4)
+    assert computed == pytest.approx((hits / 400, exact.low, exact.high), abs=1e-4)
 
 
 def test_the_interval_knows_that_blocks_move_together():
@@ -86,11 +86,11 @@ def test_the_interval_knows_that_blocks_move_together():
 
 def test_long_units_weigh_more():
     """The share counts frames, and a unit's hits are held against its own length: by hand for three of unequal length."""
-    found = share_interval([1, 2, 0], [4, 2, 10])
-    assert found.value == pytest.approx(3 / 16)
+    computed = share_interval([1, 2, 0], [4, 2, 10])
+    assert computed.value == pytest.approx(3 / 16)
     variance = 1.5 * ((1 - 4 * 3 / 16) ** 2 + (2 - 2 * 3 / 16) ** 2 + (10 * 3 / 16) ** 2) / 16**2
     effective = 3 / 16 * 13 / 16 / variance * (2.1314495455597742 / 4.302652729749464) ** 2  # t of 15 and 2 degrees
-    assert (found.low, found.high) == pytest.approx(clopper_pearson(3 / 16 * effective, effective))
+    assert (computed.low, computed.high) == pytest.approx(clopper_pearson(3 / 16 * effective, effective))
 
 
 @pytest.mark.parametrize(("rate", "least"), [(0.01, 0.9), (0.03, 0.88), (0.2, 0.92)])
@@ -101,8 +101,8 @@ def test_the_interval_covers(rate, least, units):
     likeness = 1.0 / 0.3 - 1.0  # correlation of 0.3 within a unit
     rates = random.beta(rate * likeness, (1.0 - rate) * likeness, size=(400, units))
     hits = random.binomial(15, rates)
-    found = [share_interval(row, np.full(units, 15)) for row in hits]
-    assert np.mean([interval.low <= rate <= interval.high for interval in found]) >= least
+    computed = [share_interval(row, np.full(units, 15)) for row in hits]
+    assert np.mean([interval.low <= rate <= interval.high for interval in computed]) >= least
 
 
 @pytest.mark.parametrize("units", [1, 2, 30])
@@ -118,9 +118,9 @@ def test_nothing_seen_is_not_nothing_there(units):
 
 def test_one_unit_says_little():
     """A single drive, half of it flagged, leaves nearly everything open."""
-    found = share_interval([50], [100])
-    assert found.low < 0.02
-    assert found.high > 0.98
+    computed = share_interval([50], [100])
+    assert computed.low < 0.02
+    assert computed.high > 0.98
 
 
 def test_units_are_counted_by_name():

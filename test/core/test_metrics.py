@@ -64,7 +64,7 @@ def test_an_impossible_tpr_is_refused(tpr):
 
 def test_both_kinds_are_needed():
     """An empty side is refused."""
-    with pytest.raises(ValueError, match="both kinds"):
+    with pytest.raises(ValueError, match="both are needed"):
         auroc([], [1.0])
 
 

@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.config import SupervisorSettings
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.supervision import Supervisor
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.wording import sentence
 
 SECOND = 1_000_000_000
 NOMINAL, SLOW, STOP = FallbackMode.NOMINAL, FallbackMode.SLOW, FallbackMode.STOP
 
 
-def alarm(camera: str, state: AlarmState = AlarmState.CLEAR, stamp: int = 1, **changes) -> Alarm:
+def alarm(
+    camera: str, state: AlarmState = AlarmState.CLEAR, stamp: int = 1, *, is_fault: bool = False, **changes
+) -> Alarm:
     """A consistent alarm, unless changed."""
     score = 1.0 if state is AlarmState.CLEAR else 9.0
+    judged = CauseKind.IN_DISTRIBUTION if state is AlarmState.CLEAR else CauseKind.OUT_OF_DISTRIBUTION
+    kind = CauseKind.INFERENCE if is_fault else judged
     return Alarm(
         **{
             "camera": camera,
@@ -24,8 +30,7 @@ def alarm(camera: str, state: AlarmState = AlarmState.CLEAR, stamp: int = 1, **c
             "state": state,
             "score": score,
             "threshold": 5.0,
-            "reason": f"camera {camera}: {getattr(state, 'value', state)}",
-            "is_fault": False,
+            "cause": Cause(kind, camera, score, 5.0),
             **changes,
         }
     )
@@ -43,7 +48,7 @@ def test_never_heard_is_stop():
     supervisor.observe(alarm("front"), SECOND)
     decision = supervisor.decide(SECOND)
     assert decision.mode is STOP
-    assert "left" in decision.reason
+    assert "left" in sentence(decision.cause)
     supervisor.observe(alarm("left"), SECOND)
     assert supervisor.decide(SECOND).mode is NOMINAL
 
@@ -75,7 +80,7 @@ def test_a_camera_that_was_never_clear_is_stop(slow_on_pending):
     supervisor.observe(alarm("front", AlarmState.PENDING, stamp=1), 5)
     decision = supervisor.decide(5)
     assert decision.mode is STOP
-    assert "has not been clear since" in decision.reason
+    assert "has not been clear since" in sentence(decision.cause)
     supervisor.observe(alarm("front", stamp=2), 6)
     supervisor.observe(alarm("front", AlarmState.PENDING, stamp=3), 7)
     assert supervisor.decide(7).mode is (SLOW if slow_on_pending else NOMINAL)
@@ -98,7 +103,7 @@ def test_silence_is_stop_and_fresh_alarms_end_it():
     assert supervisor.decide(SECOND // 2).mode is NOMINAL
     decision = supervisor.decide(SECOND // 2 + 1_000_000)
     assert decision.mode is STOP
-    assert "camera front: silent for 0.50 s" in decision.reason
+    assert "camera front: silent for 0.50 s" in sentence(decision.cause)
     supervisor.observe(alarm("front", stamp=2), SECOND)
     assert supervisor.decide(SECOND).mode is NOMINAL
 
@@ -110,7 +115,7 @@ def test_a_clock_that_runs_back_returns_to_the_start():
     assert supervisor.decide(10 * SECOND).mode is NOMINAL
     decision = supervisor.decide(5 * SECOND)
     assert decision.mode is STOP
-    assert "ran back" in decision.reason
+    assert "ran back" in sentence(decision.cause)
     supervisor.observe(alarm("front"), 5 * SECOND)
     assert supervisor.decide(5 * SECOND).mode is NOMINAL
 
@@ -147,7 +152,7 @@ def test_an_alarm_without_a_stamp_does_not_hide_the_newest_one():
         alarm("front", score=None),
         alarm("front", threshold="5.0"),
         alarm("front", stamp=None),
-        alarm("front", reason=None),
+        alarm("front", cause=None),
         alarm(["front"]),
         alarm(None),
     ],
@@ -159,7 +164,7 @@ def test_what_is_no_alarm_is_stop_and_never_raises(nonsense):
     supervisor.observe(nonsense, 0)
     decision = supervisor.decide(1)
     assert decision.mode is STOP
-    assert "no alarm" in decision.reason
+    assert "no alarm" in sentence(decision.cause)
     supervisor.observe(alarm("front", stamp=2), SECOND)
     assert supervisor.decide(SECOND).mode is NOMINAL
 
@@ -176,8 +181,8 @@ def test_an_unknown_camera_is_stop_while_it_is_heard():
     supervisor = make("front", alarm_timeout_s=0.5)
     supervisor.observe(alarm("front"), 0)
     supervisor.observe(alarm("periscope"), 0)
-    assert "'periscope', which is not configured (configured: front)" in supervisor.decide(1).reason
-    assert "camera periscope: CLEAR" in supervisor.decide(1).reason
+    assert "'periscope', which is not configured (configured: front)" in sentence(supervisor.decide(1).cause)
+    assert "camera periscope: in distribution" in sentence(supervisor.decide(1).cause)
     assert supervisor.decide(1).mode is STOP
     supervisor.observe(alarm("front", stamp=2), SECOND)
     assert supervisor.decide(SECOND).mode is NOMINAL
@@ -226,14 +231,12 @@ def test_latched_stop():
     assert supervisor.decide(1).mode is NOMINAL
     supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 2)
     assert supervisor.decide(2).mode is STOP
-    done, why = supervisor.reset(3)
-    assert not done
-    assert "persists" in why
+    assert supervisor.reset(3).kind is CauseKind.OUT_OF_DISTRIBUTION
     supervisor.observe(alarm("front", stamp=4), 4)
     held = supervisor.decide(4)
     assert held.mode is STOP
-    assert "until reset" in held.reason
-    assert supervisor.reset(5)[0]
+    assert "until reset" in sentence(held.cause)
+    assert supervisor.reset(5) is None
     assert supervisor.decide(5).mode is NOMINAL
 
 
@@ -245,7 +248,7 @@ def test_an_alarm_before_the_first_release(is_fault, held):
     supervisor.observe(alarm("left"), 0)
     supervisor.observe(alarm("front", stamp=2), SECOND // 10)
     assert (supervisor.decide(SECOND // 10).mode is STOP) == held
-    assert supervisor.reset(SECOND // 10)[0]
+    assert supervisor.reset(SECOND // 10) is None
     assert supervisor.decide(SECOND // 10).mode is NOMINAL
 
 
@@ -269,12 +272,12 @@ def test_a_jump_of_the_clock_does_not_open_the_latch(raised_before):
         supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 11)
         assert supervisor.decide(11).mode is STOP
     supervisor.decide(5)
-    assert not supervisor.reset(5)[0]
+    assert supervisor.reset(5) is not None
     supervisor.observe(alarm("front", stamp=3), 6)
     held = supervisor.decide(6)
     assert held.mode is STOP
-    assert "ran back" in held.reason
-    assert supervisor.reset(7)[0]
+    assert "ran back" in sentence(held.cause)
+    assert supervisor.reset(7) is None
     assert supervisor.decide(7).mode is NOMINAL
 
 
@@ -293,11 +296,11 @@ def test_every_cause_of_a_stop_latches(cause):
         supervisor.observe(alarm("front", stamp=5), now)
     else:
         supervisor.observe(None, now)
-    why = supervisor.decide(now).reason
-    assert supervisor.reset(now) == (False, f"refused, the cause persists: {why}")
+    why = sentence(supervisor.decide(now).cause)
+    assert sentence(supervisor.reset(now)) == why
     supervisor.observe(alarm("front", stamp=11), now + SECOND)
     assert supervisor.decide(now + SECOND).mode is STOP
-    assert supervisor.reset(now + SECOND)[0]
+    assert supervisor.reset(now + SECOND) is None
     assert supervisor.decide(now + SECOND).mode is NOMINAL
 
 
@@ -377,8 +380,8 @@ def test_caution_falls_one_mode_at_a_time_each_for_its_least_time():
     supervisor.observe(ood("front", 4), 5 * SECOND)
     supervisor.decide(5 * SECOND)
     supervisor.observe(alarm("front", stamp=5), 5 * SECOND + 1)
-    assert (
-        "STOP lasts at least 1 s; by now: all cameras are in distribution" in supervisor.decide(5 * SECOND + 2).reason
+    assert "STOP lasts at least 1 s; by now: all cameras are in distribution" in sentence(
+        supervisor.decide(5 * SECOND + 2).cause
     )
 
 
@@ -393,7 +396,7 @@ def test_an_optional_camera_slows_and_does_not_stop():
     supervisor.observe(ood("rear", 2), 1)
     decision = supervisor.decide(1)
     assert decision.mode is SLOW
-    assert "optional camera" in decision.reason
+    assert "optional camera" in sentence(decision.cause)
     supervisor.observe(ood("front", 2), 2)
     assert supervisor.decide(2).mode is STOP
 
@@ -415,7 +418,7 @@ def test_so_many_cameras_must_agree_to_stop():
     supervisor.observe(ood("front", 2), 1)
     decision = supervisor.decide(1)
     assert decision.mode is SLOW
-    assert "1 of the 2 cameras that stop the vehicle" in decision.reason
+    assert "1 of the 2 cameras that stop the vehicle" in sentence(decision.cause)
     supervisor.observe(ood("left", 2), 2)
     assert supervisor.decide(2).mode is STOP
     supervisor.observe(alarm("left", stamp=3), 3)
@@ -425,7 +428,7 @@ def test_so_many_cameras_must_agree_to_stop():
     supervisor.observe(alarm("left", stamp=4), late)
     decision = supervisor.decide(late)
     assert decision.mode is STOP
-    assert "right: silent" in decision.reason
+    assert "right: silent" in sentence(decision.cause)
 
 
 def test_a_single_camera_out_of_distribution_does_not_latch_where_two_are_needed():
@@ -444,10 +447,10 @@ def test_a_sender_that_is_gone_is_forgotten_at_once():
     for name in ("front", "left"):
         supervisor.observe(alarm(name, stamp=1), 0)
     assert supervisor.decide(0).mode is NOMINAL
-    supervisor.forget("the sender of the alarms is gone", 1)
+    supervisor.forget(Cause(CauseKind.SENDER_LOST), 1)
     decision = supervisor.decide(1)
     assert decision.mode is STOP
-    assert "the sender of the alarms is gone" in decision.reason
+    assert "no longer alive" in sentence(decision.cause)
     supervisor.observe(alarm("front", stamp=2), 2)
     assert supervisor.decide(2).mode is STOP
     supervisor.observe(alarm("left", stamp=2), 3)
@@ -465,7 +468,7 @@ def test_a_camera_that_called_for_a_stop_releases_it_only_by_being_clear(cause):
     if cause == "raised":
         supervisor.observe(alarm("front", AlarmState.RAISED, stamp=3), now)
     elif cause == "gone":
-        supervisor.forget("gone", now)
+        supervisor.forget(Cause(CauseKind.SENDER_LOST), now)
     elif cause == "contradiction":
         supervisor.observe(alarm("front", stamp=3, score=9.0), now)
     else:
@@ -474,7 +477,7 @@ def test_a_camera_that_called_for_a_stop_releases_it_only_by_being_clear(cause):
     supervisor.observe(alarm("front", AlarmState.PENDING, stamp=4), now)
     decision = supervisor.decide(now)
     assert decision.mode is STOP
-    assert "it has not been clear since" in decision.reason
+    assert "it has not been clear since" in sentence(decision.cause)
     supervisor.observe(alarm("front", stamp=5), now)
     assert supervisor.decide(now).mode is NOMINAL
     supervisor.observe(alarm("front", AlarmState.PENDING, stamp=6), now)
@@ -490,7 +493,7 @@ def test_two_processes_that_speak_for_one_camera_are_stop():
     supervisor.observe(alarm("front", stamp=2, source="car:2"), SECOND // 10)
     decision = supervisor.decide(SECOND // 10)
     assert decision.mode is STOP
-    assert "2 processes speak for it (car:1, car:2)" in decision.reason
+    assert "2 processes speak for it (car:1, car:2)" in sentence(decision.cause)
     for step in range(2, 6):  # the first one falls silent
         supervisor.observe(alarm("front", stamp=2 + step, source="car:2"), step * SECOND // 10)
         supervisor.observe(alarm("left", stamp=2 + step, source="car:2"), step * SECOND // 10)
@@ -518,13 +521,13 @@ def test_only_a_camera_that_was_clear_before_may_merely_slow(before):
     if before == "fault":
         supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2, is_fault=True), now)
     elif before == "gone":
-        supervisor.forget("gone", now)
+        supervisor.forget(Cause(CauseKind.SENDER_LOST), now)
     elif before == "silence":
         now += SECOND
     supervisor.observe(alarm("left", stamp=3), now)
     supervisor.observe(alarm("front", AlarmState.RAISED, stamp=4), now)
     assert supervisor.decide(now).mode is STOP
-    assert not supervisor.reset(now)[0]
+    assert supervisor.reset(now) is not None
     supervisor.observe(alarm("front", stamp=5), now)
     supervisor.observe(alarm("front", AlarmState.RAISED, stamp=6), now)
     assert supervisor.decide(now).mode is SLOW

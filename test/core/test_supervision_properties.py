@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ls_ood_monitor.config import AlarmSettings, SupervisorSettings
 from ls_ood_monitor.core.alarm import AlarmFilter
-from ls_ood_monitor.core.input_validation import Fault, InputFault
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.supervision import Supervisor
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
+from ls_ood_monitor.wording import sentence
 
 CAMERAS = ("front", "left", "rear")
 OPTIONAL = "rear"
@@ -23,6 +24,11 @@ TIMEOUT_NS = 500_000_000
 MIN_STOP_NS = 200_000_000
 NUMBERS = st.one_of(st.floats(), st.sampled_from([nan, inf, -inf, 0.0]))
 STATES = st.sampled_from(list(AlarmState))
+
+
+def cause(is_fault: bool = False) -> Cause:
+    """Of a frame that was judged, or could not be."""
+    return Cause(CauseKind.BLACK if is_fault else CauseKind.OUT_OF_DISTRIBUTION)
 
 
 class SupervisorMachine(RuleBasedStateMachine):
@@ -72,7 +78,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         if alarm.stamp_ns > 0 and (is_old or not alarm.is_fault):
             self.newest[camera] = alarm.stamp_ns
         if not is_repeated:
-            kept = replace(alarm, state=AlarmState.RAISED, is_fault=True) if is_old else alarm
+            kept = replace(alarm, state=AlarmState.RAISED, cause=cause(is_fault=True)) if is_old else alarm
             self.last[camera] = (kept, self.now_ns)
             was_clear = camera in self.cleared
             is_odd = alarm.state is AlarmState.RAISED and not alarm.is_fault and not is_old
@@ -103,7 +109,7 @@ class SupervisorMachine(RuleBasedStateMachine):
     def clear(self, camera: str) -> None:
         """A good frame."""
         self.stamp_ns += 1
-        self.hear(Alarm(camera, self.stamp_ns, AlarmState.CLEAR, 1.0, 2.0, "good", source="a"))
+        self.hear(Alarm(camera, self.stamp_ns, AlarmState.CLEAR, 1.0, 2.0, cause(), source="a"))
 
     @rule(frames=st.integers(1, 8), judged=st.booleans())
     def all_is_well(self, frames: int, judged: bool) -> None:
@@ -119,7 +125,7 @@ class SupervisorMachine(RuleBasedStateMachine):
     def strange(self, camera: str) -> None:
         """Out of distribution, judged."""
         self.stamp_ns += 1
-        self.hear(Alarm(camera, self.stamp_ns, AlarmState.RAISED, 3.0, 2.0, "strange", source="a"))
+        self.hear(Alarm(camera, self.stamp_ns, AlarmState.RAISED, 3.0, 2.0, cause(), source="a"))
 
     @rule(
         camera=st.sampled_from(CAMERAS),
@@ -133,10 +139,15 @@ class SupervisorMachine(RuleBasedStateMachine):
     def anything(self, camera, state, score, threshold, back, is_fault, source) -> None:
         """Any alarm that can be built, old stamps and a second process included."""
         self.stamp_ns += 1
-        self.hear(Alarm(camera, self.stamp_ns - back, state, score, threshold, "any", is_fault, "", source))
+        self.hear(Alarm(camera, self.stamp_ns - back, state, score, threshold, cause(is_fault), source))
 
     @rule(
-        thing=st.one_of(st.none(), st.integers(), st.text(), st.just(Alarm("periscope", 1, AlarmState.CLEAR, 0, 1, "")))
+        thing=st.one_of(
+            st.none(),
+            st.integers(),
+            st.text(),
+            st.just(Alarm("periscope", 1, AlarmState.CLEAR, 0, 1, Cause(CauseKind.BLACK))),
+        )
     )
     def intrusion(self, thing: object) -> None:
         """Something that is no alarm, or one of a camera that nobody configured."""
@@ -147,12 +158,12 @@ class SupervisorMachine(RuleBasedStateMachine):
     def pending(self, camera: str, is_fault: bool) -> None:
         """Not sure yet."""
         self.stamp_ns += 1
-        self.hear(Alarm(camera, self.stamp_ns, AlarmState.PENDING, 3.0, 2.0, "not sure", is_fault, "", "a"))
+        self.hear(Alarm(camera, self.stamp_ns, AlarmState.PENDING, 3.0, 2.0, cause(is_fault), "a"))
 
     @rule(camera=st.sampled_from(REQUIRED), state=STATES, source=st.sampled_from(["a", "b"]), back=st.integers(0, 5))
     def a_good_number(self, camera: str, state: AlarmState, source: str, back: int) -> None:
         """An alarm that is fine but for its state, its sender or its age."""
-        self.hear(Alarm(camera, max(1, self.stamp_ns - back), state, 1.0, 2.0, "perhaps", source=source))
+        self.hear(Alarm(camera, max(1, self.stamp_ns - back), state, 1.0, 2.0, cause(), source=source))
 
     @rule(step_s=st.sampled_from([0.01, 0.02, 0.05, 0.1, 0.3, 0.6]))
     def time_passes(self, step_s: float) -> None:
@@ -181,14 +192,14 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.last.clear()
         for camera in CAMERAS:
             self.distrust(camera)
-        self.supervisor.forget("gone", self.now_ns)
-        self.twin.forget("gone", self.now_ns)
+        self.supervisor.forget(Cause(CauseKind.SENDER_LOST), self.now_ns)
+        self.twin.forget(Cause(CauseKind.SENDER_LOST), self.now_ns)
 
     @rule()
     def somebody_resets(self) -> None:
         """A reset is granted only when nothing calls for a stop."""
-        granted, _ = self.supervisor.reset(self.now_ns)
-        assert self.twin.reset(self.now_ns)[0] == granted
+        granted = self.supervisor.reset(self.now_ns) is None
+        assert (self.twin.reset(self.now_ns) is None) == granted
         if granted:
             assert self.may_move()
             self.incident = False
@@ -216,7 +227,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         """Never NOMINAL unless all is well, STOP whenever it must be, for its least time, and until a reset if it latches."""
         decision, other = self.supervisor.decide(self.now_ns), self.twin.decide(self.now_ns)
         assert decision == other  # no hidden clock, no chance
-        assert decision.reason
+        assert sentence(decision.cause)
         if decision.mode is FallbackMode.NOMINAL:
             assert all(self.is_fresh(camera) for camera in CAMERAS)
             for camera in CAMERAS:
@@ -261,11 +272,11 @@ TestPendingDoesNotSlow = machine(slow_on_pending=False)
 def test_an_alarm_is_clear_only_after_a_good_frame(rule_name, story, trigger, release):
     """By every rule: CLEAR only when the frame itself is good; RAISED is left only after enough good frames in a row."""
     options = AlarmSettings(trigger, release, rule=rule_name, window_frames=max(5, trigger))
-    alarm_filter = AlarmFilter(options, "front", usual=0.0)
+    alarm_filter = AlarmFilter(options, "front", clean_median=0.0)
     good_in_a_row, bad_in_a_row, before = 0, 0, AlarmState.PENDING
     for stamp, score in enumerate(story, 1):
         alarm = (
-            alarm_filter.fault(stamp, InputFault(Fault.BLACK, "black"))
+            alarm_filter.fault(stamp, Cause(CauseKind.BLACK))
             if score is None
             else alarm_filter.update(stamp, score, 1.0)
         )

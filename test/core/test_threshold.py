@@ -11,12 +11,15 @@ from ls_ood_monitor.core.detectors import MahalanobisDetector
 from ls_ood_monitor.core.threshold import (
     Threshold,
     alarm_threshold,
+    blocks_per_fold,
     leave_one_block_out_scores,
+    left_out,
     quantile_threshold,
     time_blocks,
-    units_together,
 )
 from ls_ood_monitor.errors import CalibrationError
+
+ORIGIN = "leave-one-block-out"
 
 
 @pytest.mark.parametrize(
@@ -25,16 +28,17 @@ from ls_ood_monitor.errors import CalibrationError
 def test_rank_is_that_of_split_conformal_prediction(n, rate, rank):
     """The ceil((n + 1)(1 - a))-th smallest score, exactly, at the edges where rounding could slip."""
     scores = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
-    threshold = quantile_threshold(scores, rate)
+    threshold = quantile_threshold(scores, rate, origin=ORIGIN)
     assert (threshold.rank, threshold.value, threshold.n) == (rank, float(rank), n)
 
 
 def test_the_promised_rate_holds_on_the_mean():
     """Over many calibrations the share of fresh clean scores above the threshold averages at most the target."""
     random = np.random.default_rng(0)
-    rates = [
-        (random.normal(size=2000) > quantile_threshold(random.normal(size=99), 0.05).value).mean() for _ in range(400)
-    ]
+    rates = []
+    for _ in range(400):
+        threshold = quantile_threshold(random.normal(size=99), 0.05, origin=ORIGIN)
+        rates.append((random.normal(size=2000) > threshold.value).mean())
     assert np.mean(rates) == pytest.approx(0.05, abs=0.006)
 
 
@@ -42,33 +46,41 @@ def test_too_few_scores_are_refused_or_noted():
     """98 frames cannot promise 1 %; with allow_small the largest is taken and the provenance says so."""
     scores = np.arange(98.0)
     with pytest.raises(CalibrationError, match="at least 99 are needed"):
-        quantile_threshold(scores, 0.01)
-    threshold = quantile_threshold(scores, 0.01, allow_small=True)
+        quantile_threshold(scores, 0.01, origin=ORIGIN)
+    threshold = quantile_threshold(scores, 0.01, allow_small=True, origin=ORIGIN)
     assert threshold.value == 97.0
     assert "98 clean frames" in threshold.warning
 
 
-def test_too_few_blocks_are_told():
-    """Thousands of frames of few blocks make a threshold, but no claim for the next block: told as the rule of three says."""
+def test_too_few_blocks_give_a_warning():
+    """Thousands of frames of few blocks make a threshold, but no claim for the next block (rule of three)."""
     scores = np.arange(3000.0)
-    few = quantile_threshold(scores, 0.01, blocks=60)
-    assert few.value == quantile_threshold(scores, 0.01).value
+    few = quantile_threshold(scores, 0.01, blocks=60, origin=ORIGIN)
+    assert few.value == quantile_threshold(scores, 0.01, origin=ORIGIN).value
     assert "60 blocks cannot prove" in few.warning
     assert "0.049 could be claimed" in few.warning  # 1 - 0.05^(1/60), about 3 / 60
     needed = next(units for units in range(1, 1000) if 0.99**units <= 0.05)
     assert f"{needed} are needed" in few.warning
-    assert quantile_threshold(scores, 0.01, blocks=needed - 1).warning
-    assert quantile_threshold(scores, 0.01, blocks=needed).warning == ""
+    assert quantile_threshold(scores, 0.01, blocks=needed - 1, origin=ORIGIN).warning
+    assert quantile_threshold(scores, 0.01, blocks=needed, origin=ORIGIN).warning == ""
 
 
-def test_the_method_says_how_many_were_left_out():
-    """One drive at a time, or several together where there are many, and the provenance tells which."""
-    scores = np.arange(3000.0)
-    assert units_together(40) == 1
-    assert units_together(120) == 3
-    one = quantile_threshold(scores, 0.01, blocks=40, unit="drive", together=1)
-    assert "leave-one-drive-out" in one.method
-    assert "leave-3-drives-out" in quantile_threshold(scores, 0.01, blocks=120, unit="drive", together=3).method
+def test_the_origin_says_how_many_were_left_out():
+    """One drive at a time, or several together if there are many."""
+    assert blocks_per_fold(40) == 1
+    assert blocks_per_fold(120) == 3
+    assert left_out("drive", blocks_per_fold(40)) == "leave-one-drive-out"
+    assert left_out("drive", blocks_per_fold(120)) == "leave-3-drives-out"
+
+
+def test_the_method_states_the_origin_that_the_caller_names():
+    """A threshold of fitted frames never claims to come from held-out ones."""
+    threshold = quantile_threshold(np.arange(200.0), 0.05, origin="fitted-frame")
+    assert threshold.method == "split-conformal quantile of fitted-frame scores"
+    alarms = alarm_threshold(
+        np.arange(100.0), [np.arange(100)], 3.0, 1.0, settings=AlarmSettings(), origin="leave-one-drive-out"
+    )
+    assert "leave-one-drive-out scores" in alarms.method
 
 
 @pytest.mark.parametrize(
@@ -84,17 +96,17 @@ def test_the_method_says_how_many_were_left_out():
 def test_impossible_calibrations_are_refused(scores, rate, words):
     """Targets outside (0, 1) and scores that are no numbers are refused."""
     with pytest.raises(CalibrationError, match=words):
-        quantile_threshold(scores, rate)
+        quantile_threshold(scores, rate, origin=ORIGIN)
 
 
 def test_the_lowest_rank_is_the_smallest_score():
     """A target next to one takes the smallest score, never one from the other end."""
-    assert quantile_threshold([3.0, 1.0, 2.0], 1.0 - 1e-12).value == 1.0
+    assert quantile_threshold([3.0, 1.0, 2.0], 1.0 - 1e-12, origin=ORIGIN).value == 1.0
 
 
 def test_threshold_round_trip():
     """What goes into a manifest comes back."""
-    threshold = quantile_threshold(np.arange(200.0), 0.05, blocks=7)
+    threshold = quantile_threshold(np.arange(200.0), 0.05, blocks=7, origin=ORIGIN)
     assert Threshold.from_dict(threshold.to_dict()) == threshold
     with pytest.raises(ValueError, match="finite"):
         Threshold.from_dict({**threshold.to_dict(), "value": float("nan")})
@@ -102,7 +114,7 @@ def test_threshold_round_trip():
 
 def test_thresholds_of_older_bundles_still_load():
     """A manifest without the newer entries reads as before; one without a value does not."""
-    values = quantile_threshold(np.arange(200.0), 0.05).to_dict()
+    values = quantile_threshold(np.arange(200.0), 0.05, origin=ORIGIN).to_dict()
     older = {name: value for name, value in values.items() if name != "target_per_hour"}
     assert Threshold.from_dict(older).target_per_hour is None
     with pytest.raises(KeyError, match="value"):
@@ -130,7 +142,7 @@ def test_the_threshold_for_alarms_an_hour_by_brute_force(seed):
     streams = [np.arange(0, 500), np.arange(500, 1200)]
     settings = AlarmSettings(trigger_consecutive_frames=3, release_consecutive_frames=5)
     # 12 hours, 95 % bound: at most 7 alarms keep a target of 1.1 an hour (the bound of 7 is 13.15 / 12).
-    threshold = alarm_threshold(scores, streams, 12.0, 1.1, settings=settings, blocks=9)
+    threshold = alarm_threshold(scores, streams, 12.0, 1.1, settings=settings, origin=ORIGIN, blocks=9)
     for higher in np.unique(scores[scores >= threshold.value]):
         assert alarms_at(scores, streams, higher, settings) <= 7
     windows = [min(scores[i : i + 3]) for stream in streams for i in stream[:-2]]
@@ -145,16 +157,16 @@ def test_too_few_hours_are_refused_or_noted():
     scores, streams = np.arange(100.0), [np.arange(100)]
     settings = AlarmSettings()
     with pytest.raises(CalibrationError, match=r"2\.0 h .* at least 3\.0 h"):
-        alarm_threshold(scores, streams, 2.0, 1.0, settings=settings)
-    small = alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, allow_small=True)
+        alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, origin=ORIGIN)
+    small = alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, origin=ORIGIN, allow_small=True)
     assert "rule of three" in small.warning
     assert small.value == 97.0  # the smallest of the last three: the third frame above it never comes
     assert alarms_at(scores, streams, small.value, settings) == 0
-    assert alarm_threshold(scores, streams, 3.0, 1.0, settings=settings).warning == ""
+    assert alarm_threshold(scores, streams, 3.0, 1.0, settings=settings, origin=ORIGIN).warning == ""
     with pytest.raises(CalibrationError, match="larger than 0"):
-        alarm_threshold(scores, streams, 2.0, 0.0, settings=settings)
+        alarm_threshold(scores, streams, 2.0, 0.0, settings=settings, origin=ORIGIN)
     with pytest.raises(CalibrationError, match="3 frames in a row"):
-        alarm_threshold(scores[:2], [np.arange(2)], 2.0, 1.0, settings=settings)
+        alarm_threshold(scores[:2], [np.arange(2)], 2.0, 1.0, settings=settings, origin=ORIGIN)
 
 
 def test_each_block_is_scored_without_itself():
@@ -171,9 +183,9 @@ def test_many_blocks_share_a_fit_but_stay_whole():
     """Beyond 40 blocks several are left out together: each row's detector has seen no row of its block."""
     rows = np.random.default_rng(5).normal(size=(300, 3))
     blocks = np.repeat(np.arange(100), 3)
-    told = []
-    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks, told.append)
-    assert (len(told), told[-1]) == (40, 100)
+    done = []
+    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks, done.append)
+    assert (len(done), done[-1]) == (40, 100)
     seen = ~np.isin(blocks, (7, 47, 87))
     expected = MahalanobisDetector().fit(rows[seen]).score(rows[blocks == 47])
     np.testing.assert_allclose(scores[blocks == 47], expected, rtol=1e-9)

@@ -25,7 +25,7 @@ def make(**values) -> VelocityGate:
 def test_the_decision_rules_what_passes():
     """NOMINAL passes the command as it is, SLOW scales all of it, STOP gives zero."""
     gate = make(gate_slow_scale=0.5)
-    gate.hear(FORWARD, 0)
+    gate.on_command(FORWARD, 0)
     assert gate.release(NOMINAL, 0).velocity == FORWARD
     assert gate.release(NOMINAL, 0).reason == ""
     slowed = gate.release(SLOW, 0)
@@ -47,12 +47,12 @@ def test_before_the_first_command_it_is_closed(mode):
 def test_silence_closes_it_and_the_next_command_opens_it():
     """A command counts up to the timeout and not a nanosecond longer."""
     gate = make(gate_timeout_s=0.5)
-    gate.hear(FORWARD, SECOND)
+    gate.on_command(FORWARD, SECOND)
     assert not gate.release(NOMINAL, SECOND + SECOND // 2).is_closed
     closed = gate.release(NOMINAL, SECOND + SECOND // 2 + 1)
     assert closed.velocity == ZERO
     assert "no velocity command for 0.50 s" in closed.reason
-    gate.hear(FORWARD, 3 * SECOND)
+    gate.on_command(FORWARD, 3 * SECOND)
     assert gate.release(NOMINAL, 3 * SECOND).velocity == FORWARD
 
 
@@ -60,21 +60,21 @@ def test_silence_closes_it_and_the_next_command_opens_it():
 def test_a_command_that_is_no_number_is_zero_with_the_reason(value):
     """The whole command is dropped, the reason names the number, and the next good command passes."""
     gate = make()
-    gate.hear((1.0, value, 0.0, 0.0, 0.0, 0.0), 0)
+    gate.on_command((1.0, value, 0.0, 0.0, 0.0, 0.0), 0)
     closed = gate.release(NOMINAL, 0)
     assert (closed.velocity, closed.is_closed, closed.is_fault) == (ZERO, True, True)
     assert f"linear.y is {value}" in closed.reason
-    gate.hear(FORWARD, 1)
+    gate.on_command(FORWARD, 1)
     assert gate.release(NOMINAL, 1).velocity == FORWARD
 
 
 def test_a_clock_that_runs_backwards_closes_it_until_the_next_command():
     """The age of the command is unknown then, and stays so when the clock has caught up."""
     gate = make()
-    gate.hear(FORWARD, SECOND)
+    gate.on_command(FORWARD, SECOND)
     assert gate.release(NOMINAL, SECOND - 1).is_closed
     assert gate.release(NOMINAL, SECOND + 1).is_closed
-    gate.hear(FORWARD, SECOND + 2)
+    gate.on_command(FORWARD, SECOND + 2)
     assert not gate.release(NOMINAL, SECOND + 2).is_closed
 
 
@@ -99,7 +99,7 @@ def test_it_never_lets_through_what_it_must_not(events, scale, timeout_s):
         now_ns += int(step * timeout_s * SECOND)
         if not isinstance(event, FallbackMode):
             command, heard_ns = event, now_ns
-            gate.hear(event, now_ns)
+            gate.on_command(event, now_ns)
             continue
         gated = gate.release(event, now_ns)
         assert all(isfinite(value) for value in gated.velocity)
@@ -118,5 +118,5 @@ def test_it_never_lets_through_what_it_must_not(events, scale, timeout_s):
 def test_a_fresh_command_passes_unchanged_in_nominal(command):
     """The gate is no filter: what is allowed to pass is not touched."""
     gate = make()
-    gate.hear(command, 0)
+    gate.on_command(command, 0)
     assert gate.release(NOMINAL, 1).velocity == command

@@ -1,4 +1,4 @@
-"""Small trees on disk, in the very layout of each data set, with pictures of the procedural street."""
+"""Small data sets on disk with pictures of the procedural street."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-from ls_ood_monitor.street import StreetDrive
-from ls_ood_monitor.street.shots import Rendered, Shot
 
 SIZE = (128, 96)
 
@@ -21,24 +18,12 @@ def save(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def street() -> list[Rendered]:
-    """Two drives, four cameras, one moment each."""
-    pictures = []
-    for seed in (1, 2):
-        drive = StreetDrive(seed)
-        for camera in ("front", "rear", "left", "right"):
-            image, labels = drive.render(camera, 1.0, *SIZE)
-            pictures.append(Rendered(Shot(seed, camera, 1.0), image, labels))
-    return pictures
-
-
 @pytest.fixture
-def woodscape(tmp_path, street) -> Path:
+def woodscape(tmp_path, street_pictures) -> Path:
     """Eight pictures with indices over three blocks of a hundred."""
     root = tmp_path / "woodscape"
     codes = ("FV", "RV", "MVL", "MVR")
-    for number, picture in enumerate(street):
+    for number, picture in enumerate(street_pictures):
         name = f"{number * 40:05d}_{codes[number % 4]}.png"
         save(root / "rgb_images" / name, picture.image)
         save(root / "semantic_annotations" / "gtLabels" / name, picture.labels)
@@ -46,10 +31,10 @@ def woodscape(tmp_path, street) -> Path:
 
 
 @pytest.fixture
-def soiling(tmp_path, street) -> Path:
+def soiling(tmp_path, street_pictures) -> Path:
     """Four pictures for training, two for test, with the four classes."""
     root = tmp_path / "soiling"
-    for part, pictures in (("train", street[:4]), ("test", street[4:6])):
+    for part, pictures in (("train", street_pictures[:4]), ("test", street_pictures[4:6])):
         for number, picture in enumerate(pictures):
             name = f"{number:04d}_FV.png"
             save(root / part / "rgbImages" / name, picture.image)
@@ -58,13 +43,13 @@ def soiling(tmp_path, street) -> Path:
 
 
 @pytest.fixture
-def cityscapes(tmp_path, street) -> Path:
+def cityscapes(tmp_path, street_pictures) -> Path:
     """Two cities for training and one for validation; the label files hold every id there is."""
     root = tmp_path / "cityscapes"
     scenes = (("train", "aachen"), ("train", "aachen"), ("train", "bochum"), ("val", "lindau"))
     for number, (part, city) in enumerate(scenes):
         scene = f"{city}_{number:06d}_000019"
-        save(root / "leftImg8bit" / part / city / f"{scene}_leftImg8bit.png", street[number].image)
+        save(root / "leftImg8bit" / part / city / f"{scene}_leftImg8bit.png", street_pictures[number].image)
         save(root / "gtFine" / part / city / f"{scene}_gtFine_labelIds.png", every_id())
     return root
 

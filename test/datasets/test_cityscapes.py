@@ -22,11 +22,11 @@ def train_ids(root, number=0):
     return root / "gtFine" / "train" / "aachen" / f"aachen_{number:06d}_000019_gtFine_labelTrainIds.png"
 
 
-def test_every_id_becomes_its_class(cityscapes, street):
-    """Each of the 34 ids by an independent table; what has no training class is void, 19."""
+def test_every_id_becomes_its_class(cityscapes, street_pictures):
+    """Each of the 34 ids becomes the class of an independent table, or void, 19."""
     data = open_cityscapes(cityscapes)
     image, labels = data[0]
-    np.testing.assert_array_equal(image, street[0].image)
+    np.testing.assert_array_equal(image, street_pictures[0].image)
     assert len(NAME_OF_ID) == 34
     assert [data.classes.names[labels[0, number]] for number in range(34)] == [name or "void" for name in NAME_OF_ID]
     assert len(data.classes) == 20
@@ -39,7 +39,7 @@ def test_every_id_becomes_its_class(cityscapes, street):
 
 
 def test_cities_are_the_sequences(cityscapes):
-    """Training and validation by default; a part can be chosen, and one that is absent is not missed."""
+    """The default is train and val where they exist; other parts can be chosen."""
     data = open_cityscapes(cityscapes)
     assert [sample.sequence for sample in data.samples] == ["aachen", "aachen", "bochum", "lindau"]
     assert len(open_cityscapes(cityscapes, parts=("val",))) == 1
@@ -62,7 +62,7 @@ def test_train_ids_are_preferred(cityscapes):
 
 
 def test_values_outside_the_table(cityscapes):
-    """34 is no id, 19 no train id; an id of -1 stored in eight bits is void."""
+    """Id 34 and train id 19 are refused; an id of -1, stored as 255, is void."""
     path = cityscapes / "gtFine" / "train" / "aachen" / "aachen_000000_000019_gtFine_labelIds.png"
     values = np.full((96, 128), 255, np.uint8)
     cv2.imwrite(str(path), values)
@@ -78,7 +78,7 @@ def test_values_outside_the_table(cityscapes):
 
 
 def test_faults_are_sentences(tmp_path, cityscapes):
-    """Missing root, folders and parts, lone pictures, an unknown part."""
+    """A missing root, folder or part, an unpaired picture and an unknown part are refused."""
     with pytest.raises(DataError, match=r"no folder .*nowhere"):
         open_cityscapes(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="part is 'valid'"):

@@ -1,4 +1,4 @@
-"""Splits: whole sequences, all pictures, the same for the same seed whatever the order of files."""
+"""Splits by whole sequences."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_whole_sequences_in_one_part_each(sizes, seed):
 
 
 def test_shares_are_met_where_sizes_allow():
-    """Fifty equal sequences: 72, 18 and 10 percent exactly; other shares on request."""
+    """Fifty equal sequences are split exactly into the requested shares."""
     split = split_by_sequence(EVEN, seed=3)
     assert [len(split.parts[part]) for part in PARTS] == [360, 90, 50]
     split = split_by_sequence(EVEN, (0.5, 0.3, 0.2), seed=3)
@@ -50,7 +50,7 @@ def test_shares_are_met_where_sizes_allow():
 
 
 def test_order_of_files_does_not_matter_but_the_seed_does():
-    """Shuffled input gives an equal split, in the same order; another seed gives another."""
+    """The split depends on the seed and not on the order of the input."""
     shuffled = list(EVEN.items())
     random.Random(1).shuffle(shuffled)
     assert split_by_sequence(dict(shuffled), seed=7) == split_by_sequence(EVEN, seed=7)
@@ -59,7 +59,7 @@ def test_order_of_files_does_not_matter_but_the_seed_does():
 
 
 def test_too_few_sequences():
-    """Two sequences cannot fill three parts."""
+    """Fewer sequences than parts are refused."""
     with pytest.raises(DataError, match="20 pictures come from 2 sequences"):
         split_by_sequence(pictures([10, 10]))
     with pytest.raises(DataError, match="0 pictures"):
@@ -68,13 +68,13 @@ def test_too_few_sequences():
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.9, 0.1, 0.0), (0.5, 0.3, 0.3), (float("nan"), 0.5, 0.5)])
 def test_fractions_out_of_range(fractions):
-    """Three positive shares that add up to 1."""
+    """Shares must be three positive numbers that add up to 1."""
     with pytest.raises(ConfigError, match="fractions are"):
         split_by_sequence(EVEN, fractions)
 
 
 def test_a_seed_is_a_whole_number():
-    """Nothing else gives a split that can be repeated."""
+    """A seed is a whole number, 0 or larger."""
     with pytest.raises(ConfigError, match="seed is -1"):
         split_by_sequence(EVEN, seed=-1)
 
@@ -93,7 +93,7 @@ def test_a_split_comes_back_from_its_file(tmp_path):
 
 
 def test_a_data_set_that_brings_its_split_keeps_it(tmp_path):
-    """Nothing beside the pictures, or only their sequences: drawn from the seed; a whole split is taken as it is."""
+    """A stored split is used; without one, or with sequences alone, the split is drawn from the seed."""
     drawn = split_by_sequence(EVEN, seed=3)
     assert split_of(tmp_path, EVEN, seed=3) == drawn
     write_sequences(tmp_path / "split.json", EVEN)
@@ -104,17 +104,17 @@ def test_a_data_set_that_brings_its_split_keeps_it(tmp_path):
 
 
 def test_files_that_are_no_split(tmp_path):
-    """Missing, not JSON, sequences alone, and parts that contradict the sequences."""
+    """A missing file, text that is not JSON, and parts that contradict the sequences are refused."""
     path = tmp_path / "split.json"
     with pytest.raises(DataError, match="cannot read split"):
         read_split(path)
-    for text, words in (("{", "no JSON"), ("[]", "holds a list"), ("{}", "no sequences")):
+    for text, words in (("{", "not JSON"), ("[]", "holds a list"), ("{}", "no sequences")):
         path.write_text(text)
         with pytest.raises(DataError, match=words):
             read_split(path)
     write_sequences(path, EVEN)
     assert read_sequences(path) == EVEN
-    with pytest.raises(DataError, match=r"is no split: .*'seed'"):
+    with pytest.raises(DataError, match=r"is not a split: .*'seed'"):
         read_split(path)
     split = split_by_sequence(EVEN, seed=1)
     name = split.parts["train"][0]

@@ -1,4 +1,4 @@
-"""WoodScape and its soiling: what is on disk comes back, blocks make sequences, and every fault is a sentence."""
+"""WoodScape and its soiling part: pictures, labels, sequences and errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ls_ood_monitor.errors import ConfigError, DataError
 GT = "semantic_annotations/gtLabels"
 
 
-def test_pairs_come_back_exactly(woodscape, street):
+def test_pairs_come_back_exactly(woodscape, street_pictures):
     """Each picture with its own class ids, in the order of the indices."""
     data = open_woodscape(woodscape)
-    assert len(data) == len(street)
-    for (image, labels), picture in zip(data, street, strict=True):
+    assert len(data) == len(street_pictures)
+    for (image, labels), picture in zip(data, street_pictures, strict=True):
         np.testing.assert_array_equal(image, picture.image)
         np.testing.assert_array_equal(labels, picture.labels)
         assert image.dtype == labels.dtype == np.uint8
@@ -32,7 +32,7 @@ def test_pairs_come_back_exactly(woodscape, street):
 
 
 def test_nothing_is_read_before_it_is_asked_for(woodscape):
-    """A damaged file shows when its sample is read, not before; the others are usable."""
+    """A damaged file raises only when its own sample is read."""
     (woodscape / "rgb_images" / "00040_RV.png").write_bytes(b"")
     data = open_woodscape(woodscape)
     data[0]
@@ -52,7 +52,7 @@ def test_reading_processes_get_the_same_folder(woodscape, soiling, cityscapes):
 
 
 def test_blocks_of_indices_are_the_sequences(woodscape):
-    """Names have no drive: a block of consecutive indices stands for it, whatever the camera."""
+    """The sequence of a picture is its block of indices, for all cameras."""
     sequences = open_woodscape(woodscape).sequences
     assert list(sequences.values()) == ["00000-00099"] * 3 + ["00100-00199"] * 2 + ["00200-00299"] * 3
     assert set(open_woodscape(woodscape, block=1000).sequences.values()) == {"00000-00999"}
@@ -61,7 +61,7 @@ def test_blocks_of_indices_are_the_sequences(woodscape):
 
 
 def test_named_sequences_replace_the_blocks(woodscape):
-    """A split.json in the root names the drive of each picture, and must name all of them."""
+    """A split.json in the root names the sequence of each picture, and must name all of them."""
     names = open_woodscape(woodscape).names
     listed = {name: f"drive-{number % 3}" for number, name in enumerate(names)}
     (woodscape / "split.json").write_text(json.dumps({"sequences": listed}))
@@ -72,26 +72,26 @@ def test_named_sequences_replace_the_blocks(woodscape):
         open_woodscape(woodscape)
 
 
-def test_a_part_of_the_pictures(woodscape, street):
+def test_a_part_of_the_pictures(woodscape, street_pictures):
     """``only`` keeps the order of the folder, and refuses names it does not have."""
     data = open_woodscape(woodscape)
     part = data.only([data.names[5], data.names[2]])
     assert part.names == (data.names[2], data.names[5])
-    np.testing.assert_array_equal(part[1][1], street[5].labels)
+    np.testing.assert_array_equal(part[1][1], street_pictures[5].labels)
     with pytest.raises(DataError, match=r"no picture rgb_images/x\.png \(and 1 more\)"):
         data.only(["rgb_images/x.png", "rgb_images/y.png"])
 
 
-def test_ignored_pixels_pass(woodscape, street):
-    """255 is allowed, and stays 255."""
-    labels = street[0].labels.copy()
+def test_ignored_pixels_pass(woodscape, street_pictures):
+    """Label 255 is kept."""
+    labels = street_pictures[0].labels.copy()
     labels[:5] = 255
     cv2.imwrite(str(woodscape / GT / "00000_FV.png"), labels)
     np.testing.assert_array_equal(open_woodscape(woodscape)[0][1], labels)
 
 
 def test_missing_folders(tmp_path, woodscape):
-    """Root, pictures and labels each have their sentence; an empty folder too."""
+    """A missing or empty folder is named in the error."""
     with pytest.raises(DataError, match=r"no folder .*nowhere; it should hold the data set WoodScape"):
         open_woodscape(tmp_path / "nowhere")
     (tmp_path / "file").touch()
@@ -110,7 +110,7 @@ def test_missing_folders(tmp_path, woodscape):
 
 
 def test_lone_pictures_and_labels(woodscape):
-    """The first of them is named, the rest counted."""
+    """The error names the first unpaired file and counts the others."""
     for number in (0, 40):
         (woodscape / GT / f"{number:05d}_{'FV' if number == 0 else 'RV'}.png").unlink()
     with pytest.raises(DataError, match=r"picture .*00000_FV\.png has no label \(and 1 more\)"):
@@ -122,7 +122,7 @@ def test_lone_pictures_and_labels(woodscape):
 
 
 def test_names_without_an_index(woodscape):
-    """Without an index there is no block."""
+    """A name without index is refused."""
     for folder in ("rgb_images", GT):
         (woodscape / folder / "00000_FV.png").rename(woodscape / folder / "garage.png")
     with pytest.raises(DataError, match=r"garage\.png is not named as in WoodScape"):
@@ -141,24 +141,24 @@ def test_names_without_an_index(woodscape):
         (lambda labels: labels.astype(np.uint16), "is uint16; class ids of 8 bits"),
     ],
 )
-def test_labels_that_do_not_fit(woodscape, street, change, words):
-    """Unknown value, another size, colours or 16 bits: the file and the rule are named."""
+def test_labels_that_do_not_fit(woodscape, street_pictures, change, words):
+    """A label with an unknown value, another size, colours or 16 bits is refused with file and rule."""
     path = woodscape / GT / "00000_FV.png"
-    cv2.imwrite(str(path), change(street[0].labels))
+    cv2.imwrite(str(path), change(street_pictures[0].labels))
     with pytest.raises(DataError, match=words) as caught:
         open_woodscape(woodscape)[0]
     assert str(path) in str(caught.value)
 
 
 def test_damaged_files(woodscape):
-    """Half a picture, half a label and a text under the name of a picture."""
+    """A truncated picture, a truncated label and a text file are refused."""
     for folder, kind in ((GT, "label"), ("rgb_images", "picture")):
         path = woodscape / folder / "00000_FV.png"
         path.write_bytes(path.read_bytes()[:-200])
         with pytest.raises(DataError, match=rf"cannot read {kind} .*00000_FV\.png"):
             open_woodscape(woodscape)[0]
     (woodscape / "rgb_images" / "00000_FV.png").write_text("no picture")
-    with pytest.raises(DataError, match="no PNG, JPEG or BMP"):
+    with pytest.raises(DataError, match="it is not a picture"):
         open_woodscape(woodscape).image(0)
     data = open_woodscape(woodscape)
     (woodscape / GT / "00000_FV.png").unlink()
@@ -167,7 +167,7 @@ def test_damaged_files(woodscape):
 
 
 def test_a_palette_is_not_ids(woodscape):
-    """OpenCV turns a palette into colours; the file's header tells."""
+    """A label with a palette, which OpenCV would turn into colours, is refused."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         body = kind + content
@@ -181,19 +181,19 @@ def test_a_palette_is_not_ids(woodscape):
         open_woodscape(woodscape)[0]
 
 
-def test_soiling(soiling, street):
-    """Both parts in one folder; names and sequences tell them apart."""
+def test_soiling(soiling, street_pictures):
+    """Both parts are read, with the part in names and sequences."""
     data = open_woodscape_soiling(soiling)
     assert len(data) == 6
     assert data.classes.names == ("clear", "transparent", "semi_transparent", "opaque")
-    np.testing.assert_array_equal(data[4][1], street[4].labels % 4)
+    np.testing.assert_array_equal(data[4][1], street_pictures[4].labels % 4)
     assert data.names[0] == "train/rgbImages/0000_FV.png"
     assert set(data.sequences.values()) == {"train/00000-00099", "test/00000-00099"}
     assert len(open_woodscape_soiling(soiling, parts=("test",), block=1)) == 2
 
 
-def test_soiling_that_does_not_fit(soiling, street):
-    """Unknown part, missing part, and ids of the other task."""
+def test_soiling_that_does_not_fit(soiling, street_pictures):
+    """An unknown part, a missing part and ids of the other task are refused."""
     with pytest.raises(ConfigError, match="part is 'valid'"):
         open_woodscape_soiling(soiling, parts=("valid",))
     cv2.imwrite(str(soiling / "test" / "gtLabels" / "0000_FV.png"), np.full((96, 128), 6, np.uint8))

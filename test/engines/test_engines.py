@@ -15,8 +15,8 @@ from ls_ood_monitor.features import FEATURES
 from ls_ood_monitor.vision.mc_dropout import averaging_weights, sample_latents
 from ls_ood_monitor.vision.preprocess import normalise
 
-EARLY = ("entropies", "latent_means", "taps", "cells")
-EVERY = (*EARLY, "head_cells", "class_latents", "msp", "energy")
+ENCODER = ("entropies", "latent_means", "stage_means", "cells")
+EVERY = (*ENCODER, "head_cells", "class_latents", "msp", "energy")
 CPU = torch.device("cpu")
 
 
@@ -37,7 +37,7 @@ def by_hand(subject, pictures):
 
 @pytest.fixture(scope="module", params=["eager", "compile", "onnx"])
 def engine(request, subject):
-    """Each engine, with features before and behind the decoder."""
+    """Each engine, with features of the encoder and of the decoder."""
     if request.param == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
@@ -50,27 +50,27 @@ def engine(request, subject):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_an_engine_gives_what_the_network_gives(engine, subject, pictures, by_hand):
-    """Entropies, means and classes of three pictures equal those taken by hand; late features come with the planes."""
+    """Entropies, means and classes of three pictures equal those taken by hand; the decoder's features come with its output."""
     averaging = averaging_weights(subject.bank)
     run = engine.begin(pictures, averaging)
-    rows = run.rows()
-    assert set(rows) == set(EARLY)
+    rows = run.encoder_rows()
+    assert set(rows) == set(ENCODER)
     np.testing.assert_allclose(rows["entropies"], by_hand["entropies"], atol=2e-3)
     np.testing.assert_allclose(rows["latent_means"], by_hand["latent_means"], rtol=1e-4, atol=1e-5)
-    planes = run.planes()
-    assert set(planes.rows) == set(EVERY) - set(EARLY)
-    assert planes.class_ids.dtype == planes.confidence.dtype == np.uint8
-    assert (planes.class_ids == by_hand["class_ids"]).mean() > 0.999
-    assert planes.confidence.shape == (3, 24, 32)
-    assert all(values.dtype == np.float64 for values in (*rows.values(), *planes.rows.values()))
+    decoded = run.decoder_output()
+    assert set(decoded.rows) == set(EVERY) - set(ENCODER)
+    assert decoded.class_ids.dtype == decoded.confidence.dtype == np.uint8
+    assert (decoded.class_ids == by_hand["class_ids"]).mean() > 0.999
+    assert decoded.confidence.shape == (3, 24, 32)
+    assert all(values.dtype == np.float64 for values in (*rows.values(), *decoded.rows.values()))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_a_batch_of_another_size_gives_the_same(engine, subject, pictures):
     """One picture alone scores as it does among three, to float32 accuracy."""
     averaging = averaging_weights(subject.bank)
-    together = engine.begin(pictures, averaging).rows()["cells"]
-    alone = engine.begin(pictures[1:2], averaging).rows()["cells"]
+    together = engine.begin(pictures, averaging).encoder_rows()["cells"]
+    alone = engine.begin(pictures[1:2], averaging).encoder_rows()["cells"]
     np.testing.assert_allclose(alone[0], together[1], rtol=1e-4, atol=1e-5)
 
 
@@ -92,7 +92,7 @@ def test_on_a_cpu_only_onnx_runtime_is_given_a_batch(engine):
     ],
 )
 def test_a_captured_graph_gives_what_the_cpu_gives(subject, pictures, by_hand, precision, limit, compiled):
-    """On a GPU, captured, in each precision; a second picture is no copy of the first, and the bank may change."""
+    """CUDA graphs in each precision; a second picture is no copy of the first, and the bank may change."""
     from ls_ood_monitor.profiling.random_network import RandomNetwork
 
     cuda = torch.device("cuda")
@@ -102,16 +102,16 @@ def test_a_captured_graph_gives_what_the_cpu_gives(subject, pictures, by_hand, p
     averaging = averaging_weights(subject.bank).to(cuda)
     for decode in (True, False):
         run = engine.begin(pictures, averaging, decode=decode)
-        rows = run.rows()
+        rows = run.encoder_rows()
         scale = np.abs(by_hand["latent_means"]).max()
         assert np.abs(rows["latent_means"] - by_hand["latent_means"]).max() <= limit * scale
-        assert (run.planes().class_ids == by_hand["class_ids"]).mean() > 1.0 - 5 * limit
-    first = engine.begin(pictures[:1], averaging).rows()["cells"]
-    second = engine.begin(pictures[1:2], averaging).rows()["cells"]
+        assert (run.decoder_output().class_ids == by_hand["class_ids"]).mean() > 1.0 - 5 * limit
+    first = engine.begin(pictures[:1], averaging).encoder_rows()["cells"]
+    second = engine.begin(pictures[1:2], averaging).encoder_rows()["cells"]
     assert np.abs(first - second).max() > 0.0
     other = averaging_weights(subject.bank.flip(0)).to(cuda)
-    assert np.isfinite(engine.begin(pictures[:1], other).rows()["entropies"]).all()
-    np.testing.assert_allclose(engine.begin(pictures[:1], averaging).rows()["cells"], first, rtol=1e-6)
+    assert np.isfinite(engine.begin(pictures[:1], other).encoder_rows()["entropies"]).all()
+    np.testing.assert_allclose(engine.begin(pictures[:1], averaging).encoder_rows()["cells"], first, rtol=1e-6)
 
 
 def test_auto_takes_onnx_on_a_cpu_where_there_are_graphs(monkeypatch):
@@ -138,22 +138,24 @@ def test_auto_takes_onnx_on_a_cpu_where_there_are_graphs(monkeypatch):
 def test_what_cannot_run_is_refused_in_a_sentence(subject, options, words):
     """Unknown engines and precisions, half precision on a CPU, onnx without graphs."""
     with pytest.raises(ConfigError, match=words):
-        make_engine(network=subject.network, spec=subject.spec, features=EARLY, device=CPU, **options)
+        make_engine(network=subject.network, spec=subject.spec, features=ENCODER, device=CPU, **options)
 
 
 def test_a_damaged_graph_is_refused_in_a_sentence(subject):
     """What ONNX Runtime cannot parse is an error of ours, not of its own kind."""
     pytest.importorskip("onnxruntime")
     with pytest.raises(MonitorError, match="cannot use an exported graph"):
-        make_engine("onnx", subject.network, subject.spec, EARLY, CPU, graphs={"encoder": b"junk", "decoder": b"junk"})
+        make_engine(
+            "onnx", subject.network, subject.spec, ENCODER, CPU, graphs={"encoder": b"junk", "decoder": b"junk"}
+        )
 
 
 def test_features_before_the_decoder_need_none(subject, pictures):
     """The encoder graph computes exactly those that are said to come before the decoder."""
     engine = TorchEngine(subject.network, subject.spec, tuple(FEATURES))
     run = engine.begin(pictures[:1], averaging_weights(subject.bank))
-    assert set(run.rows()) == set(EARLY)
-    assert set(run.planes().rows) == set(FEATURES) - set(EARLY)
+    assert set(run.encoder_rows()) == set(ENCODER)
+    assert set(run.decoder_output().rows) == set(FEATURES) - set(ENCODER)
 
 
 def test_each_graph_may_take_half_of_a_gpu_memory_limit(monkeypatch):

@@ -16,8 +16,12 @@ def test_scores_on_the_device_are_those_on_the_host(subject, pictures):
     """All default detectors are portable, and their scores and cells equal those of the features, to rounding."""
     averaging = averaging_weights(subject.bank)
     features = tuple({detector_spec(name).feature for name in DEFAULT_DETECTORS})
-    rows = TorchEngine(subject.network, subject.spec, features).begin(pictures, averaging).rows()
-    scored = TorchEngine(subject.network, subject.spec, (), scores=subject.detectors).begin(pictures, averaging).rows()
+    rows = TorchEngine(subject.network, subject.spec, features).begin(pictures, averaging).encoder_rows()
+    scored = (
+        TorchEngine(subject.network, subject.spec, (), scores=subject.detectors)
+        .begin(pictures, averaging)
+        .encoder_rows()
+    )
     for name, detector in subject.detectors.items():
         own = rows[detector_spec(name).feature]
         np.testing.assert_allclose(scored[f"{SCORE}{name}"], detector.score(own), rtol=1e-9)
@@ -32,7 +36,7 @@ def test_a_broken_picture_has_no_score_on_the_device_either(subject):
         row = subject.frame_pass("eager", "fp32", (detector_spec(name).feature,)).features_of([subject.picture] * 2)
         values = torch.from_numpy(row.of(detector_spec(name).feature).copy())
         values.reshape(2, -1)[0, 3] = torch.nan
-        arrays = {key: torch.from_numpy(np.ascontiguousarray(one)) for key, one in detector.state().items()}
+        arrays = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in detector.state().items()}
         scores = detector.portable_score(values, arrays)
         assert not bool(scores[0].isfinite())
         assert bool(scores[1].isfinite())
@@ -55,8 +59,12 @@ def test_the_compiler_takes_each_graph_whole(subject, pictures):
     with torch.inference_mode():
         encoder = EncoderGraph(subject.network, subject.spec, FEATURES, subject.detectors).eval()
         whole = torch.compile(encoder, dynamic=False, fullgraph=True, backend="eager")
-        expected, found = encoder(torch.from_numpy(pictures), averaging), whole(torch.from_numpy(pictures), averaging)
+        expected, compiled = (
+            encoder(torch.from_numpy(pictures), averaging),
+            whole(torch.from_numpy(pictures), averaging),
+        )
         decoder = DecoderGraph(subject.network, subject.spec, FEATURES).eval()
-        decoded = torch.compile(decoder, dynamic=False, fullgraph=True, backend="eager")(*found[:2], averaging)
-        for one, other in zip((*expected, *decoder(*expected[:2], averaging)), (*found, *decoded), strict=True):
-            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
+        decoded = torch.compile(decoder, dynamic=False, fullgraph=True, backend="eager")(*compiled[:2], averaging)
+        eager = (*expected, *decoder(*expected[:2], averaging))
+        for value, wanted in zip((*compiled, *decoded), eager, strict=True):
+            torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-4)

@@ -6,46 +6,88 @@ import csv
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.evaluation.judged_images import FrameRecord, in_order
+from ls_ood_monitor.core.causes import Cause, CauseKind
+from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode, Frame
+from ls_ood_monitor.evaluation.replay import FrameRecord, TimedVerdict
+from ls_ood_monitor.evaluation.replay_tables import ReplayRecorder, ReplayTables
 from ls_ood_monitor.evaluation.report import write_report
+from ls_ood_monitor.evaluation.results import (
+    AcceptanceResult,
+    AlarmFigures,
+    BundleFacts,
+    DecisionFigures,
+    Delays,
+    Environment,
+    Judgement,
+    Latency,
+    NetworkFacts,
+    RankingFigures,
+    RecordingFacts,
+    RecordingProvenance,
+    Summary,
+)
 from ls_ood_monitor.evaluation.summary import summarise_replay
-from ls_ood_monitor.evaluation.timeline import Limits, ModeSample, StopSample
+from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.evaluation.worst_frames import WorstFrames
 from ls_ood_monitor.recordings.events import Event
 
 START = 1_700_000_000 * 10**9
-MASK = np.zeros((24, 32), np.uint8)
-#: As an evaluation tells where it comes from.
-PROVENANCE = {
-    "version": "1.2.3",
-    "network": {"device": "cpu", "engine": "onnx", "precision": "fp32"},
-    "environment": {
-        "machine": "Linux x86_64, 2 cores",
-        "gpu": None,
-        "versions": {"Python": "3.11.2", "torch": "2.13.0", "ONNX Runtime": "1.32.0"},
-    },
-    "recording": {
-        "path": "/data/drive",
-        "format": "ROS 2 bag (mcap)",
-        "start": "2023-11-14T22:13:20.000Z",
-        "size_bytes": 1234567,
-        "rate_hz": None,
-    },
-    "events_file": None,
-    "parameters": {
+PROVENANCE = RecordingProvenance(
+    version="1.2.3",
+    network=NetworkFacts("cpu", "onnx", "fp32"),
+    environment=Environment(
+        "Linux x86_64, 2 cores", None, {"Python": "3.11.2", "torch": "2.13.0", "ONNX Runtime": "1.32.0"}
+    ),
+    parameters={
         "perception_node": {"rule": "window", "trigger_consecutive_frames": 3, "window_frames": 9, "max_age_s": 1.0},
         "supervisor_node": {"optional_cameras": [""], "slow_on_pending": True},
-        "judgement": {"stop_within_s": 1.0, "resume_within_s": 2.0},
+        "judgement": {"stop_within_s": 1.0, "release_within_s": 2.0},
     },
-}
+    recording=RecordingFacts("/data/drive", "ROS 2 bag (mcap)", "2023-11-14T22:13:20.000Z", None, 1234567),
+    events_file=None,
+)
+SUMMARY = Summary(
+    recording="drive",
+    truth="none: every alarm counts as false",
+    truncated="",
+    duration_s=20.0,
+    frames=100,
+    cameras=("front",),
+    alarms=AlarmFigures(0, 0, 0, 0, Delays(None, None), None, None),
+    decision=DecisionFigures(None, 0.0, 18.0, 0.0, 0.0, 0.0, None, None, 0, messages=400),
+    events=(),
+    judgement=Judgement(True),
+    bundle=BundleFacts("ab" * 32),
+    detector="spatial",
+    threshold=2.0,
+    provenance=PROVENANCE,
+    faults={},
+    fault_count=0,
+    by_camera={},
+    silences=(),
+    acceptance=AcceptanceResult(),
+    latency_ms=Latency(5.0, 5.0, 5.0),
+    stops=(),
+    ood=RankingFigures(100, 0.0, 0, None, None, None, None),
+    clip=None,
+    request="",
+)
 CELLS = np.linspace(0.0, 4.0, 48, dtype=np.float32).reshape(6, 8)
+
+
+def changed_summary(**changes: Any) -> Summary:
+    """A summary of a calm drive, with changes; of a part of it those named in a mapping."""
+    for name in ("alarms", "decision", "ood"):
+        if isinstance(changes.get(name), dict):
+            changes[name] = replace(getattr(SUMMARY, name), **changes[name])
+    return replace(SUMMARY, **changes)
 
 
 def story(
@@ -59,16 +101,40 @@ def story(
         for camera in cameras:
             odd = any(event.camera == camera and event.start_s <= time_s < event.end_s for event in events)
             if index in faults:
-                alarm = Alarm(camera, 0, AlarmState.RAISED, np.nan, np.nan, f"camera {camera}: black", True, "black")
-                images.append(FrameRecord(time_s, alarm, FallbackMode.STOP, None, np.nan))
+                cause = Cause(CauseKind.BLACK, camera, 1.0, 0.99, "4")
+                alarm = Alarm(camera, 0, AlarmState.RAISED, np.nan, np.nan, cause)
+                images.append(FrameRecord(time_s, alarm, FallbackMode.STOP, None))
                 continue
             score = 2.0 * odd + random.uniform(0.8, 1.2)
             state, mode = (AlarmState.RAISED, FallbackMode.STOP) if odd else (AlarmState.CLEAR, FallbackMode.NOMINAL)
+            kind = CauseKind.OUT_OF_DISTRIBUTION if odd else CauseKind.IN_DISTRIBUTION
             frame = Frame(np.full((24, 32, 3), index % 256, np.uint8), index + 1, camera)
-            alarm = Alarm(camera, index + 1, state, score, 2.0, f"camera {camera}: image {index}")
-            result = FrameResult(frame, score, 2.0, "spatial", {}, CELLS, segmentation=MASK, confidence=MASK)
-            images.append(FrameRecord(time_s, alarm, mode, result, 5.0 + index % 7))
+            alarm = Alarm(camera, index + 1, state, score, 2.0, Cause(kind, camera, score, 2.0))
+            verdict = TimedVerdict(frame, score, 2.0, "spatial", {}, CELLS, latency_ms=5.0 + index % 7)
+            images.append(FrameRecord(time_s, alarm, mode, verdict))
     return images
+
+
+def tables(
+    images: Sequence[FrameRecord],
+    silences: Sequence[FrameRecord] = (),
+    decisions: Sequence[tuple[float, FallbackMode, Cause]] | None = None,
+    detectors: Sequence[str] = (),
+) -> ReplayTables:
+    """Tables of such records; where no decisions are given, one for each of them."""
+    recorder = ReplayRecorder(detectors)
+    records = sorted([*silences, *images], key=lambda record: record.time_s)
+    for record in records:
+        if any(record is silence for silence in silences):
+            recorder.add_silence(record.time_s, record.alarm, record.mode)
+        else:
+            latency_ms = np.nan if record.verdict is None else record.verdict.latency_ms
+            recorder.add_image(record.time_s, record.alarm, record.mode, record.verdict, latency_ms)
+    if decisions is None:
+        decisions = [(record.time_s, record.mode, record.alarm.cause) for record in records]
+    for time_s, mode, cause in decisions:
+        recorder.add_decision(time_s, Decision(mode, cause, 0))
+    return recorder.tables()
 
 
 @pytest.fixture(scope="session")
@@ -80,32 +146,17 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         events: tuple[Event, ...] = (),
         name: str = "drive",
         silences: Sequence[FrameRecord] = (),
-        **changes,
+        **changes: Any,
     ) -> Path:
-        decisions = [ModeSample(one.time_s, one.mode, one.alarm.reason) for one in in_order(images, silences)]
-        stops = [StopSample(one.time_s, one.mode is FallbackMode.STOP) for one in decisions]
-        duration_s = images[-1].time_s
-        _, summary = summarise_replay(images, silences, decisions, stops, events, duration_s, "ab" * 32, Limits())
-        judgement = summary.pop("gate")
-        summary.update(
-            recording=name,
-            truth="events" if events else "none",
-            truncated="",
-            detector="spatial",
-            threshold=2.0,
-            judgement=judgement,
-            gate={"passed": None, "rules": []},
-            clip=None,
-            provenance=PROVENANCE,
-        )
-        summary.update(changes)
-        worst = WorstFrames(count=4)
+        replayed = tables(images, silences)
+        figures = vars(summarise_replay(replayed, events, images[-1].time_s, Limits()))
+        changes = {"recording": name, "truth": "events" if events else "none", **changes}
+        worst = WorstFrames(lambda verdict: verdict, count=4)
         for image in images:
             worst.add(image)
         path = tmp_path_factory.mktemp("report") / "report.html"
-        write_report(
-            path, summary, images, silences, decisions, events, worst.frames, f"ls-ood evaluate {name} --out x"
-        )
+        summary = changed_summary(**{**figures, **changes})
+        write_report(path, summary, replayed, events, worst.frames, f"ls-ood evaluate {name} --out x")
         return path
 
     return make
@@ -115,6 +166,18 @@ def make_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 def tell() -> Callable[..., list[FrameRecord]]:
     """``story``."""
     return story
+
+
+@pytest.fixture(scope="session")
+def tables_of() -> Callable[..., ReplayTables]:
+    """``tables``."""
+    return tables
+
+
+@pytest.fixture(scope="session")
+def make_summary() -> Callable[..., Summary]:
+    """``changed_summary``."""
+    return changed_summary
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +216,6 @@ def request_for(tiny_bundle) -> Callable[..., Any]:
     """A request to judge a recording by the tiny bundle."""
     from ls_ood_monitor.bundle import load_bundle
     from ls_ood_monitor.evaluation.request import Request
-    from ls_ood_monitor.evaluation.timeline import Limits
     from ls_ood_monitor.parameter_file import VehicleSettings
     from ls_ood_monitor.recordings.recording import open_recording
 
@@ -169,7 +231,7 @@ def request_for(tiny_bundle) -> Callable[..., Any]:
             "detector": None,
             "device": "cpu",
             "vehicle": VehicleSettings(),
-            "gate": None,
+            "acceptance": None,
             "limits": Limits(),
             "out": out,
             "command": "ls-ood evaluate",

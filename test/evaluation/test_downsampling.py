@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ls_ood_monitor.evaluation.downsampling import Span, keep_extremes, merge_spans, thin_curve
+from ls_ood_monitor.evaluation.downsampling import LabelledSpan, keep_extremes, merge_spans, thin_curve
 
 
 def test_a_short_recording_is_drawn_whole():
@@ -32,9 +32,9 @@ def test_extremes_changes_and_ends_stay(seed):
     assert {0, 19_999, 7_777, int(np.nanargmin(values)), int(np.nanargmax(values))} <= set(kept.tolist())
     slices = 800 // 4
     number = ((times - times[0]) / (times[-1] - times[0]) * slices).astype(int).clip(max=slices - 1)
-    for one in range(slices):
-        inside = np.flatnonzero(number == one)
-        chosen = kept[number[kept] == one]
+    for part in range(slices):
+        inside = np.flatnonzero(number == part)
+        chosen = kept[number[kept] == part]
         assert np.nanmax(values[chosen]) == np.nanmax(values[inside])
         assert np.nanmin(values[chosen]) == np.nanmin(values[inside])
 
@@ -50,7 +50,7 @@ def test_merged_spans_never_hide_the_worst(lengths, most):
     """No more than asked for, without gaps, and wherever the worst kind was it is still shown."""
     spans, begin = [], 0.0
     for length, kind in lengths:
-        spans.append(Span(begin, begin + length, kind, str(len(spans))))
+        spans.append(LabelledSpan(begin, begin + length, kind, str(len(spans))))
         begin += length
     merged = merge_spans(spans, most)
     assert len(merged) <= max(most, len(spans) if len(spans) <= most else 0)
@@ -60,8 +60,8 @@ def test_merged_spans_never_hide_the_worst(lengths, most):
         assert one.end_s == pytest.approx(other.begin_s)
     for span in spans:
         middle = (span.begin_s + span.end_s) / 2.0
-        shown = [one for one in merged if one.begin_s - 1e-9 <= middle <= one.end_s + 1e-9]
-        assert max(one.kind for one in shown) >= span.kind
+        shown = [kept for kept in merged if kept.begin_s - 1e-9 <= middle <= kept.end_s + 1e-9]
+        assert max(kept.severity for kept in shown) >= span.severity
 
 
 def test_a_curve_keeps_its_shape():

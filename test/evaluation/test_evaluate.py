@@ -116,7 +116,7 @@ def test_a_finished_recording_is_not_done_again(request_for, drives, calls, tmp_
     summary = evaluate(request).summary
     calls.clear()
     again = evaluate(replace(request, run="second", resume=True))
-    assert (again.summary, calls) == (summary, [])
+    assert (again.summary, calls) == (summary, [])  # the same type, read from its file
     assert "not done again" in again.notes[0]
     other = replace(request, resume=True, limits=replace(request.limits, stop_s=0.5))
     assert evaluate(other).notes == ()
@@ -185,41 +185,46 @@ def test_of_a_recording_without_its_end_the_rest_is_judged(request_for, write_dr
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_a_damaged_recording_does_not_pass_its_gate_unseen(request_for, write_drive, tmp_path, allowed):
+def test_a_damaged_recording_does_not_pass_unseen(request_for, write_drive, tmp_path, allowed):
     """It breaks a rule of its own, or is accepted in words; a label whose event is lost is broken, not forgotten."""
     bag = write_drive(tmp_path / "bag", storage="sqlite3")
     path = next(bag.glob("*.db3"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     truth = (Event("front", 1.5, 1.8, "noise"), Event("front", 4.2, 4.4, "late"))
     labels = {"late": EventLimits(min_events_detected=1.0)}
-    gates = (Acceptance(max_false_alarms=99, allow_damaged=allowed), Acceptance(allow_damaged=allowed, labels=labels))
-    for gate, passed in zip(gates, (allowed, False), strict=True):
-        result = evaluate(request_for(bag, tmp_path / "out", gate=gate, events=truth))
-        assert result.summary["gate"]["passed"] == passed, result
+    accepted = (
+        Acceptance(max_false_alarms=99, allow_damaged=allowed),
+        Acceptance(allow_damaged=allowed, labels=labels),
+    )
+    for acceptance, passed in zip(accepted, (allowed, False), strict=True):
+        result = evaluate(request_for(bag, tmp_path / "out", acceptance=acceptance, events=truth))
+        assert result.summary.acceptance.passed == passed, result
         assert any("late on front, 4.2 to 4.4 s, begins after the end at" in note for note in result.notes)
         suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
         assert "45 images" in suite.findtext("system-out")
         assert "damaged" in suite.findtext("system-out")
         assert "late on front, 4.2 to 4.4 s, begins after the end at" in suite.findtext("system-out")
-        assert "late on front, 4.2 to 4.4 s, begins after the end at" in result.summary["truncated"]
-        assert not result.summary["judgement"]["passed"]
-        assert "late on front at 4.2 s could not be judged" in result.summary["judgement"]["failures"]
-        damage = result.summary["gate"]["rules"][0]
-        assert (damage["name"], damage["passed"]) == ("whole recording", allowed)
+        assert "late on front, 4.2 to 4.4 s, begins after the end at" in result.summary.truncated
+        assert not result.summary.judgement.passed
+        assert "late on front at 4.2 s could not be judged" in result.summary.judgement.failures
+        damage = result.summary.acceptance.rules[0]
+        assert (damage.name, damage.passed) == ("whole recording", allowed)
 
 
 def test_an_event_that_outlasts_the_recording_stands_until_its_end(request_for, drives, tmp_path):
     """With a note; whether the vehicle would have gone on after it nobody knows, so it is not said that it did not."""
     request = request_for(drives[0], tmp_path / "out", events=(Event("front", 1.5, 60.0, "noise"),))
-    result = evaluate(replace(request, gate=Acceptance(max_time_to_resume_s=9.0, max_time_to_stop_s=1.0)))
+    result = evaluate(replace(request, acceptance=Acceptance(max_time_to_release_s=9.0, max_time_to_stop_s=1.0)))
     assert result.notes == ("noise on front, 1.5 to 60 s, lasts beyond the end at 4.4 s, and is judged until there.",)
-    assert result.summary["events"][0]["end_s"] == result.summary["duration_s"] == pytest.approx(4.4)
-    assert result.summary["decision"]["not_resumed"] == 0
-    sentences = {rule["name"]: rule["sentence"] for rule in result.summary["gate"]["rules"]}
-    assert "not measured in this recording" in sentences["max_time_to_resume_s"]
+    assert result.summary.events[0].end_s == result.summary.duration_s == pytest.approx(4.4)
+    assert result.summary.decision.not_released == 0
+    sentences = {rule.name: rule.sentence for rule in result.summary.acceptance.rules}
+    assert "not measured in this recording" in sentences["max_time_to_release_s"]
     assert "not measured" not in sentences["max_time_to_stop_s"]
-    of_set = evaluate(replace(request, gate=Acceptance(max_time_to_resume_s=9.0, max_time_to_stop_s=1.0), of_set=True))
-    assert [rule["name"] for rule in of_set.summary["gate"]["rules"]] == ["max_time_to_stop_s"]
+    of_set = evaluate(
+        replace(request, acceptance=Acceptance(max_time_to_release_s=9.0, max_time_to_stop_s=1.0), of_set=True)
+    )
+    assert [rule.name for rule in of_set.summary.acceptance.rules] == ["max_time_to_stop_s"]
 
 
 @pytest.mark.parametrize("truth", [None, (Event("left", 1.4, 4.4, "cable pulled"),)])
@@ -235,19 +240,19 @@ def test_a_camera_that_stops_is_told_of_in_every_file(request_for, write_drive, 
         ("left", "0", "RAISED", "nan")
     }
     assert rows == sorted(rows, key=lambda row: float(row["time_s"]))
-    assert (summary["frames"], summary["faults"]["stale"]) == (60, 20)
-    assert (summary["silences"][0]["camera"], len(summary["silences"])) == ("left", 1)
+    assert (summary.frames, summary.faults["stale"]) == (60, 20)
+    assert (summary.silences[0].camera, len(summary.silences)) == ("left", 1)
     rises = 0
     for camera in ("front", "left"):
         states = [row["alarm"] for row in rows if row["camera"] == camera]
         rises += sum(pair[0] != "RAISED" == pair[1] for pair in pairwise(states))
     assert rises == 2  # noise in front, silence on the left
     if truth is None:
-        assert summary["alarms"]["false"] == 2
-        assert summary["alarms"]["false_per_hour"]["events"] == 2
+        assert summary.alarms.false == 2
+        assert summary.alarms.false_per_hour.events == 2
     else:
-        assert (summary["alarms"]["detected"], summary["alarms"]["false"]) == (1, 1)
-        assert summary["events"][0]["alarm_delay_s"] == pytest.approx(1.1, abs=0.01)
+        assert (summary.alarms.detected, summary.alarms.false) == (1, 1)
+        assert summary.events[0].alarm_delay_s == pytest.approx(1.1, abs=0.01)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "silent: alarm RAISED" in page
     assert "no image for 3.0 s (limit 1.00 s) on /left/image" in page

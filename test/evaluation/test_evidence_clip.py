@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.evaluation.evidence_clip import compare_with_clip, read_clip
-from ls_ood_monitor.evaluation.judged_images import FrameRecord
+from ls_ood_monitor.evaluation.replay import FrameRecord
+from ls_ood_monitor.evaluation.results import ClipComparison, to_plain
 
 BUNDLE = "ab" * 32
 
 
-def judged(stamp_ns: int, state: AlarmState, score: float = 3.5, **changes) -> FrameRecord:
+def judged(stamp_ns: int, state: AlarmState, score: float = 3.5, fault: CauseKind | None = None) -> FrameRecord:
     """An image of the front camera, or a silence where the stamp is 0."""
-    alarm = replace(Alarm("front", stamp_ns, state, score, 2.0, "why"), **changes)
-    return FrameRecord(stamp_ns / 10.0, alarm, FallbackMode.STOP, None, np.nan)
+    cause = Cause(fault or CauseKind.OUT_OF_DISTRIBUTION, "front", score, 2.0)
+    alarm = Alarm("front", stamp_ns, state, np.nan if fault else score, 2.0, cause)
+    return FrameRecord(stamp_ns / 10.0, alarm, FallbackMode.STOP, None)
 
 
 #: Raised at stamp 3 by its score, and again at 6.
@@ -28,7 +30,7 @@ IMAGES = [
     judged(3, AlarmState.RAISED),
     judged(4, AlarmState.RAISED, 9.0),
     judged(5, AlarmState.CLEAR, 1.0),
-    judged(6, AlarmState.RAISED, np.nan, is_fault=True, fault="black"),
+    judged(6, AlarmState.RAISED, fault=CauseKind.BLACK),
 ]
 
 
@@ -54,20 +56,20 @@ def said(stamp_ns: int, score: float | None, fault: str = "", camera: str = "fro
         (said(0, None, "stale", "left"), False, False),
     ],
 )
-def test_an_alarm_is_the_same_at_the_same_stamp_by_the_same_score(alarm, raised_again, same):
+def test_an_alarm_is_the_same_at_the_same_stamp_by_the_same_score(tables_of, alarm, raised_again, same):
     """Of a fault by its name; of a silent camera, which has no stamp, whenever it is raised."""
-    silences = [judged(0, AlarmState.RAISED, np.nan, is_fault=True, fault="stale")]
-    told = compare_with_clip({"raised": [alarm], "bundle_sha256": BUNDLE}, IMAGES, silences, BUNDLE)
-    (one,) = told["alarms"]
-    assert (one["raised_again"], one["same"]) == (raised_again, same)
-    assert told["same_bundle"]
-    json.dumps(told, allow_nan=False)
+    alarms = tables_of(IMAGES, [judged(0, AlarmState.RAISED, fault=CauseKind.STALE)]).alarms
+    clip = compare_with_clip({"raised": [alarm], "bundle_sha256": BUNDLE}, alarms, BUNDLE)
+    (compared,) = clip.alarms
+    assert (compared.raised_again, compared.same) == (raised_again, same)
+    assert clip.same_bundle
+    json.dumps(to_plain(clip), allow_nan=False)
 
 
-def test_another_bundle_is_told():
+def test_another_bundle_is_named(tables_of):
     """And what is no alarm in the account is passed over."""
-    told = compare_with_clip({"raised": ["nonsense", {}], "bundle_sha256": "cd"}, IMAGES, [], BUNDLE)
-    assert told == {"alarms": [], "bundle_sha256": "cd", "same_bundle": False}
+    clip = compare_with_clip({"raised": ["nonsense", {}], "bundle_sha256": "cd"}, tables_of(IMAGES).alarms, BUNDLE)
+    assert clip == ClipComparison((), "cd", False)
 
 
 def test_a_clip_is_known_by_its_account(tmp_path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from ls_ood_monitor.evaluation.acceptance import Rule
 from ls_ood_monitor.evaluation.junit import junit_suite, write_junit
+from ls_ood_monitor.evaluation.results import Rule
 
 KEPT = Rule("min_auroc", True, "area under the ROC curve: 0.97 (at least 0.9 accepted)")
 BROKEN = Rule("max_faults", False, "alarms without a verdict: 2 (at most 1 accepted)")
@@ -17,7 +17,7 @@ def counts(element: ElementTree.Element) -> tuple[str | None, ...]:
 
 def test_every_rule_is_a_case(tmp_path):
     """A failure with the sentence for each that is broken; what a reader must know beside them is its output."""
-    write_junit(tmp_path / "junit.xml", junit_suite("drive", [BROKEN, KEPT], said="8 images cannot be read."))
+    write_junit(tmp_path / "junit.xml", junit_suite("drive", [BROKEN, KEPT], note="8 images cannot be read."))
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert (suite.tag, suite.get("name"), counts(suite)) == ("testsuite", "drive", ("2", "1", "0"))
     failures = {case.get("name"): case.find("failure") for case in suite.iter("testcase")}

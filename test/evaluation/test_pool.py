@@ -1,8 +1,10 @@
-"""A set of recordings as one: sums, rates over the pooled hours, the gate of the set, and the files that tell of it."""
+"""A set of recordings as one: sums, rates over the pooled hours, the acceptance of the set, and the files that tell of it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,184 +14,172 @@ from ls_ood_monitor.core.intervals import event_rate
 from ls_ood_monitor.evaluation.acceptance import Acceptance, check_acceptance
 from ls_ood_monitor.evaluation.pool import pool
 from ls_ood_monitor.evaluation.pool_files import SUITE, remove_pool, write_pool
+from ls_ood_monitor.evaluation.results import (
+    AcceptanceResult,
+    CameraFigures,
+    Delays,
+    EventOutcome,
+    Judgement,
+    SilenceFigures,
+    Stop,
+    Summary,
+    to_plain,
+)
 
-PROVENANCE = {
-    "version": "1.2.3",
-    "network": {"device": "cpu", "engine": "onnx", "precision": "fp32"},
-    "environment": {"machine": "Linux x86_64", "gpu": None, "versions": {"Python": "3.11.2"}},
-    "parameters": {"perception_node": {"rule": "consecutive"}, "supervisor_node": {}, "judgement": {}},
-}
-FOG = {"label": "fog", "camera": "front", "start_s": 7.0, "end_s": 11.0, "stop_was_on": False}
-
-
-def summary_of(name: str, clean_h: float, gate: Acceptance | None = None, **changes: Any) -> dict[str, Any]:
-    """As in ``summary.json``: a clean drive with one false alarm, unless something is changed."""
-    clean_s = 3600.0 * clean_h
-    summary: dict[str, Any] = {
-        "recording": name,
-        "truth": "events",
-        "truncated": "",
-        "bundle": {"sha256": "ab" * 32},
-        "detector": "spatial",
-        "threshold": 2.0,
-        "provenance": PROVENANCE | {"recording": {"path": f"/data/{name}"}, "events_file": None},
-        "duration_s": clean_s + 2.0,
-        "frames": 100,
-        "cameras": ["front"],
-        "alarms": {
-            "events": 0,
-            "detected": 0,
-            "raised": 1,
-            "false": 1,
-            "detected_share": None,
-            "delay_s": {"max": None},
-        },
-        "decision": {
-            "time_to_stop_s": None,
-            "time_to_resume_s": None,
-            "not_resumed": 0,
-            "false_stop_s": 1.0,
-            "clean_s": clean_s,
-            "false_stop_ratio": 1.0 / clean_s if clean_s else None,
-            "held_s": 0.0,
-            "event_s": 0.0,
-        },
-        "events": [],
-        "faults": {},
-        "fault_count": 0,
-        "by_camera": {"front": {"images": 100, "false_alarms": 1, "faults": 0}},
-        "silences": [],
-        "stops": [{"start_s": 0.0, "end_s": 0.1, "start_up": True}, {"start_s": 7.4, "end_s": 13.8, "start_up": False}],
-        "judgement": {"passed": True, "failures": []},
-    }
-    summary.update(changes)
-    summary["alarms"]["false_per_hour"] = event_rate(summary["alarms"]["false"], clean_h).to_dict() if clean_h else None
-    rules = [] if gate is None else check_acceptance(gate, summary, of_set=True)
-    summary["gate"] = {
-        "passed": None if gate is None else all(rule.passed for rule in rules),
-        "rules": [{"name": rule.name, "passed": rule.passed, "sentence": rule.sentence} for rule in rules],
-    }
-    return summary
-
-
-def with_fog(name: str, clean_h: float, gate: Acceptance | None = None) -> dict[str, Any]:
-    """A drive of two cameras with two events: one told in time, one under a STOP that was on already."""
-    events = [
-        {**FOG, "alarm_delay_s": 0.4, "stop_delay_s": 0.6},
-        {**FOG, "camera": "left", "alarm_delay_s": None, "stop_delay_s": 0.0, "stop_was_on": True},
-    ]
-    one = summary_of(name, clean_h)
-    return summary_of(
-        name,
-        clean_h,
-        gate,
-        cameras=["front", "left"],
-        events=events,
-        alarms={"events": 2, "detected": 1, "raised": 3, "false": 2, "detected_share": 0.5, "delay_s": {"max": 0.4}},
-        decision={
-            **one["decision"],
-            "time_to_stop_s": 0.6,
-            "time_to_resume_s": 0.9,
-            "not_resumed": 1,
-            "held_s": 3.0,
-            "event_s": 4.0,
-        },
-        faults={"black": 3, "stale": 10},
-        fault_count=13,
-        by_camera={
-            "front": {"images": 60, "false_alarms": 0, "faults": 3},
-            "left": {"images": 40, "false_alarms": 2, "faults": 10},
-        },
-        silences=[{"camera": "left", "start_s": 3.0, "end_s": 4.0, "alarms": 10}],
-    )
-
-
-def test_figures_are_those_of_all_recordings():
-    """Sums, the longest times, shares of all events, and the rate with the interval of the pooled hours."""
-    pooled = pool(["mon", "tue"], {"tue": with_fog("tue", 0.5), "mon": summary_of("mon", 1.5)}, {}, None)
-    assert [one["recording"] for one in pooled["recordings"]] == ["mon", "tue"]
-    assert (pooled["frames"], pooled["duration_s"], pooled["cameras"]) == (200, 7204.0, ["front", "left"])
-    alarms, decision = pooled["alarms"], pooled["decision"]
-    assert (alarms["events"], alarms["detected"], alarms["detected_share"], alarms["false"]) == (2, 1, 0.5, 3)
-    assert alarms["false_per_hour"] == event_rate(3, 2.0).to_dict()
-    assert alarms["delay_s"] == {"median": 0.4, "max": 0.4}
-    assert (decision["time_to_stop_s"], decision["stop_was_on"], decision["not_stopped"]) == (0.6, 1, 0)
-    assert (decision["time_to_resume_s"], decision["not_resumed"]) == (0.9, 1)
-    assert (decision["false_stop_s"], decision["clean_s"]) == (2.0, 7200.0)
-    assert (decision["held_s"], decision["event_s"], decision["hold_ratio"]) == (3.0, 4.0, 0.75)
-    assert alarms["raised"] == 4
-    assert pooled["judgement"] == {"passed": True, "failures": []}
-    assert pooled["provenance"] == PROVENANCE
-    assert (pooled["detector"], pooled["threshold"]) == ("spatial", 2.0)
-    assert decision["false_stop_ratio"] == pytest.approx(2.0 / 7200.0)
-    assert pooled["events"][0] == {"recording": "tue", **FOG, "alarm_delay_s": 0.4, "stop_delay_s": 0.6}
-    assert (pooled["faults"], pooled["fault_count"]) == ({"black": 3, "stale": 10}, 13)
-    assert pooled["by_camera"] == {
-        "front": {"images": 160, "false_alarms": 1, "faults": 3},
-        "left": {"images": 40, "false_alarms": 2, "faults": 10},
-    }
-    assert pooled["silences"][0]["recording"] == "tue"
-    assert pooled["gate"] == {"passed": None, "rules": []}
-
-
-def test_the_truth_of_a_set_says_where_there_was_none():
-    """Alarms of a recording without events count as false, as in its own summary."""
-    none = summary_of("mon", 1.0, truth="none: every alarm counts as false")
-    assert pool(["mon"], {"mon": none}, {}, None)["truth"].startswith(
-        "events of 0 of 1 recordings: in the others every"
-    )
-    both = {"mon": none, "tue": summary_of("tue", 1.0)}
-    assert pool(["mon", "tue"], both, {}, None)["truth"].startswith("events of 1 of 2 recordings")
-
-
-@pytest.mark.parametrize(("limit", "passed"), [(2.0, True), (1.0, False)])
-def test_a_rate_is_held_against_the_pool_alone(limit, passed):
-    """A short drive with an alarm does not break what all of them keep; and they break it together."""
-    gate = Acceptance(max_false_alarms_per_hour=limit, max_faults=13)
-    summaries = {"mon": summary_of("mon", 1.99, gate), "tue": with_fog("tue", 0.01, gate)}
-    assert all(one["gate"]["passed"] for one in summaries.values())
-    pooled = pool(["mon", "tue"], summaries, {}, gate)
-    (rule,) = pooled["gate"]["rules"]
-    assert (rule["name"], rule["passed"], pooled["gate"]["passed"]) == ("max_false_alarms_per_hour", passed, passed)
-
-
-def test_a_broken_recording_breaks_the_set():
-    """The rules of the set are kept, and yet it does not pass."""
-    gate = Acceptance(max_faults=0)
-    summaries = {"mon": summary_of("mon", 1.0, gate), "tue": with_fog("tue", 1.0, gate)}
-    assert pool(["mon", "tue"], summaries, {}, gate)["gate"] == {"passed": False, "rules": []}
-
-
-def test_without_one_of_its_recordings_a_set_is_not_decided():
-    """It is named with its error; what is broken is broken, and what is kept so far has not passed."""
-    gate = Acceptance(max_faults=0, min_events_detected=1.0)
-    pooled = pool(["mon", "scrap"], {"mon": summary_of("mon", 1.0, gate)}, {"scrap": "scrap is damaged."}, gate)
-    assert pooled["recordings"][1] == {"recording": "scrap", "folder": "scrap", "error": "scrap is damaged."}
-    assert (pooled["failed"], pooled["gate"]) == (1, {"passed": None, "rules": []})
-    pooled = pool(["tue", "scrap"], {"tue": with_fog("tue", 1.0, gate)}, {"scrap": "scrap is damaged."}, gate)
-    assert pooled["gate"]["passed"] is False
-    nothing = pool(["scrap"], {}, {"scrap": "scrap is damaged."}, gate)
-    assert (nothing["frames"], nothing["alarms"]["false_per_hour"], nothing["gate"]["passed"]) == (0, None, None)
+FOG = EventOutcome("front", "fog", 7.0, 11.0, 0.4, 0.6)
+STOPS = (Stop(0.0, 0.1, True, ()), Stop(7.4, 13.8, False, ()))
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Files of a set: a drive that breaks its gate, a damaged one that is accepted, and one that could not be judged."""
-    gate = Acceptance(max_faults=0, max_false_alarms_per_hour=9.0, allow_damaged=True)
-    damaged = summary_of("<mon>", 1.0, gate, truncated="8 of 90 images cannot be read.")
-    summaries = {"tue's drive": with_fog("tue's drive", 1.0, gate), "<mon>": damaged}
+def summary_of(make_summary) -> Callable[..., Summary]:
+    """The summary of a clean drive with one false alarm, unless something is changed."""
+
+    def make(name: str, clean_h: float, acceptance: Acceptance | None = None, **changes: Any) -> Summary:
+        clean_s = 3600.0 * clean_h
+        alarms = {"raised": 1, "false": 1, **changes.pop("alarms", {})}
+        rate = event_rate(alarms["false"], clean_h) if clean_h else None
+        decision = {"false_stop_s": 1.0, "clean_s": clean_s, **changes.pop("decision", {})}
+        summary = make_summary(
+            **{
+                "recording": name,
+                "truth": "events",
+                "duration_s": clean_s + 2.0,
+                "alarms": {**alarms, "false_per_hour": rate},
+                "decision": decision,
+                "by_camera": {"front": CameraFigures(100, 1, 0)},
+                "stops": STOPS,
+                **changes,
+            }
+        )
+        if acceptance is None:
+            return summary
+        rules = check_acceptance(acceptance, summary, summary.truncated, of_set=True)
+        return replace(summary, acceptance=AcceptanceResult(all(rule.passed for rule in rules), rules))
+
+    return make
+
+
+@pytest.fixture
+def with_fog(summary_of) -> Callable[..., Summary]:
+    """A drive of two cameras with two events: one alarmed in time, one under a STOP that was on already."""
+
+    def make(name: str, clean_h: float, acceptance: Acceptance | None = None) -> Summary:
+        return summary_of(
+            name,
+            clean_h,
+            acceptance,
+            cameras=("front", "left"),
+            events=(FOG, replace(FOG, camera="left", alarm_delay_s=None, stop_delay_s=0.0, stop_was_on=True)),
+            alarms={
+                "events": 2,
+                "detected": 1,
+                "raised": 3,
+                "false": 2,
+                "detected_share": 0.5,
+                "delay_s": Delays(0.4, 0.4),
+            },
+            decision={
+                "time_to_stop_s": 0.6,
+                "time_to_release_s": 0.9,
+                "not_released": 1,
+                "held_s": 3.0,
+                "event_s": 4.0,
+            },
+            faults={"black": 3, "stale": 10},
+            fault_count=13,
+            by_camera={"front": CameraFigures(60, 0, 3), "left": CameraFigures(40, 2, 10)},
+            silences=(SilenceFigures("left", 3.0, 4.0, 10),),
+        )
+
+    return make
+
+
+def test_figures_are_those_of_all_recordings(summary_of, with_fog):
+    """Sums, the longest times, shares of all events, and the rate with the interval of the pooled hours."""
+    pooled = pool(["mon", "tue"], {"tue": with_fog("tue", 0.5), "mon": summary_of("mon", 1.5)}, {}, None)
+    assert [entry.recording for entry in pooled.recordings] == ["mon", "tue"]
+    assert (pooled.frames, pooled.duration_s, pooled.cameras) == (200, 7204.0, ("front", "left"))
+    alarms, decision = pooled.alarms, pooled.decision
+    assert (alarms.events, alarms.detected, alarms.detected_share, alarms.false) == (2, 1, 0.5, 3)
+    assert alarms.false_per_hour == event_rate(3, 2.0)
+    assert alarms.delay_s == Delays(0.4, 0.4)
+    assert (decision.time_to_stop_s, decision.stop_was_on, decision.not_stopped) == (0.6, 1, 0)
+    assert (decision.time_to_release_s, decision.not_released) == (0.9, 1)
+    assert (decision.false_stop_s, decision.clean_s) == (2.0, 7200.0)
+    assert (decision.held_s, decision.event_s, decision.hold_ratio) == (3.0, 4.0, 0.75)
+    assert alarms.raised == 4
+    assert pooled.judgement == Judgement(True)
+    assert (pooled.provenance.version, pooled.detector, pooled.threshold) == ("1.2.3", "spatial", 2.0)
+    assert set(to_plain(pooled.provenance)) == {"version", "network", "environment", "parameters"}
+    assert decision.false_stop_ratio == pytest.approx(2.0 / 7200.0)
+    assert pooled.events[0] == replace(FOG, recording="tue")
+    assert (pooled.faults, pooled.fault_count) == ({"black": 3, "stale": 10}, 13)
+    assert pooled.by_camera == {"front": CameraFigures(160, 1, 3), "left": CameraFigures(40, 2, 10)}
+    assert pooled.silences[0].recording == "tue"
+    assert pooled.acceptance == AcceptanceResult(None)
+
+
+def test_the_truth_of_a_set_says_where_there_was_none(summary_of):
+    """Alarms of a recording without events count as false, as in its own summary."""
+    none = summary_of("mon", 1.0, truth="none: every alarm counts as false")
+    assert pool(["mon"], {"mon": none}, {}, None).truth.startswith("events of 0 of 1 recordings: in the others every")
+    both = {"mon": none, "tue": summary_of("tue", 1.0)}
+    assert pool(["mon", "tue"], both, {}, None).truth.startswith("events of 1 of 2 recordings")
+
+
+@pytest.mark.parametrize(("limit", "passed"), [(2.0, True), (1.0, False)])
+def test_a_rate_is_held_against_the_pool_alone(summary_of, with_fog, limit, passed):
+    """A short drive with an alarm does not break what all of them keep; and they break it together."""
+    acceptance = Acceptance(max_false_alarms_per_hour=limit, max_faults=13)
+    summaries = {"mon": summary_of("mon", 1.99, acceptance), "tue": with_fog("tue", 0.01, acceptance)}
+    assert all(summary.acceptance.passed for summary in summaries.values())
+    pooled = pool(["mon", "tue"], summaries, {}, acceptance)
+    (rule,) = pooled.acceptance.rules
+    assert (rule.name, rule.passed, pooled.acceptance.passed) == ("max_false_alarms_per_hour", passed, passed)
+
+
+def test_a_broken_recording_breaks_the_set(summary_of, with_fog):
+    """The rules of the set are kept, and yet it does not pass."""
+    acceptance = Acceptance(max_faults=0)
+    summaries = {"mon": summary_of("mon", 1.0, acceptance), "tue": with_fog("tue", 1.0, acceptance)}
+    assert pool(["mon", "tue"], summaries, {}, acceptance).acceptance == AcceptanceResult(False)
+
+
+def test_without_one_of_its_recordings_a_set_is_not_decided(summary_of, with_fog):
+    """It is named with its error; what is broken is broken, and what is kept so far has not passed."""
+    acceptance = Acceptance(max_faults=0, min_events_detected=1.0)
+    pooled = pool(
+        ["mon", "scrap"], {"mon": summary_of("mon", 1.0, acceptance)}, {"scrap": "scrap is damaged."}, acceptance
+    )
+    shown = to_plain(pooled.recordings[1])
+    assert shown == {"recording": "scrap", "folder": "scrap", "error": "scrap is damaged."}
+    assert (pooled.failed, pooled.acceptance) == (1, AcceptanceResult(None))
+    pooled = pool(
+        ["tue", "scrap"], {"tue": with_fog("tue", 1.0, acceptance)}, {"scrap": "scrap is damaged."}, acceptance
+    )
+    assert pooled.acceptance.passed is False
+    nothing = pool(["scrap"], {}, {"scrap": "scrap is damaged."}, acceptance)
+    assert (nothing.frames, nothing.alarms.false_per_hour, nothing.acceptance.passed) == (0, None, None)
+
+
+@pytest.fixture
+def written(summary_of, with_fog, tmp_path):
+    """Files of a set: a drive that breaks its acceptance, a damaged one that is accepted, and one that could not be judged."""
+    acceptance = Acceptance(max_faults=0, max_false_alarms_per_hour=9.0, allow_damaged=True)
+    damaged = summary_of("<mon>", 1.0, acceptance, truncated="8 of 90 images cannot be read.")
+    summaries = {"tue's drive": with_fog("tue's drive", 1.0, acceptance), "<mon>": damaged}
     names = ["tue's drive", "<mon>", "scrap"]
-    pooled = pool(names, summaries, {"scrap": "scrap is no bag & no video."}, gate)
+    pooled = pool(names, summaries, {"scrap": "scrap is no bag & no video."}, acceptance)
     for former in ("frames.csv", "timeline.png"):  # of a single recording that was judged into this folder
         (tmp_path / former).write_text("former")
-    write_pool(tmp_path, pooled, "ls-ood evaluate 'tue' --out <x>", has_gate=True)
+    write_pool(tmp_path, pooled, "ls-ood evaluate 'tue' --out <x>", has_acceptance=True)
     return tmp_path, pooled
 
 
 def test_the_files_of_a_set_tell_the_same(written):
     """Summary, a suite a recording and one of all, and what failed in each of them; nothing of a former result is left."""
     out, pooled = written
-    assert json.loads((out / "summary.json").read_text()) == pooled
+    assert json.loads((out / "summary.json").read_text()) == to_plain(pooled)
     assert sorted(entry.name for entry in out.iterdir()) == ["junit.xml", "report.html", "summary.json"]
     root = ElementTree.parse(out / "junit.xml").getroot()
     suites = {suite.get("name"): suite for suite in root}

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ls_ood_monitor.evaluation.ranking import FrameScores, histogram, rank, share_above, split_frames
-from ls_ood_monitor.evaluation.timeline import Limits
+from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.recordings.events import Event
 
 
@@ -21,11 +21,12 @@ def frames(units: int, each: int, mean: float, spread: float = 0.3, seed: int = 
     return FrameScores(ratios, ratios > 1.0, number, "units")
 
 
-def test_frames_are_split_as_the_summary_splits_them(tell):
+def test_frames_are_split_as_the_summary_splits_them(tell, tables_of):
     """In its camera's event, outside, or neither just after one; units are events, and 10 s of time of all cameras."""
     events = (Event("front", 5.0, 7.0, "fog"), Event("front", 20.0, 21.0, "mud"))
     images = tell(300, events, faults=range(100, 110), cameras=("front", "left"))
-    clean, odd = split_frames(images, events, Limits(resume_s=1.0))
+    images = tables_of(images).images
+    clean, odd = split_frames(images, events, Limits(release_s=1.0))
     assert len(odd.ratios) == 30
     assert len(clean.ratios) == 600 - 30 - 20 - 20  # in events; a second after each; not judged
     assert odd.units.tolist() == [0] * 20 + [1] * 10
@@ -36,11 +37,11 @@ def test_frames_are_split_as_the_summary_splits_them(tell):
     assert (len(alone.ratios), len(none.ratios)) == (580, 0)
 
 
-def test_above_the_threshold_is_asked_of_the_score_itself(tell):
+def test_above_the_threshold_is_asked_of_the_score_itself(tell, tables_of):
     """Where a threshold is not above zero the ratio is the score, and says nothing of it."""
     (image,) = tell(1)
     image = replace(image, alarm=replace(image.alarm, score=-0.5, threshold=-1.0))
-    clean, _ = split_frames([image], (), Limits())
+    clean, _ = split_frames(tables_of([image]).images, (), Limits())
     assert clean.above.tolist() == [True]
 
 

@@ -10,17 +10,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
-from ls_ood_monitor.evaluation.judged_images import FrameRecord
+from ls_ood_monitor.core.causes import Cause, CauseKind
+from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame
+from ls_ood_monitor.evaluation.replay import FrameRecord, TimedVerdict
 from ls_ood_monitor.evaluation.report import write_report
 from ls_ood_monitor.evaluation.report_figures import broken_where_silent
+from ls_ood_monitor.evaluation.results import AcceptanceResult, Environment, RecordingFacts, Rule
 from ls_ood_monitor.evaluation.summary import summarise_replay
-from ls_ood_monitor.evaluation.timeline import Limits, ModeSample, StopSample
+from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.evaluation.worst_frames import WorstFrames
 from ls_ood_monitor.recordings.events import Event
 
 NASTY = "<script>alert('fog')</script>"
-MASK = np.zeros((24, 32), np.uint8)
 
 
 def judged(index: int) -> FrameRecord:
@@ -29,51 +30,39 @@ def judged(index: int) -> FrameRecord:
     score, state = (3.0, AlarmState.RAISED) if odd else (1.0, AlarmState.CLEAR)
     mode = FallbackMode.STOP if odd else FallbackMode.NOMINAL
     if index == 40:
-        alarm = Alarm("front", 0, AlarmState.PENDING, np.nan, np.nan, f"broken {NASTY}", True, "unreadable")
-        return FrameRecord(4.0, alarm, FallbackMode.SLOW, None, np.nan)
+        cause = Cause(CauseKind.UNREADABLE, "front", detail=f"broken {NASTY}")
+        return FrameRecord(4.0, Alarm("front", 0, AlarmState.PENDING, np.nan, np.nan, cause), FallbackMode.SLOW, None)
     frame = Frame(np.full((24, 32, 3), index, np.uint8), index + 1, "front")
-    alarm = Alarm("front", index + 1, state, score, 2.0, f"frame {index}")
-    return FrameRecord(
-        index / 10.0, alarm, mode, FrameResult(frame, score, 2.0, "larem", segmentation=MASK, confidence=MASK), 5.0
-    )
+    kind = CauseKind.OUT_OF_DISTRIBUTION if odd else CauseKind.IN_DISTRIBUTION
+    alarm = Alarm("front", index + 1, state, score, 2.0, Cause(kind, "front", score, 2.0))
+    return FrameRecord(index / 10.0, alarm, mode, TimedVerdict(frame, score, 2.0, "larem", latency_ms=5.0))
 
 
 @pytest.fixture
-def page(tmp_path) -> str:
+def page(tmp_path, make_summary, tables_of) -> str:
     """The report of such a recording."""
     images = [judged(index) for index in range(60)]
-    decisions = [ModeSample(image.time_s, image.mode, image.alarm.reason) for image in images]
-    stops = [StopSample(one.time_s, one.mode is FallbackMode.STOP) for one in decisions]
     events = (Event("front", 2.0, 3.0, NASTY),)
-    _, summary = summarise_replay(images, [], decisions, stops, events, 6.0, "ab" * 32, Limits(resume_s=0.5))
-    rules = [{"name": "max_faults", "passed": False, "sentence": "1 (at most 0 accepted)"}]
-    network = {"device": "cpu", "engine": "onnx", "precision": "fp32"}
-    origin = {"path": f"/data/{NASTY}", "format": "ROS 2 bag (mcap)", "start": None, "size_bytes": 1, "rate_hz": 10.0}
-    summary.update(
-        judgement=summary["gate"],
-        clip=None,
-        provenance={
-            "environment": {"machine": NASTY, "gpu": None, "versions": {"Python": "3.11.2"}},
-            "version": "1.2.3",
-            "network": network,
-            "recording": origin,
-            "events_file": f"/data/{NASTY}.yaml",
-            "parameters": {"perception_node": {"rule": "consecutive"}},
-        },
+    tables, limits = tables_of(images), Limits(release_s=0.5)
+    provenance = replace(
+        make_summary().provenance,
+        environment=Environment(NASTY, None, {"Python": "3.11.2"}),
+        recording=RecordingFacts(f"/data/{NASTY}", "ROS 2 bag (mcap)", None, 10.0, 1),
+        events_file=f"/data/{NASTY}.yaml",
+    )
+    summary = make_summary(
+        **vars(summarise_replay(tables, events, 6.0, limits)),
+        provenance=provenance,
         recording=f"drive {NASTY}",
         truth="events",
-        truncated="",
-        detector="larem",
-        threshold=2.0,
-        gate={"passed": False, "rules": rules},
+        acceptance=AcceptanceResult(False, (Rule("max_faults", False, "1 (at most 0 accepted)"),)),
     )
-    worst = WorstFrames(count=2)
+    worst = WorstFrames(lambda verdict: verdict, count=2)
     for image in images:
         worst.add(image)
-    write_report(
-        tmp_path / "report.html", summary, images, [], decisions, events, worst.frames, f"ls-ood evaluate {NASTY}"
-    )
-    return (tmp_path / "report.html").read_text(encoding="utf-8")
+    path = tmp_path / "report.html"
+    write_report(path, summary, tables, events, worst.frames, f"ls-ood evaluate {NASTY}", limits=limits)
+    return path.read_text(encoding="utf-8")
 
 
 def test_everything_is_in_the_file(page):
@@ -102,12 +91,13 @@ def test_a_long_recording_is_drawn_with_few_points(make_report, tell):
     """Twenty thousand images: a bounded file that says so, and the one extreme among them is drawn."""
     images = tell(20_000)
     odd = images[12_345]
-    images[12_345] = replace(odd, alarm=replace(odd.alarm, score=77.0, reason="camera front: the one"))
+    cause = replace(odd.alarm.cause, value=77.0)
+    images[12_345] = replace(odd, alarm=replace(odd.alarm, score=77.0, cause=cause))
     path = make_report(images)
     page = path.read_text(encoding="utf-8")
     assert path.stat().st_size < 8_000_000
     assert "of up to 20000 images a camera" in page
-    assert "camera front: the one" in page
+    assert "camera front: in distribution, score 77.00" in page
 
 
 def test_intervals_are_given_only_where_there_are_units(make_report, tell):
@@ -161,49 +151,37 @@ def test_names_of_a_recording_cannot_bring_scripts(page):
 
 def test_a_camera_that_is_never_heard_has_its_row(make_report, tell):
     """It has no score to draw; its silence is a stretch of the input, and stands among the faults with its reason."""
+    causes = [Cause(CauseKind.STALE, "roof", 1.1 + n / 10.0, 1.0) for n in range(20)]
     alarms = [
-        FrameRecord(
-            1.1 + n / 10.0,
-            Alarm(
-                "roof",
-                0,
-                AlarmState.RAISED,
-                np.nan,
-                np.nan,
-                f"camera roof: no image for {1.1 + n / 10.0:.1f} s",
-                True,
-                "stale",
-            ),
-            FallbackMode.STOP,
-            None,
-            np.nan,
-        )
-        for n in range(20)
+        FrameRecord(cause.value, Alarm("roof", 0, AlarmState.RAISED, np.nan, np.nan, cause), FallbackMode.STOP, None)
+        for cause in causes
     ]
     page = make_report(tell(30), silences=alarms).read_text(encoding="utf-8")
     assert "roof: score" in page
     assert "silent: alarm RAISED" in page
     assert "<td>stale</td><td>20</td>" in page
-    assert "<td class=text>camera roof: no image for 3.0 s</td>" in page
+    assert "<td class=text>camera roof: no image for 3.0 s (limit 1.00 s)</td>" in page
 
 
 def test_a_stop_has_a_row_for_each_of_its_reasons(make_report, tell):
     """Its times stand once, beside all of them; a second stop is a group of its own."""
     events = (Event("front", 1.0, 2.0, "fog"), Event("left", 1.5, 2.5, "mud"), Event("front", 4.0, 4.5, "fog"))
+    cause = Cause(
+        CauseKind.OUT_OF_DISTRIBUTION, "front", 9.0, 2.0
+    )  # that of the decision, while another camera is clear
     images = [
-        replace(one, mode=FallbackMode.STOP, alarm=replace(one.alarm, reason="camera front: image 0"))
-        if one.alarm.state is AlarmState.CLEAR and (1.0 <= one.time_s < 2.5 or 4.0 <= one.time_s < 4.5)
-        else one
-        for one in tell(60, events, cameras=("front", "left"))
+        replace(image, mode=FallbackMode.STOP, alarm=replace(image.alarm, cause=cause))
+        if image.alarm.state is AlarmState.CLEAR and (1.0 <= image.time_s < 2.5 or 4.0 <= image.time_s < 4.5)
+        else image
+        for image in tell(60, events, cameras=("front", "left"))
     ]
     page = make_report(images, events).read_text(encoding="utf-8")
     first, second = re.findall("<tbody class=stop>(.*?)</tbody>", page)
     assert first.startswith("<tr><td rowspan=2>1.00\u00a0s</td><td rowspan=2>1.50\u00a0s</td><td>1.00\u00a0s</td>")
-    assert re.findall("camera [a-z]+: image [0-9]+", first) == ["camera front: image 10", "camera left: image 15"]
+    assert re.findall("camera ([a-z]+): out of distribution", first) == ["front", "left"]
     assert second.count("<tr>") == 1
-    assert "1.00 s: camera front: image 10<br>1.50 s: camera left: image 15" in page.replace("\\u003c", "<").replace(
-        "\\u003e", ">"
-    )
+    shown = page.replace("\\u003c", "<").replace("\\u003e", ">")
+    assert re.search("1.00 s: camera front: out of [^<]*<br>1.50 s: camera left: out of distribution", shown)
 
 
 def test_without_clean_driving_nothing_is_said_of_it(make_report, tell):
@@ -221,7 +199,7 @@ def test_a_stop_that_was_on_already_is_no_answer_to_an_event(make_report, tell):
     """The vehicle stood when it began, and the table says so."""
     earlier, later = Event("front", 3.0, 4.0, "fog"), Event("left", 3.5, 4.0, "mud")
     images = tell(60, (earlier, later), cameras=("front", "left"))
-    images = [replace(one, mode=FallbackMode.STOP) if 3.0 <= one.time_s < 4.0 else one for one in images]
+    images = [replace(image, mode=FallbackMode.STOP) if 3.0 <= image.time_s < 4.0 else image for image in images]
     page = make_report(images, (earlier, later)).read_text(encoding="utf-8")
     assert "<td>after 0.00\u00a0s</td><td>after 0.00\u00a0s</td>" in page
     assert "<td>after 0.00\u00a0s</td><td>was on already</td>" in page

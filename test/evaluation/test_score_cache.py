@@ -12,7 +12,7 @@ from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.evaluation.score_cache import CachedScorer
 from ls_ood_monitor.recordings.bags import ImageArrival
 
-MASK = np.zeros((8, 8), np.uint8)
+MASK, MAP = np.zeros((8, 8), np.uint8), np.zeros((2, 2), np.float32)
 
 
 class MeanMonitor:
@@ -29,7 +29,7 @@ class MeanMonitor:
         score = float(frame.image.mean())
         self.judged.append(score)
         self.threads.add(threading.get_ident())
-        return [FrameResult(frame, score, 100.0, "mean", {"mean": score}, segmentation=MASK, confidence=MASK)]
+        return [FrameResult(frame, score, 100.0, "mean", {"mean": score}, MAP, segmentation=MASK, confidence=MASK)]
 
 
 def arrivals(count=12, unusable=(4,), broken_at=None):
@@ -44,11 +44,11 @@ def arrivals(count=12, unusable=(4,), broken_at=None):
 def scores(network, items, skipped=()):
     """Score of each usable picture, as a replay would ask for it."""
     found = []
-    for arrival in network.ahead(items):
+    for arrival in network.prefetch(items):
         if arrival.image is not None and arrival.stamp_ns not in skipped:
-            result, latency_ms = network.judge(Frame(arrival.image, arrival.stamp_ns, arrival.camera))
-            assert latency_ms >= 0.0
-            found.append((arrival.stamp_ns, result.score))
+            verdict = network.judge(Frame(arrival.image, arrival.stamp_ns, arrival.camera))
+            assert verdict.latency_ms >= 0.0
+            found.append((arrival.stamp_ns, verdict.score))
     return found
 
 
@@ -72,7 +72,7 @@ def test_what_was_read_before_a_damage_is_judged(tmp_path):
         CachedScorer(MeanMonitor(), tmp_path / "file", "key", "run", False, 3) as network,
         pytest.raises(DataError, match="the bag is damaged"),
     ):
-        seen.extend(arrival.stamp_ns for arrival in network.ahead(arrivals(broken_at=7)))
+        seen.extend(arrival.stamp_ns for arrival in network.prefetch(arrivals(broken_at=7)))
     assert seen == list(range(7))
 
 
@@ -110,19 +110,21 @@ def test_whose_scores_count(tmp_path, key, run, resume, judged):
     assert len(monitor.judged) == judged
 
 
-def test_pictures_of_a_remembered_result_are_made_when_asked_for(tmp_path):
-    """The file holds scores alone; whoever wants the segmentation gets it from the network."""
+def test_the_map_of_a_recalled_verdict_is_made_when_asked_for(tmp_path):
+    """The file holds scores alone; whoever wants the anomaly map gets it from the network."""
     path = tmp_path / "file"
     with CachedScorer(MeanMonitor(), path, "key", "one", False) as network:
         scores(network, arrivals())
     monitor = MeanMonitor()
     with CachedScorer(monitor, path, "key", "one", True) as network:
-        arrival = next(network.ahead(arrivals()))
-        result, _ = network.judge(Frame(arrival.image, arrival.stamp_ns, arrival.camera))
-        assert (result.score, result.threshold, result.detector, monitor.judged) == (0.0, 100.0, "mean", [])
-        assert result.segmentation is MASK
-        assert result.anomaly_map is None
+        arrival = next(network.prefetch(arrivals()))
+        verdict = network.judge(Frame(arrival.image, arrival.stamp_ns, arrival.camera))
+        assert (verdict.score, verdict.threshold, verdict.detector, monitor.judged) == (0.0, 100.0, "mean", [])
+        assert verdict.anomaly_map is None
+        drawn = network.with_map(verdict)
+        assert drawn.anomaly_map is MAP
         assert monitor.judged == [0.0]
+        assert network.with_map(drawn) is drawn
 
 
 def test_one_evaluation_at_a_time_writes(tmp_path):

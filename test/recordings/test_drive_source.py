@@ -1,4 +1,4 @@
-"""Drives: one view of bags, folders of pictures, videos, data sets and the street."""
+"""Drives as sources of frames: bags, folders of pictures, videos, data sets and the street."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.recordings.bags import FrameBagWriter
 from ls_ood_monitor.recordings.drive_source import dataset_drives, distinct, open_drives
-from ls_ood_monitor.recordings.recovery.video import promised_bytes
-from ls_ood_monitor.street.drives import street_drives
+from ls_ood_monitor.recordings.video_size import promised_bytes
+from ls_ood_monitor.street.drive_sources import street_drives
 
 
 def write_pictures(folder: Path, pictures: list[np.ndarray]) -> None:
@@ -33,7 +33,7 @@ def bag(tmp_path, make_pictures) -> Path:
 
 
 def test_a_bag_is_a_drive(bag):
-    """Its name has the folder above, its frames carry the recorded stamps, and topics and times choose a part."""
+    """A bag's drive is named with its parent folder and has the recorded stamps; topics and times choose a part."""
     (drive,) = open_drives([bag])
     assert (drive.name, drive.assumed_rate_hz) == ("monday/bag", None)
     assert [(frame.camera, frame.stamp_ns) for frame in drive.read()][:3] == [
@@ -46,7 +46,7 @@ def test_a_bag_is_a_drive(bag):
 
 
 def test_each_folder_of_pictures_is_a_drive(tmp_path, make_pictures):
-    """Sub-folders are drives of their own; stamps count up at a rate that is noted as assumed unless it is given."""
+    """Each sub-folder is a drive, and its stamps count up at the given rate, or at an assumed one."""
     write_pictures(tmp_path / "clean" / "a", make_pictures(3))
     write_pictures(tmp_path / "clean" / "b", make_pictures(12))
     drives = open_drives([tmp_path / "clean"])
@@ -66,7 +66,7 @@ def test_each_folder_of_pictures_is_a_drive(tmp_path, make_pictures):
 
 
 def test_a_video_is_a_drive(tmp_path, make_pictures):
-    """Frames in order, stamps from the file's own rate; a file that is no video is a sentence."""
+    """A video gives frames in order with stamps from its own rate; another file gives a clear error."""
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20.0, (64, 48))
     if not writer.isOpened():
@@ -84,7 +84,7 @@ def test_a_video_is_a_drive(tmp_path, make_pictures):
 
 
 def write_video(path: Path, codec: str, count: int = 60) -> bytes:
-    """Noise at 20 Hz, which no codec makes small; returns the file's content."""
+    """Write noise at 20 Hz, which no codec makes small. Returns the content of the file."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 20.0, (64, 48))
     if not writer.isOpened():
         pytest.skip(f"this OpenCV writes no {codec} into {path.suffix}")
@@ -95,7 +95,7 @@ def write_video(path: Path, codec: str, count: int = 60) -> bytes:
 
 
 def read_until_the_cut(path: Path) -> tuple[int, str]:
-    """Pictures that could be read, and what was said then; empty where nothing was."""
+    """Number of pictures that could be read, and the error after them; empty if there was none."""
     (drive,) = open_drives([path])
     count = 0
     try:
@@ -108,7 +108,7 @@ def read_until_the_cut(path: Path) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".avi", "MJPG"), (".mkv", "MJPG"), (".mp4", "mp4v")])
 def test_a_video_that_was_cut_off_is_told(tmp_path, capfd, suffix, codec):
-    """How much is missing in a sentence, and no line of a decoder; a whole one, and one without its last bytes, are fine."""
+    """The error for a cut video states how much is missing; a whole one, and one without its last bytes, are read."""
     path = tmp_path / f"clip{suffix}"
     content = write_video(path, codec)
     assert promised_bytes(path) in range(
@@ -147,13 +147,13 @@ def test_a_video_that_was_cut_off_is_told(tmp_path, capfd, suffix, codec):
     ],
 )
 def test_what_a_video_says_of_its_size(tmp_path, content, promised):
-    """Of the usual containers; 0 where it is not known."""
+    """The size is read from the headers of the usual containers; it is 0 if it is unknown."""
     (tmp_path / "clip").write_bytes(content)
     assert promised_bytes(tmp_path / "clip") == promised
 
 
 def test_sequences_of_a_data_set_are_drives(tmp_path):
-    """WoodScape's blocks of indices, with the cameras of its file names."""
+    """The drives of WoodScape are blocks of indices, with the cameras of its file names."""
     for folder in ("rgb_images", "semantic_annotations/gtLabels"):
         (tmp_path / folder).mkdir(parents=True)
     for index, code in ((1, "FV"), (2, "MVL"), (150, "RV")):
@@ -165,7 +165,7 @@ def test_sequences_of_a_data_set_are_drives(tmp_path):
 
 
 def test_drives_of_the_street():
-    """Two moments of four cameras, the same pictures as when they are rendered alone."""
+    """A street drive has two moments of four cameras."""
     from ls_ood_monitor.street.shots import CAMERA_SIZE
 
     drive, _ = street_drives([3000, 3001])
@@ -176,7 +176,7 @@ def test_drives_of_the_street():
 
 
 def test_what_is_no_drive_is_a_sentence(tmp_path, bag):
-    """A missing path, another kind of file, an unclosed recording, and one drive given twice."""
+    """A missing path, another file, an unclosed recording, and a drive given twice each give a clear error."""
     with pytest.raises(DataError, match="there is no"):
         open_drives([tmp_path / "nowhere"])
     (tmp_path / "notes.txt").write_text("clean")

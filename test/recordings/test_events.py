@@ -1,4 +1,4 @@
-"""Ground truth: what is written is read back, and what does not fit the recording is a sentence."""
+"""Ground truth: what is written can be read back, and what does not fit the recording gives a clear error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVENTS = (Event("front", 1.0, 2.5, "fog", 3), Event("left", 4.0, 9.0, "mud"))
 
 
 def test_events_come_back(tmp_path):
-    """All fields, in order; a person may leave the severity out, and an event may outlast the recording."""
+    """All fields come back in order; the severity may be left out, and an event may outlast the recording."""
     path = tmp_path / "events.yaml"
     write_events(EVENTS, path)
     assert read_events(path, ("front", "left"), 5.0) == EVENTS
@@ -22,7 +22,7 @@ def test_events_come_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("camera: front", "events.yaml holds no list of events; each entry is a line like - {camera: front, "),
         ("", "holds no list of events"),
@@ -58,24 +58,24 @@ def test_events_come_back(tmp_path):
         ("- {camera: front, start_s: .nan, end_s: 7, label: fog}", "lasts from nan"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path, text, words):
-    """The file, the event, what is wrong."""
+def test_what_does_not_fit_is_named(tmp_path, text, message):
+    """The error names the file, the event, and what is wrong."""
     path = tmp_path / "events.yaml"
     path.write_text(text)
     with pytest.raises(DataError) as error:
         read_events(path, ("front",), 5.0)
-    assert words in str(error.value)
+    assert message in str(error.value)
     assert "events.yaml" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_what_was_recorded_ends_an_event():
-    """One that lasts longer stands until there; one that begins there or later is none."""
+    """An event is cut at the end of the recording, and dropped if it begins there or later."""
     events = (*EVENTS, Event("left", 5.0, 6.0, "late"))
     assert clip_events(events, 5.0) == (EVENTS[0], Event("left", 4.0, 5.0, "mud"))
 
 
 def test_a_missing_file_is_a_sentence(tmp_path):
-    """With its name."""
+    """The error names the missing file."""
     with pytest.raises(DataError, match=r"nowhere\.yaml cannot be read: No such file or directory\.$"):
         read_events(tmp_path / "nowhere.yaml", ("front",), 5.0)

@@ -1,4 +1,4 @@
-"""Recordings: the names by which several are told apart."""
+"""Recordings: unique names for several of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ls_ood_monitor.recordings.recording import distinct_names
     ],
 )
 def test_names_differ_by_as_many_folders_as_it_takes(paths, names):
-    """The name of the file or folder alone, unless others have it, too."""
+    """A name is that of the file or folder, with parent folders as far as they are needed."""
     assert distinct_names([Path(path) for path in paths]) == names
 
 
 @pytest.mark.parametrize(
-    ("paths", "words"),
+    ("paths", "message"),
     [
         (["/data/d1", "/data/d1/"], "is given twice"),
         (["/d1/bag", "/x/bag", "/d1_bag"], "/d1/bag and /d1_bag would write the same folder"),
     ],
 )
-def test_names_that_cannot_differ_are_refused(paths, words):
-    """Never two recordings in one folder."""
-    with pytest.raises(ConfigError, match=words):
+def test_names_that_cannot_differ_are_refused(paths, message):
+    """Two recordings that would share a folder of results are refused."""
+    with pytest.raises(ConfigError, match=message):
         distinct_names([Path(path) for path in paths])

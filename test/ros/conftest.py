@@ -1,4 +1,4 @@
-"""Real DDS between real processes, on a domain of this test run's own."""
+"""Real DDS between real processes, on a domain of this worker's own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ pytest.importorskip("rclpy")
 
 import torch
 
-from ls_ood_monitor.ros.processes import NodeProcess, private_domain, remove_orphaned_segments, ros_environment
+from ls_ood_monitor.ros.environment import ros_environment
+from ls_ood_monitor.ros.processes import NodeProcess
+from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 
-os.environ.update(ros_environment(private_domain()))  # before rclpy.init, which reads it once
+os.environ.update(ros_environment())  # before rclpy.init, which reads it once
 
 
 @pytest.fixture(scope="session")
@@ -81,10 +83,10 @@ class MadeUpMonitor:
         from ls_ood_monitor.config import AlarmSettings
         from ls_ood_monitor.core.classes import CLASS_NAMES
 
-        self.bundle_id, self.detector, self.threshold, self.usual = "0" * 64, "larem", 2.0, 1.0
+        self.bundle_id, self.detector, self.threshold, self.clean_median = "0" * 64, "larem", 2.0, 1.0
         self.alarm, self.cameras, self.class_names = AlarmSettings(), ("front",), CLASS_NAMES
-        engine = SimpleNamespace(name="made up", precision="fp32", reentrant=True, preferred_batch_size=1)
-        self.frame_pass = SimpleNamespace(device=torch.device("cpu"), engine=engine)
+        self.device, self.engine_label = torch.device("cpu"), "made up fp32"
+        self.reentrant, self.preferred_batch_size = True, 1
         self.difference = None
 
     def warm_up(self, cameras: int) -> None:
@@ -93,7 +95,7 @@ class MadeUpMonitor:
     def begin(self, frames, *, decode=True):
         """All at once."""
         results = self.process(frames)
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
 
     def process(self, frames):
         """A mask of zeros and a score of 1."""
@@ -106,7 +108,7 @@ class MadeUpMonitor:
 
 @dataclass
 class Running:
-    """What the nodes have, as the ROS graph and the messages tell it.
+    """What the nodes have, by the ROS graph and the messages.
 
     Attributes:
         publishes: node -> topic -> type.
@@ -114,7 +116,7 @@ class Running:
         services: node -> services.
         diagnosed: hardware ids by status name.
         offers: topic -> QoS of its publisher.
-        said: topic -> a message that was heard on it, of those about the camera front and the vehicle.
+        messages: topic -> a received message, of those about the camera front and the vehicle.
     """
 
     publishes: dict[str, dict[str, str]]
@@ -122,14 +124,14 @@ class Running:
     services: dict[str, set[str]]
     diagnosed: dict[str, str]
     offers: dict[str, Any]
-    said: dict[str, Any]
+    messages: dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def running(ros) -> Iterator[Running]:
+def running(ros, second_domain) -> Iterator[Running]:
     """Start the nodes in this process, with every output that can be had here, and look at them once.
 
-    On a domain of their own: DDS remembers a node that a test has killed, and would tell of that one.
+    On a domain of their own: DDS remembers a node that a test has killed, and would report it.
     """
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
@@ -145,7 +147,7 @@ def running(ros) -> Iterator[Running]:
     from ls_ood_monitor.ros.supervisor_node import SupervisorNode
 
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=(private_domain() + 50) % 101 + 1)
+    rclpy.init(context=context, domain_id=second_domain)
     perception = perception_node.PerceptionNode(
         context=context,
         parameter_overrides=[Parameter("autostart", value=True), Parameter("class_table", value=True)],
@@ -158,17 +160,17 @@ def running(ros) -> Iterator[Running]:
         parameter_overrides=[Parameter("gate_cmd_vel", value="twist")],
         cli_args=["--ros-args", "-r", "ood_alarm:=/perception_node/ood_alarm"],
     )
-    observer, diagnosed, said = Node("observer", context=context), {}, {}
+    observer, diagnosed, messages = Node("observer", context=context), {}, {}
 
     def keep(topic: str) -> Callable[[Any], None]:
         def heard(message: Any) -> None:
             if topic == "/diagnostics":  # of two nodes: their statuses together
-                diagnosed.update({one.name: one.hardware_id for one in message.status})
-                before = said.get(topic, DiagnosticArray())
+                diagnosed.update({entry.name: entry.hardware_id for entry in message.status})
+                before = messages.get(topic, DiagnosticArray())
                 message.status = [*before.status, *message.status][-50:]
             if topic.endswith("/ood_alarm") and alarms_of(message)[0].is_fault:
                 return  # a loaded machine may judge a picture too late
-            said[topic] = message
+            messages[topic] = message
 
         return heard
 
@@ -198,7 +200,7 @@ def running(ros) -> Iterator[Running]:
     try:
         deadline = time.monotonic() + 30.0
         picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        while (len(diagnosed) < 5 or len(said) < len(kinds)) and time.monotonic() < deadline:
+        while (len(diagnosed) < 5 or len(messages) < len(kinds)) and time.monotonic() < deadline:
             camera.publish(image_message(picture, Header(stamp=ns_to_stamp(time.time_ns())), "bgr8"))
             picture = np.roll(picture, 1)
             executor.spin_once(timeout_sec=0.1)
@@ -213,14 +215,17 @@ def running(ros) -> Iterator[Running]:
                 name: {topic for topic, _ in observer.get_subscriber_names_and_types_by_node(name, "/")}
                 for name in nodes
             },
-            {name: {one for one, _ in observer.get_service_names_and_types_by_node(name, "/")} for name in nodes},
+            {
+                name: {service for service, _ in observer.get_service_names_and_types_by_node(name, "/")}
+                for name in nodes
+            },
             diagnosed,
             {
                 topic: observer.get_publishers_info_by_topic(topic)[0].qos_profile
                 for topics in publishes.values()
                 for topic in topics
             },
-            said,
+            messages,
         )
     finally:
         executor.shutdown()

@@ -18,25 +18,25 @@ from ls_ood_monitor.ros.processes import wait_until
 START = 1_700_000_000 * 10**9
 
 
-def test_time_passes_at_its_rate_and_is_told_on_the_way():
-    """0.4 s of a recording at twice the speed: told from its start to its end, never back, a hundred times a second or less."""
-    told: list[int] = []
-    clock = BagClock(2.0, told.append)
+def test_time_passes_at_its_rate_and_is_published():
+    """0.4 s of a recording at twice the speed: published from start to end, never back, at most a hundred times a second."""
+    published: list[int] = []
+    clock = BagClock(2.0, published.append)
     assert clock.now_ns() == 0
     clock.start(START)
     clock.wait_until(START + 4 * 10**8)
     assert clock.now_ns() >= START + 4 * 10**8
-    assert told[0] == START
-    assert told == sorted(told)
-    assert 3 <= len(told) <= 40  # 0.1 s before the first message and 0.2 s of playing
+    assert published[0] == START
+    assert published == sorted(published)
+    assert 3 <= len(published) <= 40  # 0.1 s before the first message and 0.2 s of playing
     ago_ns = clock.now_ns() - clock.now_ns(10**8)
     assert 1.5e8 < ago_ns < 2.1e8
     assert clock.now_ns(10**12) == START
-    before = len(told)
+    before = len(published)
     clock.go_on(0.1)
-    assert len(told) > before
+    assert len(published) > before
     clock.start(START)
-    assert told[-1] == START
+    assert published[-1] == START
 
 
 def test_a_node_with_simulated_time_lives_in_it(spin):

@@ -23,14 +23,14 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability
 def test_ids_and_names_are_in_the_table():
     """The JSON holds each name with the id that the segmentation uses for it."""
     classes = json.loads(class_table_json(CLASS_NAMES))["classes"]
-    assert [one["id"] for one in classes] == list(range(10))
-    assert [one["name"] for one in classes] == list(CLASS_NAMES)
+    assert [entry["id"] for entry in classes] == list(range(10))
+    assert [entry["name"] for entry in classes] == list(CLASS_NAMES)
 
 
 def test_label_info_says_the_same():
     """The same in the fields of vision_msgs, whose types stand-ins replace where they are not installed."""
     message = label_info(("void", "road"), SimpleNamespace, SimpleNamespace)
-    assert [(one.class_id, one.class_name) for one in message.class_map] == [(0, "void"), (1, "road")]
+    assert [(entry.class_id, entry.class_name) for entry in message.class_map] == [(0, "void"), (1, "road")]
     assert message.threshold == 0.0
 
 

@@ -14,6 +14,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind
 from ls_ood_monitor.core.supervision import CameraStatus
 from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode
 from ls_ood_monitor.ros.conversions import (
@@ -25,8 +26,10 @@ from ls_ood_monitor.ros.conversions import (
     image_message,
     ns_to_stamp,
     stamp_to_ns,
+    values_of,
 )
 from ls_ood_monitor.vision.image_codec import decode_image
+from ls_ood_monitor.wording import sentence
 
 
 def over_the_wire(message):
@@ -59,23 +62,44 @@ def test_images_round_trip(shape):
 )
 def test_alarms_round_trip(state, score, level):
     """Every field of an alarm survives, floats to the last bit, and the level says the state."""
-    alarm = Alarm("front", 123_456_789_012, state, score, 5.0, "camera front: because", is_fault=False)
+    kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+    progress = AlarmProgress("window", 2.0, 3.0, 5)
+    held_for = Cause(CauseKind.OUT_OF_DISTRIBUTION, value=9.25, limit=5.0)
+    cause = Cause(kind, "front", score, 5.0, progress=progress, after=held_for)
+    alarm = Alarm("front", 123_456_789_012, state, score, 5.0, cause, "host:1", 7)
     message = over_the_wire(alarm_message(alarm, {"latency_ms": 3.5}, "perception_node"))
     assert message.status[0].level == level
     assert alarms_of(message) == [alarm]
 
 
 def test_a_fault_without_a_score_round_trips():
-    """NaN stays NaN."""
-    alarm = Alarm("front", 1, AlarmState.RAISED, math.nan, math.nan, "no image", is_fault=True)
+    """NaN stays NaN, and the cause keeps its numbers and texts."""
+    cause = Cause(CauseKind.SIZE, "front", detail="128x96", expected="64x48")
+    alarm = Alarm("front", 1, AlarmState.RAISED, math.nan, math.nan, cause)
     back = alarms_of(over_the_wire(alarm_message(alarm, {}, "n")))[0]
     assert math.isnan(back.score)
-    assert back.is_fault
+    assert (back.is_fault, back.fault) == (True, "size")
+    assert sentence(back.cause) == sentence(cause)
+
+
+def test_an_alarm_of_a_sender_that_names_no_cause_is_read():
+    """Its text stands for the cause of a fault; a judged frame has score and threshold."""
+    message = good_message()
+    without("cause")(message)
+    assert alarms_of(message)[0].cause == Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0)
+    fault = Alarm("front", 5, AlarmState.RAISED, math.nan, math.nan, Cause(CauseKind.BLANK, "front", detail="[0]"))
+    message = alarm_message(fault, {}, "n")
+    without("cause")(message)
+    (alarm,) = alarms_of(message)
+    assert (alarm.cause.kind, alarm.cause.detail) == (CauseKind.UNNAMED, message.status[0].message)
+
+
+FINE = Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0)
 
 
 def good_message():
     """A readable CLEAR alarm."""
-    return alarm_message(Alarm("front", 5, AlarmState.CLEAR, 1.0, 2.0, "fine"), {}, "n")
+    return alarm_message(Alarm("front", 5, AlarmState.CLEAR, 1.0, 2.0, FINE), {}, "n")
 
 
 def without(key):
@@ -123,6 +147,9 @@ def with_hardware_id(name):
         (with_value("ood_score", "3.0"), "front"),
         (with_value("state", "FINE"), "front"),
         (with_value("is_fault", "maybe"), "front"),
+        (with_value("is_fault", "true"), "front"),
+        (with_value("cause", "boredom"), "front"),
+        (with_value("cause", "black"), "front"),
         (with_level(DiagnosticStatus.ERROR), "front"),
         (with_level(DiagnosticStatus.STALE), "front"),
         (with_hardware_id("left"), UNREADABLE),
@@ -137,7 +164,7 @@ def test_a_malformed_alarm_is_never_clear(change, camera):
     assert alarm.state is AlarmState.RAISED
     assert alarm.is_fault
     assert alarm.camera == camera
-    assert "malformed" in alarm.reason
+    assert "malformed" in sentence(alarm.cause)
 
 
 def test_an_empty_alarm_is_a_fault():
@@ -145,16 +172,25 @@ def test_an_empty_alarm_is_a_fault():
     assert alarms_of(DiagnosticArray())[0].state is AlarmState.RAISED
 
 
+SILENT = Cause(CauseKind.SILENT, "left", 0.75, 0.5)
+
+
+def test_the_state_names_the_cause_and_what_it_goes_back_to():
+    """A latched stop is latched, because the left camera was silent; its numbers are values of their own."""
+    decision = Decision(FallbackMode.STOP, Cause(CauseKind.LATCHED, "left", after=SILENT), 5)
+    values = values_of(decision_message(decision, [], 10, ns_to_stamp(1), "s").status[0])
+    names = ("cause", "because", "because_camera", "because_value", "because_limit")
+    assert [values[name] for name in names] == ["latched", "silent", "left", "0.75", "0.5"]
+
+
 def test_decisions_round_trip():
     """Mode and reason survive; each camera has its own status, STALE when never heard."""
     cameras = [
-        CameraStatus("front", FallbackMode.NOMINAL, "fine", 0.1),
-        CameraStatus("left", FallbackMode.STOP, "mute", None),
+        CameraStatus("front", FallbackMode.NOMINAL, FINE, 0.1),
+        CameraStatus("left", FallbackMode.STOP, SILENT, None),
     ]
-    message = over_the_wire(
-        decision_message(Decision(FallbackMode.STOP, "left is mute", 5), cameras, 10, ns_to_stamp(1), "s")
-    )
-    assert decision_of(message) == (FallbackMode.STOP, "left is mute")
+    message = over_the_wire(decision_message(Decision(FallbackMode.STOP, SILENT, 5), cameras, 10, ns_to_stamp(1), "s"))
+    assert decision_of(message) == (FallbackMode.STOP, sentence(SILENT))
     assert [entry.level for entry in message.status] == [
         DiagnosticStatus.ERROR,
         DiagnosticStatus.OK,
@@ -165,11 +201,9 @@ def test_decisions_round_trip():
 def test_a_note_makes_the_decision_warn_and_never_calms_it():
     """A second publisher of the alarm shows as WARN in a NOMINAL state; STOP stays ERROR."""
     for mode, level in ((FallbackMode.NOMINAL, DiagnosticStatus.WARN), (FallbackMode.STOP, DiagnosticStatus.ERROR)):
-        first = decision_message(Decision(mode, "because", 5), [], 10, ns_to_stamp(1), "s", ["two publishers"]).status[
-            0
-        ]
+        first = decision_message(Decision(mode, SILENT, 5), [], 10, ns_to_stamp(1), "s", ["two publishers"]).status[0]
         assert first.level == level
-        assert first.message == "because; two publishers"
+        assert first.message == f"{sentence(SILENT)}; two publishers"
 
 
 def test_an_unreadable_decision_is_stop():

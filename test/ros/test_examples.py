@@ -31,19 +31,16 @@ def parameters(name: str, *path: str) -> dict:
     return content
 
 
-def test_the_gate_names_known_limits_and_says_all_of_them(tmp_path):
-    """What it sets is read, and what it only shows would be, too."""
-    text = (EXAMPLES / "gate.yaml").read_text(encoding="utf-8")
-    assert read_acceptance(EXAMPLES / "gate.yaml").max_time_to_stop_s == 1.0
-    shown = re.sub(r"^# (?=\s*\w+:( |$))", "", text, flags=re.MULTILINE)
-    (tmp_path / "gate.yaml").write_text(
-        "\n".join(line for line in shown.splitlines() if not line.startswith("These")), encoding="utf-8"
-    )
-    gate = read_acceptance(tmp_path / "gate.yaml")
-    assert gate.max_false_alarms_per_hour_upper == 3.0
-    assert gate.allow_damaged
-    assert gate.labels["tunnel"].max_events_detected == 0.0
-    assert gate.cameras["front"].max_false_alarms == 0
+def test_the_acceptance_example_has_known_limits_also_in_its_comments(tmp_path):
+    """The limits that it sets can be read, and so can those that are commented out."""
+    path, complete = EXAMPLES / "acceptance.yaml", tmp_path / "acceptance.yaml"
+    assert read_acceptance(path).max_time_to_stop_s == 1.0
+    complete.write_text(re.sub(r"^# (?=\s*\w+:( |$))", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    acceptance = read_acceptance(complete)
+    assert acceptance.max_false_alarms_per_hour_upper == 3.0
+    assert acceptance.allow_damaged
+    assert acceptance.labels["tunnel"].max_events_detected == 0.0
+    assert acceptance.cameras["front"].max_false_alarms == 0
 
 
 def test_every_example_is_tested_here_and_says_what_it_is():
@@ -80,7 +77,7 @@ def test_nav2_layer_reads_what_perception_publishes(running):
     for name in ("segmentation_topic", "confidence_topic"):
         assert running.publishes["perception_node"][source[name]] == "sensor_msgs/msg/Image"
     assert source["labels_topic"] in set(running.publishes["perception_node"]) | ELSEWHERE
-    named = [one for kind in source["class_types"] for one in source[kind]["classes"]]
+    named = [name for kind in source["class_types"] for name in source[kind]["classes"]]
     assert set(named) <= set(CLASS_NAMES)
     assert len(named) == len(set(named))
 
@@ -88,7 +85,7 @@ def test_nav2_layer_reads_what_perception_publishes(running):
 def test_the_aggregator_catches_every_status_once(running):
     """Each status of both nodes belongs to one analyzer, by the aggregator's own rule, and none is idle."""
     content = parameters("diagnostic_aggregator.yaml", "analyzers", "ros__parameters")
-    prefixes = [prefix for one in content.values() if isinstance(one, dict) for prefix in one["startswith"]]
+    prefixes = [prefix for part in content.values() if isinstance(part, dict) for prefix in part["startswith"]]
     for status in running.diagnosed:
         assert sum(status.startswith(prefix) for prefix in prefixes) == 1, status
     for prefix in prefixes:

@@ -42,28 +42,25 @@ def test_the_real_cv_bridge_gives_equal_pixels(encoding, big_endian):
     np.testing.assert_array_equal(image_conversion.image_to_bgr(message), decode_image(message))
 
 
-def test_without_cv_bridge_the_own_path_is_taken(monkeypatch):
+def test_without_cv_bridge_the_own_path_is_taken():
     """No bridge is needed."""
-    monkeypatch.setattr(image_conversion, "_bridge", None)
     message = padded_message("rgb8")
-    np.testing.assert_array_equal(image_conversion.image_to_bgr(message), decode_image(message))
+    np.testing.assert_array_equal(image_conversion.image_to_bgr(message, bridge=None), decode_image(message))
 
 
-def test_a_failing_cv_bridge_is_an_image_error(monkeypatch):
+def test_a_failing_cv_bridge_is_an_image_error():
     """Whatever cv_bridge raises, the caller sees one kind of error; our checks come first."""
-    monkeypatch.setattr(image_conversion, "_bridge", FailingBridge())
     message = padded_message("bgr8")
     with pytest.raises(ImageError, match="cv_bridge cannot convert a bgr8 image"):
-        image_conversion.image_to_bgr(message)
+        image_conversion.image_to_bgr(message, FailingBridge())
     message.step = 1
     with pytest.raises(ImageError, match="step is 1"):
-        image_conversion.image_to_bgr(message)
+        image_conversion.image_to_bgr(message, FailingBridge())
 
 
-def test_what_cv_bridge_does_not_do_alike_takes_the_own_path(monkeypatch):
+def test_what_cv_bridge_does_not_do_alike_takes_the_own_path():
     """A 16-bit image, and an 8-bit one that calls itself big-endian, never reach cv_bridge."""
-    monkeypatch.setattr(image_conversion, "_bridge", FailingBridge())
     wide = Image(height=2, width=2, encoding="mono16", step=4, data=bytes(range(8)))
-    assert image_conversion.image_to_bgr(wide).shape == (2, 2, 3)
+    assert image_conversion.image_to_bgr(wide, FailingBridge()).shape == (2, 2, 3)
     odd = padded_message("bgr8", big_endian=1)
-    np.testing.assert_array_equal(image_conversion.image_to_bgr(odd), decode_image(odd))
+    np.testing.assert_array_equal(image_conversion.image_to_bgr(odd, FailingBridge()), decode_image(odd))

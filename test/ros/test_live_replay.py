@@ -1,7 +1,7 @@
-"""One recording played twice, by the command, to both nodes as processes: what they say is what an evaluation says.
+"""One recording, played twice to both nodes by the command: the nodes and an evaluation come to equal results.
 
-The nodes live in the recording's time, perception keeps evidence, and the player records their answers; at the end of
-the first turn the clock jumps back. All tests look at this one run.
+The nodes use the recording's time, perception records evidence, and the player records the outputs. At the end of the
+first turn the clock jumps back. All tests share this one run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -24,29 +23,31 @@ pytest.importorskip("rclpy")
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Float64
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.config import HealthSettings, SupervisorSettings
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
-from ls_ood_monitor.evaluation.judged_images import FrameRecord
-from ls_ood_monitor.evaluation.replay import Replay
+from ls_ood_monitor.evaluation.replay import FrameRecord, Replay
 from ls_ood_monitor.parameter_file import VehicleSettings, read_parameters
 from ls_ood_monitor.recordings.bags import bag_info, iter_arrivals, iter_raw
 from ls_ood_monitor.recordings.events import Event
 from ls_ood_monitor.recordings.recording import open_recording
 from ls_ood_monitor.ros.conversions import alarms_of, decision_of, values_of
 from ls_ood_monitor.ros.observer import MonitorObserver
-from ls_ood_monitor.ros.processes import NodeProcess, wait_until
+from ls_ood_monitor.ros.processes import monitor_nodes, wait_until
+from ls_ood_monitor.ros.runner import spinning
 from ls_ood_monitor.street.scenario import Scenario, record_scenario
+from ls_ood_monitor.wording import sentence
 
 #: Clean, fog, clean again: long enough for the alarm to be raised, and cleared by five good frames.
 SCENARIO = Scenario(cameras=("front",), duration_s=3.6, rate_hz=5.0, events=(Event("front", 0.8, 1.8, "fog"),))
+#: Causes of a decision after the jump: the image's stamp went back, and so did that of its alarm.
+CLOCK_BACK = ("clock_back", "alarm_out_of_order")
 #: Slow enough for a busy machine to judge every frame.
 RATE = 0.4
-#: Silences are told in real time, and the frames come 0.5 s apart.
+#: Silence is measured in real time, and the frames come 0.5 s apart.
 SUPERVISOR = {"alarm_timeout_s": 5.0}
 PERCEPTION = {"image_timeout_s": 10.0, "evidence_before_s": 2.0, "evidence_after_s": 2.0}
 
@@ -66,18 +67,19 @@ class Live:
 
     def messages(self, topic: str, kind: type) -> list:
         """All messages of a topic, in order."""
-        return [deserialize_message(one.data, kind) for one in iter_raw(self.answers) if one.topic == topic]
+        messages = [message for message in iter_raw(self.answers) if message.topic == topic]
+        return [deserialize_message(message.data, kind) for message in messages]
 
     def alarms(self) -> list[Alarm]:
         """Alarms about frames, in order."""
-        found = [alarms_of(one)[0] for one in self.messages("/perception_node/ood_alarm", DiagnosticArray)]
-        return [alarm for alarm in found if alarm.stamp_ns > 0]
+        alarms = [alarms_of(message)[0] for message in self.messages("/perception_node/ood_alarm", DiagnosticArray)]
+        return [alarm for alarm in alarms if alarm.stamp_ns > 0]
 
     def turns(self) -> tuple[list[Alarm], list[Alarm]]:
         """Alarms of the first turn and of the second, which begins with a stamp that went back."""
         alarms = self.alarms()
         back = next(index for index, alarm in enumerate(alarms) if alarm.fault == "clock_back")
-        # The clock may jump while the last picture is on its way, which then lies ahead of it and is told as a fault.
+        # The clock may jump while the last image is on its way; the image then lies ahead of the clock, which is a fault.
         self.overtaken = sum(alarm.fault == "clock_ahead" for alarm in alarms[:back])
         return [alarm for alarm in alarms[:back] if alarm.fault != "clock_ahead"], alarms[back:]
 
@@ -96,11 +98,6 @@ def live(ros, tmp_path_factory) -> Live:
     record_scenario(SCENARIO, bag, folder / "events.yaml")
     shared = {"cameras": ["front"], "use_sim_time": True}
     perception = {"autostart": True, "device": "cpu", "num_threads": 1, "evidence_dir": str(evidence), **PERCEPTION}
-    observer = MonitorObserver()
-    executor = SingleThreadedExecutor()
-    executor.add_node(observer)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
     command = [
         sys.executable,
         "-m",
@@ -114,30 +111,26 @@ def live(ros, tmp_path_factory) -> Live:
     ]
     command += ["--record", str(answers), "--record-pictures", "overlay", "--wait", "60"]
     command += ["--json", str(folder / "play.json")]
-    remap = ("ood_alarm:=/perception_node/ood_alarm",)
-    try:
-        with (
-            NodeProcess("supervisor_node", {**shared, **SUPERVISOR}, os.environ, folder / "s.log", remap) as supervisor,
-            NodeProcess("perception_node", {**shared, **perception}, os.environ, folder / "p.log") as node,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as player,
-        ):
+    with (
+        spinning(MonitorObserver()) as observer,
+        monitor_nodes(os.environ, folder, {**shared, **perception}, {**shared, **SUPERVISOR}) as (node, supervisor),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as player,
+    ):
 
-            def is_over() -> bool:
-                """The second turn is well under way, or there will be none."""
-                reasons = [(decision.mode, decision.reason) for decision in observer.decisions()]
-                jumped = [index for index, (_, reason) in enumerate(reasons) if "went back" in reason]
-                moves_again = jumped and FallbackMode.NOMINAL in [mode for mode, _ in reasons[jumped[0] :]]
-                return bool(moves_again) or None not in (player.poll(), node.poll())
+        def is_over() -> bool:
+            """The second turn is well under way, or there will be none."""
+            decisions = observer.decisions()
+            jumped = [index for index, decision in enumerate(decisions) if decision.because in CLOCK_BACK]
+            modes = [decision.mode for decision in decisions[jumped[0] :]] if jumped else []
+            return FallbackMode.NOMINAL in modes or None not in (player.poll(), node.poll())
 
+        try:
             wait_until(is_over, "the second turn", 120.0)
+        finally:
             player.send_signal(signal.SIGINT)
             printed, _ = player.communicate(timeout=30.0)
-            survivors = [supervisor.poll(), node.poll()]
-    finally:
-        executor.shutdown()
-        thread.join(5.0)
-        observer.destroy_node()
-    logs = printed.decode() + (folder / "p.log").read_text()
+        survivors = [supervisor.poll(), node.poll()]
+    logs = printed.decode() + (folder / "perception_node.log").read_text()
     judged = json.loads((folder / "play.json").read_text())["judged"] if player.returncode == 0 else {}
     return Live(bag, answers, evidence, player.returncode, survivors, logs, judged)
 
@@ -155,7 +148,7 @@ def replayed(monitor, bag: Path, settings: VehicleSettings, stamps=None) -> tupl
     """The evaluation of a bag; of the frames with these stamps alone, if they are given."""
     recording = open_recording(bag)
     replay = Replay(monitor, recording.cameras, settings, recording.begin_ns)
-    chosen = (one for one in recording.read() if stamps is None or one.stamp_ns in stamps)
+    chosen = (image for image in recording.read() if stamps is None or image.stamp_ns in stamps)
     images = list(replay.run(chosen))
     replay.finish(recording.end_ns)
     return replay, images
@@ -179,7 +172,7 @@ def test_the_player_ends_cleanly_and_the_nodes_live(live):
     )
     assert topics["/perception_node/front/overlay"] > 10
     scores = live.messages("/perception_node/front/ood_score", Float64)
-    assert [one.data for one in scores] == [alarm.score for alarm in live.alarms() if not alarm.is_fault]
+    assert [score.data for score in scores] == [alarm.score for alarm in live.alarms() if not alarm.is_fault]
     assert live.judged == {"/perception_node/front/ood_score": {"alarms": len(scores), "scores": len(scores)}}
     assert "was lost on the way" not in live.logs
 
@@ -187,13 +180,15 @@ def test_the_player_ends_cleanly_and_the_nodes_live(live):
 def test_scores_and_alarms_equal_those_of_an_evaluation(live, monitor):
     """Frame by frame the same score to the last bit and the same alarm; a frame that was not judged was counted as lost."""
     first, _ = live.turns()
-    stamps = [one.stamp_ns for one in iter_arrivals(live.bag)]
+    stamps = [image.stamp_ns for image in iter_arrivals(live.bag)]
     judged = [alarm.stamp_ns for alarm in first]
     assert judged == [stamp for stamp in stamps if stamp in judged]  # in order, none twice
     assert live.overtaken <= 1
     lost = len(stamps) - len(judged) - live.overtaken
     counted = [
-        values_of(one.status[1]) for one in live.messages("/diagnostics", DiagnosticArray) if len(one.status) > 2
+        values_of(message.status[1])
+        for message in live.messages("/diagnostics", DiagnosticArray)
+        if len(message.status) > 2
     ]
     assert lost <= int(counted[-1]["dropped"]), live.logs
     replay, images = replayed(monitor, live.bag, settings_of_the_run(), set(judged))
@@ -202,7 +197,7 @@ def test_scores_and_alarms_equal_those_of_an_evaluation(live, monitor):
     assert [image.alarm.threshold for image in images] == [alarm.threshold for alarm in first]
     assert {AlarmState.CLEAR, AlarmState.PENDING, AlarmState.RAISED} == {alarm.state for alarm in first}
     assert not [alarm for alarm in first if alarm.is_fault]  # late, by a clock of another time, would be one
-    evaluated = [mode for mode, _ in groupby(sample.mode for sample in replay.decisions)]
+    evaluated = [FallbackMode[mode] for mode, _ in groupby(replay.recorder.tables().decisions["mode"])]
     lived = [mode for mode, reason in live.modes()]
     assert lived[: len(evaluated)] == evaluated
 
@@ -231,14 +226,15 @@ def test_the_clip_of_an_alarm_reproduces_it(live, monitor):
     assert account["bundle_sha256"] == monitor.bundle_id
     raised = account["raised"][0]
     heard = next(alarm for alarm in live.alarms() if alarm.state is AlarmState.RAISED)
-    assert (raised["stamp_ns"], raised["score"], raised["reason"]) == (heard.stamp_ns, heard.score, heard.reason)
+    assert (raised["stamp_ns"], raised["score"]) == (heard.stamp_ns, heard.score)
+    assert (raised["cause"], raised["reason"]) == (heard.cause.kind.value, sentence(heard.cause))
     settings = read_parameters(clip / "parameters.yaml")
     assert settings.image_timeout_s == PERCEPTION["image_timeout_s"]
     _, images = replayed(monitor, clip, settings)
     again = next(image.alarm for image in images if image.alarm.state is AlarmState.RAISED)
-    assert (again.stamp_ns, again.score, again.reason) == (heard.stamp_ns, heard.score, heard.reason)
-    sent = {one.stamp_ns: one.image for one in iter_arrivals(live.bag)}
-    seen = {one.stamp_ns: one.image for one in iter_arrivals(clip)}
+    assert (again.stamp_ns, again.score, again.cause) == (heard.stamp_ns, heard.score, heard.cause)
+    sent = {image.stamp_ns: image.image for image in iter_arrivals(live.bag)}
+    seen = {image.stamp_ns: image.image for image in iter_arrivals(clip)}
     assert min(seen) < heard.stamp_ns < max(seen)
     assert all(np.array_equal(picture, sent[stamp]) for stamp, picture in seen.items())
     overlay = cv2.imread(str(clip / raised["overlay"]))
@@ -248,6 +244,8 @@ def test_the_clip_of_an_alarm_reproduces_it(live, monitor):
         "anomaly_map",
     }
     evidence = [
-        values_of(one.status[-1]) for one in live.messages("/diagnostics", DiagnosticArray) if len(one.status) > 2
+        values_of(message.status[-1])
+        for message in live.messages("/diagnostics", DiagnosticArray)
+        if len(message.status) > 2
     ]
     assert int(evidence[-1]["lost"]) == 0

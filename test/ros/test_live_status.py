@@ -15,13 +15,15 @@ import pytest
 pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
 from rich.console import Console
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ls_ood_monitor.cli.top import board
-from ls_ood_monitor.core.types import FallbackMode
-from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp
+from ls_ood_monitor.core.causes import Cause, CauseKind
+from ls_ood_monitor.core.types import Decision, FallbackMode
+from ls_ood_monitor.ros.conversions import decision_message, image_message, ns_to_stamp
 from ls_ood_monitor.ros.live_status import LiveStatus
 from ls_ood_monitor.ros.processes import wait_until
 
@@ -30,6 +32,12 @@ def top(*arguments) -> subprocess.CompletedProcess[str]:
     """Run it as a process of its own, as a script would."""
     command = [sys.executable, "-m", "ls_ood_monitor.cli.main", "top", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def mode_of(status: LiveStatus) -> FallbackMode | None:
+    """Mode of the last decision."""
+    decision = status.view().decision
+    return decision.mode if decision else None
 
 
 def shown(status: LiveStatus, width: int = 80) -> str:
@@ -53,12 +61,29 @@ class PictureSource:
         self._publisher.publish(image_message(picture, Header(stamp=ns_to_stamp(time.time_ns())), "bgr8"))
 
 
-def test_the_recorder_of_clips_is_no_camera(spin):
-    """Its status stands beside those of the cameras."""
-    status = spin(LiveStatus())
-    entries = [DiagnosticStatus(name=f"perception_node: {name}", hardware_id=name) for name in ("front", "evidence")]
-    status._on_diagnostics(DiagnosticArray(status=entries))
+def test_the_clip_recorder_is_no_camera(spin):
+    """Its status among those of the cameras adds no camera."""
+    status, node = spin(LiveStatus()), spin(Node("perception"))
+    publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    wait_until(publisher.get_subscription_count, "the subscription")
+    entries = [DiagnosticStatus(name=f"perception_node: {name}", hardware_id=name) for name in ("evidence", "front")]
+    publisher.publish(DiagnosticArray(status=entries))
+    wait_until(lambda: status.view().cameras, "the diagnostics")
     assert [camera.camera for camera in status.view().cameras] == ["front"]
+
+
+def test_a_decision_names_its_cause(spin):
+    """Of a latched stop, what holds now and the alarm behind it."""
+    status, node = spin(LiveStatus()), spin(Node("supervisor"))
+    publisher = node.create_publisher(DiagnosticArray, "/supervisor_node/state", 10)
+    wait_until(publisher.get_subscription_count, "the subscription")
+    latched = Cause(CauseKind.LATCHED, after=Cause(CauseKind.OUT_OF_DISTRIBUTION, "front", 3.0, 1.0))
+    stop = Decision(FallbackMode.STOP, latched, 0)
+    publisher.publish(decision_message(stop, [], 0, ns_to_stamp(1), "supervisor_node"))
+    wait_until(lambda: status.view().decision, "the decision")
+    decision = status.view().decision
+    assert (decision.cause, decision.because, decision.because_camera) == ("latched", "out_of_distribution", "front")
+    assert "camera front: out of distribution" in decision.reason
 
 
 def test_before_the_nodes_are_there_it_waits_and_says_so(tmp_path):
@@ -68,7 +93,14 @@ def test_before_the_nodes_are_there_it_waits_and_says_so(tmp_path):
     assert "waiting for supervisor_node" in done.stdout
     assert "waiting for perception_node" in done.stdout
     content = json.loads((tmp_path / "top.json").read_text())
-    assert content["decision"] == {"mode": None, "reason": "", "stop": None, "age_s": None}
+    assert content["decision"] == {
+        "mode": None,
+        "reason": "",
+        "cause": None,
+        "because": None,
+        "stop": None,
+        "age_s": None,
+    }
     assert content["cameras"] == {}
 
 
@@ -77,17 +109,19 @@ def test_running_nodes_are_shown_and_their_silence_is(spin, start, tiny_bundle, 
     status = spin(LiveStatus())
     start("supervisor_node", ("ood_alarm:=/perception_node/ood_alarm",), cameras=["front"])
     perception = start("perception_node", cameras=["front"], bundle_path=str(tiny_bundle), autostart=True, device="cpu")
-    wait_until(lambda: status.view().mode is FallbackMode.STOP, "the supervisor")
+    wait_until(lambda: mode_of(status) is FallbackMode.STOP, "the supervisor")
     assert "waiting for" in shown(status)
     PictureSource(status, "front")
     wait_until(
-        lambda: any(one.image_rate_hz > 0 and one.delay_ms > 0 for one in status.view().cameras), "a judged camera", 60
+        lambda: any(camera.image_rate_hz > 0 and camera.delay_ms > 0 for camera in status.view().cameras),
+        "a judged camera",
+        60,
     )
     done = top("--once", "--seconds", 30, "--json", tmp_path / "top.json")
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads((tmp_path / "top.json").read_text())
     front = content["cameras"]["front"]
-    assert content["perception"]["detector"] == "multitap"
+    assert content["perception"]["detector"] == "multistage"
     assert content["decision"]["mode"] in ("NOMINAL", "SLOW", "STOP")
     assert content["decision"]["stop"] == (content["decision"]["mode"] == "STOP")
     assert front["alarm"] in ("CLEAR", "PENDING", "RAISED")
@@ -95,14 +129,16 @@ def test_running_nodes_are_shown_and_their_silence_is(spin, start, tiny_bundle, 
     assert front["threshold"] > 0
     assert front["image_rate_hz"] > 1
     assert 0 < front["delay_ms"] < 60_000
+    assert front["cause"] in {kind.value for kind in CauseKind}
+    assert content["decision"]["cause"] in {kind.value for kind in CauseKind}
     assert front["demand"] in ("NOMINAL", "SLOW", "STOP")
     assert "front" in done.stdout
     assert content["perception"]["bundle_sha256"][:12] in done.stdout.replace("\n", "")
     assert any(ratio is not None and ratio > 0 for ratio in status.view().cameras[0].trend)
     perception.signal(signal.SIGKILL)
-    wait_until(lambda: "its alarm is silent for" in shown(status), "the silence of the alarm")
+    wait_until(lambda: "camera front: no alarm for" in shown(status), "the silence of the alarm")
     wait_until(lambda: "perception_node: silent for" in shown(status), "the silence of perception")
-    assert status.view().mode is FallbackMode.STOP
+    assert mode_of(status) is FallbackMode.STOP
 
 
 def test_for_some_seconds_it_watches_and_the_last_table_stays(start):
@@ -111,7 +147,9 @@ def test_for_some_seconds_it_watches_and_the_last_table_stays(start):
     done = top("--seconds", 6)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("camera left: waiting for its first alarm") == 1
-    assert "STOP (stop true)  camera front: no alarm message has arrived yet" in done.stdout.replace("\n", " ")
+    assert "STOP (stop true, never_heard)  camera front: no alarm message has arrived yet" in done.stdout.replace(
+        "\n", " "
+    )
     done = top("--seconds", 0)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--seconds is 0" in done.stderr

@@ -55,7 +55,7 @@ def test_descriptors_carry_meaning_unit_and_range(node_with, cls):
         assert descriptor.description.startswith(meta["description"])
         assert (f"[{meta['unit']}]" in descriptor.description) == bool(meta["unit"])
         ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
-        assert [(one.from_value, one.to_value) for one in ranges] == (
+        assert [(limits.from_value, limits.to_value) for limits in ranges] == (
             [] if meta["low"] is None else [(meta["low"], meta["high"])]
         )
         assert all(choice in descriptor.additional_constraints for choice in meta["choices"])
@@ -103,9 +103,9 @@ def test_a_parameter_of_another_node_is_logged(node_with, capfd):
     """A shared parameter file must not stop the node; what every node takes is not worth a word."""
     node = node_with(wheel_radius=0.3, overlay_alpha=0.25, use_sim_time=False, cameras=["left"])
     check_unknown(node, PerceptionNodeSettings, AlarmSettings)
-    said = capfd.readouterr().err
-    assert "wheel_radius is not one of this node's" in said
-    assert not any(name in said for name in ("use_sim_time", "overlay_alpha", "cameras"))
+    log = capfd.readouterr().err
+    assert "wheel_radius is not one of this node's" in log
+    assert not any(name in log for name in ("use_sim_time", "overlay_alpha", "cameras"))
 
 
 @pytest.mark.parametrize("name", ["triger_consecutive_frames", "Overlay-Alpha", "overlayalpha"])

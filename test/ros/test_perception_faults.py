@@ -19,14 +19,19 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ls_ood_monitor.config import AlarmSettings
+from ls_ood_monitor.config import AlarmSettings, HealthSettings
+from ls_ood_monitor.core.pipeline import PerceptionPipeline
 from ls_ood_monitor.core.types import AlarmState, FrameResult
 from ls_ood_monitor.errors import BundleError, ConfigError, DataError
-from ls_ood_monitor.ros import perception_node
+from ls_ood_monitor.ros import camera_outputs, perception_node
+from ls_ood_monitor.ros.alarm_output import AlarmOutput
+from ls_ood_monitor.ros.camera_outputs import CameraOutputs
 from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, stamp_to_ns
+from ls_ood_monitor.ros.inference import Inference
 from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
 from ls_ood_monitor.ros.processes import wait_until
 from ls_ood_monitor.ros.worker import Arrival
+from ls_ood_monitor.wording import sentence
 
 CAMERAS = ("front", "left")
 
@@ -34,12 +39,10 @@ CAMERAS = ("front", "left")
 class MadeUpMonitor:
     """Answers each frame with a score of 1 below a threshold of 2, unless ``answer`` says otherwise."""
 
-    bundle_id, detector, threshold, usual = "0" * 64, "larem", 2.0, 1.0
+    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
     alarm, cameras = AlarmSettings(), CAMERAS
-    frame_pass = SimpleNamespace(
-        device=torch.device("cpu"),
-        engine=SimpleNamespace(name="none", precision="fp32", reentrant=True, preferred_batch_size=4),
-    )
+    device, engine_label = torch.device("cpu"), "none fp32"
+    reentrant, preferred_batch_size = True, 4
     difference = None
     class_names = ("void", "road")
 
@@ -49,7 +52,7 @@ class MadeUpMonitor:
 
     def begin(self, frames, *, decode=True):
         results = self.process(frames)
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, run=SimpleNamespace(network_ms=1.0))
+        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
 
     def process(self, frames):
         mask = np.ones(frames[0].image.shape[:2], np.uint8)
@@ -80,8 +83,8 @@ def node(ros):
         return nodes[-1]
 
     yield make
-    for one in nodes:
-        one.destroy_node()
+    for node in nodes:
+        node.destroy_node()
 
 
 @pytest.fixture
@@ -106,12 +109,14 @@ def ask(node, monitor, spin):
         publishers[camera].publish(message)
 
         def answers() -> list[HeardAlarm]:
-            return [one for one in observer.alarms(before) if one.alarm.stamp_ns == stamp_ns]
+            return [heard for heard in observer.alarms(before) if heard.alarm.stamp_ns == stamp_ns]
 
         wait_until(answers, "the alarm of the image", within_s)
         return answers()[0]
 
-    wait_until(lambda: all(one.get_subscription_count() for one in publishers.values()), "the subscriptions")
+    wait_until(
+        lambda: all(publisher.get_subscription_count() for publisher in publishers.values()), "the subscriptions"
+    )
     wait_until(lambda: observer.count_publishers("/perception_node/ood_alarm"), "the alarm topic")
     ask.observer = observer
     return ask
@@ -131,9 +136,9 @@ def spoil_size(message) -> None:
         (out_of_memory, "inference failed: RuntimeError('CUDA out of memory')"),
         (lambda results: [], "inference failed"),
         (lambda results: None, "inference failed"),
-        (lambda results: [with_score(one, float("nan")) for one in results], "not a finite comparison"),
-        (lambda results: [with_score(one, float("inf")) for one in results], "not a finite comparison"),
-        (lambda results: [with_score(one, "high") for one in results], "inference failed"),
+        (lambda results: [with_score(result, float("nan")) for result in results], "not a finite comparison"),
+        (lambda results: [with_score(result, float("inf")) for result in results], "not a finite comparison"),
+        (lambda results: [with_score(result, "high") for result in results], "inference failed"),
     ],
 )
 def test_a_failing_network_is_not_ok_and_the_next_frame_works(ask, monitor, answer, words):
@@ -143,7 +148,7 @@ def test_a_failing_network_is_not_ok_and_the_next_frame_works(ask, monitor, answ
     heard = ask()
     assert heard.alarm.is_fault
     assert heard.alarm.state is not AlarmState.CLEAR
-    assert words in heard.alarm.reason
+    assert words in sentence(heard.alarm.cause)
     monitor.answer = lambda results: results
     heard = ask()
     assert not heard.alarm.is_fault
@@ -164,20 +169,32 @@ def test_cameras_are_judged_apart(ask, monitor):
     assert broken.alarm.state is AlarmState.RAISED
 
 
-@pytest.mark.parametrize(("max_batch", "sizes"), [(0, [4, 1]), (1, [1] * 5), (2, [2, 2, 1]), (64, [5])])
-def test_as_many_are_judged_together_as_the_engine_gains_by(node, monitor, max_batch, sizes):
-    """Or as many as the parameter says; one alarm a camera in any case."""
+@pytest.mark.parametrize(("parameter", "max_batch"), [(0, 4), (1, 1), (2, 2), (64, 5)])
+def test_the_batch_is_the_engine_s_unless_a_parameter_says_otherwise(node, monitor, parameter, max_batch):
+    """The made-up engine prefers four; no batch is larger than the number of cameras."""
+    running = node(cameras=[f"camera{number}" for number in range(5)], max_batch=parameter)
+    running.start()
+    assert running.max_batch == max_batch
+
+
+@pytest.mark.parametrize(("max_batch", "sizes"), [(4, [4, 1]), (1, [1] * 5), (2, [2, 2, 1]), (5, [5])])
+def test_no_batch_is_larger_than_the_limit(node, monitor, max_batch, sizes):
+    """Every camera has one alarm, whatever the size of a batch."""
     seen = []
     monitor.answer = lambda results: seen.append(len(results)) or results
     cameras = [f"camera{number}" for number in range(5)]
-    running = node(cameras=cameras, max_batch=max_batch)
-    running.start()
+    running = node(cameras=cameras)
+    pipeline = PerceptionPipeline(cameras, AlarmSettings(), 1.0, HealthSettings(), 1.0)
+    pipeline.start(time.monotonic_ns())
+    outputs = {camera: CameraOutputs(running, camera, 0.5) for camera in cameras}
+    alarms = AlarmOutput(running)
+    inference = Inference(running, monitor, pipeline, outputs, alarms, "raw", max_batch)
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     message = image_message(picture, Header(stamp=ns_to_stamp(10**9)), "bgr8")
     now_ns = time.monotonic_ns()
-    running._handle([Arrival(camera, message, now_ns, now_ns) for camera in cameras])
+    inference.handle([Arrival(camera, message, now_ns, now_ns) for camera in cameras])
     assert seen == sizes
-    assert all(channel.last_alarm.state is AlarmState.CLEAR for channel in running._channels.values())
+    assert {alarms.reports[camera].alarm.state for camera in cameras} == {AlarmState.CLEAR}
 
 
 def stamp_now(message) -> None:
@@ -194,8 +211,8 @@ def test_the_age_of_a_frame_is_told_when_its_stamp_allows(ask):
 def test_pictures_for_people_are_made_only_while_somebody_looks(ask, monkeypatch):
     """The overlay is drawn from the first subscription to the last; the segmentation comes always."""
     drawn, pictures, masks = [], [], []
-    original = perception_node.draw_overlay
-    monkeypatch.setattr(perception_node, "draw_overlay", lambda *args: (drawn.append(1), original(*args))[1])
+    original = camera_outputs.draw_overlay
+    monkeypatch.setattr(camera_outputs, "draw_overlay", lambda *args: (drawn.append(1), original(*args))[1])
     masks_in = ask.observer.create_subscription(Image, "/perception_node/front/segmentation", masks.append, 10)
     wait_until(lambda: masks_in and ask().alarm and masks, "a mask")
     assert drawn == []
@@ -204,11 +221,12 @@ def test_pictures_for_people_are_made_only_while_somebody_looks(ask, monkeypatch
         for what in ("overlay", "confidence")
     ]
     wait_until(
-        lambda: ask().alarm and {one.encoding for one in pictures} == {"bgr8", "mono8"}, "overlay and confidence"
+        lambda: ask().alarm and {picture.encoding for picture in pictures} == {"bgr8", "mono8"},
+        "overlay and confidence",
     )
     assert drawn
-    for one in looking:
-        ask.observer.destroy_subscription(one)
+    for subscription in looking:
+        ask.observer.destroy_subscription(subscription)
 
     def quiet() -> bool:
         before = len(drawn)
@@ -221,7 +239,7 @@ def test_pictures_for_people_are_made_only_while_somebody_looks(ask, monkeypatch
 
 def test_a_picture_that_fails_costs_only_the_picture(ask, monkeypatch):
     """When drawing fails the alarms go on."""
-    monkeypatch.setattr(perception_node, "draw_overlay", out_of_memory)
+    monkeypatch.setattr(camera_outputs, "draw_overlay", out_of_memory)
     ask.observer.create_subscription(Image, "/perception_node/front/overlay", lambda message: None, 10)
     for _ in range(5):
         assert ask().alarm.state is AlarmState.CLEAR
@@ -232,7 +250,7 @@ def test_a_failing_activation_is_logged_and_refused(node, monitor, monkeypatch, 
     monkeypatch.setattr(perception_node, "NewestFrameWorker", out_of_memory)
     failing = node()
     failing.start()
-    assert "transition failed; see the log" in failing._problem
+    assert "transition failed; see the log" in failing.problem
     assert "CUDA out of memory" in capfd.readouterr().err
 
 
@@ -254,10 +272,10 @@ def test_a_failing_start_is_refused_with_the_reason(node, monitor, error, ends):
     failing = node()
     with pytest.raises(ConfigError, match="no") if ends else contextlib.nullcontext():
         failing.start()
-    assert str(error.args[0]) in failing._problem
+    assert str(error.args[0]) in failing.problem
     monitor.warm_up = lambda cameras: None
     failing.start()
-    assert failing._problem == ""
+    assert failing.problem == ""
 
 
 def test_a_change_without_effect_is_refused_in_words(node, monitor):
@@ -273,7 +291,7 @@ def test_a_change_without_effect_is_refused_in_words(node, monitor):
     answer = change("image_timeout_s", 2.0)
     assert not answer.successful
     assert "image_timeout_s is read at configure" in answer.reason
-    assert running._settings.image_timeout_s == 20.0
+    assert running.get_parameter("image_timeout_s").value == 20.0
     assert change("use_sim_time", False).successful
 
 
@@ -285,7 +303,7 @@ def test_a_frame_from_the_future_costs_only_itself(ask):
 
     assert ask().alarm.state is AlarmState.CLEAR
     heard = ask(spoil=spoil)
-    assert "ahead of the clock" in heard.alarm.reason
+    assert "ahead of the clock" in sentence(heard.alarm.cause)
     assert heard.alarm.state is AlarmState.PENDING
     assert ask().alarm.state is AlarmState.CLEAR
 
@@ -298,7 +316,7 @@ def test_a_stamp_that_is_none_costs_only_its_frame(ask):
     """Nanoseconds beyond a second are refused, and do not make the next frame look like one from the past."""
     assert ask().alarm.state is AlarmState.CLEAR
     heard = ask(spoil=spoil_nanoseconds)
-    assert "1360000000 nanoseconds" in heard.alarm.reason
+    assert "1360000000 nanoseconds" in sentence(heard.alarm.cause)
     assert heard.alarm.is_fault
     assert ask().alarm.state is AlarmState.CLEAR
 
@@ -319,27 +337,29 @@ def test_a_hung_network_is_not_ok_in_the_alarm_and_in_diagnostics(node, monitor,
     publisher.publish(image_message(picture, Header(stamp=ns_to_stamp(10**9)), "bgr8"))
     words = "the network has been at one batch for"
     wait_until(
-        lambda: {one.alarm.camera for one in observer.alarms() if words in one.alarm.reason} == set(CAMERAS),
+        lambda: (
+            {heard.alarm.camera for heard in observer.alarms() if words in sentence(heard.alarm.cause)} == set(CAMERAS)
+        ),
         "the alarms of a hung network",
     )
-    assert all(one.alarm.is_fault for one in observer.alarms() if words in one.alarm.reason)
-    wait_until(lambda: any(words in one.message for one in diagnosed), "the diagnosis")
-    assert next(one for one in diagnosed if words in one.message).level == DiagnosticStatus.ERROR
+    assert all(heard.alarm.is_fault for heard in observer.alarms() if words in sentence(heard.alarm.cause))
+    wait_until(lambda: any(words in status.message for status in diagnosed), "the diagnosis")
+    assert next(status for status in diagnosed if words in status.message).level == DiagnosticStatus.ERROR
     release.set()
-    wait_until(lambda: running._trouble() is None, "the end of the batch")
+    wait_until(lambda: not running.problem, "the end of the batch")
 
 
 def test_the_worker_outlives_whatever_happens(ask, monkeypatch):
     """Even if not so much as a fault can be published, the next good frame is judged."""
-    judge, calls = perception_node.PerceptionNode._judge, []
+    publish, calls = AlarmOutput.publish, []
 
-    def fails_once(self, arrivals):
-        calls.append(arrivals)
+    def fails_once(self, alarm, *about):
+        calls.append(alarm)
         if len(calls) == 1:
             raise AssertionError("a field out of range")
-        judge(self, arrivals)
+        publish(self, alarm, *about)
 
-    monkeypatch.setattr(perception_node.PerceptionNode, "_judge", fails_once)
+    monkeypatch.setattr(AlarmOutput, "publish", fails_once)
     with pytest.raises(DataError, match="in vain"):
         ask(within_s=1.0)
     assert ask().alarm.state is AlarmState.CLEAR
@@ -363,20 +383,20 @@ def test_the_bundle_is_exchanged_in_service_only_for_one_that_fits(node, monitor
     """Deactivate, clean up, change, configure: refused by a wrong identity, one cut too short, or another camera's."""
     running = node(bundle_sha256="0" * 12, require_calibrated_cameras=True)
     running.start()
-    assert running._problem == ""
+    assert running.problem == ""
     running.trigger_deactivate()
     running.trigger_cleanup()
     for identity, words in (("0" * 11 + "1", "asks for 000000000001"), ("0" * 11, "at least 12 digits")):
         assert running.set_parameters([Parameter("bundle_sha256", value=identity)])[0].successful
         running.trigger_configure()
-        assert words in running._problem
+        assert words in running.problem
         running.trigger_activate()  # not configured: nothing to activate
-        assert running._monitor is None
+        assert words in running.problem
     assert running.set_parameters([Parameter("bundle_sha256", value="0" * 64)])[0].successful
     monitor.cameras = ("periscope", "front")
     running.trigger_configure()
-    assert "calibrated on periscope, front, not on left" in running._problem
+    assert "calibrated on periscope, front, not on left" in running.problem
     monitor.cameras = CAMERAS
     running.trigger_configure()
     running.trigger_activate()
-    assert running._problem == ""
+    assert running.problem == ""

@@ -27,6 +27,7 @@ from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, values_of
 from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
 from ls_ood_monitor.ros.processes import wait_until
 from ls_ood_monitor.vision.image_codec import decode_image
+from ls_ood_monitor.wording import sentence
 
 REMAP = ("ood_alarm:=/perception_node/ood_alarm",)
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -113,7 +114,7 @@ def first_answer(observer: MonitorObserver, camera: Camera, kind) -> None:
     def sent_and_heard() -> bool:
         camera.send(camera.message() if kind is Image else jpeg(camera))
         time.sleep(0.2)
-        return any("no image" not in heard.alarm.reason for heard in observer.alarms())
+        return any("no image" not in sentence(heard.alarm.cause) for heard in observer.alarms())
 
     wait_until(sent_and_heard, "the first alarm")
 
@@ -253,9 +254,9 @@ def test_bad_images_are_not_ok_and_the_next_good_one_works(running):
         heard = answer_to(observer, camera, bad)
         assert heard.alarm.state is not AlarmState.CLEAR, spoil.__name__
         assert heard.alarm.is_fault, spoil.__name__
-        assert words in heard.alarm.reason, f"{spoil.__name__}: {heard.alarm.reason}"
+        assert words in sentence(heard.alarm.cause), f"{spoil.__name__}: {sentence(heard.alarm.cause)}"
         good = answer_to(observer, camera, camera.message())
-        assert not good.alarm.is_fault, f"after {spoil.__name__}: {good.alarm.reason}"
+        assert not good.alarm.is_fault, f"after {spoil.__name__}: {sentence(good.alarm.cause)}"
         assert np.isfinite(good.alarm.score)
     assert process.poll() is None
 
@@ -265,12 +266,12 @@ def test_repeated_frames_and_a_new_resolution_are_not_ok(running):
     observer, camera, _ = running()
     message = camera.message()
     assert not answer_to(observer, camera, message).alarm.is_fault
-    assert "repeated" in answer_to(observer, camera, message).alarm.reason
+    assert "repeated" in sentence(answer_to(observer, camera, message).alarm.cause)
     message.header = camera.header()
-    assert "frozen" in answer_to(observer, camera, message).alarm.reason
+    assert "frozen" in sentence(answer_to(observer, camera, message).alarm.cause)
     for _ in range(2):
         heard = answer_to(observer, camera, camera.message((96, 128)))
-        assert "size is 128x96, the stream began with 64x48" in heard.alarm.reason
+        assert "size is 128x96, the stream began with 64x48" in sentence(heard.alarm.cause)
     assert not answer_to(observer, camera, camera.message()).alarm.is_fault
 
 
@@ -295,7 +296,7 @@ def test_corrupt_jpegs_are_not_ok(running):
         bad.data = bytes(bad.data)[: len(bad.data) // 2] if spoil is None else spoil
         heard = answer_to(observer, camera, bad)
         assert heard.alarm.is_fault
-        assert words in heard.alarm.reason
+        assert words in sentence(heard.alarm.cause)
         assert not answer_to(observer, camera, jpeg(camera)).alarm.is_fault
 
 
@@ -312,7 +313,7 @@ def test_a_silent_camera_is_reported(running):
     wait_until(lambda: sum(heard.alarm.fault == "stale" for heard in observer.alarms()) >= 3, "reports of silence")
     silent = [heard.alarm for heard in observer.alarms() if heard.alarm.fault == "stale"]
     assert all(alarm.state is AlarmState.RAISED and alarm.is_fault for alarm in silent)
-    assert all(alarm.reason.startswith("camera front: no image for") for alarm in silent)
+    assert all(sentence(alarm.cause).startswith("camera front: no image for") for alarm in silent)
 
 
 def test_lifecycle_by_service(spin, start, tiny_bundle):
@@ -327,7 +328,7 @@ def test_lifecycle_by_service(spin, start, tiny_bundle):
         ask_until(client, transition, achieved)
 
     def last_reason() -> str:
-        return observer.alarms()[-1].alarm.reason if observer.alarms() else ""
+        return sentence(observer.alarms()[-1].alarm.cause) if observer.alarms() else ""
 
     wait_until(lambda: "not configured" in last_reason(), "an alarm that says not configured")
     change(Transition.TRANSITION_CONFIGURE, lambda: "not active" in last_reason())
@@ -369,7 +370,7 @@ def test_a_damaged_bundle_is_not_ok_with_the_reason(spin, start, tiny_bundle, tm
     ask_until(
         client,
         Transition.TRANSITION_CONFIGURE,
-        lambda: observer.alarms() and "SHA-256" in observer.alarms()[-1].alarm.reason,
+        lambda: observer.alarms() and "SHA-256" in sentence(observer.alarms()[-1].alarm.cause),
     )
     assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
     wait_until(lambda: health and health[-1].status[0].level == DiagnosticStatus.ERROR, "ERROR on /diagnostics")
@@ -406,7 +407,7 @@ def test_a_missing_folder_is_told_by_a_living_node(spin, start, parameters, word
     """Told to start by itself without its bundle or its disk, the node stays and every alarm says why: no guessing."""
     observer = spin(MonitorObserver())
     process = start("perception_node", cameras=["front"], autostart=True, **parameters)
-    wait_until(lambda: sum(words in heard.alarm.reason for heard in observer.alarms()) >= 3, "alarms", 60)
+    wait_until(lambda: sum(words in sentence(heard.alarm.cause) for heard in observer.alarms()) >= 3, "alarms", 60)
     assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
     assert process.poll() is None
 
@@ -425,4 +426,4 @@ def test_silence_is_reported_while_simulated_time_stands_still(spin, start):
     observer = spin(MonitorObserver())
     start("perception_node", cameras=["front"], use_sim_time=True)
     wait_until(lambda: len(observer.alarms()) >= 3, "alarms without a clock")
-    assert all("not configured" in heard.alarm.reason for heard in observer.alarms())
+    assert all("not configured" in sentence(heard.alarm.cause) for heard in observer.alarms())

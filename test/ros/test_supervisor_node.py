@@ -14,6 +14,7 @@ rclpy = pytest.importorskip("rclpy")
 from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
 
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.ros.conversions import alarm_message
@@ -37,7 +38,9 @@ class FakeCamera:
             return
         self._stamp += 1
         score = 1.0 if self.state is AlarmState.CLEAR else 9.0
-        alarm = Alarm(self._camera, self._stamp, self.state, score, 5.0, f"camera {self._camera}: {self.state.value}")
+        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+        cause = Cause(kind, self._camera, score, 5.0)
+        alarm = Alarm(self._camera, self._stamp, self.state, score, 5.0, cause)
         self._publisher.publish(alarm_message(alarm, {}, "test"))
 
 

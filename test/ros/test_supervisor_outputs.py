@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import Bool, Header
 
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.ros.conversions import alarm_message, stamp_to_ns, values_of
 from ls_ood_monitor.ros.processes import wait_until
@@ -57,13 +58,15 @@ class Vehicle(Node):
     def speeds(self, since: int = 0) -> list[float]:
         """Forward speeds that were let through."""
         messages = self.heard("cmd_vel_out", since)
-        return [(one.twist if self._kind is TwistStamped else one).linear.x for one in messages]
+        return [(message.twist if self._kind is TwistStamped else message).linear.x for message in messages]
 
     def alarm(self, state: AlarmState = AlarmState.CLEAR) -> None:
         """Publish one alarm of the front camera."""
         self._stamp += 1
         score = 1.0 if state is AlarmState.CLEAR else 9.0
-        alarm = Alarm("front", self._stamp, state, score, 5.0, f"camera front: {state.value}")
+        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+        cause = Cause(kind, "front", score, 5.0)
+        alarm = Alarm("front", self._stamp, state, score, 5.0, cause)
         self.alarms.publish(alarm_message(alarm, {}, "test"))
 
     def command(self, speed: float = 1.0, frame_id: str = "base") -> None:
@@ -76,7 +79,7 @@ class Vehicle(Node):
 
     def matched(self) -> bool:
         """Whether the supervisor is there, in both directions."""
-        return all(one.get_subscription_count() for one in (self.alarms, self.commands)) and all(
+        return all(publisher.get_subscription_count() for publisher in (self.alarms, self.commands)) and all(
             self.count_publishers(topic) for topic in ("/cmd_vel_out", "/supervisor_node/state")
         )
 
@@ -104,7 +107,9 @@ def gated(spin, supervisor):
     def make(kind: str = "twist", ticks: bool = False, **values) -> Vehicle:
         node = supervisor(gate_cmd_vel=kind, **values)
         if not ticks:
-            node._timer.cancel()  # what happens now happens because of a message
+            min(
+                node.timers, key=lambda timer: timer.timer_period_ns
+            ).cancel()  # what happens now happens because of a message
         vehicle = spin(Vehicle(TwistStamped if kind == "twist_stamped" else Twist))
         spin(node)
         wait_until(vehicle.matched, "the supervisor's topics")
@@ -218,7 +223,7 @@ def test_its_topics_can_be_remapped(spin, start):
     base, heard = spin(Node("base")), []
     base.create_subscription(Twist, "/base/cmd_vel", heard.append, 10)
     wait_until(lambda: len(heard) >= 5, "five zeros at the base")
-    assert all(one == Twist() for one in heard)
+    assert all(message == Twist() for message in heard)
     assert base.count_subscribers("/planner/cmd_vel") == 1
 
 
@@ -245,10 +250,10 @@ def test_diagnostics_say_what_the_state_says(spin, supervisor):
     vehicle = spin(Vehicle())
     spin(supervisor(cameras=["front", "left"], gate_cmd_vel="twist"))
     wait_until(lambda: len(vehicle.heard("diagnostics")) >= 3, "three diagnoses")
-    names = [one.name for one in vehicle.heard("diagnostics")[-1].status]
+    names = [status.name for status in vehicle.heard("diagnostics")[-1].status]
     assert names == [f"supervisor_node: {what}" for what in ("decision", "front", "left", "cmd_vel gate")]
-    assert names == [one.name for one in vehicle.heard("state")[-1].status]
-    assert all(one.hardware_id for one in vehicle.heard("diagnostics")[-1].status)
+    assert names == [status.name for status in vehicle.heard("state")[-1].status]
+    assert all(status.hardware_id for status in vehicle.heard("diagnostics")[-1].status)
     first, last = (stamp_to_ns(vehicle.heard("diagnostics")[index].header.stamp) for index in (0, 2))
     assert 1.5 < (last - first) / 1e9 < 4.0
     assert values_of(vehicle.heard("diagnostics")[-1].status[0])["mode"] == "STOP"
@@ -298,12 +303,12 @@ def test_the_speed_limit_follows_the_decision():
     for mode in (FallbackMode.STOP, FallbackMode.STOP, FallbackMode.NOMINAL, FallbackMode.NOMINAL):
         output.update(mode, Time(sec=2))
     output.repeat(Time(sec=3))
-    assert [one.speed_limit for one in sent] == [30.0, 0.0]
+    assert [message.speed_limit for message in sent] == [30.0, 0.0]
     output.update(FallbackMode.SLOW, Time(sec=4))
     output.update(FallbackMode.STOP, Time(sec=5))
     output.repeat(Time(sec=6))
-    assert [(one.header.stamp.sec, one.speed_limit) for one in sent[2:]] == [(4, 30.0), (6, 30.0)]
-    assert all(one.percentage for one in sent)
+    assert [(message.header.stamp.sec, message.speed_limit) for message in sent[2:]] == [(4, 30.0), (6, 30.0)]
+    assert all(message.percentage for message in sent)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nav2_msgs") is not None, reason="nav2_msgs is installed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 from math import radians, tan
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,12 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
+from std_msgs.msg import Bool
+from support.layouts import foxglove_panels, foxglove_topic, foxglove_values, plotjuggler_series
+
+from ls_ood_monitor.core.causes import Cause, CauseKind
+from ls_ood_monitor.core.types import Alarm, AlarmState
+from ls_ood_monitor.ros.conversions import alarm_message
 
 CONFIG = Path(__file__).parents[2] / "config"
 #: What each display or panel takes; the names are those of the programs' own displays and panels.
@@ -77,17 +82,17 @@ def test_rviz_shows_the_pictures_and_the_texts(running):
 
 def test_rviz_sees_the_texts_from_where_it_stands(running):
     """They are in its fixed frame, so that no transform is needed, and a line of 40 letters fits into the opening view."""
-    if "/rviz_status/markers" not in running.said:
+    if "/rviz_status/markers" not in running.messages:
         pytest.skip("visualization_msgs is not installed")
     manager = yaml.safe_load((CONFIG / "monitor.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
     view = manager["Views"]["Current"]
-    markers = running.said["/rviz_status/markers"].markers
-    assert {one.ns for one in markers} == {"decision", "front"}
-    for one in markers:
-        assert one.header.frame_id == manager["Global Options"]["Fixed Frame"]
-        assert abs(one.pose.position.z - view["Focal Point"]["Z"]) < view["Distance"] / 4
+    markers = running.messages["/rviz_status/markers"].markers
+    assert {marker.ns for marker in markers} == {"decision", "front"}
+    for marker in markers:
+        assert marker.header.frame_id == manager["Global Options"]["Fixed Frame"]
+        assert abs(marker.pose.position.z - view["Focal Point"]["Z"]) < view["Distance"] / 4
         # A letter is about three quarters as wide as a capital is high; RViz sees 45 degrees from top to bottom.
-        assert one.scale.z * 0.75 * 40 < 2 * view["Distance"] * tan(radians(22.5))
+        assert marker.scale.z * 0.75 * 40 < 2 * view["Distance"] * tan(radians(22.5))
 
 
 @pytest.fixture
@@ -96,43 +101,20 @@ def foxglove() -> dict[str, Any]:
     return json.loads((CONFIG / "foxglove_layout.json").read_text(encoding="utf-8"))
 
 
-def leaves(node: Any) -> list[str]:
-    """Panels of a layout's tree."""
-    if isinstance(node, str):
-        return [node]
-    assert node["direction"] in ("row", "column")
-    assert 0 < node["splitPercentage"] < 100
-    return leaves(node["first"]) + leaves(node["second"])
-
-
 def test_foxglove_places_each_panel_once(foxglove):
     """The tree and the configuration name the same panels, of kinds that Foxglove has."""
-    placed = leaves(foxglove["layout"])
+    placed = foxglove_panels(foxglove["layout"])
     assert sorted(placed) == sorted(foxglove["configById"])
     assert {name.split("!")[0] for name in placed} == FOXGLOVE_PANELS
     assert {"globalVariables", "userNodes", "playbackConfig"} <= set(foxglove)
 
 
 def values_at(running, path: str) -> list[Any]:
-    """What a Foxglove message path finds in the messages that the nodes sent."""
-    topic, rest = re.fullmatch(r"(/[\w/]+)((?:\..+)?)", path).groups()
+    """What a Foxglove message path selects in the messages that the nodes sent."""
+    topic = foxglove_topic(path)
     type_of(running, topic)
     assert_heard(running, topic, USUAL)
-    found = [running.said[topic]]
-    while rest:
-        field, name, start, end, key, wanted = re.match(
-            r'(\.(\w+)|\[(\d*)(:?)\]|\{(\w+)==(?:"([^"]*)")\})', rest
-        ).groups()
-        rest = rest[len(field) :]
-        if name:
-            found = [getattr(one, name) for one in found]
-        elif key:
-            found = [one for one in found if getattr(one, key) == wanted]
-        elif end:
-            found = [item for one in found for item in one]
-        else:
-            found = [one[int(start)] for one in found]
-    return found
+    return foxglove_values(path, running.messages[topic])
 
 
 def test_foxglove_paths_find_values(foxglove, running):
@@ -142,7 +124,7 @@ def test_foxglove_paths_find_values(foxglove, running):
         if kind == "Image":
             topic = config["imageMode"]["imageTopic"]
             assert type_of(running, topic) == "sensor_msgs/msg/Image"
-            assert running.said[topic].encoding in ("bgr8", "mono8")
+            assert running.messages[topic].encoding in ("bgr8", "mono8")
             assert_heard(running, topic, USUAL)
         elif kind == "Plot":
             for path in config["paths"]:
@@ -158,44 +140,34 @@ def test_foxglove_paths_find_values(foxglove, running):
                 assert running.diagnosed[config["selectedName"]] == config["selectedHardwareId"]
 
 
-def series(running, topic: str) -> set[str]:
-    """Names that PlotJuggler gives to what it finds in a topic's message, and whose value it can plot."""
-    message = running.said[topic]
-    if hasattr(message, "data"):
-        return {f"{topic}/data"}
-    return {
-        f"{topic}/{one.hardware_id}/{one.name}/{pair.key}"
-        for one in message.status
-        for pair in one.values
-        if re.fullmatch(r"-?[\d.]+(e-?\d+)?|nan", pair.value)
-    }
-
-
 def test_plotjuggler_curves_are_series_of_the_topics_it_subscribes(running):
     """Every curve is a number within a topic that the layout selects, and every topic selected has a curve."""
     root = ElementTree.parse(CONFIG / "plotjuggler_layout.xml").getroot()
-    plugin = next(one for one in root.iter("plugin") if one.get("ID") == "ROS2 Topic Subscriber")
+    plugin = next(plugin for plugin in root.iter("plugin") if plugin.get("ID") == "ROS2 Topic Subscriber")
     selected = plugin.find("selected_topics")
-    topics = [one.get("name") for one in selected]
+    topics = [topic.get("name") for topic in selected]
     assert selected.get("value").split(";") == topics
     assert root.find("previouslyLoaded_Streamer").get("name") == plugin.get("ID")
-    curves = [one.get("name") for one in root.iter("curve")]
+    curves = [curve.get("name") for curve in root.iter("curve")]
     assert len(curves) == len(set(curves)) == 6
-    known = {topic: series(running, topic) for topic in topics}
+    known = {topic: plotjuggler_series(topic, running.messages[topic]).keys() for topic in topics}
     for topic in topics:
         type_of(running, topic)
         assert_heard(running, topic, USUAL)
         assert known[topic] & set(curves), topic
     assert set(curves) <= set().union(*known.values())
     for splitter in root.iter("DockSplitter"):
-        assert int(splitter.get("count")) == len(splitter) == len(splitter.get("sizes").split(";"))
+        sizes = [float(size) for size in splitter.get("sizes").split(";")]
+        assert int(splitter.get("count")) == len(splitter) == len(sizes)
+        assert sum(sizes) == pytest.approx(1.0)
+    assert ["Steps" in plot.get("style") for plot in root.iter("plot")] == [False, False, False, True]
 
 
 def test_rqt_robot_monitor_groups_every_status(running):
     """rqt_robot_monitor shows what the aggregator makes of the statuses: with our example each has a group and none is empty."""
     content = yaml.safe_load((CONFIG / "examples" / "diagnostic_aggregator.yaml").read_text(encoding="utf-8"))
     analyzers = content["analyzers"]["ros__parameters"]
-    groups = {one["path"]: one["startswith"] for one in analyzers.values() if isinstance(one, dict)}
+    groups = {group["path"]: group["startswith"] for group in analyzers.values() if isinstance(group, dict)}
     caught = {
         path: [name for name in running.diagnosed if name.startswith(tuple(prefixes))]
         for path, prefixes in groups.items()
@@ -204,3 +176,29 @@ def test_rqt_robot_monitor_groups_every_status(running):
     assert all(caught.values())
     assert type_of(running, "/diagnostics") == "diagnostic_msgs/msg/DiagnosticArray"
     assert_heard(running, "/diagnostics", USUAL)
+
+
+@pytest.fixture
+def alarm() -> Any:
+    """The message of a clear alarm."""
+    clear = Alarm("front", 1, AlarmState.CLEAR, 0.5, 2.0, Cause(CauseKind.IN_DISTRIBUTION, "front", 0.5, 2.0))
+    return alarm_message(clear, {"latency_ms": 3.5}, "perception_node")
+
+
+def test_a_message_path_selects_what_it_names(alarm):
+    """Fields, all items, and those with a value; an unknown step is refused."""
+    path = '/perception_node/ood_alarm.status[:]{hardware_id=="front"}.values[:]{key=="threshold"}.value'
+    assert foxglove_topic(path) == "/perception_node/ood_alarm"
+    assert foxglove_values(path, alarm) == ["2.0"]
+    assert foxglove_values(path.replace('"front"', '"left"'), alarm) == []
+    assert foxglove_values("/supervisor_node/stop.data", Bool(data=True)) == [True]
+    with pytest.raises(ValueError, match=r"'\[3\]' is no known step"):
+        foxglove_values("/a.status[3]", alarm)
+
+
+def test_plotjuggler_series_are_the_numbers(alarm):
+    """Named by topic, hardware id, status and key; texts are left out."""
+    series = plotjuggler_series("/a", alarm)
+    assert series["/a/front/perception_node: ood front/latency_ms"] == 3.5
+    assert "/a/front/perception_node: ood front/state" not in series
+    assert plotjuggler_series("/stop", Bool(data=True)) == {"/stop/data": 1.0}

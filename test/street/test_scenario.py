@@ -1,4 +1,4 @@
-"""Scenarios: the recording tells the story that was written."""
+"""Recordings of scenarios and the shots of many drives."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ls_ood_monitor.street.shots import (
     TEST_DRIVES,
     TRAINING_DRIVES,
     VALIDATION_DRIVES,
-    Rendered,
+    RenderedShot,
     spread_shots,
 )
 
 
-def test_a_recording_holds_the_story(tmp_path):
-    """Rate, length and cameras are as asked; only the frames of an event differ from the clean drive."""
+def test_a_recording_follows_its_scenario(tmp_path):
+    """Rate, length and cameras follow the scenario; only the frames of an event differ from the clean drive."""
     scenario = Scenario(drive=3, cameras=("front", "left"), duration_s=1.0, rate_hz=4.0,
                         events=(Event("left", 0.5, 0.75, "dark", 5),))  # fmt: skip
     record_scenario(scenario, tmp_path / "bag", tmp_path / "events.yaml")
@@ -41,7 +41,7 @@ def test_a_recording_holds_the_story(tmp_path):
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 def test_a_recording_may_hold_its_labels(storage, tmp_path):
-    """Class ids come back exactly, stamped as their picture, also under an event; they are not taken for a camera."""
+    """Labels have the exact class ids and stamps of their pictures, also during an event, and are no camera."""
     scenario = Scenario(3, ("front", "left"), 0.5, 4.0, (Event("left", 0.0, 0.5, "fog", 5),))
     bag = tmp_path / "bag"
     record_scenario(scenario, bag, tmp_path / "events.yaml", storage=storage, compressed=True, labels=True)
@@ -71,14 +71,14 @@ def test_a_recording_may_hold_its_labels(storage, tmp_path):
         ({"events": (Event("front", 3, 99, "fog"),)}, "fit into"),
     ],
 )
-def test_stories_that_cannot_be_told_are_refused(changes, words):
-    """Unknown cameras and anomalies, and times outside the recording, are named."""
+def test_invalid_scenarios_are_refused(changes, words):
+    """The error names an unknown camera or anomaly, or a time outside the recording."""
     with pytest.raises(ConfigError, match=words):
         Scenario(**changes)
 
 
 def test_the_demo_shows_an_unseen_drive():
-    """The demo's drive is in none of the sets that training, calibration and testing draw from."""
+    """The demo's drive is in none of the seed ranges, and these are disjoint."""
     sets = (
         TRAINING_DRIVES,
         VALIDATION_DRIVES,
@@ -91,10 +91,10 @@ def test_the_demo_shows_an_unseen_drive():
 
 
 def test_shots_spread_over_drives_and_cameras():
-    """Every camera sees every moment of every drive; drives have stamps of their own."""
+    """Every camera sees every moment, no two drives share a stamp, and moments cover the first 20 s evenly."""
     shots = spread_shots(range(2), 3, ("front", "rear"))
     assert len(shots) == 12
-    stamps = {Rendered(shot, np.zeros(0, np.uint8), np.zeros(0, np.uint8)).frame.stamp_ns for shot in shots}
+    stamps = {RenderedShot(shot, np.zeros(0, np.uint8), np.zeros(0, np.uint8)).frame.stamp_ns for shot in shots}
     assert len(stamps) == 6
     firsts = [shot.time_s for shot in spread_shots(range(100), 1, ("front",))]
     assert np.histogram(firsts, bins=5, range=(0.0, 20.0))[0].min() >= 15  # of 20: any time of a drive, not its start

@@ -60,9 +60,9 @@ def test_reading_processes_get_the_same_augmentation(name):
     """A pickled copy draws what the original draws."""
     augment = Augmentation(name, 32, 48)
     results = []
-    for one in (augment, pickle.loads(pickle.dumps(augment))):
+    for transform in (augment, pickle.loads(pickle.dumps(augment))):
         torch.manual_seed(5)
-        results.append([one(*_pair()) for _ in range(8)])
+        results.append([transform(*_pair()) for _ in range(8)])
     for (image, labels), (other_image, other_labels) in zip(*results, strict=True):
         assert torch.equal(image, other_image)
         assert torch.equal(labels, other_labels)

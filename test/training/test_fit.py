@@ -1,4 +1,4 @@
-"""Training: it learns, repeats, resumes, stops early, and refuses."""
+"""Training runs: learning, repeatability, resuming, early stopping, errors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,13 @@ pl = pytest.importorskip("pytorch_lightning")
 
 from ls_ood_monitor.datasets import ClassTable
 from ls_ood_monitor.errors import ConfigError, DataError
+from ls_ood_monitor.training.checkpoints import load_checkpoint, require_same_run
 from ls_ood_monitor.training.data import LabelledSet
 from ls_ood_monitor.training.evaluation import evaluate_segmentation
-from ls_ood_monitor.training.fit import (
-    Hardware,
-    load_checkpoint,
-    load_initial_weights,
-    load_pretrained,
-    require_same_run,
-    train_network,
-)
+from ls_ood_monitor.training.fit import Hardware, train_network
 from ls_ood_monitor.training.module import SegmentationModule
 from ls_ood_monitor.training.settings import TrainingSettings, reference_settings
+from ls_ood_monitor.training.weights import load_initial_weights, load_pretrained
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
@@ -62,7 +57,7 @@ def one_thread():
 
 
 def test_a_short_training_learns_a_plain_task():
-    """The loss falls and the colours of unseen pictures are told apart far better than by chance."""
+    """The loss falls, and unseen pictures are segmented far better than by chance."""
     seen = Losses()
     settings = TrainingSettings(epochs=25, batch=8, learning_rate=5e-3)
     network = train_network(stripes(32), None, settings, SMALL, SPEC, hardware=CPU, callbacks=[seen])
@@ -73,7 +68,7 @@ def test_a_short_training_learns_a_plain_task():
 
 
 def test_mixed_precision_learns():
-    """bfloat16 where it is safe: the network computes in it, its weights stay float32, and the loss falls."""
+    """In bf16-mixed the network computes in bfloat16, its weights stay float32, and the loss falls."""
 
     class Computed(pl.Callback):
         dtypes: ClassVar[set[torch.dtype]] = set()
@@ -93,9 +88,9 @@ def test_mixed_precision_learns():
 def test_a_seed_repeats_a_training():
     """The same seed gives the same weights."""
     settings = TrainingSettings(epochs=1, batch=4, seed=3)
-    one, two = (train_network(stripes(8), None, settings, SMALL, SPEC, hardware=CPU) for _ in range(2))
-    for key, value in one.state_dict().items():
-        torch.testing.assert_close(value, two.state_dict()[key])
+    first, second = (train_network(stripes(8), None, settings, SMALL, SPEC, hardware=CPU) for _ in range(2))
+    for key, value in first.state_dict().items():
+        torch.testing.assert_close(value, second.state_dict()[key])
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "poly"])
@@ -121,7 +116,7 @@ def test_batch_of_one_and_variational_layer():
 
 
 def test_frozen_stages_keep_weights_and_statistics():
-    """A frozen stage ends as it began, BatchNorm included, also after a validation; the others move."""
+    """A frozen stage keeps weights and BatchNorm statistics, also after a validation; the others change."""
     start = DeepLabV3Plus(SMALL).state_dict()
     settings = TrainingSettings(epochs=2, batch=4, frozen_stages=1)
     network = train_network(
@@ -133,7 +128,7 @@ def test_frozen_stages_keep_weights_and_statistics():
 
 
 def test_checkpoints_logs_and_resume(tmp_path):
-    """Best three and last are written, TensorBoard has pictures, a resumed run does the epochs that are left."""
+    """A run writes the best three and last checkpoints and a log; a resumed run does the remaining epochs."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     data, checks = stripes(8), stripes(4, 1)
@@ -161,7 +156,7 @@ def test_checkpoints_logs_and_resume(tmp_path):
 
 
 def test_the_last_epoch_is_kept_though_it_is_not_among_the_best(tmp_path):
-    """With all scores equal the first three epochs stay the best; the run goes on from its last one all the same."""
+    """With equal scores the first three epochs stay the best, and ``last.ckpt`` is still the last epoch."""
     checks = stripes(4, 1)
     blind = LabelledSet(checks.images, np.full_like(checks.labels, 255))
     train_network(stripes(8), blind, TrainingSettings(epochs=5), SMALL, SPEC, out=tmp_path, hardware=CPU)
@@ -174,7 +169,7 @@ def test_the_last_epoch_is_kept_though_it_is_not_among_the_best(tmp_path):
 
 
 def test_a_run_that_was_moved_keeps_its_best(tmp_path):
-    """With its epochs done it gives the best network again; with more it compares them with the best so far."""
+    """Resumed in a moved folder, a finished run returns its best network, and a longer one still knows its best."""
     settings = TrainingSettings(epochs=2, batch=8, learning_rate=5e-3, schedule="constant")
     data, checks = stripes(8), stripes(4, 1)
     first = train_network(data, checks, settings, SMALL, SPEC, out=tmp_path / "a", hardware=CPU).state_dict()
@@ -191,7 +186,7 @@ def test_a_run_that_was_moved_keeps_its_best(tmp_path):
 
 
 def test_a_resumed_run_keeps_its_settings():
-    """Every setting that differs is named; those that only say how far or how fast may change."""
+    """A resumed run may change its length and speed; other changed settings are refused by name."""
     settings = TrainingSettings(epochs=1)
     module = SegmentationModule.create(SMALL, settings, SPEC)
     require_same_run(module, SMALL, replace(settings, epochs=5, workers=2, seed=7), SPEC)
@@ -204,7 +199,7 @@ def test_a_resumed_run_keeps_its_settings():
 
 
 def test_early_stopping_ends_a_run():
-    """With a rate too small to learn anything, the run ends after the patience."""
+    """Without progress the run ends after its patience."""
     seen = Losses()
     settings = TrainingSettings(epochs=30, batch=8, learning_rate=1e-7, early_stopping_epochs=2)
     train_network(stripes(8), stripes(4, 1), settings, SMALL, SPEC, hardware=CPU, callbacks=[seen])
@@ -212,7 +207,7 @@ def test_early_stopping_ends_a_run():
 
 
 def test_ignored_labels_carry_no_loss():
-    """Pictures half labelled 255 train on the other half: the loss stays finite."""
+    """The loss stays finite when half of each picture is ignored."""
     data = stripes(8)
     half = data.labels.copy()
     half[:, :24] = 255
@@ -223,7 +218,7 @@ def test_ignored_labels_carry_no_loss():
 
 
 def test_fine_tuning_starts_from_given_weights():
-    """All fitting weights are taken, a last layer of another class count stays fresh and is named."""
+    """Fitting weights are copied; a last layer with another number of classes stays fresh and is named."""
     source = DeepLabV3Plus(SMALL)
     other = DeepLabV3Plus(
         NetworkSettings(classes=5, aspp_channels=16, separable=True, dropblock_size=2, dropblock_prob=0.1)
@@ -234,7 +229,7 @@ def test_fine_tuning_starts_from_given_weights():
 
 
 def test_weights_of_another_backbone_are_refused():
-    """Also where some layers happen to fit: a backbone that is random in part would be trained, or frozen, unnoticed."""
+    """Weights that lack a part of the backbone are refused, and the network stays unchanged."""
     network = DeepLabV3Plus(SMALL)
     other = DeepLabV3Plus(NetworkSettings(backbone="resnet18", classes=3, aspp_channels=16, separable=True))
     half = {key: value for key, value in network.state_dict().items() if not key.startswith("backbone.stages.3")}
@@ -245,20 +240,22 @@ def test_weights_of_another_backbone_are_refused():
         assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_what_stays_fresh_is_told():
-    """The layers that the given weights lack, in one sentence."""
+def test_layers_without_given_weights_are_named():
+    """One warning names the layers that the given weights lack."""
     state = DeepLabV3Plus(SMALL).state_dict()
     partial = {key: value for key, value in state.items() if not key.startswith(("decoder", "low_level"))}
-    told = []
+    warnings = []
     settings = TrainingSettings(epochs=1, batch=4)
     for given in (state, partial):
-        train_network(stripes(4), None, settings, SMALL, SPEC, hardware=CPU, pretrained=given, note=told.append)
-    assert len(told) == 1
-    assert told[0].startswith("not among the given weights, so trained from scratch: decoder.0.0")
+        train_network(
+            stripes(4), None, settings, SMALL, SPEC, hardware=CPU, pretrained=given, on_warning=warnings.append
+        )
+    assert len(warnings) == 1
+    assert warnings[0].startswith("not among the given weights, so trained from scratch: decoder.0.0")
 
 
 def test_bad_input_is_refused(tmp_path):
-    """Too few pictures, missing and foreign files, early stopping without validation: a sentence each."""
+    """Too few pictures, missing or foreign files and early stopping without validation are refused."""
     with pytest.raises(DataError, match="do not fill one batch of 8"):
         train_network(stripes(4), None, TrainingSettings(), SMALL, SPEC)
     with pytest.raises(ConfigError, match="needs validation pictures"):
@@ -277,7 +274,7 @@ def test_bad_input_is_refused(tmp_path):
 
 
 def test_the_curve_has_a_row_an_epoch_also_after_a_resume(tmp_path):
-    """Epochs count on, the losses and the IoU are those of the log, and the picture is there."""
+    """After a resume the curve continues, with the losses and IoU of the log."""
     pictures, checks = stripes(16), stripes(8, seed=1)
     settings = TrainingSettings(epochs=2, batch=8, learning_rate=5e-3)
     train_network(pictures, checks, settings, SMALL, SPEC, out=tmp_path, hardware=CPU)

@@ -32,7 +32,7 @@ def _surprises(logits, labels):
 
 
 def test_cross_entropy_is_the_mean_over_labelled_pixels():
-    """Ignored pixels count neither above nor below the line."""
+    """Ignored pixels count neither in the sum nor in the number of pixels."""
     logits, labels = _batch()
     kept = [value for value in _surprises(logits, labels) if value is not None]
     assert float(segmentation_loss("cross_entropy", logits, labels)) == pytest.approx(sum(kept) / len(kept), rel=1e-12)
@@ -69,7 +69,7 @@ def test_kl_weights_follow_blundell(batches):
 
 
 def test_wrong_names_and_batches_are_refused():
-    """A sentence with the value."""
+    """A batch outside the epoch is refused with its value."""
     with pytest.raises(ConfigError, match="dice"):
         segmentation_loss("dice", *_batch())
     with pytest.raises(ValueError, match="batch is 3"):

@@ -1,4 +1,4 @@
-"""Learning-rate courses against torch's own schedulers."""
+"""Learning-rate schedules against torch's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where training pictures come from: the street at the size that its use asks for."""
+"""Sources of training pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ls_ood_monitor.vision.preprocess import PreprocessSpec, resize_image, resiz
 
 
 def test_street_pictures_to_measure_have_the_size_of_the_camera():
-    """Anomalies act before the preprocessing; after it they are the very pictures that a training run measures."""
+    """Pictures for an evaluation alone have camera size; resized, they equal those of a training run."""
     spec = PreprocessSpec(width=64, height=48)
     counts = {"drives": 1, "validation_drives": 0, "calibration_drives": 1, "check_drives": 1}
     measured = from_street(spec, **counts, only_check=True)

@@ -17,8 +17,8 @@ def test_it_equals_the_definition(samples):
     latents = random.normal(size=(2, samples, 7))
     latents[0, :, 1] = 3.0
     latents[1, ::2, 2] = latents[1, 0, 2]
-    found = tensor_entropies(torch.from_numpy(latents)).numpy()
-    np.testing.assert_allclose(found, latent_entropies(latents), atol=1e-12)
+    computed = tensor_entropies(torch.from_numpy(latents)).numpy()
+    np.testing.assert_allclose(computed, latent_entropies(latents), atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -27,6 +27,6 @@ def test_a_broken_sample_breaks_its_channel_alone(bad):
     latents = np.random.default_rng(0).normal(size=(1, 16, 3))
     whole = latent_entropies(latents)
     latents[0, 4, 1] = bad
-    found = tensor_entropies(torch.from_numpy(latents)).numpy()
-    assert np.isnan(found[0, 1])
-    np.testing.assert_allclose(found[0, [0, 2]], whole[0, [0, 2]], atol=1e-12)
+    computed = tensor_entropies(torch.from_numpy(latents)).numpy()
+    assert np.isnan(computed[0, 1])
+    np.testing.assert_allclose(computed[0, [0, 2]], whole[0, [0, 2]], atol=1e-12)

@@ -1,6 +1,8 @@
-"""Every detector by name. All read one kind of feature rows, all score *larger = more OoD*, all are saved as arrays."""
+"""The registry of detectors. Each reads one kind of feature rows; a larger score means more out of distribution."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from ...errors import ConfigError
 from .base import ArrayDetector
@@ -15,25 +17,28 @@ from .output import OutputDetector
 from .spatial import SpatialDetector
 
 __all__ = [
+    "ArrayApiDetector",
     "ArrayDetector",
+    "CellDetector",
     "DEFAULT_DETECTORS",
     "DETECTORS",
     "Detector",
     "DetectorSpec",
     "Head",
     "MahalanobisDetector",
-    "CellDetector",
-    "ArrayApiDetector",
+    "RENAMED_DETECTORS",
     "detector_spec",
+    "refuse_old_name",
+    "required_features",
 ]
 
 
-def _on_rows(kind: type[ArrayDetector], feature: str, source: str, *, supervised: bool = False) -> DetectorSpec:
-    return DetectorSpec(feature, lambda head: kind(), kind.from_state, source, supervised)
+def _on_rows(detector: type[ArrayDetector], feature: str, source: str, *, supervised: bool = False) -> DetectorSpec:
+    return DetectorSpec(feature, lambda head: detector(), detector.from_state, source, supervised)
 
 
-def _on_head(kind: type[HeadDetector], source: str) -> DetectorSpec:
-    return DetectorSpec("head_cells", kind, kind.from_state, f"{source}, on cells of a grid")
+def _on_head(detector: type[HeadDetector], source: str) -> DetectorSpec:
+    return DetectorSpec("head_cells", detector, detector.from_state, f"{source}, on cells of a grid")
 
 
 def _on_output(feature: str, source: str) -> DetectorSpec:
@@ -59,12 +64,12 @@ DETECTORS: dict[str, DetectorSpec] = {
     "mahalanobis": _on_rows(
         MahalanobisDetector, "latent_means", "Lee et al., NeurIPS 2018, one Gaussian on the pooled latent, one pass"
     ),
-    "multitap": _on_rows(
-        MahalanobisDetector, "taps", "the same distance on pooled early and middle stages of the encoder"
+    "multistage": _on_rows(
+        MahalanobisDetector, "stage_means", "the same distance on pooled early and middle stages of the encoder"
     ),
     "knn": _on_rows(NeighbourDetector, "latent_means", "Sun et al., ICML 2022, on the pooled latent"),
     "gmm": _on_rows(MixtureDetector, "latent_means", "Gaussian mixture on the pooled latent"),
-    "ddu": _on_rows(ClasswiseDetector, "class_latents", "Mukhoti et al., CVPR 2023, a latent a predicted class"),
+    "ddu": _on_rows(ClasswiseDetector, "class_latents", "Mukhoti et al., CVPR 2023, one latent per predicted class"),
     "vim": _on_head(VimDetector, "Wang et al., CVPR 2022"),
     "react": _on_head(ReactDetector, "Sun et al., NeurIPS 2021"),
     "dice": _on_head(DiceDetector, "Sun & Li, ECCV 2022"),
@@ -76,12 +81,28 @@ DETECTORS: dict[str, DetectorSpec] = {
     "mutual_information": _on_output("mutual_information", "Gal et al., ICML 2017 (BALD), DropBlock masks at the seam"),
 }
 
-#: What a bundle holds unless asked otherwise: enough to compare, cheap enough for every frame.
-DEFAULT_DETECTORS: tuple[str, ...] = ("spatial", "larem", "mahalanobis", "multitap")
+#: Detectors that a bundle holds by default. All of them are cheap enough for every frame.
+DEFAULT_DETECTORS: tuple[str, ...] = ("spatial", "larem", "mahalanobis", "multistage")
+
+
+#: Name until version 0.1 -> name now.
+RENAMED_DETECTORS = {"multitap": "multistage"}
+
+
+def refuse_old_name(name: str) -> None:
+    """Raise ``ConfigError`` if a detector had this name in an earlier version; the message gives its name now."""
+    if name in RENAMED_DETECTORS:
+        raise ConfigError(f"detector {name!r} is called {RENAMED_DETECTORS[name]!r} since version 0.2; use that name.")
 
 
 def detector_spec(name: str) -> DetectorSpec:
-    """Entry of the registry. Raises ``ConfigError`` for an unknown name."""
+    """Entry of the registry. Raises ``ConfigError`` for an unknown or an old name."""
+    refuse_old_name(name)
     if name not in DETECTORS:
         raise ConfigError(f"there is no detector {name!r}; known: {', '.join(DETECTORS)}.")
     return DETECTORS[name]
+
+
+def required_features(detectors: Iterable[str]) -> tuple[str, ...]:
+    """Names of the features that these detectors read, each once. Raises ``ConfigError`` as ``detector_spec`` does."""
+    return tuple(dict.fromkeys(detector_spec(name).feature for name in detectors))

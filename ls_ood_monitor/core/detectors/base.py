@@ -1,12 +1,12 @@
-"""What detectors share: rows and stored arrays are checked here, once, and a broken row scores NaN.
+"""Base of the detectors: checks rows and stored arrays; a row that is not finite scores NaN.
 
-A detector names the axes of its rows and of its arrays; one letter stands for one size wherever it occurs.
+A detector names the axes of its rows and of its arrays. One name stands for one size wherever it occurs.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -19,12 +19,12 @@ Self = TypeVar("Self", bound="ArrayDetector")
 
 
 class ArrayDetector(ABC):
-    """A detector that is nothing but arrays; subclasses say how they are learnt and what they make of a row.
+    """A detector whose state is arrays only. Subclasses define how the arrays are learnt and how a row is scored.
 
     Attributes:
         rows: axes of the rows, "N D" for example; N is the number of frames.
         arrays: name -> axes of each stored array; a number is a fixed size.
-        portable: its score is arithmetic that any array library can do, so that a GPU may (``portable_score``).
+        portable: any array library can compute the score, so a GPU can, too (``portable_score``).
     """
 
     rows: ClassVar[str] = "N D"
@@ -32,16 +32,16 @@ class ArrayDetector(ABC):
     portable: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        #: Arrays known before fitting (the network's last layer, say); part of the state.
+        #: Arrays known before fitting, for example the network's last layer; part of the state.
         self._given: dict[str, NDArray[np.float64]] = {}
         self._learnt: dict[str, NDArray[np.float64]] | None = None
-        self._rows_seen: tuple[tuple[int, ...] | None, Arrays | None] = (None, None)
+        self._checked: tuple[tuple[int, ...] | None, Arrays | None] = (None, None)
 
     def fit(self: Self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> Self:
-        """Learn from clean rows, N >= 2, all finite, not all equal; OoD rows are not used.
+        """Learn from N >= 2 clean rows, all finite, not all equal; OoD rows are not used.
 
         Raises:
-            MonitorError: rows that break this rule or have other axes than this detector's.
+            MonitorError: rows that break this rule, or have other axes than this detector needs.
         """
         self._learnt = {**self._given, **self._learn(self._fit_rows(rows))}
         return self
@@ -58,18 +58,19 @@ class ArrayDetector(ABC):
         finite = np.isfinite(data).all(axis=tuple(range(1, data.ndim)))
         scores = np.full(len(data), np.nan)
         if finite.any():
-            # A row of finite but absurd size may overflow; the result is not finite either, which is never *clear*.
+            # Huge finite values may overflow. The score is then not finite, which the alarm treats as *not OK*.
             with np.errstate(over="ignore", invalid="ignore"):
                 scores[finite] = self._score(data[finite], arrays)
         return scores
 
     def portable_score(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
-        """``score`` of rows (N, ...) with the arrays of ``state``, all of one library and device, in double precision.
+        """``score`` of rows (N, ...) with the arrays of ``state``; all of one array library and device, double precision.
 
-        Nothing is checked: there is no branch on a value, so that it can be captured. A broken row is not finite.
+        Nothing is checked and no branch depends on a value, so that CUDA graphs can capture it. The score of a row that is
+        not finite is not finite.
 
         Raises:
-            MonitorError: it is not portable.
+            MonitorError: the detector is not portable.
         """
         if not self.portable:
             raise MonitorError(f"{type(self).__name__} is not portable; score its rows on the host.")
@@ -81,7 +82,7 @@ class ArrayDetector(ABC):
 
     @classmethod
     def from_state(cls: type[Self], state: Arrays) -> Self:
-        """Rebuild from stored arrays. Raises ``BundleError`` when they are missing, misshapen or not finite."""
+        """Rebuild from stored arrays. Raises ``BundleError`` if one is missing, has a wrong shape or is not finite."""
         missing = sorted(set(cls.arrays) - set(state))
         if missing:
             raise BundleError(f"detector arrays {', '.join(missing)} are missing; calibrate again.")
@@ -100,19 +101,19 @@ class ArrayDetector(ABC):
 
     @abstractmethod
     def _learn(self, data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Arrays that checked rows teach, beyond those given."""
+        """Learn arrays from checked rows."""
 
     @abstractmethod
     def _score(self, data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
         """Scores (N,) of checked, finite rows."""
 
-    @classmethod  # noqa: B027  most need no more than shapes and finite values
+    @classmethod  # noqa: B027  most detectors need no further checks
     def _check_state(cls, arrays: Arrays) -> None:
-        """Refuse stored arrays whose values make no sense, with a ``BundleError``."""
+        """Raise ``BundleError`` if stored values make no sense."""
 
     @classmethod
     def _unfitted(cls: type[Self], arrays: Arrays) -> Self:
-        """An instance to hold stored arrays; constructors with an obligatory argument override this."""
+        """An instance for stored arrays. Detectors whose constructor needs an argument override this."""
         return cls()
 
     def _fitted(self) -> Arrays:
@@ -120,27 +121,27 @@ class ArrayDetector(ABC):
             raise MonitorError("the detector is not fitted; call fit() or load a bundle first.")
         return self._learnt
 
-    def _fit_rows(self, rows: ArrayLike, what: str = "rows") -> NDArray[np.float64]:
-        """Rows as an array, if a detector can be fitted to them."""
+    def _fit_rows(self, rows: ArrayLike, label: str = "rows") -> NDArray[np.float64]:
+        """Rows as an array. Raises ``MonitorError`` if a detector cannot be fitted to them."""
         data = np.asarray(rows, dtype=np.float64)
         self._check_axes(data, self._given)
         finite = bool(np.isfinite(data).all())
         if len(data) < 2 or data.size == 0 or not finite:
             raise MonitorError(
-                f"a detector is fitted to at least 2 finite {what}; got shape {data.shape}"
+                f"a detector is fitted to at least 2 finite {label}; got shape {data.shape}"
                 f"{'' if finite else ' with non-finite values'}."
             )
         if not np.ptp(data, axis=0).any():
-            # Without any spread every frame would score alike and the monitor would be blind.
-            raise MonitorError(f"all {len(data)} {what} are equal; a detector needs frames that differ.")
+            # Without any spread every frame would get the same score.
+            raise MonitorError(f"all {len(data)} {label} are equal; a detector needs frames that differ.")
         return data
 
     def _check_rows(self, data: NDArray[np.float64], arrays: Arrays) -> None:
-        """``_check_axes``, once for all rows of one shape: it takes as long as a score."""
-        shape, known = self._rows_seen
-        if data.shape[1:] != shape or arrays is not known:
+        """``_check_axes``, but only once per shape, because it takes as long as a score."""
+        shape, checked = self._checked
+        if data.shape[1:] != shape or arrays is not checked:
             self._check_axes(data, arrays)
-            self._rows_seen = data.shape[1:], arrays
+            self._checked = data.shape[1:], arrays
 
     def _check_axes(self, data: NDArray[np.float64], arrays: Arrays) -> None:
         try:
@@ -151,17 +152,13 @@ class ArrayDetector(ABC):
             raise MonitorError(f"rows have shape {data.shape}; the detector needs ({wanted}).") from None
 
 
-def _pairs(axes: Iterable[str], shape: Iterable[int]) -> Iterable[tuple[str, int]]:
-    return zip(axes, shape, strict=True)
-
-
 def _sizes(schema: Mapping[str, str], arrays: Arrays) -> dict[str, int]:
-    """Size of each named axis. Raises ``ValueError`` where one name has two sizes or the number of axes is wrong."""
+    """Size of each named axis. Raises ``ValueError`` if one name has two sizes, or the number of axes is wrong."""
     sizes: dict[str, int] = {}
     for name in (name for name in schema if name in arrays):
         axes, shape = schema[name].split(), arrays[name].shape
         fits = len(axes) == len(shape)
-        for axis, size in _pairs(axes, shape) if fits else ():
+        for axis, size in zip(axes, shape, strict=True) if fits else ():
             fits &= size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size))
         if not fits:
             raise ValueError(f"{name} is {shape}, it must be ({', '.join(axes)})")

@@ -1,4 +1,4 @@
-"""One Gaussian a class: DDU, adapted from one label a picture to a label a cell.
+"""One Gaussian per class: DDU, adapted from one label per picture to one label per cell.
 
 Source: Mukhoti et al., Deep Deterministic Uncertainty, CVPR 2023, arXiv 2102.11582.
 """
@@ -17,7 +17,7 @@ from .gaussian import check_shrinkage, covariance_estimate
 from .mixture import check_mixture, mixture_log_density
 from .projection import check_components, fit_whitening
 
-#: Clean frames in which a class must be predicted to get a Gaussian; a rarer one has no covariance to speak of.
+#: Number of clean frames that a class needs to get a Gaussian.
 _MIN_FRAMES = 10
 _RIDGE = 1e-6
 
@@ -25,18 +25,18 @@ _RIDGE = 1e-6
 class ClasswiseDetector(ArrayDetector):
     """Negative log density of each predicted class's mean latent under class-conditional Gaussians, nats.
 
-    In the paper a picture has one label and one feature z: score = -log sum_k P_k N(z; m_k, S_k). Here every cell has
-    a predicted class, so a frame gives one z a class, the mean latent of the cells predicted as that class. Each is
-    scored so, and the frame's score is the mean over its classes weighted by their share of cells. Labels are the
-    network's own predictions, in fitting and in scoring: clean drives need no annotation.
+    In the paper a picture has one label and one feature z: score = -log sum_k P_k N(z; m_k, S_k). Here every cell has a
+    predicted class, so a frame has one z per class, the mean latent of the cells predicted as that class. Each z is scored
+    by this formula. The frame's score is the mean over its classes, weighted by their share of cells. Labels are the
+    network's own predictions, in fitting and in scoring, so clean drives need no annotation.
 
-    Rows are (N, K, C + 1): K classes, C latent channels, then the share of cells; a class with share 0 is not there.
-    P_k is the share of class k among all clean (frame, class) pairs; classes seen in fewer than 10 clean frames get no
-    Gaussian, so cells predicted as one of them must lie near another class's to pass.
+    Rows are (N, K, C + 1): K classes, C latent channels, then the share of cells; a class with share 0 is absent.
+    P_k is the share of class k among all clean (frame, class) pairs. A class in fewer than 10 clean frames gets no Gaussian;
+    cells predicted as such a class score low only near the Gaussian of another class.
 
     Args:
-        components: whitened principal components shared by all classes, at most one for five (frame, class) pairs;
-            a covariance a class in 2048 dimensions could be neither estimated nor stored. None = the latents as they are.
+        components: whitened principal components shared by all classes, at most one per five (frame, class) pairs. Without
+            them a wide latent's covariance per class could not be estimated. None = the latents as they are.
         shrinkage: of each class's covariance, ``ledoit_wolf`` or ``empirical``.
         seed: of the projection.
     """
@@ -55,8 +55,8 @@ class ClasswiseDetector(ArrayDetector):
         classes = np.flatnonzero(seen.sum(axis=0) >= _MIN_FRAMES)
         if len(classes) == 0:
             raise MonitorError(
-                f"no class is predicted in at least {_MIN_FRAMES} of the {len(data)} clean frames, so there is no class "
-                "to fit a Gaussian to; give more frames."
+                f"no class is predicted in at least {_MIN_FRAMES} of the {len(data)} clean frames, so no Gaussian can be "
+                "fitted; give more frames."
             )
         latents = [data[seen[:, index], index, :-1] for index in classes]
         mean, projection = fit_whitening(np.concatenate(latents), self.components, self.seed)
@@ -68,7 +68,7 @@ class ClasswiseDetector(ArrayDetector):
             factors.append(solve_triangular(root, np.eye(len(root)), lower=True).T)
         counts = np.array([len(rows) for rows in latents], dtype=np.float64)
         return {
-            # The column of shares is no latent: it is centred and projected to nothing.
+            # The column of shares is not a latent: its projection is zero.
             "mean": np.append(mean, 0.0),
             "projection": np.vstack([projection, np.zeros(projection.shape[1])]),
             "weights": counts / counts.sum(),

@@ -1,4 +1,4 @@
-"""The contract of every detector: the constructor stores, ``fit`` learns, ``score`` judges, larger = more OoD."""
+"""The interface of a detector: the constructor stores, ``fit`` learns, ``score`` scores; larger = more OoD."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Detector(Protocol):
-    """Judges frames by one kind of feature rows."""
+    """Scores frames by one kind of feature rows."""
 
     def fit(self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> Detector:
-        """Learn from clean rows (N, ...); only a supervised detector reads ``ood_rows``, and it refuses to do without."""
+        """Learn from clean rows (N, ...). Only a supervised detector reads ``ood_rows``, and it requires them."""
         ...
 
     def score(self, rows: ArrayLike) -> NDArray[np.float64]:
-        """Score (N,) of rows (N, ...); larger = more OoD; a non-finite row scores NaN; a row's score is its own."""
+        """Score (N,) of rows (N, ...); larger = more OoD. A non-finite row scores NaN. Rows do not affect each other."""
         ...
 
     def state(self) -> dict[str, NDArray[np.float64]]:
@@ -28,39 +28,39 @@ class Detector(Protocol):
 
 @runtime_checkable
 class CellDetector(Protocol):
-    """A detector that also says where in the picture it is strange."""
+    """A detector that also scores each cell of the picture."""
 
     def cell_scores(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Score (N, cells) of rows (N, cells, ...), cells row by row from the top left; larger = more OoD.
 
-        On the scale of ``score``: a cell above the frame's threshold is out of distribution. NaN where a row is broken.
+        On the scale of ``score``: a cell above the frame's threshold is out of distribution. NaN for a non-finite row.
         """
         ...
 
     def score_and_cells(self, rows: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``score`` and ``cell_scores`` of the same rows, for little more than one of them."""
+        """``score`` and ``cell_scores`` of the same rows, for little more than the cost of one."""
         ...
 
     def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
-        """The same as ``ArrayApiDetector.portable_score`` does it; asked only of a portable detector."""
+        """``cell_scores`` with any array library, as ``ArrayApiDetector.portable_score``."""
         ...
 
 
 class ArrayApiDetector(Protocol):
-    """A detector whose arithmetic any array library can do, on its own device."""
+    """A detector whose score any array library can compute, on its own device."""
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Arrays to score with."""
         ...
 
     def portable_score(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
-        """Scores (N,) of rows with the state's arrays, without looking at a value; a broken row is not finite."""
+        """Scores (N,) of rows with the state's arrays; no branch depends on a value. A non-finite row's score is not finite."""
         ...
 
 
 @dataclass(frozen=True)
 class Head:
-    """The network's last layer, a linear map of the features before it; some detectors need it.
+    """The network's last layer, a linear map; some detectors need it.
 
     Attributes:
         weight: (classes, P).
@@ -77,10 +77,10 @@ class DetectorSpec:
 
     Attributes:
         feature: name of the feature it reads (``features.FEATURES``).
-        make: builds an unfitted one; takes the network's last layer, which most ignore.
-        from_state: rebuilds a fitted one from stored arrays; raises ``BundleError``.
+        make: makes an unfitted detector; takes the network's last layer, which most detectors ignore.
+        from_state: rebuilds a fitted detector from stored arrays; raises ``BundleError``.
         source: paper or origin.
-        supervised: it is fitted to OoD rows, too.
+        supervised: the detector is fitted to OoD rows, too.
     """
 
     feature: str

@@ -1,7 +1,7 @@
-"""Kernel density: how densely clean rows lie around a row, with one class (LaRED) or two.
+"""Kernel density of clean rows (LaRED), and of clean and OoD rows.
 
-Exact, by one matrix product and a log-sum-exp. scikit-learn's ``KernelDensity`` prunes its tree with a wrong bound:
-from about 30 dimensions on its densities are off by tens of nats and its ranking with them (scikit-learn issue 27186).
+The density is exact: one matrix product and a log-sum-exp. scikit-learn's ``KernelDensity`` prunes its tree with a wrong
+bound: from about 30 dimensions on its densities are wrong by tens of nats, and so is the ranking (scikit-learn issue 27186).
 
 Sources: Parzen 1962; LaRED: Arnez et al., UAI 2024; two classes: the reference's first monitor, Arnez et al. 2023
 (CEUR-WS 3381, paper 39).
@@ -53,10 +53,9 @@ class DensityDetector(ArrayDetector):
 
     Args:
         bandwidth: standard deviation of the kernel, 1.0 as in the reference, in units of the projected rows.
-        components: whitened principal components that the rows are projected to first, at most one for five rows;
-            None = the rows as they are. The default is the reference's 50: entropies of channels differ in spread, so
-            one bandwidth for all of them means something only after whitening, and 50 directions can be estimated
-            from the few hundred frames of a short calibration.
+        components: whitened principal components that the rows are projected to first, at most one per five rows;
+            None = the rows as they are. Entropies of channels differ in spread, so one bandwidth fits all of them only after
+            whitening. The reference's 50 directions can be estimated from a few hundred frames.
         seed: of the projection.
     """
 
@@ -89,13 +88,13 @@ class DensityDetector(ArrayDetector):
 class TwoClassDensityDetector(ArrayDetector):
     """Supervised: log odds that a row is OoD, from one kernel density of clean rows and one of OoD rows, nats.
 
-    score = log(P_ood p_ood(x)) - log(P_ind p_ind(x)); p = densities, P = shares of the two kinds among the rows fitted
-    to. The posterior of OoD, which the reference uses, is 1 / (1 + exp(-score)); it rounds to 0 or 1 where the log
-    odds still rank. It finds the kind of OoD it was shown; on other kinds expect far less.
+    score = log(P_ood p_ood(x)) - log(P_ind p_ind(x)); p = densities, P = shares of clean and OoD rows in the fit. The
+    reference uses the posterior 1 / (1 + exp(-score)), which rounds to 0 or 1 where the log odds still rank. The detector
+    finds the kind of OoD that it was fitted to, and other kinds far less.
 
     Args:
         bandwidth: standard deviation of the kernels, 0.8 as in the reference, in units of the projected rows.
-        components: whitened principal components of both kinds together, 16 as in the reference; None = none.
+        components: whitened principal components of clean and OoD rows together, 16 as in the reference; None = none.
         seed: of the projection.
     """
 
@@ -122,7 +121,7 @@ class TwoClassDensityDetector(ArrayDetector):
         self, data: NDArray[np.float64], ood: NDArray[np.float64] | None = None
     ) -> dict[str, NDArray[np.float64]]:
         if ood is None:
-            raise MonitorError("this detector is supervised: it is fitted to OoD rows, too; give ood_rows.")
+            raise MonitorError("this detector is supervised and needs OoD rows, too; give ood_rows.")
         if data.shape[1] != ood.shape[1]:
             raise MonitorError(
                 f"clean rows have {data.shape[1]} values, OoD rows {ood.shape[1]}; they must be the same."

@@ -1,4 +1,4 @@
-"""One Gaussian: the squared Mahalanobis distance, on whatever a detector reads.
+"""One Gaussian: the squared Mahalanobis distance.
 
 Sources: Lee et al., NeurIPS 2018 (Mahalanobis on features); Ledoit & Wolf 2004 (shrinkage).
 """
@@ -17,14 +17,14 @@ from .base import ArrayDetector, Arrays
 
 
 def check_shrinkage(shrinkage: str) -> str:
-    """Return the name of a covariance estimate. Raises ``ConfigError`` for an unknown one."""
+    """Return the name of a covariance estimate. Raises ``ConfigError`` if it is unknown."""
     if shrinkage not in ("ledoit_wolf", "empirical"):
         raise ConfigError(f"shrinkage is {shrinkage!r}; it must be 'ledoit_wolf' or 'empirical'.")
     return shrinkage
 
 
 def squared_distance(centred: Any, precision: Any) -> Any:
-    """c^T precision c of vectors (..., D) -> (...); of any array library."""
+    """c^T precision c of vectors c (..., D) -> (...); for any array library."""
     return ((centred @ precision) * centred).sum(-1)
 
 
@@ -37,8 +37,8 @@ class MahalanobisDetector(ArrayDetector):
     """Squared Mahalanobis distance to the calibration data, (x - mean)^T precision (x - mean), no unit.
 
     Args:
-        shrinkage: ``ledoit_wolf`` (default; with fewer than about ten frames a dimension the empirical estimate makes
-            unseen clean frames look far away) or ``empirical`` (the reference's).
+        shrinkage: ``ledoit_wolf`` or ``empirical``, which is the reference's. With fewer than about ten frames per dimension
+            the empirical estimate makes unseen clean frames look far away.
     """
 
     arrays: ClassVar = {"mean": "D", "precision": "D D"}
@@ -47,16 +47,6 @@ class MahalanobisDetector(ArrayDetector):
     def __init__(self, shrinkage: str = "ledoit_wolf") -> None:
         super().__init__()
         self.shrinkage = check_shrinkage(shrinkage)
-
-    @property
-    def mean_(self) -> NDArray[np.float64]:
-        """(D,), learnt."""
-        return self._fitted()["mean"]
-
-    @property
-    def precision_(self) -> NDArray[np.float64]:
-        """(D, D) inverse covariance, learnt."""
-        return self._fitted()["precision"]
 
     def _learn(self, data: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         estimate = covariance_estimate(data, self.shrinkage)
@@ -73,5 +63,5 @@ class MahalanobisDetector(ArrayDetector):
         diagonal = np.diagonal(arrays["precision"])
         if not diagonal.any() or (diagonal < 0.0).any():
             raise BundleError(
-                "detector array precision is no inverse covariance (diagonal zero or negative); calibrate again."
+                "detector array precision is not an inverse covariance (diagonal zero or negative); calibrate again."
             )

@@ -1,8 +1,8 @@
-"""Detectors that change what reaches the last layer and read the energy of its logits: ViM, ReAct, DICE, ASH.
+"""Detectors that change the input of the last layer and read the energy of its logits: ViM, ReAct, DICE, ASH.
 
-Made for one feature a picture; here the features before the last layer are pooled per cell of a coarse grid, each cell
-is judged by itself, and a frame's score is the mean over its cells. Rows are (N, cells, P); logits of a cell are
-W f + b with the network's last layer W (K, P), b (K,). Energy is -logsumexp(logits), nats (Liu et al., NeurIPS 2020).
+They were made for one feature per picture. Here the features before the last layer are pooled per cell of a coarse grid,
+each cell is scored, and a frame's score is the mean over its cells. Rows are (N, cells, P). The logits of a cell are W f + b
+with the network's last layer W (K, P), b (K,). Energy is -logsumexp(logits), nats (Liu et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _energy(cells: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
 
 
 class HeadDetector(ArrayDetector):
-    """Base of the four: keeps the network's last layer beside what is learnt.
+    """Base of the four; its state contains the network's last layer.
 
     Args:
         head: the network's last layer.
@@ -54,10 +54,10 @@ class HeadDetector(ArrayDetector):
 
 
 class VimDetector(HeadDetector):
-    """ViM: the part of a feature that clean features do not have, as a virtual logit, minus the real logits.
+    """ViM: the residual of a feature outside the clean subspace, as a virtual logit, compared with the real logits.
 
     score of a cell = alpha |R^T (f - o)| + energy; o = -pinv(W) b, R (P, P - d) = the directions of least clean power
-    about o, alpha = mean largest logit / mean residual length of clean cells. No unit beyond that of logits, nats.
+    about o, alpha = mean largest logit / mean residual length of clean cells. Unit: that of logits, nats.
 
     Source: Wang et al., ViM: Out-Of-Distribution with Virtual-logit Matching, CVPR 2022, arXiv 2203.10807.
 
@@ -125,8 +125,8 @@ class ReactDetector(HeadDetector):
 class DiceDetector(HeadDetector):
     """DICE: energy, nats, with only those weights that contribute most to clean logits.
 
-    The contribution of weight (k, p) is W_kp times the mean clean feature p; weights up to the percentile of all
-    contributions count as 0. ``kept`` (K, P) holds the rest.
+    The contribution of weight (k, p) is W_kp times the mean clean feature p. Weights up to the percentile of all
+    contributions are set to 0; ``kept`` (K, P) holds the others.
 
     Source: Sun & Li, DICE: Leveraging Sparsification for Out-of-Distribution Detection, ECCV 2022, arXiv 2111.09805.
 
@@ -153,7 +153,7 @@ class DiceDetector(HeadDetector):
 class AshDetector(HeadDetector):
     """ASH-S: energy, nats, with a cell's smaller features set to 0 and the rest multiplied by exp(s1 / s2).
 
-    s1 = sum of the cell's features, s2 = sum of those kept. Nothing is learnt; fitting only checks the rows.
+    s1 = sum of the cell's features, s2 = sum of the kept ones. Nothing is learnt; ``fit`` only checks the rows.
 
     Source: Djurisic et al., Extremely Simple Activation Shaping for Out-of-Distribution Detection, ICLR 2023,
     arXiv 2209.09858.
@@ -180,7 +180,7 @@ class AshDetector(HeadDetector):
         shaped = data.copy()
         np.put_along_axis(shaped, order[..., :removed], 0.0, axis=-1)
         kept = shaped.sum(axis=-1, keepdims=True)
-        # Features follow a ReLU: a sum of 0 means that all of them are 0, and any factor will do.
+        # Features follow a ReLU: if their sum is 0, all are 0, and the factor does not matter.
         factor = np.exp(data.sum(axis=-1, keepdims=True) / np.where(kept > 0.0, kept, 1.0))
         return np.asarray(_energy(shaped * factor, arrays).mean(axis=1))
 

@@ -1,6 +1,6 @@
 """A mixture of Gaussians on whitened rows.
 
-Source: Dempster et al. 1977 (EM); used for OoD on latents in the reference's successor.
+Source: Dempster et al. 1977 (EM); the reference's successor uses it on latents.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ def mixture_log_density(
 
 
 def check_mixture(arrays: Arrays) -> None:
-    """Refuse stored ``weights`` and ``factors`` that are no mixture, with a ``BundleError``."""
+    """Raise ``BundleError`` if stored ``weights`` and ``factors`` are not those of a mixture."""
     if not (arrays["weights"] > 0.0).all() or not (np.diagonal(arrays["factors"], axis1=1, axis2=2) > 0.0).all():
-        raise BundleError("detector arrays weights and factors are no mixture (not above 0); calibrate again.")
+        raise BundleError("detector arrays weights and factors are not all above 0; calibrate again.")
 
 
 class MixtureDetector(ArrayDetector):
     """Negative log density of a Gaussian mixture, nats; larger = more OoD.
 
     Args:
-        mixtures: Gaussians, full covariances; fewer where the rows are fewer than five for each mean value.
-        components: whitened principal components, at most one for five rows; None = the rows as they are.
+        mixtures: number of Gaussians with full covariances; fewer if there are less than five rows per mean value.
+        components: whitened principal components, at most one per five rows; None = the rows as they are.
         seed: of projection and start values.
     """
 
@@ -79,7 +79,7 @@ class MixtureDetector(ArrayDetector):
         count = max(1, min(self.mixtures, len(rows) // (_ROWS_PER_PARAMETER * rows.shape[1])))
         model = GaussianMixture(count, reg_covar=_RIDGE, random_state=self.seed, max_iter=200)
         with warnings.catch_warnings():
-            # Where EM stops early the last step is a mixture all the same, and its threshold is taken from its scores.
+            # If EM stops early its last step is still a mixture, and the threshold comes from its scores.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(rows)
         return {

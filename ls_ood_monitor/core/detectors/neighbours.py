@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from ...errors import BundleError, ConfigError, MonitorError
 from .base import ArrayDetector, Arrays
 
-#: The reference's K, taken as long as it is at most a tenth of the rows.
+#: The reference's K; fewer if it is more than a tenth of the rows.
 _NEIGHBOURS = 50
 _ROWS_PER_NEIGHBOUR = 10
 _TINY = 1e-12
 
 
 class NeighbourDetector(ArrayDetector):
-    """Euclidean distance of a row to its K-th nearest clean row, all rows scaled to length 1; between 0 and 2.
+    """Euclidean distance of a row to its K-th nearest clean row, all rows scaled to length 1; from 0 to 2.
 
     Args:
-        neighbours: K, at most the number of rows. None = 50 as in the reference, but no more than a tenth of the rows
-            (at least 1): the fiftieth neighbour among eighty frames measures the size of the whole set, not nearness.
+        neighbours: K, at most the number of rows. None = 50 as in the reference, but at most a tenth of the rows (and at
+            least 1): among 80 rows the distance to the 50th neighbour would measure the size of the whole set.
     """
 
     arrays: ClassVar = {"train": "n D", "neighbours": "1"}
@@ -46,7 +46,7 @@ class NeighbourDetector(ArrayDetector):
     def _score(self, data: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
         rows, train = _unit(data), arrays["train"]
         rank = int(arrays["neighbours"][0]) - 1
-        # The order by one matrix product; the distance itself anew, because 2 - 2 cos loses digits where it is small.
+        # One matrix product gives the order. The distance is computed anew, because 2 - 2 cos is inexact for small distances.
         order = np.argpartition(-(rows @ train.T), rank, axis=1)[:, rank]
         return np.asarray(np.linalg.norm(rows - train[order], axis=1), dtype=np.float64)
 

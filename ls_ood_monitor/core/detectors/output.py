@@ -1,7 +1,4 @@
-"""Scores that the network's output gives by itself; the frame's value is the score.
-
-What the values mean, with sources, stands with their computation (``vision/uncertainty.py``); larger = more OoD.
-"""
+"""Scores that are features of the network's output already (``vision/uncertainty.py``); larger = more OoD."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from .base import ArrayDetector, Arrays
 
 
 class OutputDetector(ArrayDetector):
-    """Passes on the one value of each row (N, 1), in its own unit. Nothing is learnt and nothing stored."""
+    """The single value of each row (N, 1) is the score, in its own unit. Nothing is learnt or stored."""
 
     rows = "N 1"
 

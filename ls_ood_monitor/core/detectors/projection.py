@@ -1,4 +1,4 @@
-"""Whitening by principal components: the directions in which clean rows vary, each in units of its own spread.
+"""Whitening by principal components.
 
 Source: Halko et al. 2011, arXiv 0909.4061 (the randomised solver, here always seeded).
 """
@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from ...errors import ConfigError
 
-#: Rows that a whitened direction needs: with fewer, directions are stretched by chance and unseen clean rows look far.
+#: Rows per whitened direction. With fewer, directions fit noise and unseen clean rows look far away.
 ROWS_PER_COMPONENT = 5
 _MIN_VARIANCE = 1e-12
 
@@ -30,14 +30,13 @@ def fit_whitening(
 
     Args:
         rows: (N, D).
-        components: directions wanted, largest variance first; fewer where N / ``rows_per_component``, D or the rank of
-            the rows is smaller. None = all axes as they are, only centred.
+        components: number of directions, largest variance first; limited by N / ``rows_per_component``, D and the rank of
+            the rows. None = the rows are centred only.
         seed: of the randomised solver.
-        rows_per_component: rows that a direction needs; 1 = no cap.
+        rows_per_component: rows that a direction needs; 1 = no limit.
 
     Returns:
-        mean (D,) and projection (D, components), the latter with unit variance of the projected rows (N - 1 in the
-        denominator, as scikit-learn's).
+        mean (D,) and projection (D, components). The projected rows have unit variance (denominator N - 1).
     """
     if components is None:
         return rows.mean(axis=0), np.eye(rows.shape[1])

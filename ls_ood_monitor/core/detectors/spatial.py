@@ -1,15 +1,16 @@
-"""Is the picture strange as a whole, or some part of it? One Gaussian a scale, the same arithmetic on each.
+"""Distance of a picture on three scales: the whole picture, 12 blocks of it, and 48 cells. One Gaussian per scale.
 
-What changes the whole picture (fog, noise, darkness) moves every channel a little and is seen best on their means over all
-of it. What covers a part (dirt, a hand, an unknown object) is averaged away there and is seen best place by place, on
-places about as large as itself. So the distance is taken on three scales: the whole picture, blocks of a twelfth, cells of a
-forty-eighth. Each is measured against the usual distance of clean frames that a fit has not seen. Only that middle is taken from
-them: a spread would hang on the few strangest clean frames, so that a threshold from fits without these frames would not suit
-a fit with them, and after a short recording nothing would be detected any more. The wider spread of the largest of many places
-is met by a fixed weight instead.
+A disturbance of the whole picture (fog, noise, darkness) changes every channel a little; the channels' means over the whole
+picture show it best. A disturbance of a part (dirt, an unknown object) disappears in these means; places of about its own
+size show it best.
+
+Distances are compared with the median distance of clean frames that were held out of the fit. They are not scaled by the
+spread of clean frames: the spread depends on a few extreme frames, so a threshold from fits without these frames would not
+suit a fit with them, and a short calibration would detect nothing. The largest of many places spreads more; a fixed weight
+allows for that.
 
 Sources: Lee et al., NeurIPS 2018 (Mahalanobis distance); Defard et al., PaDiM, ICPR 2021 (a Gaussian at every place, on
-several early stages); Ledoit & Wolf 2004 (shrinkage). Pooling one covariance over all places, the scales, their weights and the
+several early stages); Ledoit & Wolf 2004 (shrinkage). The pooled covariance, the scales, their weights and the
 maximum are this project's.
 """
 
@@ -29,8 +30,8 @@ from .gaussian import covariance_estimate, squared_distance
 
 Values = NDArray[np.float64]
 
-_FOLDS = 8  # contiguous, because neighbouring frames are nearly equal; few would make unseen frames look too far away
-_MAX_FRAMES = 2000  # of a video, from all of it; more would only repeat themselves
+_FOLDS = 8  # contiguous, because neighbouring frames are nearly equal
+_MAX_FRAMES = 2000  # drawn from the whole video
 _MAX_PLACES = 5000  # for the covariance
 _TINY = 1e-12
 
@@ -40,20 +41,21 @@ _SCALES: dict[str, Callable[[Any], Any]] = {
     "block": blocks_of,
     "cell": lambda cells: cells,
 }
-#: Of each scale. On the street's development drives 0.65 to 0.8 for the parts are alike, 1 raises the threshold for all.
+#: Weight of each scale. On the development drives 0.65 to 0.8 for blocks and cells give equal results; 1 raises the threshold.
 _WEIGHTS = (1.0, 0.75, 0.75)
 
 
 class SpatialDetector(ArrayDetector):
     """Rows (N, 48, E): channel means of the encoder's early and middle stages in each cell of the grid (``core/grid.py``).
 
-    With d = squared Mahalanobis distance of a place from its own mean, over its dimension, and level = its usual logarithm,
+    With d = squared Mahalanobis distance of a place from its mean, divided by its dimension, and level = the mean of log d at
+    this place over clean frames,
 
-        term(scale) = weight * (largest of (log d - level) over the scale's places - usual)
+        term(scale) = weight * (largest of (log d - level) over the scale's places - clean_median)
         score = largest term of the scales
 
-    where usual is the median over clean frames that the fit had not seen, and weight is 1 for the whole, 0.75 for its parts. So
-    0 is an ordinary clean frame, and log 2 one at twice the squared distance (natural logarithm, no unit).
+    where clean_median is the median over clean frames held out of the fit, and weight is 1 for the whole picture and 0.75 for
+    blocks and cells. So a typical clean frame scores 0, and one at twice its squared distance log 2 (natural logarithm, no unit).
     """
 
     rows: ClassVar = "N 48 E"
@@ -68,14 +70,13 @@ class SpatialDetector(ArrayDetector):
         "cell_mean": "48 E",
         "cell_precision": "E E",
         "cell_level": "48",
-        "usual": "3",
+        "clean_median": "3",
     }
 
     def cell_scores(self, rows: ArrayLike) -> NDArray[np.float64]:
-        """Where it is strange, (N, 48): the larger term of a cell and of the block around it.
+        """Score of each cell, (N, 48): the larger of its own term and of its block's term; larger = more OoD.
 
-        On the scale of ``score``, which is never below it; larger = more OoD; where a cell is not finite it and the
-        block around it are NaN.
+        On the scale of ``score``, which is never smaller. If a cell is not finite, its whole block is NaN.
         """
         return self.score_and_cells(rows)[1]
 
@@ -91,22 +92,22 @@ class SpatialDetector(ArrayDetector):
         return scores, cells
 
     def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
-        """``cell_scores`` of any array library, as ``portable_score``."""
+        """``cell_scores`` with any array library, as ``portable_score``."""
         return _cells_of(_terms(rows, arrays))
 
     def _learn(self, data: Values) -> dict[str, Values]:
         if len(data) > _MAX_FRAMES:
-            # Drawn, not every n-th: with cameras in turn a step may see each of them in one part of the drive alone.
+            # A random draw: every n-th frame could miss a camera if the cameras alternate.
             drawn = np.random.default_rng(0).choice(len(data), _MAX_FRAMES, replace=False)
             data = data[np.sort(drawn)]
         folds = np.arange(len(data)) * min(_FOLDS, len(data)) // len(data)
         unseen = np.empty((len(data), len(_SCALES)))
         for fold in np.unique(folds):
             held_out = folds == fold
-            # Two frames are the least a covariance can be taken from.
+            # A covariance needs at least two frames.
             seen = data[~held_out] if (~held_out).sum() > 1 else data
             unseen[held_out] = _largest(_excesses(data[held_out], _gaussians(seen)))
-        return {**_gaussians(data), "usual": np.median(unseen, axis=0)}
+        return {**_gaussians(data), "clean_median": np.median(unseen, axis=0)}
 
     def _score(self, data: Any, arrays: Mapping[str, Any]) -> Any:
         return _score_of(_terms(data, arrays))
@@ -117,30 +118,30 @@ class SpatialDetector(ArrayDetector):
             diagonal = np.diagonal(arrays[f"{scale}_precision"])
             if not diagonal.any() or (diagonal < 0.0).any():
                 raise BundleError(
-                    f"detector array {scale}_precision is no inverse covariance (diagonal zero or negative); calibrate again."
+                    f"detector array {scale}_precision is not an inverse covariance (diagonal zero or negative); calibrate again."
                 )
 
 
 def _gaussians(data: Values) -> dict[str, Values]:
-    """On each scale a mean of every place, and one covariance pooled over all places."""
+    """For each scale: the mean of every place, and one covariance pooled over all places."""
     arrays: dict[str, Values] = {}
     for scale, pooled in _SCALES.items():
         places = pooled(data)
         mean = places.mean(axis=0)
         residuals = (places - mean).reshape(-1, places.shape[2])
         if len(residuals) > _MAX_PLACES:
-            # Drawn, not every n-th: n may divide the number of places, and then most of them are never seen.
+            # A random draw: if n divided the number of places, every n-th row would always be the same places.
             drawn = np.random.default_rng(0).choice(len(residuals), _MAX_PLACES, replace=False)
             residuals = residuals[np.sort(drawn)]
         precision = np.asarray(covariance_estimate(residuals, "ledoit_wolf").get_precision(), dtype=np.float64)
         arrays[f"{scale}_mean"], arrays[f"{scale}_precision"] = mean, precision
-        # Some places always differ more than others (the kerb side, the own hood): what is usual there is no sign of anything.
+        # Some places always vary more than others, the kerb side for example.
         arrays[f"{scale}_level"] = _log_distance(places - mean, precision).mean(axis=0)
     return arrays
 
 
 def _excesses(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
-    """Log distance of each place beyond what is usual there, (N, P) a scale."""
+    """Log distance of each place minus its level, (N, P) for each scale."""
     return [
         _log_distance(pooled(data) - arrays[f"{scale}_mean"], arrays[f"{scale}_precision"]) - arrays[f"{scale}_level"]
         for scale, pooled in _SCALES.items()
@@ -148,27 +149,27 @@ def _excesses(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
 
 
 def _terms(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
-    """The same beyond what is usual for the largest place of unseen clean frames, weighted."""
+    """``_excesses`` minus the clean median of the largest place, weighted."""
     return [
-        weight * (values - arrays["usual"][index])
+        weight * (values - arrays["clean_median"][index])
         for index, (weight, values) in enumerate(zip(_WEIGHTS, _excesses(data, arrays), strict=True))
     ]
 
 
 def _score_of(terms: list[Any]) -> Any:
-    """(N,): the largest of all."""
+    """(N,): the largest term."""
     largest = _largest(terms)
     return array_namespace(largest).max(largest, axis=1)
 
 
 def _cells_of(terms: list[Any]) -> Any:
-    """(N, 48): the larger of a cell's and of its block's."""
+    """(N, 48): the larger of a cell's term and of its block's term."""
     _, blocks, cells = terms
     return array_namespace(cells).maximum(cells_of(blocks), cells)
 
 
 def _largest(scales: list[Any]) -> Any:
-    """(N, scales)."""
+    """Largest value of each scale, (N, scales)."""
     xp = array_namespace(scales[0])
     return xp.stack([xp.max(values, axis=1) for values in scales], axis=1)
 

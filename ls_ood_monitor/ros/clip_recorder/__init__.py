@@ -1,1 +1,1 @@
-"""A clip of every alarm on the vehicle's own disk: what the cameras showed, and what the monitor said to it."""
+"""Records a clip around every alarm on the vehicle's own disk: what the cameras sent, and how the monitor judged it."""

@@ -1,4 +1,4 @@
-"""The folder of all clips: its disk space is bounded, and of what lies in it only clips are ever removed."""
+"""The folder of all clips: it limits their disk space, and removes nothing but clips."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from ...errors import DataError
 from ..disk_space import check_free_space
 
-#: In every clip's folder; it tells a clip from what other people keep beside it.
+#: File in every clip's folder; only a folder that has it counts as a clip.
 CLIP_FILE = "clip.json"
 WRITER = "ls_ood_monitor evidence"
 
 
 def check_evidence(folder: Path) -> None:
-    """Raise ``DataError`` where no clip could be written, by trying."""
+    """Raise ``DataError`` where no clip could be written; tries to write a file."""
     if importlib.util.find_spec("rosbags") is None:
         raise DataError(
             "evidence_dir is set, but rosbags is not installed; pip install rosbags, or leave evidence_dir empty."
@@ -43,7 +43,7 @@ def _check_exists(folder: Path) -> None:
 
 
 def _check(folder: Path) -> None:
-    """The same as ``check_evidence``, without writing."""
+    """Check as ``check_evidence`` does, without writing."""
     _check_exists(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"evidence_dir {str(folder)!r} cannot be written: permission denied.")
@@ -51,80 +51,84 @@ def _check(folder: Path) -> None:
 
 
 def bytes_of(folder: Path) -> int:
-    """Size of the files in a folder and below; what somebody removes meanwhile has none."""
+    """Size of the files in a folder and below; a file that is removed meanwhile counts as 0."""
     total = 0
     for entry in folder.rglob("*"):
         with suppress(FileNotFoundError):
-            found = entry.lstat()
-            total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+            state = entry.lstat()
+            total += state.st_size if stat.S_ISREG(state.st_mode) else 0
     return total
 
 
 class ClipStore:
-    """Makes room for clips.
+    """Removes the oldest clips to make room for new ones.
 
     Args:
-        folder: that holds them.
-        max_bytes: of all clips together.
-        log: takes a sentence, and whether it is a warning: on every clip that made room for a newer one, or could not.
+        folder: holds the clips.
+        max_bytes: limit of all clips together.
+        log: takes a sentence, and whether it is a warning: for every clip that was removed, or could not be.
     """
 
     def __init__(self, folder: Path, max_bytes: int, log: Callable[[str, bool], None]) -> None:
         self.folder, self._log = folder, log
         self._max_bytes = max_bytes
         self._sizes: dict[Path, int] = {}
-        self._kept: dict[Path, str] = {}
+        self._not_removable: dict[Path, str] = {}
 
     @property
     def bytes(self) -> int:
-        """Size of the clips, as last seen."""
+        """Size of the clips at the last look."""
         return sum(self._sizes.values())
 
     @property
     def clips(self) -> int:
-        """Number of clips, as last seen."""
+        """Number of clips at the last look."""
         return len(self._sizes)
 
     @property
     def problem(self) -> str:
-        """Which clip could not be removed, and why; empty where each could."""
-        kept = self._kept
-        return next((f"clip {path} cannot be removed ({why}); remove it by hand" for path, why in kept.items()), "")
+        """Names a clip that could not be removed, and why; empty where every removal succeeded."""
+        path, error = next(iter(self._not_removable.items()), (None, ""))
+        return "" if path is None else f"clip {path} cannot be removed ({error}); remove it by hand"
 
     @property
     def why_full(self) -> str:
-        """Why ``make_room`` made none."""
+        """Why ``make_room`` returned False."""
         if self.problem:
             return f"evidence_max_mb is used up, and {self.problem}"
         return "a single clip would need more than evidence_max_mb"
 
     def check(self) -> None:
-        """Raises ``DataError`` where no clip could be written, ``OSError``."""
+        """Check that a clip could be written. Raises ``DataError`` where none could, and ``OSError``."""
         _check(self.folder)
-        self._kept = {path: why for path, why in self._kept.items() if path.exists()}
+        self._not_removable = {path: error for path, error in self._not_removable.items() if path.exists()}
 
-    def look(self) -> None:
-        """See which clips there are. Raises as ``check`` does."""
+    def refresh(self) -> None:
+        """Find the clips of the folder. Raises as ``check`` does."""
         self.check()
         self._sizes = {path: bytes_of(path) for path in sorted(self.folder.iterdir()) if _is_clip(path)}
-        self._kept = {}  # whatever kept them may have been cured
+        self._not_removable = {}  # the cause may be gone
 
     def path_for(self, name: str) -> Path:
-        """A folder of this name, or one like it, that does not exist yet."""
+        """Path of a new folder: this name, with a number where it exists already."""
         path, number = self.folder / name, 2
         while path.exists():
             path, number = self.folder / f"{name}_{number}", number + 1
         return path
 
     def make_room(self, path: Path, size: int) -> bool:
-        """Whether a clip may have so many bytes; the oldest others are removed for it, and one that resists is passed over.
+        """Remove the oldest other clips until ``size`` bytes fit; returns whether they do.
+
+        A clip that cannot be removed is skipped.
 
         Raises:
             DataError, OSError: the disk is full, or gone.
         """
         self._sizes[path] = size
         while self.bytes > self._max_bytes:
-            oldest = min((one for one in self._sizes if one != path and one not in self._kept), default=None)
+            oldest = min(
+                (clip for clip in self._sizes if clip != path and clip not in self._not_removable), default=None
+            )
             if oldest is None:
                 break
             self._remove(oldest)
@@ -138,7 +142,7 @@ class ClipStore:
             if path.exists():
                 self._sizes[path] = bytes_of(path)
                 # A new dict: the node's timer may be reading the old one.
-                self._kept = {**self._kept, path: error.strerror or str(error)}
+                self._not_removable = {**self._not_removable, path: error.strerror or str(error)}
                 self._log(self.problem, True)
                 return
         else:
@@ -147,7 +151,7 @@ class ClipStore:
 
 
 def remove_clip(path: Path) -> None:
-    """Remove a clip; by what goes last, the rest of one that cannot be removed is still known for a clip. Raises ``OSError``."""
+    """Remove a clip, ``clip.json`` last, so that the rest still counts as a clip where a file resists. Raises ``OSError``."""
     for entry in path.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -158,7 +162,7 @@ def remove_clip(path: Path) -> None:
 
 
 def _is_clip(path: Path) -> bool:
-    """Whether a folder is a clip that this recorder wrote, finished or not."""
+    """Whether this recorder wrote the folder, finished or not."""
     if path.is_symlink() or not path.is_dir():
         return False
     try:
@@ -168,7 +172,7 @@ def _is_clip(path: Path) -> bool:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or as it was before."""
+    """Replace a file at once: a reader sees the old content or the new, never a part."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)

@@ -1,6 +1,6 @@
-"""Keeps the last seconds in memory and writes a clip around every alarm, from a thread of its own.
+"""Keeps the last seconds in memory and writes a clip around every alarm.
 
-Whoever raises an alarm only hands over references: a disk that is slow, full or gone costs clips, never an alarm.
+The node's threads only hand over references. A disk that is slow, full or gone costs clips, and never delays an alarm.
 """
 
 from __future__ import annotations
@@ -8,126 +8,153 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from std_msgs.msg import Float64
+from rclpy.node import Node
 
-from ...config import EvidenceSettings
-from ...core.clips import Clip, ClipBuffer, Entry
-from ...core.types import Alarm, AlarmState, FrameResult, Verdict
-from ...errors import DataError, MonitorError
+from ... import __version__
+from ...config import EvidenceSettings, PerceptionNodeSettings
+from ...core.clips import Clip, ClipBuffer
+from ...core.types import Alarm, FrameResult, Verdict
+from ...monitor import OodMonitor
+from ..camera_outputs import CameraOutputs
 from ..conversions import status
-from ..raw_bag import load_types
 from ..worker import Arrival
 from .clip_folder import ClipFolder
+from .clip_selection import ClipSelection
 from .clip_store import ClipStore
-from .items import AlarmSnapshot, CameraTopics, RecordedImage, RecordedMessage
-
-#: A clock that steps by so much was set anew, or a recording looped: what lies before belongs to another time.
-_BACK_NS, _AHEAD_NS = 100_000_000, 60_000_000_000
-#: How often the folder is looked at while there is nothing to write.
-_LOOK_S = 1.0
-_STUCK_S = 2.0
-_MAX_REST_S = 0.1
-#: Held by the thread that writes into a folder: the recorder of an earlier activation may still be at its last write, on a
-#: disk that stands still.
-_WRITERS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+from .clip_writer import ClipWriter
+from .items import CameraTopics, Item, RecordedNode
 
 
 class ClipRecorder:
-    """Records the clips of one perception node. All of its methods return at once, but ``close``.
+    """Records the clips of one perception node. Every method but ``close`` returns at once.
 
     Args:
         settings: with ``evidence_dir``.
-        facts: what the node runs on, for the clips; ``parameters`` are in the form of a ROS parameter file.
-        topics: of each camera.
-        alarm_topic: of the alarm.
-        configuration_topic: that carries the facts.
-        alpha: opacity of the overlay.
-        clock_ns: the node's clock, by which messages are stamped.
-        dropped: frames of a camera for which there was no time, so far.
+        node: topics and facts of the node.
+        clock_ns: the node's clock, which stamps messages.
+        dropped: frames of a camera that the network had no time for so far.
         log: takes a sentence, and whether it is a warning.
+        open_clip: makes the folder of a new clip.
+        stuck_s: a write that takes longer than this is reported, seconds.
     """
 
     def __init__(
         self,
         settings: EvidenceSettings,
-        facts: Mapping[str, Any],
-        topics: Mapping[str, CameraTopics],
-        alarm_topic: str,
-        configuration_topic: str,
-        alpha: float,
+        node: RecordedNode,
         clock_ns: Callable[[], int],
         dropped: Callable[[str], int],
         log: Callable[[str, bool], None],
+        *,
+        open_clip: Callable[[Path, Clip, RecordedNode], ClipFolder] = ClipFolder,
+        stuck_s: float = 2.0,
     ) -> None:
-        self._facts, self._topics, self._alpha = facts, topics, alpha
-        self._alarm_topic, self._configuration_topic = alarm_topic, configuration_topic
-        self._clock_ns, self._dropped, self._log = clock_ns, dropped, log
-        self._writer = _WRITERS[Path(settings.evidence_dir).absolute()]  # without asking the disk
-        self._store = ClipStore(Path(settings.evidence_dir), round(settings.evidence_max_mb * 1e6), log)
-        self._buffer: ClipBuffer[RecordedMessage | AlarmSnapshot] = ClipBuffer(settings)
-        self._states: dict[str, AlarmState] = {}
-        self._raised: dict[str, AlarmSnapshot] = {}  # by camera, until its picture is there
-        self._before_ns = round(settings.evidence_before_s * 1e9)
-        self._image_ns: int | None = None  # steady, of the last image
-        self._last_ns: int | None = None
-        self._open: ClipFolder | None = None
-        self._written = self._failed = 0
-        self._problem = self._failure = ""
-        self._busy_since: float | None = None
-        self._is_closing = False
+        self._log = log
+        self._buffer: ClipBuffer[Item] = ClipBuffer(settings)
         self._ready = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
-        self._thread.start()
+        self._selection = ClipSelection(self._buffer, node, settings.evidence_before_s, clock_ns, dropped)
+        self._store = ClipStore(Path(settings.evidence_dir), round(settings.evidence_max_mb * 1e6), log)
+        self._writer = ClipWriter(
+            self._buffer, self._ready, self._store, lambda path, clip: open_clip(path, clip, node), stuck_s, log
+        )
 
-    def told(
-        self, alarm: Alarm, message: DiagnosticArray, arrival: Arrival | None = None, judgement: Verdict | None = None
+    @classmethod
+    def for_node(
+        cls,
+        node: Node,
+        settings: PerceptionNodeSettings,
+        parameters: Mapping[str, object],
+        monitor: OodMonitor,
+        outputs: Mapping[str, CameraOutputs],
+        alarm_topic: str,
+        source: str,
+        dropped: Callable[[str], int],
+    ) -> ClipRecorder:
+        """Start to record the clips of a perception node.
+
+        In a clip a camera's images have the topic ``/<camera>/image``, also where the vehicle remapped it: an evaluation
+        reads the camera's name from it.
+
+        Args:
+            node: perception.
+            settings: of the node.
+            parameters: all parameters in force, by name.
+            monitor: with its bundle.
+            outputs: camera -> its publishers.
+            alarm_topic: fully resolved.
+            source: name of the process in its alarms.
+            dropped: frames of a camera that the network had no time for so far.
+        """
+        image_type, suffix = ("Image", "") if settings.transport == "raw" else ("CompressedImage", "/compressed")
+        cameras = {
+            name: CameraTopics(
+                f"/{name}/image{suffix}",
+                f"sensor_msgs/msg/{image_type}",
+                camera.score.topic_name,
+                camera.overlay.topic_name,
+                camera.anomaly_map.topic_name,
+            )
+            for name, camera in outputs.items()
+        }
+        node_name = node.get_fully_qualified_name()
+        facts = {
+            "node": node_name,
+            "source": source,
+            "version": __version__,
+            "bundle_sha256": monitor.bundle_id,
+            "detector": monitor.detector,
+            "threshold": monitor.threshold,
+            "parameters": {"/**/perception_node": {"ros__parameters": dict(parameters)}},
+        }
+
+        def log(sentence: str, is_warning: bool) -> None:
+            if not node.context.ok():  # the node was shut down while the last clip was finished
+                return
+            if is_warning:
+                node.get_logger().warning(sentence)
+            else:
+                node.get_logger().info(sentence)
+
+        return cls(
+            settings,
+            RecordedNode(facts, cameras, alarm_topic, f"{node_name}/configuration", settings.overlay_alpha),
+            lambda: int(node.get_clock().now().nanoseconds),
+            dropped,
+            log,
+        )
+
+    def on_alarm(
+        self, alarm: Alarm, message: DiagnosticArray, arrival: Arrival | None = None, verdict: Verdict | None = None
     ) -> None:
-        """An alarm was published, about this image and on this judgement where there are any. Never raises.
+        """Take in a published alarm, with its image and verdict where there are any. Never raises.
 
-        Where there is a judgement ``shown`` must follow.
+        ``on_result`` must follow where there is a verdict.
         """
         with self._guarded():
-            self._keep(alarm, message, arrival, judgement)
+            self._selection.add_alarm(alarm, message, arrival, verdict)
 
-    def shown(self, camera: str, result: FrameResult | None) -> None:
-        """The segmentation behind the last alarm of a camera is there; None = there will be none. Never raises."""
+    def on_result(self, camera: str, result: FrameResult | None) -> None:
+        """Take in the segmentation of the frame of the camera's last alarm; None = there is none. Never raises."""
         with self._guarded():
-            moment = self._raised.pop(camera, None)
-            if moment is not None:
-                self._mark(replace(moment, result=result))
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            with self._ready:
-                yield
-                if self._buffer.waiting:
-                    self._ready.notify()
-        except Exception:  # a defect here must not pass for a fault of the camera
-            self._log(f"evidence was not kept: {traceback.format_exc()}", True)
+            self._selection.add_result(camera, result)
 
     def status(self, node_name: str) -> DiagnosticStatus:
-        """For /diagnostics: WARN while a clip that is due could not be written."""
-        stuck_s = self._stuck_s()
-        stuck = f"the disk has been at one write for {stuck_s:.0f} s" if stuck_s > _STUCK_S else ""
-        buffer, store = self._buffer, self._store
-        problem = stuck or self._problem or self._failure or store.problem
+        """Status for /diagnostics: WARN while a clip that is due could not be written."""
+        buffer, store, writer = self._buffer, self._store, self._writer
+        problem = writer.problem
         return status(
             DiagnosticStatus.WARN if problem else DiagnosticStatus.OK,
             f"{node_name}: evidence",
             "evidence",
             problem or f"clips of alarms go to {store.folder}",
             {
-                "written": self._written,
-                "failed": self._failed,
+                "written": writer.written,
+                "failed": writer.failed,
                 "skipped": buffer.skipped,
                 "lost": buffer.lost,
                 "memory_mb": round(buffer.size / 1e6, 1),
@@ -137,159 +164,17 @@ class ClipRecorder:
         )
 
     def close(self, timeout_s: float = 3.0) -> bool:
-        """End the present clip and the thread; False when the disk did not let it in time."""
+        """End the present clip and the writing thread; False where the disk did not allow it in time."""
         with self._ready:
             self._buffer.cut(time.monotonic_ns())
-            self._is_closing = True
-            self._ready.notify()
-        self._thread.join(timeout_s)
-        if self._stuck_s() > _STUCK_S:
-            with self._ready:
-                self._buffer.forget()
-        return not self._thread.is_alive()
+        return self._writer.close(timeout_s)
 
-    def _stuck_s(self) -> float:
-        """Seconds that the thread has been at one write, or waiting for the recorder before to end its own."""
-        busy_since = self._busy_since
-        return time.monotonic() - busy_since if busy_since is not None else 0.0
-
-    # Keeping, in the threads of the node
-
-    def _keep(self, alarm: Alarm, message: DiagnosticArray, arrival: Arrival | None, judgement: Verdict | None) -> None:
-        at_ns, now_ns = time.monotonic_ns(), self._clock_ns()
-        if self._last_ns is not None and not -_BACK_NS < now_ns - self._last_ns < _AHEAD_NS:
-            self._buffer.cut(at_ns)
-            self._image_ns = None
-        self._last_ns = now_ns
-        if arrival is not None:
-            topics = self._topics[alarm.camera]
-            received_ns = arrival.received_ns if 0 <= now_ns - arrival.received_ns < _AHEAD_NS else now_ns
-            dropped = self._dropped(alarm.camera)
-            self._add(
-                at_ns,
-                RecordedImage(topics.image, topics.image_type, received_ns, arrival.message, alarm.camera, dropped),
-            )
-            self._image_ns = at_ns
-        self._add(at_ns, RecordedMessage(self._alarm_topic, "diagnostic_msgs/msg/DiagnosticArray", now_ns, message))
-        if judgement is not None:
-            score = Float64(data=judgement.score)
-            self._add(at_ns, RecordedMessage(self._topics[alarm.camera].score, "std_msgs/msg/Float64", now_ns, score))
-        before, self._states[alarm.camera] = self._states.get(alarm.camera), alarm.state
-        is_raised = alarm.state is AlarmState.RAISED and before is not AlarmState.RAISED
-        # Without an image there is nothing to see: a node that was never sent one, a silence longer than a clip.
-        if is_raised and self._image_ns is not None and at_ns - self._image_ns <= self._before_ns:
-            moment = AlarmSnapshot(alarm, now_ns, arrival.message if arrival is not None else None, None)
-            if judgement is None:
-                self._mark(moment)
-            else:  # its picture is still to come
-                self._raised[alarm.camera] = moment
-
-    def _mark(self, moment: AlarmSnapshot) -> None:
-        at_ns = time.monotonic_ns()
-        self._add(at_ns, moment)
-        self._buffer.alarm(at_ns, moment.alarm.camera, moment.alarm.is_fault)
-
-    def _add(self, at_ns: int, item: RecordedMessage | AlarmSnapshot) -> None:
-        self._buffer.add(at_ns, item.size, item)
-
-    # Writing, in a thread of its own
-
-    def _run(self) -> None:
-        load_types()  # tenths of a second of Python, which an alarm must not wait for
-        began = time.monotonic()
-        while not self._writer.acquire(timeout=_MAX_REST_S):
-            self._busy_since = began
-            if self._is_closing:
-                return
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         try:
-            self._busy_since = None
-            self._serve()
-        finally:
-            if self._open is not None:  # what the disk took too late for it
-                self._open.abort()
-            self._writer.release()
-
-    def _serve(self) -> None:
-        while True:
             with self._ready:
-                task = self._buffer.take(time.monotonic_ns())
-                if task is None and not self._is_closing:
-                    self._ready.wait(_LOOK_S / 4 if self._buffer.waiting else _LOOK_S)
-                    task = self._buffer.take(time.monotonic_ns())
-                if task is None and self._is_closing:
-                    return
-            began = self._busy_since = time.monotonic()
-            try:
-                if task is not None:
-                    self._write(*task)
-                elif self._open is None:
-                    self._look()
-            except Exception as error:  # the thread must live on: the next alarm gets its own chance
-                self._fail(task[0] if task is not None else None, error)
-            self._busy_since = None
-            if (
-                task is not None and not self._is_closing
-            ):  # half of the time is the network's, seconds before an alarm or not
-                time.sleep(min(time.monotonic() - began, _MAX_REST_S))
-
-    def _look(self) -> None:
-        """Tell that no clip can be written before one is due."""
-        try:
-            self._store.check()
-        except (MonitorError, OSError) as error:
-            self._say_problem(_sentence(error))
-        else:
-            self._problem = ""
-
-    def _write(self, clip: Clip, entry: Entry[RecordedMessage | AlarmSnapshot] | None) -> None:
-        if self._open is None:
-            if entry is None:  # all of it was lost
-                return
-            self._store.look()
-            path = self._store.path_for(f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}_{clip.camera}")
-            if not self._store.make_room(path, entry.size):
-                raise DataError(f"there is no room: {self._store.why_full}.")
-            self._open = ClipFolder(path, clip, self._facts, self._topics, self._configuration_topic, self._alpha)
-        if entry is None:
-            self._finish("cut: the clock jumped, or the node was deactivated" if clip.is_cut else "complete")
-            return
-        if self._store.make_room(self._open.path, self._open.bytes + entry.size):
-            self._open.write(entry)
-            return
-        self._finish(f"cut: {self._store.why_full}")
-        with self._ready:
-            self._buffer.abandon(clip)
-
-    def _finish(self, ended: str) -> None:
-        folder = self._open
-        if folder is None:
-            return
-        folder.close(ended)
-        self._open = None
-        self._written += 1
-        self._failure = ""
-        self._log(f"clip {folder.path} is written ({ended})", False)
-
-    def _fail(self, clip: Clip | None, error: Exception) -> None:
-        if not isinstance(error, (MonitorError, OSError)):
-            self._log(traceback.format_exc(), True)
-        if self._open is not None:
-            self._open.abort()
-            self._open = None
-        if clip is not None:
-            self._failed += 1
-            with self._ready:
-                self._buffer.abandon(clip)
-        self._failure = f"the last clip could not be written: {_sentence(error)}"
-        self._log(self._failure, True)
-
-    def _say_problem(self, problem: str) -> None:
-        if problem != self._problem:
-            self._log(f"clips of alarms cannot be written: {problem}", True)
-        self._problem = problem
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
-    return str(error) or repr(error)
+                yield
+                if self._buffer.waiting:
+                    self._ready.notify()
+        except Exception:  # a defect here must not look like a fault of the camera
+            self._log(f"evidence was not kept: {traceback.format_exc()}", True)

@@ -16,7 +16,7 @@ def test_reference_precision_and_scores():
     """Empirical covariance gives the reference's precision and scores; its sign is turned, ours grows with distance."""
     rows = np.random.RandomState(1).rand(1000, 20)
     detector = MahalanobisDetector("empirical").fit(rows)
-    np.testing.assert_allclose(detector.precision_[0, :3], [12.61048445, -0.75305318, -0.50165124], atol=1e-7)
+    np.testing.assert_allclose(detector.state()["precision"][0, :3], [12.61048445, -0.75305318, -0.50165124], atol=1e-7)
     np.testing.assert_allclose(detector.score(rows)[:3], [18.57565347, 25.08741653, 19.42807739], atol=1e-7)
 
 
@@ -59,7 +59,7 @@ def test_shrinkage_keeps_unseen_clean_rows_near():
 def test_larger_means_further_out():
     """The score grows along any ray from the mean."""
     detector = MahalanobisDetector().fit(np.random.default_rng(2).normal(size=(100, 5)))
-    ray = detector.mean_ + np.linspace(0.0, 10.0, 20)[:, None] * np.ones(5)
+    ray = detector.state()["mean"] + np.linspace(0.0, 10.0, 20)[:, None] * np.ones(5)
     assert (np.diff(detector.score(ray)) > 0).all()
 
 
@@ -83,8 +83,8 @@ def test_state_round_trip_and_damage():
         ({}, "missing"),
         ({"precision": np.eye(3)}, "shapes"),
         ({"mean": np.full(4, np.nan)}, "non-finite"),
-        ({"precision": np.zeros((4, 4))}, "no inverse covariance"),
-        ({"precision": -np.eye(4)}, "no inverse covariance"),
+        ({"precision": np.zeros((4, 4))}, "not an inverse covariance"),
+        ({"precision": -np.eye(4)}, "not an inverse covariance"),
     ):
         broken = {**state, **damage} if damage else {}
         with pytest.raises(BundleError, match=words):
@@ -105,7 +105,7 @@ def test_dead_channels_follow_the_pseudo_inverse():
     off = np.array([[0.0, 0.0, 9.0, 0.0]])
     empirical, shrunk = MahalanobisDetector("empirical").fit(rows), MahalanobisDetector().fit(rows)
     inverse = np.linalg.pinv(np.cov(rows.T, bias=True), hermitian=True)
-    np.testing.assert_allclose(empirical.precision_, inverse, atol=1e-9)
+    np.testing.assert_allclose(empirical.state()["precision"], inverse, atol=1e-9)
     without = np.delete(off - rows.mean(axis=0), 2, axis=1)
     expected = without @ np.linalg.inv(np.cov(np.delete(rows, 2, axis=1).T, bias=True)) @ without.T
     assert empirical.score(off)[0] == pytest.approx(expected.item(), rel=1e-9)

@@ -57,5 +57,5 @@ def test_impossible_settings_and_states_are_refused():
         MixtureDetector(0)
     state = MixtureDetector().fit(two_clusters(200, 4)).state()
     for name in ("weights", "factors"):
-        with pytest.raises(BundleError, match="no mixture"):
+        with pytest.raises(BundleError, match="not all above 0"):
             MixtureDetector.from_state({**state, name: np.zeros_like(state[name])})

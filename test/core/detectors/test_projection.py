@@ -15,10 +15,10 @@ def test_the_reference_vector():
     random = np.random.RandomState(1)
     rows = 0.5 + random.randn(1000, 20)
     mean, projection = fit_whitening(rows, 10, seed=0)
-    found = (rows[0] - mean) @ projection
-    assert found.shape == (10,)
+    computed = (rows[0] - mean) @ projection
+    assert computed.shape == (10,)
     expected = np.abs([2.1572636, 0.02918568, 1.06571381, 1.0444882])
-    np.testing.assert_allclose(np.abs(found[:4]), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.abs(computed[:4]), expected, rtol=1e-5)
 
 
 def test_it_is_that_of_scikit_learn():

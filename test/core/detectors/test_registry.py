@@ -14,7 +14,7 @@ WIDTH, CLASSES = 24, 4
 HEAD = Head(*(np.random.default_rng(0).normal(size=size) for size in ((CLASSES, WIDTH), (CLASSES,))))
 #: Axes of a row of each feature, at a small size.
 ROW = {
-    "entropies": (WIDTH,), "latent_means": (WIDTH,), "taps": (WIDTH,),
+    "entropies": (WIDTH,), "latent_means": (WIDTH,), "stage_means": (WIDTH,),
     "cells": (48, WIDTH), "head_cells": (6, WIDTH), "class_latents": (CLASSES, WIDTH + 1),
 }  # fmt: skip
 NOTHING_TO_LEARN = {name for name, spec in DETECTORS.items() if ROW.get(spec.feature, (1,)) == (1,)}
@@ -119,7 +119,7 @@ def test_output_scores_pass_through(name):
     assert fitted(name).state() == {}
 
 
-@pytest.mark.parametrize("name", sorted({"larem", "lared", "mahalanobis", "multitap", "gmm", "ddu", "vim"}))
+@pytest.mark.parametrize("name", sorted({"larem", "lared", "mahalanobis", "multistage", "gmm", "ddu", "vim"}))
 def test_far_rows_score_higher(name):
     """Rows far from all clean ones score above every clean one."""
     detector, far = fitted(name), rows_for(name, 20, seed=4)

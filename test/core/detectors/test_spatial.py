@@ -13,7 +13,7 @@ from ls_ood_monitor.core.threshold import leave_one_block_out_scores
 from ls_ood_monitor.errors import BundleError, MonitorError
 
 CELLS, CHANNELS = GRID[0] * GRID[1], 6
-WHOLE, BLOCKS, CELL = range(3)  # entries of usual
+WHOLE, BLOCKS, CELL = range(3)  # entries of clean_median
 
 
 def clean(count: int, seed: int = 0) -> np.ndarray:
@@ -41,10 +41,10 @@ def test_the_whole_is_the_distance_of_the_mean_over_cells(fitted):
     state, rows, fresh = fitted.state(), clean(400), clean(5, seed=1)
     whole = rows.mean(axis=1)
     estimate = LedoitWolf().fit(whole)
-    level = np.mean([log_distance(one, estimate.location_, estimate.get_precision()) for one in whole])
+    level = np.mean([log_distance(row, estimate.location_, estimate.get_precision()) for row in whole])
     for row, score in zip(fresh, fitted.score(fresh), strict=True):
         distance = log_distance(row.mean(axis=0), estimate.location_, estimate.get_precision())
-        assert score >= distance - level - state["usual"][WHOLE] - 1e-9
+        assert score >= distance - level - state["clean_median"][WHOLE] - 1e-9
 
 
 def test_a_cell_of_the_map_is_the_larger_distance_of_itself_and_its_block(fitted):
@@ -59,8 +59,8 @@ def test_a_cell_of_the_map_is_the_larger_distance_of_itself_and_its_block(fitted
             own = log_distance(row[cell], state["cell_mean"][cell], state["cell_precision"])
             around = log_distance(corner, state["block_mean"][block], state["block_precision"])
             expected[r, c] = max(
-                0.75 * (own - state["cell_level"][cell] - state["usual"][CELL]),
-                0.75 * (around - state["block_level"][block] - state["usual"][BLOCKS]),
+                0.75 * (own - state["cell_level"][cell] - state["clean_median"][CELL]),
+                0.75 * (around - state["block_level"][block] - state["clean_median"][BLOCKS]),
             )
     assert BLOCK == (2, 2)
     np.testing.assert_allclose(fitted.cell_scores(row[None])[0], expected.ravel(), rtol=1e-9)
@@ -170,12 +170,12 @@ def test_state_round_trip_and_damage(fitted):
     again = SpatialDetector.from_state(state)
     np.testing.assert_array_equal(again.score(rows), fitted.score(rows))
     np.testing.assert_array_equal(again.cell_scores(rows), fitted.cell_scores(rows))
-    with pytest.raises(BundleError, match="block_precision is no inverse covariance"):
+    with pytest.raises(BundleError, match="block_precision is not an inverse covariance"):
         SpatialDetector.from_state({**state, "block_precision": -np.eye(CHANNELS)})
     with pytest.raises(BundleError, match="shapes"):
         SpatialDetector.from_state({**state, "cell_level": np.zeros(3)})
-    with pytest.raises(BundleError, match="usual are missing"):
-        SpatialDetector.from_state({name: values for name, values in state.items() if name != "usual"})
+    with pytest.raises(BundleError, match="clean_median are missing"):
+        SpatialDetector.from_state({name: values for name, values in state.items() if name != "clean_median"})
 
 
 def test_misuse_is_refused(fitted):

@@ -23,13 +23,13 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import Header, String
 
 from ls_ood_monitor.config import EvidenceSettings
+from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, Frame, FrameResult
 from ls_ood_monitor.errors import DataError
 from ls_ood_monitor.recordings.bags import bag_info, iter_arrivals, iter_raw
-from ls_ood_monitor.ros.clip_recorder import recorder as recorder_module
 from ls_ood_monitor.ros.clip_recorder.clip_folder import ClipFolder
 from ls_ood_monitor.ros.clip_recorder.clip_store import WRITER, ClipStore, bytes_of, check_evidence
-from ls_ood_monitor.ros.clip_recorder.items import CameraTopics
+from ls_ood_monitor.ros.clip_recorder.items import CameraTopics, RecordedNode
 from ls_ood_monitor.ros.clip_recorder.recorder import ClipRecorder
 from ls_ood_monitor.ros.conversions import alarm_message, image_message, ns_to_stamp, values_of
 from ls_ood_monitor.ros.processes import wait_until
@@ -42,9 +42,9 @@ IMAGE = "sensor_msgs/msg/Image"
 
 
 class Vehicle:
-    """Says what perception would say to one image after the other; its clock stands unless told."""
+    """Hands the recorder what perception would publish about each image; its clock moves with the images alone."""
 
-    def __init__(self, folder: Path, **settings) -> None:
+    def __init__(self, folder: Path, open_clip=ClipFolder, stuck_s=2.0, **settings) -> None:
         self.clock_ns, self.dropped, self.log = START, 0, []
         self.random = np.random.default_rng(0)
         self.sent: dict[str, list[np.ndarray]] = {camera: [] for camera in CAMERAS}
@@ -52,28 +52,28 @@ class Vehicle:
             name: CameraTopics(f"/{name}/image", IMAGE, f"/p/{name}/ood_score", f"/p/{name}/overlay", f"/p/{name}/map")
             for name in CAMERAS
         }
+        facts = {"bundle_sha256": "ab" * 32, "parameters": {"/**/p": {"ros__parameters": {"cameras": list(CAMERAS)}}}}
         values = {"evidence_after_s": 0.3, "evidence_fault_gap_s": 0.0, **settings}
         self.recorder = ClipRecorder(
             EvidenceSettings(evidence_dir=str(folder), **values),
-            {"bundle_sha256": "ab" * 32, "parameters": {"/**/p": {"ros__parameters": {"cameras": list(CAMERAS)}}}},
-            topics,
-            "/p/ood_alarm",
-            "/p/configuration",
-            0.5,
+            RecordedNode(facts, topics, "/p/ood_alarm", "/p/configuration", 0.5),
             lambda: self.clock_ns,
             lambda camera: self.dropped,
             lambda sentence, is_warning: self.log.append((sentence, is_warning)),
+            open_clip=open_clip,
+            stuck_s=stuck_s,
         )
 
-    def judge(self, state: AlarmState, camera: str = "front", fault: str = "", size=(48, 64)) -> int:
-        """One image a tenth of a second later; returns its stamp."""
+    def judge(self, state: AlarmState, camera: str = "front", fault: CauseKind | None = None, size=(48, 64)) -> int:
+        """One image, a tenth of a second later; returns its stamp."""
         self.clock_ns += PERIOD
         stamp_ns = self.clock_ns - PERIOD // 2
         picture = self.random.integers(0, 256, (*size, 3), dtype=np.uint8)
         self.sent[camera].append(picture)
         image = image_message(picture, Header(stamp=ns_to_stamp(stamp_ns), frame_id="lens"), "bgr8")
         score = float("nan") if fault else 3.0 if state is AlarmState.RAISED else 0.5
-        alarm = Alarm(camera, stamp_ns, state, score, 1.0, f"score {score}", bool(fault), fault)
+        kind = fault or (CauseKind.OUT_OF_DISTRIBUTION if score > 1.0 else CauseKind.IN_DISTRIBUTION)
+        alarm = Alarm(camera, stamp_ns, state, score, 1.0, Cause(kind, camera, score, 1.0))
         result = None
         if not fault:
             mask = np.ones(size, np.uint8)
@@ -82,16 +82,16 @@ class Vehicle:
                 frame, score, 1.0, "spatial", {}, np.full((6, 8), score, np.float32), segmentation=mask, confidence=mask
             )
         arrival = Arrival(camera, image, time.monotonic_ns(), self.clock_ns)
-        self.recorder.told(alarm, alarm_message(alarm, {}, "p"), arrival, result)
+        self.recorder.on_alarm(alarm, alarm_message(alarm, {}, "p"), arrival, result)
         if result is not None:
-            self.recorder.shown(camera, result)
+            self.recorder.on_result(camera, result)
         return stamp_ns
 
     def silence(self, camera: str = "front") -> None:
         """An alarm without an image."""
         nan = float("nan")
-        alarm = Alarm(camera, 0, AlarmState.RAISED, nan, nan, "no image for 1.0 s", True, "stale")
-        self.recorder.told(alarm, alarm_message(alarm, {}, "p"))
+        alarm = Alarm(camera, 0, AlarmState.RAISED, nan, nan, Cause(CauseKind.STALE, camera, 1.0, 0.5))
+        self.recorder.on_alarm(alarm, alarm_message(alarm, {}, "p"))
 
     def drive(self, clean: int = 5, bad: int = 3) -> int:
         """Clean images, then bad ones; returns the stamp at which the alarm was raised."""
@@ -103,12 +103,17 @@ class Vehicle:
 
     @property
     def status(self) -> DiagnosticStatus:
-        """As /diagnostics tells it."""
+        """As in /diagnostics."""
         return self.recorder.status("p")
 
     def count(self, name: str) -> int:
         """A number of the status."""
         return int(values_of(self.status)[name])
+
+    @property
+    def memory_mb(self) -> float:
+        """Memory of the recorder, by its status."""
+        return float(values_of(self.status)["memory_mb"])
 
 
 @pytest.fixture
@@ -121,8 +126,8 @@ def vehicle(tmp_path):
         return made[-1]
 
     yield make
-    for one in made:
-        assert one.recorder.close()
+    for car in made:
+        assert car.recorder.close()
 
 
 def clips(folder: Path) -> list[Path]:
@@ -130,8 +135,8 @@ def clips(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/metadata.yaml"))
 
 
-def told(clip: Path) -> dict:
-    """The clip's own account."""
+def account_of(clip: Path) -> dict:
+    """The clip's ``clip.json``."""
     return json.loads((clip / "clip.json").read_text())
 
 
@@ -145,21 +150,23 @@ def test_a_clip_holds_images_alarms_scores_pictures_and_configuration(vehicle, t
     car.judge(AlarmState.RAISED)
     wait_until(lambda: car.count("written") == 1, "the clip")
     (clip,) = clips(tmp_path)
-    arrivals = [one for one in iter_arrivals(clip) if one.camera == "front"]
-    assert [one.topic for one in arrivals] == ["/front/image"] * 9
-    assert all(np.array_equal(one.image, sent) for one, sent in zip(arrivals, car.sent["front"], strict=True))
-    assert [one.received_ns for one in arrivals] == [START + (n + 2) * PERIOD for n in range(9)]
+    arrivals = [image for image in iter_arrivals(clip) if image.camera == "front"]
+    assert [image.topic for image in arrivals] == ["/front/image"] * 9
+    assert all(np.array_equal(image.image, sent) for image, sent in zip(arrivals, car.sent["front"], strict=True))
+    assert [image.received_ns for image in arrivals] == [START + (n + 2) * PERIOD for n in range(9)]
     topics = {entry.topic: entry.messages for entry in bag_info(clip).topics}
     assert topics == {
         "/front/image": 9, "/left/image": 1, "/p/ood_alarm": 10, "/p/front/ood_score": 9, "/p/left/ood_score": 1,
         "/p/configuration": 1,
     }  # fmt: skip
-    configuration = next(one.data for one in iter_raw(clip) if one.topic == "/p/configuration")
+    configuration = next(message.data for message in iter_raw(clip) if message.topic == "/p/configuration")
     assert json.loads(deserialize_message(configuration, String).data)["bundle_sha256"] == "ab" * 32
-    account = told(clip)
+    account = account_of(clip)
     assert account["ended"] == "complete"
     (raised,) = account["raised"]
     assert (raised["camera"], raised["stamp_ns"], raised["score"]) == ("front", stamp_ns, 3.0)
+    assert raised["cause"] == "out_of_distribution"
+    assert raised["reason"] == "camera front: out of distribution, score 3.00 above threshold 1.00"
     assert cv2.imread(str(clip / raised["overlay"])).shape == (48, 64, 3)
     assert cv2.imread(str(clip / raised["anomaly_map"]), cv2.IMREAD_UNCHANGED).shape == (48, 64)
     assert account["images"]["front"]["images"] == 9
@@ -177,12 +184,12 @@ def test_a_fault_and_a_silence_are_recorded_too(vehicle, tmp_path):
     car = vehicle()
     for _ in range(3):
         car.judge(AlarmState.CLEAR)
-    car.judge(AlarmState.RAISED, fault="black")
+    car.judge(AlarmState.RAISED, fault=CauseKind.BLACK)
     car.silence("left")
     wait_until(lambda: car.count("written") == 1, "the clip")
     (clip,) = clips(tmp_path)
-    black, stale = told(clip)["raised"]
-    assert (black["fault"], black["score"]) == ("black", None)
+    black, stale = account_of(clip)["raised"]
+    assert (black["fault"], black["cause"], black["score"]) == ("black", "black", None)
     assert cv2.imread(str(clip / black["picture"])).shape == (48, 64, 3)
     assert (stale["fault"], stale["camera"]) == ("stale", "left")
     assert "picture" not in stale
@@ -205,10 +212,10 @@ def test_a_jump_of_the_clock_ends_a_clip_and_begins_another_time(vehicle, tmp_pa
     car.judge(AlarmState.CLEAR)
     car.drive(clean=2)
     wait_until(lambda: car.count("written") == 2, "both clips")
-    assert sorted(told(clip)["ended"].split(":")[0] for clip in clips(tmp_path)) == ["complete", "cut"]
+    assert sorted(account_of(clip)["ended"].split(":")[0] for clip in clips(tmp_path)) == ["complete", "cut"]
     for clip in clips(tmp_path):
         assert bag_info(clip).duration_s < 1.0
-        assert len(told(clip)["raised"]) == 1
+        assert len(account_of(clip)["raised"]) == 1
 
 
 def test_ending_the_node_finishes_the_clip(vehicle, tmp_path):
@@ -217,8 +224,8 @@ def test_ending_the_node_finishes_the_clip(vehicle, tmp_path):
     car.drive()
     assert car.recorder.close()
     (clip,) = clips(tmp_path)
-    assert told(clip)["ended"].startswith("cut")
-    assert told(clip)["images"]["front"]["images"] == 8
+    assert account_of(clip)["ended"].startswith("cut")
+    assert account_of(clip)["images"]["front"]["images"] == 8
 
 
 def test_the_oldest_clips_make_room_and_nothing_else_does(vehicle, tmp_path):
@@ -297,21 +304,21 @@ def test_clips_that_cannot_be_removed_end_the_recording_of_new_ones(vehicle, tmp
 
 def test_clips_that_somebody_else_removes_are_no_trouble(tmp_path, monkeypatch):
     """A clip that is gone, or goes while it is looked at or removed, counts for nothing and is not called removed for room."""
-    said = []
-    store = ClipStore(tmp_path, 1_000_000, lambda sentence, is_warning: said.append(sentence))
+    log = []
+    store = ClipStore(tmp_path, 1_000_000, lambda sentence, is_warning: log.append(sentence))
     names = [tmp_path / f"2026112{number}_front" for number in range(3)]
     for path in names:
         path.mkdir()
         (path / "clip.json").write_text(json.dumps({"writer": WRITER}))
         (path / "a.mcap").write_bytes(bytes(300_000))
-    store.look()
+    store.refresh()
     assert store.clips == 3
     shutil.rmtree(names[0])
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda self, **options: (patch.undo(), shutil.rmtree(names[1]), os.unlink(self)))
         assert store.make_room(tmp_path / "new", 900_000)
     assert not names[1].exists()
-    assert said == [f"clip {names[2]} was removed: the disk space of clips is used up (evidence_max_mb)"]
+    assert log == [f"clip {names[2]} was removed: the disk space of clips is used up (evidence_max_mb)"]
     assert store.bytes == 900_000
     assert store.problem == ""
 
@@ -324,7 +331,7 @@ def test_a_clip_larger_than_the_disk_space_is_cut(vehicle, tmp_path):
         car.judge(AlarmState.RAISED, size=(300, 400))
     wait_until(lambda: car.count("written") == 1, "the clip")
     (clip,) = clips(tmp_path)
-    assert "evidence_max_mb" in told(clip)["ended"]
+    assert "evidence_max_mb" in account_of(clip)["ended"]
     assert len(list(iter_arrivals(clip))) >= 1
 
 
@@ -337,7 +344,7 @@ def test_too_little_memory_shortens_a_clip_and_it_says_so(vehicle, tmp_path):
     car.judge(AlarmState.RAISED)
     wait_until(lambda: car.count("written") == 1, "the clip")
     (clip,) = clips(tmp_path)
-    assert told(clip)["images"]["front"]["images"] == len(list(iter_arrivals(clip))) == 4
+    assert account_of(clip)["images"]["front"]["images"] == len(list(iter_arrivals(clip))) == 4
 
 
 def test_a_folder_that_vanishes_is_a_warning_until_it_is_back(vehicle, tmp_path):
@@ -378,55 +385,63 @@ def test_a_disk_that_takes_no_more_is_a_warning(vehicle, tmp_path):
     assert car.status.level == DiagnosticStatus.OK
 
 
-def test_a_disk_that_stands_still_delays_nobody(vehicle, monkeypatch):
-    """With the writer stuck in one write, alarms are taken in as before, memory stays bounded, and the loss is counted."""
-    released = threading.Event()
-    monkeypatch.setattr(ClipFolder, "write", lambda self, entry: released.wait(30.0))
-    monkeypatch.setattr(recorder_module, "_STUCK_S", 0.05)
-    car = vehicle(evidence_max_memory_mb=1.0, evidence_after_s=300.0)
+class StuckDisk:
+    """Makes clips whose writes wait until ``released`` is set."""
+
+    def __init__(self) -> None:
+        self.released = released = threading.Event()
+
+        class StuckClip(ClipFolder):
+            def write(self, entry) -> None:
+                assert released.wait(30.0)
+                super().write(entry)
+
+        self.open_clip = StuckClip
+
+
+def test_a_disk_that_stands_still_delays_nobody(vehicle):
+    """While one write is stuck, alarms are taken in, memory stays bounded, and the loss is counted."""
+    disk = StuckDisk()
+    car = vehicle(open_clip=disk.open_clip, stuck_s=0.05, evidence_max_memory_mb=1.0, evidence_after_s=300.0)
     car.drive()
     for _ in range(30):
         car.judge(AlarmState.RAISED, size=(300, 400))
-    assert car.recorder._buffer.size <= 1_000_000
+    assert car.memory_mb <= 1.0
     assert car.count("lost") > 30
-    wait_until(lambda: "at one write for" in car.status.message, "the warning")
-    released.set()
+    wait_until(lambda: "one write to the disk has taken" in car.status.message, "the warning")
+    disk.released.set()
 
 
-def test_a_second_recorder_waits_until_the_first_has_let_go(vehicle, tmp_path, monkeypatch):
-    """Activated anew while the disk stands still: one writes after the other, and the first gives its memory back."""
-    released, write = threading.Event(), ClipFolder.write
-    monkeypatch.setattr(ClipFolder, "write", lambda self, entry: released.wait(30.0) and write(self, entry))
-    monkeypatch.setattr(recorder_module, "_STUCK_S", 0.05)
-    first = vehicle(evidence_after_s=300.0)
+def test_a_second_recorder_waits_until_the_first_has_let_go(vehicle, tmp_path):
+    """Activated again while the disk is stuck: one recorder writes after the other, and the first frees its memory."""
+    disk = StuckDisk()
+    first = vehicle(open_clip=disk.open_clip, stuck_s=0.05, evidence_after_s=300.0)
     first.drive()
-    time.sleep(0.2)
+    wait_until(lambda: "one write to the disk has taken" in first.status.message, "the stuck write")
     assert not first.recorder.close(0.1)
-    assert first.recorder._buffer.size == 0
-    second = vehicle()
+    assert first.memory_mb == 0.0
+    second = vehicle(stuck_s=0.05)
     second.drive()
-    wait_until(lambda: "at one write for" in second.status.message, "the warning")
-    time.sleep(0.5)
+    wait_until(lambda: "one write to the disk has taken" in second.status.message, "the warning")
     assert len(list(tmp_path.iterdir())) == 1  # the first one's
-    released.set()
+    disk.released.set()
     wait_until(lambda: second.count("written") == 1, "the clip")
     assert first.recorder.close()
-    assert [told(clip)["ended"] for clip in clips(tmp_path)] == ["complete"]
+    assert [account_of(clip)["ended"] for clip in clips(tmp_path)] == ["complete"]
     third = vehicle()
     assert second.recorder.close()
     third.drive()
     wait_until(lambda: third.count("written") == 1, "the next clip")
 
 
-def test_a_recorder_that_never_had_its_turn_ends(vehicle, monkeypatch):
-    """Deactivated while it waits for the one before, it does not outlive the node."""
-    released = threading.Event()
-    monkeypatch.setattr(ClipFolder, "write", lambda self, entry: released.wait(30.0))
-    first = vehicle()
+def test_a_recorder_that_never_had_its_turn_ends(vehicle):
+    """Deactivated while it waits for the earlier recorder, it does not outlive the node."""
+    disk = StuckDisk()
+    first = vehicle(open_clip=disk.open_clip)
     first.drive()
     second = vehicle()
     assert second.recorder.close(2.0)
-    released.set()
+    disk.released.set()
 
 
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path):

@@ -1,0 +1,45 @@
+"""What a calibration should reach: target, what is held out, alarm rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..config import AlarmSettings
+from ..errors import ConfigError
+
+#: What may be held out. ``worst`` takes the larger of the two thresholds.
+HOLD_OUT = ("block", "drive", "worst")
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """Target of a calibration, and what it holds out.
+
+    Attributes:
+        target_rate: accepted share of clean frames above the threshold; unused if ``target_per_hour`` is given.
+        target_per_hour: accepted false alarms per hour of driving.
+        hold_out: ``block``, ``drive``, or ``worst`` of both. A single drive can only be held out by blocks.
+        block_s: length of a block, seconds; None makes each drive one block.
+        alarm: alarm rule.
+        allow_small: accept data that cannot support the target, and add a note.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    target_rate: float = 0.01
+    target_per_hour: float | None = None
+    hold_out: str = "block"
+    block_s: float | None = 10.0
+    alarm: AlarmSettings = field(default_factory=AlarmSettings)
+    allow_small: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hold_out not in HOLD_OUT:
+            raise ConfigError(f"hold-out is {self.hold_out!r}; it must be one of {', '.join(HOLD_OUT)}.")
+        if not 0.0 < self.target_rate < 1.0:
+            raise ConfigError(f"the target false-alarm rate is {self.target_rate}; it must lie within (0, 1).")
+        if self.target_per_hour is not None and not 0.0 < self.target_per_hour < float("inf"):
+            raise ConfigError(f"the target is {self.target_per_hour} false alarms an hour; it must be larger than 0.")
+        if self.block_s is not None and not 0.0 < self.block_s < float("inf"):
+            raise ConfigError(f"the block length is {self.block_s} s; it must be larger than 0.")

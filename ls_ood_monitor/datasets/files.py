@@ -1,0 +1,116 @@
+"""Read and write picture and label files, and list folders. Each failure raises a ``DataError`` that names the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, ImageError
+from ..vision.image_codec import decode_compressed
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+_PALETTE = 3  # colour type in a PNG's header, byte 25 (PNG specification, 11.2.2)
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorting key by which ``shot2`` comes before ``shot10``; equal only for equal names."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def require_folder(folder: Path, purpose: str) -> Path:
+    """Return ``folder``. Raises ``DataError`` when it is missing or no folder; ``purpose`` says what it should hold."""
+    if not folder.exists():
+        raise DataError(f"there is no folder {folder}; it should hold {purpose}. Check the path and the layout.")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file; give the folder that holds {purpose}.")
+    return folder
+
+
+def list_files(folder: Path, pattern: str, purpose: str) -> list[Path]:
+    """Files of ``folder`` that match ``pattern`` (hidden ones left out), in natural order.
+
+    Raises:
+        DataError: no such folder, or nothing in it matches.
+    """
+    require_folder(folder, purpose)
+    found = [path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith(".")]
+    if not found:
+        raise DataError(f"{folder} holds no {pattern}; it should hold {purpose}. Unpack the data set there.")
+    return sorted(found, key=lambda path: natural_key(path.as_posix()))
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture (PNG, JPEG, BMP or what else OpenCV decodes) as BGR uint8 (H, W, 3).
+
+    Raises:
+        DataError: the file is missing, truncated or not a picture.
+    """
+    data = _bytes_of(path, "picture")
+    if data.startswith((_PNG, _JPEG)):
+        try:
+            return decode_compressed(SimpleNamespace(format=path.suffix, data=data))
+        except ImageError as error:
+            raise DataError(f"cannot read picture {path}: {error} Copy it again or remove it.") from error
+    image = _decode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"cannot read picture {path}: it is not a picture. Copy it again or remove it.")
+    return np.asarray(image, np.uint8)
+
+
+def read_label_map(path: Path) -> NDArray[np.uint8]:
+    """Read a single-channel PNG of ids, uint8 (H, W), as stored.
+
+    Raises:
+        DataError: the file is missing, truncated, not a PNG, or holds colours or 16-bit values.
+    """
+    data = _bytes_of(path, "label")
+    labels = _decode(data, cv2.IMREAD_UNCHANGED) if data.startswith(_PNG) and b"IEND" in data[-16:] else None
+    if labels is None:
+        raise DataError(f"cannot read label {path}: it is not a complete PNG. Copy it again or remove it.")
+    if data[25] == _PALETTE or labels.ndim != 2:
+        kind = "a palette" if data[25] == _PALETTE else f"{labels.shape[2]} channels"
+        raise DataError(
+            f"label {path} has {kind}; a PNG with one channel of class ids is expected. "
+            "Give the folder of ids instead of the coloured labels (rgbLabels, color)."
+        )
+    if labels.dtype != np.uint8:
+        raise DataError(f"label {path} is {labels.dtype}; class ids of 8 bits are expected. Save it with 8 bits.")
+    return labels
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write BGR (H, W, 3) or single-channel (H, W) pixels.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    _, data = cv2.imencode(".png", pixels)
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}. Free some space or choose another folder.") from error
+
+
+def _bytes_of(path: Path, kind: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {kind} {path}: {error.strerror}. Check the path and its rights.") from error
+
+
+def _decode(data: bytes, mode: int) -> NDArray[Any] | None:
+    """The decoded pixels, or None where OpenCV refuses the data."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    except cv2.error:  # an empty file, or a size beyond OpenCV's limit
+        return None

@@ -1,0 +1,195 @@
+"""Alarms and commands held against events, of a replay and of running nodes alike.
+
+Every event must raise its camera's alarm, a stop must be commanded in time, and none in clean driving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..core.intervals import event_rate
+from ..core.types import AlarmState, FallbackMode
+from ..recordings.events import Event
+from .results import AlarmFigures, Assessment, DecisionFigures, Delays, EventOutcome, Judgement, Latency
+from .timespans import Limits, Span, clean_spans, event_spans, length_s, overlaps, spans_of
+
+#: State and stop command are topics of their own, a tick apart.
+_SAME_MOMENT_S = 0.2
+_RAISED = pl.col("state") == AlarmState.RAISED.value
+
+
+def assess(
+    events: Sequence[Event],
+    alarms: pl.DataFrame,
+    decisions: pl.DataFrame,
+    stops: pl.DataFrame,
+    duration_s: float,
+    limits: Limits,
+    reason_of: Callable[[int], str],
+) -> Assessment:
+    """Hold alarms and stop commands against the events.
+
+    The stop commands alone are judged; of the decisions only the reason is read, to say why a stop was false. False alarms
+    an hour are counted against clean driving, all cameras together.
+
+    Args:
+        events: ground truth.
+        alarms: ``time_s``, ``camera`` and ``state``, in order of time.
+        decisions: ``time_s`` and ``mode``, in order of time.
+        stops: ``time_s`` and ``stop``, in order of time.
+        duration_s: of the recording.
+        limits: when a stop is due, and when none is.
+        reason_of: the reason of a decision, by its row.
+    """
+    commands = spans_of(stops["time_s"], stops["stop"], duration_s)
+    held = [(span.begin_s, span.end_s) for span in commands if span.value]
+    outcomes = tuple(_outcome(event, alarms, stops, limits) for event in events)
+    clean = clean_spans(events, duration_s, limits.release_s)
+    false_stops, clean_s = overlaps(clean, held), length_s(clean)
+    failures = [failure for outcome in outcomes for failure in _failures(outcome, limits)]
+    if false_stops:
+        at_s = false_stops[0][0]
+        failures.append(
+            f"stop was commanded for {length_s(false_stops):.2f} s in the clean parts, first at {at_s:.2f} s"
+            f"{_reason_at(decisions, at_s, reason_of)}."
+        )
+    if not len(stops) or not len(alarms):
+        failures.append("nothing was received from the nodes.")
+    delays = [outcome.alarm_delay_s for outcome in outcomes if outcome.alarm_delay_s is not None]
+    stop_delays = [
+        outcome.stop_delay_s for outcome in outcomes if outcome.stop_delay_s is not None and not outcome.stop_was_on
+    ]
+    false = sum(false_alarms(events, alarms, limits).values())
+    covered = event_spans(events)
+    held_s, covered_s = length_s(overlaps(held, covered)), length_s(covered)
+    not_nominal = spans_of(decisions["time_s"], decisions["mode"] != FallbackMode.NOMINAL.name, inf)
+    # An event that stands until the end cannot tell whether the vehicle would have gone on.
+    releases = [time_to_release(event, not_nominal, limits.stop_s) for event in events if event.end_s < duration_s]
+    return Assessment(
+        duration_s=duration_s,
+        frames=len(alarms),
+        cameras=tuple(sorted(alarms["camera"].unique().cast(pl.String))),
+        alarms=AlarmFigures(
+            events=len(outcomes),
+            detected=len(delays),
+            raised=len(_rises(alarms, AlarmState.CLEAR)),
+            false=false,
+            delay_s=Delays(float(np.median(delays)) if delays else None, max(delays, default=None)),
+            detected_share=len(delays) / len(outcomes) if outcomes else None,
+            false_per_hour=event_rate(false, clean_s / 3600.0) if clean_s > 0.0 else None,
+        ),
+        decision=DecisionFigures(
+            time_to_stop_s=max(stop_delays, default=None),
+            false_stop_s=length_s(false_stops),
+            clean_s=clean_s,
+            false_stop_ratio=length_s(false_stops) / clean_s if clean_s else None,
+            held_s=held_s,
+            event_s=covered_s,
+            hold_ratio=held_s / covered_s if covered_s else None,
+            time_to_release_s=max((value for value in releases if value is not None and value < inf), default=None),
+            not_released=releases.count(inf),
+            messages=len(decisions),
+        ),
+        events=outcomes,
+        judgement=Judgement(not failures, tuple(failures)),
+    )
+
+
+def false_alarms(events: Sequence[Event], alarms: pl.DataFrame, limits: Limits) -> dict[str, int]:
+    """Count the moments at which a camera's alarm rises without an event of that camera; by camera."""
+    # A camera that has shown nothing is reported as RAISED: that is no false alarm.
+    rises = _rises(alarms, AlarmState.RAISED)
+    counts = {}
+    for camera in sorted(alarms["camera"].unique().cast(pl.String)):
+        own = rises.filter(pl.col("camera") == camera)["time_s"].to_numpy()
+        in_event = np.zeros(len(own), bool)
+        for event in events:
+            if event.camera == camera:
+                in_event |= (event.start_s <= own) & (own <= event.end_s + limits.release_s)
+        counts[camera] = int((~in_event).sum())
+    return counts
+
+
+def time_to_release(event: Event, not_nominal: Sequence[Span], stop_s: float) -> float | None:
+    """Seconds from an event's end to NOMINAL; None where the event caused no SLOW or STOP, infinite without NOMINAL.
+
+    The way back is that from the last command but NOMINAL that was on when the event began or came in it, or, if there was
+    none, from the first that came within ``stop_s`` after it.
+
+    Args:
+        event: ground truth.
+        not_nominal: where NOMINAL was commanded (0) and where not (1), the last of them without an end.
+        stop_s: time in which a stop is due.
+    """
+    on = [span for span in not_nominal if span.value and span.begin_s <= event.end_s + stop_s]
+    during = [span for span in on if span.begin_s <= event.end_s and span.end_s >= event.start_s]
+    after = [span for span in on if span.begin_s > event.end_s]
+    if not during and not after:
+        return None
+    return max(0.0, (during[-1] if during else after[0]).end_s - event.end_s)
+
+
+def latency_of(times_ms: pl.Series) -> Latency:
+    """Percentiles of what is finite."""
+    finite = times_ms.filter(times_ms.is_finite()).to_numpy()
+    return Latency(*map(float, np.percentile(finite, [50, 95, 99]))) if len(finite) else Latency(None, None, None)
+
+
+def _rises(alarms: pl.DataFrame, before: AlarmState) -> pl.DataFrame:
+    """Rows at which a camera's alarm rises; ``before`` is its state before the first one."""
+    was_raised = _RAISED.shift(1, fill_value=before is AlarmState.RAISED).over("camera")
+    return alarms.filter(_RAISED & ~was_raised)
+
+
+def _outcome(event: Event, alarms: pl.DataFrame, stops: pl.DataFrame, limits: Limits) -> EventOutcome:
+    own = alarms.filter(pl.col("camera") == event.camera)
+    own_s, raised = own["time_s"].to_numpy(), own.select(_RAISED)["state"].to_numpy()
+    stops_s, stop = stops["time_s"].to_numpy(), stops["stop"].to_numpy()
+    # What is said first of the stop holds from the start of the recording.
+    stop_was_on = _was_on(np.append(-1.0, stops_s), np.append(stop[:1], stop), event.start_s) if len(stop) else False
+    return EventOutcome(
+        event.camera,
+        event.label,
+        event.start_s,
+        event.end_s,
+        _delay_s(own_s, raised, event, limits.stop_s),
+        0.0 if stop_was_on else _delay_s(stops_s, stop, event, limits.stop_s),
+        _was_on(own_s, raised, event.start_s),
+        stop_was_on,
+    )
+
+
+def _delay_s(times: NDArray[np.float64], on: NDArray[np.bool_], event: Event, stop_s: float) -> float | None:
+    """Seconds from the event's start to the first time that it is on."""
+    within = times[on & (times >= event.start_s) & (times <= event.end_s + stop_s)]
+    return float(within[0]) - event.start_s if len(within) else None
+
+
+def _was_on(times: NDArray[np.float64], on: NDArray[np.bool_], moment_s: float) -> bool:
+    """Whether it was on before a moment, and still at the first message from then on."""
+    first = int(np.searchsorted(times, moment_s))
+    return 0 < first < len(times) and bool(on[first - 1] and on[first])
+
+
+def _failures(outcome: EventOutcome, limits: Limits) -> list[str]:
+    event = f"{outcome.label} on camera {outcome.camera} at {outcome.start_s:g} s"
+    failures = [] if outcome.alarm_delay_s is not None else [f"{event}: no alarm was raised."]
+    if outcome.stop_delay_s is None:
+        failures.append(f"{event}: no stop was commanded.")
+    elif outcome.stop_delay_s > limits.stop_s:
+        failures.append(f"{event}: stop came after {outcome.stop_delay_s:.2f} s (limit {limits.stop_s:g} s).")
+    return failures
+
+
+def _reason_at(decisions: pl.DataFrame, time_s: float, reason_of: Callable[[int], str]) -> str:
+    """Why the nearest decision that calls for a stop did so."""
+    apart_s = (pl.col("time_s") - time_s).abs()
+    calls = decisions.with_row_index("row").filter(
+        (pl.col("mode") == FallbackMode.STOP.name) & (apart_s < _SAME_MOMENT_S)
+    )
+    return f" ({reason_of(calls.sort(apart_s, maintain_order=True)['row'][0])})" if len(calls) else ""

@@ -1,0 +1,102 @@
+"""Image messages without ROS: made from pictures, and decoded to pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from ...errors import ImageError
+from ...vision.image_codec import decode_compressed, decode_image
+from .opened import RawMessage
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class ImageArrival:
+    """One image message of a recording, with its picture or with the reason why it has none.
+
+    Attributes:
+        camera: camera name.
+        topic: topic of the message.
+        received_ns: time at which the recorder received the message.
+        stamp_ns: time of capture, from the header; 0 if the message cannot be read.
+        encoding: of a raw image; empty for a compressed one.
+        image: BGR uint8 (H, W, 3); None if there is no usable picture.
+        error: why there is none, as a sentence; empty otherwise.
+    """
+
+    camera: str
+    topic: str
+    received_ns: int
+    stamp_ns: int
+    encoding: str
+    image: NDArray[np.uint8] | None
+    error: str = ""
+
+
+@lru_cache(maxsize=1)
+def typestore() -> Typestore:
+    """Message definitions of Humble. Those of images are the same up to Kilted."""
+    return get_typestore(Stores.ROS2_HUMBLE)
+
+
+def is_image(type_name: str) -> bool:
+    """Whether messages of this type are images, raw or compressed."""
+    return type_name in (IMAGE, COMPRESSED_IMAGE)
+
+
+def image_message(camera: str, pixels: NDArray[np.uint8], encoding: str, stamp_ns: int) -> Any:
+    """Make a ``sensor_msgs/Image`` from pixels (H, W) or (H, W, channels)."""
+    height, width = pixels.shape[:2]
+    return typestore().types[IMAGE](
+        header=_header(camera, stamp_ns),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.nbytes // height,
+        data=np.ascontiguousarray(pixels).reshape(-1),
+    )
+
+
+def compressed_message(camera: str, image: NDArray[np.uint8], stamp_ns: int) -> Any:
+    """Make a ``sensor_msgs/CompressedImage`` with a JPEG from a BGR picture (H, W, 3)."""
+    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return typestore().types[COMPRESSED_IMAGE](
+        header=_header(camera, stamp_ns), format="bgr8; jpeg compressed bgr8", data=jpeg.reshape(-1)
+    )
+
+
+def decode_arrival(raw: RawMessage, camera: str) -> ImageArrival:
+    """Decode an image message. An unusable one has its reason in ``error``."""
+    try:
+        message: Any = typestore().deserialize_cdr(raw.data, raw.type_name)
+    # A short or foreign buffer can raise any error inside generated code.
+    except Exception as error:
+        text = f"A message on {raw.topic} is not a readable {raw.type_name}: {len(raw.data)} bytes, {error!r}."
+        return ImageArrival(camera, raw.topic, raw.stamp_ns, 0, "", None, text)
+    stamp = message.header.stamp
+    stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+    is_raw = raw.type_name == IMAGE
+    encoding = message.encoding if is_raw else ""
+    try:
+        image = decode_image(message) if is_raw else decode_compressed(message)
+    except ImageError as error:
+        return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, None, str(error))
+    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image)
+
+
+def _header(camera: str, stamp_ns: int) -> Any:
+    types = typestore().types
+    stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=camera)

@@ -1,0 +1,66 @@
+"""A bag that is open for reading, whatever its format and whether it is whole or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RawMessage:
+    """One message as recorded, not decoded.
+
+    Attributes:
+        topic: topic of the message.
+        type_name: type in ROS 2 notation, such as ``sensor_msgs/msg/Image``.
+        stamp_ns: time at which the recorder received the message.
+        data: serialised message (CDR).
+    """
+
+    topic: str
+    type_name: str
+    stamp_ns: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class TopicSummary:
+    """One topic of a bag, its type, and how many messages it should hold."""
+
+    topic: str
+    type_name: str
+    messages: int
+
+
+#: Starts an iteration over the messages of some topics, received from ``start_ns`` until before ``stop_ns``.
+ReadMessages = Callable[[Container[str], int | None, int | None], Iterator[RawMessage]]
+
+
+@dataclass(frozen=True)
+class OpenedBag:
+    """A bag that is open for reading.
+
+    Attributes:
+        topics: topics, with the number of messages that each should hold.
+        begin_ns: first reception; 0 in an empty bag.
+        end_ns: last reception; 0 in an empty bag.
+        read: starts an iteration over messages, in order of reception.
+        damage: as in ``BagInfo``.
+    """
+
+    topics: tuple[TopicSummary, ...]
+    begin_ns: int
+    end_ns: int
+    read: ReadMessages
+    damage: str = ""
+
+
+def limit_time(read_all: Callable[[Container[str]], Iterator[RawMessage]]) -> ReadMessages:
+    """Add a time range to a reader that only reads from begin to end."""
+
+    def read(topics: Container[str], start_ns: int | None, stop_ns: int | None) -> Iterator[RawMessage]:
+        for message in read_all(topics):
+            if (start_ns is None or message.stamp_ns >= start_ns) and (stop_ns is None or message.stamp_ns < stop_ns):
+                yield message
+
+    return read

@@ -1,0 +1,129 @@
+"""Reading a bag: what it holds, its messages, and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.types import Frame
+from ...errors import DataError, ImageError
+from .damaged import recover_bag, tolerate_damage
+from .files import METADATA, SUFFIXES, is_ros1, storage_files
+from .image_messages import ImageArrival, decode_arrival
+from .image_topics import camera_of, choose_topics, is_camera
+from .opened import OpenedBag, RawMessage, TopicSummary
+from .whole import open_whole_bag
+
+_FORMATS = "give a ROS 2 bag (the folder with metadata.yaml, or one .mcap or .db3 file) or a ROS 1 .bag"
+
+
+@dataclass(frozen=True)
+class BagInfo:
+    """What a bag holds.
+
+    Attributes:
+        path: path of the bag.
+        start_ns: first reception.
+        duration_s: seconds from the first to the last reception.
+        topics: topics, with the number of messages that each should hold. A damaged bag may hold fewer.
+        damage: what is wrong with the bag, as a sentence; empty if opening it showed nothing.
+    """
+
+    path: Path
+    start_ns: int
+    duration_s: float
+    topics: tuple[TopicSummary, ...]
+    damage: str = ""
+
+    @property
+    def cameras(self) -> dict[str, str]:
+        """Topic -> camera name of every camera topic."""
+        return {entry.topic: camera_of(entry.topic) for entry in self.topics if is_camera(entry.topic, entry.type_name)}
+
+
+def bag_info(bag: Path | str, recover: bool = False) -> BagInfo:
+    """Summarise a bag. Raises ``DataError`` if it cannot be read."""
+    with _open_bag(Path(bag), recover) as opened:
+        topics = tuple(sorted(opened.topics, key=lambda entry: entry.topic))
+        return BagInfo(Path(bag), opened.begin_ns, (opened.end_ns - opened.begin_ns) * 1e-9, topics, opened.damage)
+
+
+def iter_raw(bag: Path | str) -> Iterator[RawMessage]:
+    """Yield every message of ``bag`` in the order of reception, not decoded. Raises ``DataError``.
+
+    Of a ROS 1 bag, messages whose type does not exist in ROS 2 are left out.
+    """
+    with _open_bag(Path(bag)) as opened:
+        yield from opened.read({entry.topic for entry in opened.topics}, None, None)
+
+
+def iter_arrivals(
+    bag: Path | str,
+    topics: Mapping[str, str] | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    recover: bool = False,
+) -> Iterator[ImageArrival]:
+    """Yield every image message of ``bag`` in the order of reception, including unusable ones.
+
+    Args:
+        bag: folder with ``metadata.yaml``, or one ``.mcap``, ``.db3`` or (ROS 1) ``.bag`` file.
+        topics: topic -> camera name; None takes every camera topic, named by ``camera_of``.
+        start_s: start of the wanted part, seconds after the bag's start; None = 0.
+        end_s: end of the wanted part (exclusive), seconds after the bag's start; None = all.
+        recover: read what can be read of a damaged bag, instead of refusing it.
+
+    Raises:
+        DataError: no readable bag, a topic that is absent or has no images, or two topics for one camera.
+    """
+    path = Path(bag)
+    with _open_bag(path, recover) as opened:
+        types = {entry.topic: entry.type_name for entry in opened.topics}
+        cameras = choose_topics(path, types, topics)
+        start_ns, stop_ns = (
+            None if offset_s is None else opened.begin_ns + round(offset_s * 1e9) for offset_s in (start_s, end_s)
+        )
+        for message in opened.read(cameras, start_ns, stop_ns):
+            yield decode_arrival(message, cameras[message.topic])
+
+
+def iter_frames(
+    bag: Path | str, topics: Mapping[str, str] | None = None, start_s: float | None = None, end_s: float | None = None
+) -> Iterator[Frame]:
+    """Yield the pictures of ``bag`` like ``iter_arrivals``, but raise ``ImageError`` for an unusable one."""
+    for arrival in iter_arrivals(bag, topics, start_s, end_s):
+        if arrival.image is None:
+            raise ImageError(arrival.error)
+        yield Frame(arrival.image, arrival.stamp_ns, arrival.camera)
+
+
+@contextmanager
+def _open_bag(bag: Path, recover: bool = False) -> Iterator[OpenedBag]:
+    """Open ``bag``. Raises ``DataError`` with the reason if that is not possible."""
+    if not bag.exists():
+        raise DataError(f"Bag {bag} does not exist; {_FORMATS}.")
+    if bag.is_file() and bag.suffix not in SUFFIXES:
+        raise DataError(f"{bag} is not a bag; {_FORMATS}.")
+    storages = storage_files(bag)
+    is_closed = bag.is_file() or (bag / METADATA).exists()
+    if not storages and not is_closed:
+        raise DataError(f"Bag {bag} has no metadata.yaml: it is not a bag.")
+    recover = recover and not is_ros1(bag)
+    with ExitStack() as stack:
+        try:
+            if not is_closed:
+                raise DataError(
+                    f"Bag {bag} has no metadata.yaml: the recording was probably not closed. "
+                    f"Run 'ros2 bag reindex {bag}' or give {storages[0]} itself."
+                )
+            opened = open_whole_bag(bag, stack)
+        except DataError:
+            if not recover:
+                raise
+            opened = recover_bag(bag, stack)
+        else:
+            if recover:
+                opened = tolerate_damage(bag, opened)
+        yield opened

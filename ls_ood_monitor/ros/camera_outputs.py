@@ -1,0 +1,71 @@
+"""Topics of one camera: its score for plots, and pictures for people, made only while somebody subscribes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64, Header
+
+from ..core.types import Alarm, FrameResult, Verdict
+from ..vision.overlay import draw_overlay, map_picture
+from .conversions import image_message
+
+_RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST)
+
+
+class CameraOutputs:
+    """Publishers of one camera.
+
+    Args:
+        node: that publishes.
+        camera: name.
+        overlay_alpha: opacity of the class colours in the overlay.
+    """
+
+    def __init__(self, node: Node, camera: str, overlay_alpha: float) -> None:
+        self.segmentation = node.create_publisher(Image, f"~/{camera}/segmentation", _NEWEST)
+        self.confidence = node.create_publisher(Image, f"~/{camera}/confidence", _NEWEST)
+        self.overlay = node.create_publisher(Image, f"~/{camera}/overlay", _NEWEST)
+        self.anomaly_map = node.create_publisher(Image, f"~/{camera}/anomaly_map", _NEWEST)
+        self.score = node.create_publisher(Float64, f"~/{camera}/ood_score", _RELIABLE)
+        self._overlay_alpha = overlay_alpha
+
+    def wants_segmentation(self) -> bool:
+        """Whether somebody subscribes to what the decoder makes."""
+        pictures = (self.segmentation, self.confidence, self.overlay)
+        return any(publisher.get_subscription_count() for publisher in pictures)
+
+    def publish_score(self, score: float) -> None:
+        """Larger = more OoD."""
+        self.score.publish(Float64(data=score))
+
+    def publish_pictures(self, header: Header, verdict: Verdict, result: FrameResult | None, alarm: Alarm) -> None:
+        """Publish the pictures that somebody subscribes to, under the header of the input image.
+
+        Args:
+            header: of the input image.
+            verdict: on it.
+            result: the verdict with the segmentation; None where nobody asked for that.
+            alarm: of the camera after it.
+        """
+        if verdict.anomaly_map is not None and self.anomaly_map.get_subscription_count():
+            height, width = verdict.frame.image.shape[:2]
+            picture = map_picture(verdict.anomaly_map, verdict.threshold, width, height)
+            self.anomaly_map.publish(image_message(picture, header, "mono8"))
+        if result is None:
+            return
+        if self.segmentation.get_subscription_count():
+            self.segmentation.publish(image_message(result.segmentation, header, "mono8"))
+        if self.confidence.get_subscription_count():
+            self.confidence.publish(image_message(result.confidence, header, "mono8"))
+        if self.overlay.get_subscription_count():
+            picture = draw_overlay(result, alarm, self._overlay_alpha)
+            self.overlay.publish(image_message(picture, header, "bgr8"))
+
+    def publishers(self) -> list[Any]:
+        """All publishers, for clean-up."""
+        return [self.segmentation, self.confidence, self.overlay, self.anomaly_map, self.score]

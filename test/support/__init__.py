@@ -1,0 +1,1 @@
+"""What the tests and the scripts of benchmarks/ share: a rig of cameras and nodes, fault injection, message fuzzing."""
