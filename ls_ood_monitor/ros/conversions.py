@@ -192,16 +192,24 @@ def _cause_of(
             return Cause(CauseKind.UNNAMED, detail=text)
         kind = CauseKind.OUT_OF_DISTRIBUTION if score > threshold else CauseKind.IN_DISTRIBUTION
         return Cause(kind, camera, score, threshold)
-    kind, progress, after = CauseKind(values["cause"]), None, None
+    kind, progress, after = _alarm_kind(values["cause"]), None, None
     if "progress_rule" in values:
         count, needed = float(values["progress_count"]), float(values["progress_needed"])
         progress = AlarmProgress(values["progress_rule"], count, needed, int(values.get("progress_window", "0")))
     if "raised_by" in values:
-        after = _plain_cause(values, "raised_by", CauseKind(values["raised_by"]))
+        after = _plain_cause(values, "raised_by", _alarm_kind(values["raised_by"]))
     plain = _plain_cause(values, "cause", kind)
     if kind in _JUDGED:
         plain = replace(plain, value=score, limit=threshold)
     return replace(plain, camera=camera, progress=progress, after=after)
+
+
+def _alarm_kind(name: str) -> CauseKind:
+    """The kind of an alarm's cause. Raises ``ValueError`` for one that only a supervisor's decision has."""
+    kind = CauseKind(name)
+    if kind not in _JUDGED and not kind.is_fault:
+        raise ValueError(f"{name} is the cause of a decision, not of an alarm")
+    return kind
 
 
 def _plain_cause(values: Mapping[str, str], prefix: str, kind: CauseKind) -> Cause:

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -165,6 +165,20 @@ def test_a_malformed_alarm_is_never_clear(change, camera):
     assert alarm.is_fault
     assert alarm.camera == camera
     assert "malformed" in sentence(alarm.cause)
+
+
+@pytest.mark.parametrize("kind", list(CauseKind), ids=lambda kind: kind.value)
+@pytest.mark.parametrize("key", ["cause", "raised_by"])
+def test_every_named_cause_has_a_sentence_or_is_a_malformed_alarm(key, kind):
+    """Whatever cause a message names, the alarm can be told in words: the supervisor must not fail on it."""
+    message = good_message()
+    values = [pair for pair in message.status[0].values if pair.key != key]
+    message.status[0].values = [*values, KeyValue(key=key, value=kind.value)]
+    (alarm,) = alarms_of(message)
+    assert sentence(alarm.cause).startswith("camera front: ")
+    is_known = kind.is_fault or kind in (CauseKind.IN_DISTRIBUTION, CauseKind.OUT_OF_DISTRIBUTION)
+    if not is_known or (key == "cause" and kind.is_fault):
+        assert alarm.fault == "unreadable_alarm"
 
 
 def test_an_empty_alarm_is_a_fault():
