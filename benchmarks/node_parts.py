@@ -61,7 +61,7 @@ class ImagePath:
         self._monitor = monitor
         self._validator = FrameValidator(CAMERA, HealthSettings())
         self._arrivals = ArrivalMonitor(HealthSettings(), timeout_s=inf)
-        self._alarm_filter = AlarmFilter(monitor.alarm, CAMERA, monitor.clean_median)
+        self._alarm_filter = AlarmFilter(monitor.alarm, CAMERA, monitor.lasting_levels)
         self._convert = image_to_bgr if transport == "raw" else compressed_to_bgr
         self._make = raw_messages(pictures) if transport == "raw" else jpeg_messages(pictures, JPEG_QUALITY)
         topic = self.name.replace(" ", "_")

@@ -119,7 +119,7 @@ def figures_of(
     stops = [
         heard
         for heard in decisions
-        if heard.mode.name == "STOP" and heard.because == CauseKind.OUT_OF_DISTRIBUTION.value
+        if heard.mode.name == "STOP" and heard.because == CauseKind.SUDDEN.value
     ]
     return {
         "sent": sent,

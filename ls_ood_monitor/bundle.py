@@ -27,7 +27,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from . import __version__
-from .bundle_upgrade import upgrade_arrays, upgrade_manifest
+from .bundle_upgrade import upgrade_alarm, upgrade_arrays, upgrade_manifest
 from .config import AlarmSettings, from_mapping
 from .core.detectors import Detector, detector_spec, required_features
 from .core.threshold import Threshold
@@ -299,7 +299,7 @@ def load_bundle(
             raise BundleError(f"{len(class_names)} class names for {network.settings.classes} classes")
         provenance = content["provenance"]
         calibration = provenance.get("calibration", {})
-        alarm = from_mapping(AlarmSettings, calibration.get("alarm", {}))
+        alarm = from_mapping(AlarmSettings, upgrade_alarm(calibration.get("alarm", {})))
         cameras = tuple(calibration.get("cameras", {}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from .config import AlarmSettings
+from .core.alarm import LastingLevels
 from .core.detectors import CellDetector, Detector, detector_spec, refuse_old_name
 from .core.grid import GRID
 from .core.threshold import Threshold
@@ -37,7 +38,7 @@ class OodMonitor:
         detector: name of the detector that raises alarms.
         class_names: names of the segmentation classes, by id.
         bundle_id: SHA-256 of the bundle's manifest, hex.
-        alarm: the alarm rule for which the thresholds were calibrated.
+        alarm: settings of the alarm for which the thresholds were calibrated.
         cameras: names of the cameras of the calibration; empty if the bundle does not name them.
         provenance: data of training and calibration, from the manifest; for people and reports.
         difference: difference of the engine from eager torch, measured at load; None if eager torch runs on the CPU.
@@ -107,9 +108,9 @@ class OodMonitor:
         return self.thresholds[self.detector].value
 
     @property
-    def clean_median(self) -> float:
-        """Median clean score of the detector that raises alarms; NaN in the earliest bundles."""
-        return self.thresholds[self.detector].clean_median
+    def lasting_levels(self) -> LastingLevels:
+        """Levels of the lasting path of the detector that raises alarms."""
+        return self.thresholds[self.detector].lasting_levels
 
     def warm_up(self, batch: int = 1) -> None:
         """Run blank batches of 1 to ``batch`` frames, so that set-up, compilation and capture delay no real frame."""

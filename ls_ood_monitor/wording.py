@@ -11,8 +11,9 @@ _Words = Callable[[Cause], str]
 #: Of the causes that say all with one clause.
 _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.IN_DISTRIBUTION: lambda it: f"in distribution, score {it.value:.2f} within threshold {it.limit:.2f}",
-    CauseKind.OUT_OF_DISTRIBUTION: lambda it: (
-        f"out of distribution, score {it.value:.2f} above threshold {it.limit:.2f}"
+    CauseKind.SUDDEN: lambda it: f"out of distribution, score {it.value:.2f} above threshold {it.limit:.2f}",
+    CauseKind.LASTING: lambda it: (
+        f"out of distribution for seconds, mean score {it.value:.2f} above threshold {it.limit:.2f}"
     ),
     CauseKind.STALE: lambda it: (
         f"no image for {it.value:.1f} s (limit {it.limit:.2f} s){f' on {it.detail}' if it.detail else ''}"
@@ -108,8 +109,4 @@ def _progress(progress: AlarmProgress) -> str:
     count, needed = progress.count, progress.needed
     if progress.rule == "release":
         return f"{count:.0f} of {needed:.0f} good frames to clear"
-    if progress.rule == "window":
-        return f"{count:.0f} bad of the last {progress.window} frames, {needed:.0f} raise"
-    if progress.rule == "cusum":
-        return f"evidence {count:.2f} of {needed:g} to raise"
     return f"{count:.0f} of {needed:.0f} bad frames to raise"

@@ -7,7 +7,7 @@ later on the same drive, held-out drives how it does on the next drive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.alarm import alarm_onsets
 from ..core.detectors import Detector, Head, detector_spec
 from ..core.intervals import EventRate, Share, event_rate, share_of, worst_share
 from ..core.threshold import (
     Threshold,
-    alarm_threshold,
     blocks_per_fold,
     leave_one_block_out_scores,
     left_out,
     quantile_threshold,
 )
 from ..errors import CalibrationError, ConfigError
+from .alarm_thresholds import CleanVideo, alarm_thresholds, false_alarm_bursts
 from .collect import Progress
-from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, video_streams
+from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, clean_video
 from .notes import calibration_notes
 from .settings import CalibrationSettings
 
@@ -43,7 +42,7 @@ class DetectorCalibration:
         candidates: thresholds by what was held out, ``block`` or ``drive``.
         scores: (N,) held-out scores of all frames, by the same names.
         rates: share of frames above the chosen threshold, by the same names.
-        alarms: alarms per hour at the chosen threshold, by the same names; empty if the frames are not video.
+        alarms: bursts of alarms an hour at the chosen thresholds, by the same names; empty if the frames are not video.
         worst_drive: name, frames above and frames of the drive with the largest share of held-out frames above.
         notes: what a person should know, as sentences.
     """
@@ -94,8 +93,8 @@ def calibrate(
         ConfigError: an unknown detector, or one that also learns from OoD frames.
     """
     units = _units(table, settings)
-    streams, hours = video_streams(table)
-    if settings.target_per_hour is not None and not streams:
+    video = clean_video(table)
+    if settings.target_per_hour is not None and not video.streams:
         raise CalibrationError(
             "a target of false alarms an hour needs video: frames at most "
             f"{MAX_GAP_S:g} s apart whose times are known (give --rate for pictures without time). "
@@ -111,11 +110,10 @@ def calibrate(
         rows = table.features.of(spec.feature)
         scores = _held_out_scores(name, rows, units, head, progress)
         candidates = {
-            unit: _threshold(scores[unit], unit, len(np.unique(units[unit])), settings, streams, hours)
-            for unit in scores
+            unit: _threshold(scores[unit], unit, len(np.unique(units[unit])), settings, video) for unit in scores
         }
         threshold = _choose(candidates, settings.hold_out)
-        alarms = {unit: _alarm_rate(values, threshold, streams, hours, settings) for unit, values in scores.items()}
+        alarms = {unit: _alarm_rate(values, threshold, video, settings) for unit, values in scores.items()}
         results[name] = DetectorCalibration(
             spec.make(head).fit(rows),
             threshold,
@@ -184,8 +182,7 @@ def _threshold(
     unit: str,
     count: int,
     settings: CalibrationSettings,
-    streams: Sequence[NDArray[np.int64]],
-    hours: float,
+    video: CleanVideo,
 ) -> Threshold:
     if settings.block_s is None:
         unit = "drive"  # the blocks are whole drives
@@ -199,10 +196,9 @@ def _threshold(
             unit=unit,
             allow_small=settings.allow_small,
         )
-    return alarm_threshold(
+    return alarm_thresholds(
         scores,
-        streams,
-        hours,
+        video,
         settings.target_per_hour,
         settings=settings.alarm,
         origin=origin,
@@ -218,13 +214,8 @@ def _choose(candidates: Mapping[str, Threshold], hold_out: str) -> Threshold:
 
 
 def _alarm_rate(
-    scores: NDArray[np.float64],
-    threshold: Threshold,
-    streams: Sequence[NDArray[np.int64]],
-    hours: float,
-    settings: CalibrationSettings,
+    scores: NDArray[np.float64], threshold: Threshold, video: CleanVideo, settings: CalibrationSettings
 ) -> EventRate | None:
-    if not streams:
+    if not video.streams:
         return None
-    alarms = [alarm_onsets(scores[index], threshold.value, settings.alarm, threshold.clean_median) for index in streams]
-    return event_rate(sum(map(len, alarms)), hours)
+    return event_rate(false_alarm_bursts(scores, threshold, video, settings.alarm), video.hours)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..core.threshold import time_blocks
 from ..errors import ConfigError
 from ..features import FrameFeatures
+from .alarm_thresholds import CleanVideo
 
 #: Frames further apart than this are no video, and give no rate of alarms per hour.
 MAX_GAP_S = 1.0
@@ -69,13 +70,10 @@ def blocks_of_time(table: FeatureTable, block_s: float | None) -> NDArray[np.int
     return time_blocks(table.stamps_ns, table.drives, block_s)
 
 
-def video_streams(table: FeatureTable) -> tuple[list[NDArray[np.int64]], float]:
+def clean_video(table: FeatureTable) -> CleanVideo:
     """Find the videos in a table: frames at most ``MAX_GAP_S`` apart, with known times.
 
     A drive lasts as long as its longest camera: the number of frames times their median distance, so gaps do not count.
-
-    Returns:
-        For each camera of each drive the indices of its frames, in order of time; and the hours of driving.
     """
     streams: list[NDArray[np.int64]] = []
     hours = 0.0
@@ -92,7 +90,7 @@ def video_streams(table: FeatureTable) -> tuple[list[NDArray[np.int64]], float]:
                 streams.append(index)
                 longest = max(longest, len(index) * gap_s / 3600.0)
         hours += longest
-    return streams, hours
+    return CleanVideo(streams, table.stamps_ns, blocks_of_time(table, None), hours)
 
 
 def summarise(table: FeatureTable) -> dict[str, Any]:

@@ -15,7 +15,8 @@ class CauseKind(enum.Enum):
 
     # The frame was judged.
     IN_DISTRIBUTION = "in_distribution"
-    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    SUDDEN = "sudden"  # the score of a frame is above the threshold
+    LASTING = "lasting"  # the mean over seconds is above its own
 
     # Faults: the frame, or the lack of one, could not be judged.
     STALE = "stale"
@@ -67,6 +68,8 @@ class CauseKind(enum.Enum):
         return self in _FAULTS
 
 
+#: The frame was judged: the camera is in or out of distribution.
+JUDGED = frozenset({CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN, CauseKind.LASTING})
 _FAULTS = frozenset(
     {
         CauseKind.STALE,
@@ -104,16 +107,14 @@ class AlarmProgress:
     """How far a camera's alarm is on its way to RAISED, or from RAISED back to CLEAR.
 
     Attributes:
-        rule: rule of the alarm that counts (``AlarmSettings.rule``), or ``release``.
-        count: frames, or evidence, so far.
+        rule: ``consecutive``, bad frames that raise the alarm, or ``release``, good frames that clear it.
+        count: frames so far.
         needed: so many raise, or clear, the alarm.
-        window: frames that the rule ``window`` has looked at; 0 for the others.
     """
 
     rule: str
     count: float
     needed: float
-    window: int = 0
 
 
 @dataclass(frozen=True)

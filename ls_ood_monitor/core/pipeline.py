@@ -14,7 +14,7 @@ from math import nan
 from typing import Generic, TypeVar
 
 from ..config import AlarmSettings, HealthSettings
-from .alarm import AlarmFilter
+from .alarm import AlarmFilter, LastingLevels
 from .causes import Cause, CauseKind
 from .input_validation import ArrivalMonitor, FrameValidator
 from .supervision import Supervisor
@@ -70,11 +70,11 @@ class Outcome(Generic[Image, Result]):
 
 class _Camera:
     def __init__(
-        self, name: str, alarm: AlarmSettings, clean_median: float, health: HealthSettings, timeout_s: float
+        self, name: str, alarm: AlarmSettings, levels: LastingLevels, health: HealthSettings, timeout_s: float
     ) -> None:
         self.validator = FrameValidator(name, health)
         self.arrivals = ArrivalMonitor(health, timeout_s)
-        self.alarm_filter = AlarmFilter(alarm, name, clean_median)
+        self.alarm_filter = AlarmFilter(alarm, name, levels)
         self.lock = threading.Lock()  # frames count in one thread, silence in another
 
 
@@ -86,26 +86,23 @@ class PerceptionPipeline:
     Args:
         cameras: names.
         alarm: what raises and clears an alarm.
-        clean_median: median score of clean frames (``Threshold.clean_median``), for the rule ``cusum``.
+        levels: of the lasting path.
         health: limits of the input.
         timeout_s: silence after which a camera is stale.
 
     Attributes:
         topics: camera -> topic of its images, for people who read that it is silent.
-
-    Raises:
-        ConfigError: the rule ``cusum`` without a median of clean scores.
     """
 
     def __init__(
         self,
         cameras: Sequence[str],
         alarm: AlarmSettings,
-        clean_median: float,
+        levels: LastingLevels,
         health: HealthSettings,
         timeout_s: float,
     ) -> None:
-        self._cameras = {name: _Camera(name, alarm, clean_median, health, timeout_s) for name in cameras}
+        self._cameras = {name: _Camera(name, alarm, levels, health, timeout_s) for name in cameras}
         self.topics: dict[str, str] = {}
 
     def start(self, steady_ns: int) -> None:

@@ -23,9 +23,6 @@ from .request import Request
 from .results import Environment, NetworkFacts, RecordingFacts, RecordingProvenance
 from .timespans import Limits
 
-_OF_EVERY_RULE = ("rule", "trigger_consecutive_frames", "release_consecutive_frames")
-_OF_RULE = {"window": ("window_frames",), "cusum": ("cusum_limit",)}
-
 
 def provenance(request: Request, monitor: OodMonitor) -> RecordingProvenance:
     """Facts for ``summary.json``."""
@@ -90,7 +87,7 @@ def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limi
         calibrated: alarm settings of the bundle, which those of the vehicle override.
         limits: of the judgement.
     """
-    perception = {**alarm_rule(vehicle.alarm.of(calibrated)), **asdict(vehicle.health)}
+    perception = {**asdict(vehicle.alarm.of(calibrated)), **asdict(vehicle.health)}
     supervisor = {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(vehicle.supervisor).items()
     }
@@ -99,8 +96,3 @@ def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limi
         "supervisor_node": {**supervisor, "publish_rate_hz": vehicle.publish_rate_hz},
         "judgement": {"stop_within_s": limits.stop_s, "release_within_s": limits.release_s},
     }
-
-
-def alarm_rule(settings: AlarmSettings) -> dict[str, Any]:
-    """Of the settings of an alarm those that its rule uses."""
-    return {name: getattr(settings, name) for name in (*_OF_EVERY_RULE, *_OF_RULE.get(settings.rule, ()))}

@@ -95,7 +95,7 @@ class Replay:
         self._begin_ns, self._started_ns, self._now_ns = begin_ns, time.monotonic_ns(), begin_ns
         self.recorder = ReplayRecorder(sorted(monitor.detectors))
         self._perception = PerceptionPipeline(
-            cameras, settings.alarm.of(monitor.alarm), monitor.clean_median, settings.health, settings.image_timeout_s
+            cameras, settings.alarm.of(monitor.alarm), monitor.lasting_levels, settings.health, settings.image_timeout_s
         )
         self._vehicle = VehiclePipeline(
             self._perception,

@@ -30,7 +30,6 @@ _CAUSES = {
     "rule": pl.Categorical,  # null where there is no progress
     "count": pl.Float64,
     "needed": pl.Float64,
-    "window": pl.Int32,
     "after": pl.UInt32,
 }
 _DECISIONS = {"time_s": pl.Float64, "mode": MODE, "cause": pl.UInt32}
@@ -94,10 +93,10 @@ class ReplayTables:
                 limit,
                 detail,
                 expected,
-                None if rule is None else AlarmProgress(rule, count, needed, window),
+                None if rule is None else AlarmProgress(rule, count, needed),
                 after.get(row),
             )
-            for kind, camera, value, limit, detail, expected, rule, count, needed, window, row in chosen.iter_rows()
+            for kind, camera, value, limit, detail, expected, rule, count, needed, row in chosen.iter_rows()
         ]
 
 
@@ -177,7 +176,7 @@ class ReplayRecorder:
             return row
         after = None if cause.after is None else self._row_of(cause.after)
         progress = cause.progress
-        counted = (progress.rule, progress.count, progress.needed, progress.window) if progress else (None,) * 4
+        counted = (progress.rule, progress.count, progress.needed) if progress else (None,) * 3
         numbers = (cause.value, cause.limit, cause.detail, cause.expected)
         row = self._causes.append((cause.kind.value, cause.camera, *numbers, *counted, after))
         if len(self._recent) >= _MAX_RECENT:

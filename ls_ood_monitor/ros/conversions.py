@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ..core.causes import AlarmProgress, Cause, CauseKind
+from ..core.causes import JUDGED, AlarmProgress, Cause, CauseKind
 from ..core.supervision import CameraStatus
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 from ..wording import sentence
@@ -36,7 +36,7 @@ _MODE_LEVELS = {
 
 
 #: Their value is the alarm's score, and their limit its threshold.
-_JUDGED = (CauseKind.IN_DISTRIBUTION, CauseKind.OUT_OF_DISTRIBUTION)
+_FRAME_JUDGED = (CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN)
 #: Alarms in a message, of which perception sends one; more than any vehicle has cameras.
 _MAX_ALARMS = 100
 #: The last time that builtin_interfaces/Time can hold.
@@ -108,11 +108,19 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
         **_cause_values(alarm.cause),
         "source": alarm.source,
         "sent_ns": alarm.sent_ns,
+        **_lasting_values(alarm),
         **extra,
     }
     text = sentence(alarm.cause)
     entry = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, text, values)
     return DiagnosticArray(header=Header(stamp=ns_to_stamp(alarm.stamp_ns), frame_id=frame_id), status=[entry])
+
+
+def _lasting_values(alarm: Alarm) -> dict[str, object]:
+    """Mean score and its threshold; nothing where there is no lasting path."""
+    if isnan(alarm.lasting_threshold):
+        return {}
+    return {"lasting_score": float(alarm.lasting_score), "lasting_threshold": float(alarm.lasting_threshold)}
 
 
 def _cause_values(cause: Cause) -> dict[str, object]:
@@ -121,18 +129,16 @@ def _cause_values(cause: Cause) -> dict[str, object]:
     if cause.progress is not None:
         progress = cause.progress
         values |= {"progress_rule": progress.rule, "progress_count": progress.count, "progress_needed": progress.needed}
-        if progress.window:
-            values["progress_window"] = progress.window
     if cause.after is not None:
         values |= {"raised_by": cause.after.kind.value, **_cause_details(cause.after, "raised_by")}
-        if cause.after.kind in _JUDGED:
+        if cause.after.kind in _FRAME_JUDGED:
             values |= {"raised_by_value": cause.after.value, "raised_by_limit": cause.after.limit}
     return values
 
 
 def _cause_details(cause: Cause, prefix: str) -> dict[str, object]:
     details: dict[str, object] = {}
-    if cause.kind not in _JUDGED:
+    if cause.kind not in _FRAME_JUDGED:
         numbers = {"value": float(cause.value), "limit": float(cause.limit)}
         details |= {f"{prefix}_{name}": number for name, number in numbers.items() if not isnan(number)}
     texts = {"detail": cause.detail, "expected": cause.expected}
@@ -169,6 +175,7 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
     try:
         state = AlarmState(values["state"])
         score, threshold = float(values["ood_score"]), float(values["threshold"])
+        mean, limit = float(values.get("lasting_score", "nan")), float(values.get("lasting_threshold", "nan"))
         is_fault = {"true": True, "false": False}[values["is_fault"]]
         sent_ns = int(values.get("sent_ns", "0"))
         cause = _cause_of(values, camera, score, threshold, is_fault, entry.message)
@@ -180,7 +187,9 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
         return _unreadable(camera, stamp_ns, f"cause {cause.kind.value} contradicts is_fault {values['is_fault']}")
     if state is AlarmState.CLEAR and not score <= threshold:
         return _unreadable(camera, stamp_ns, f"state CLEAR contradicts score {score:g} against threshold {threshold:g}")
-    return Alarm(camera, stamp_ns, state, score, threshold, cause, values.get("source", ""), sent_ns)
+    if state is AlarmState.CLEAR and mean > limit:
+        return _unreadable(camera, stamp_ns, f"state CLEAR contradicts mean score {mean:g} against threshold {limit:g}")
+    return Alarm(camera, stamp_ns, state, score, threshold, cause, values.get("source", ""), sent_ns, mean, limit)
 
 
 def _cause_of(
@@ -190,16 +199,16 @@ def _cause_of(
     if "cause" not in values:
         if is_fault:
             return Cause(CauseKind.UNNAMED, detail=text)
-        kind = CauseKind.OUT_OF_DISTRIBUTION if score > threshold else CauseKind.IN_DISTRIBUTION
+        kind = CauseKind.SUDDEN if score > threshold else CauseKind.IN_DISTRIBUTION
         return Cause(kind, camera, score, threshold)
     kind, progress, after = _alarm_kind(values["cause"]), None, None
     if "progress_rule" in values:
         count, needed = float(values["progress_count"]), float(values["progress_needed"])
-        progress = AlarmProgress(values["progress_rule"], count, needed, int(values.get("progress_window", "0")))
+        progress = AlarmProgress(values["progress_rule"], count, needed)
     if "raised_by" in values:
         after = _plain_cause(values, "raised_by", _alarm_kind(values["raised_by"]))
     plain = _plain_cause(values, "cause", kind)
-    if kind in _JUDGED:
+    if kind in _FRAME_JUDGED:
         plain = replace(plain, value=score, limit=threshold)
     return replace(plain, camera=camera, progress=progress, after=after)
 
@@ -207,7 +216,7 @@ def _cause_of(
 def _alarm_kind(name: str) -> CauseKind:
     """The kind of an alarm's cause. Raises ``ValueError`` for one that only a supervisor's decision has."""
     kind = CauseKind(name)
-    if kind not in _JUDGED and not kind.is_fault:
+    if kind not in JUDGED and not kind.is_fault:
         raise ValueError(f"{name} is the cause of a decision, not of an alarm")
     return kind
 

@@ -184,7 +184,7 @@ class PerceptionNode(LifecycleNode):
         max_batch = min(settings.max_batch or monitor.preferred_batch_size, len(settings.cameras))
         monitor.warm_up(max_batch)
         pipeline = PerceptionPipeline(
-            settings.cameras, overrides.of(monitor.alarm), monitor.clean_median, health, settings.image_timeout_s
+            settings.cameras, overrides.of(monitor.alarm), monitor.lasting_levels, health, settings.image_timeout_s
         )
         pipeline.topics.update({camera: self._topic(camera) for camera in settings.cameras})
         outputs = {camera: CameraOutputs(self, camera, settings.overlay_alpha) for camera in settings.cameras}

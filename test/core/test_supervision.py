@@ -21,7 +21,7 @@ def alarm(
 ) -> Alarm:
     """A consistent alarm, unless changed."""
     score = 1.0 if state is AlarmState.CLEAR else 9.0
-    judged = CauseKind.IN_DISTRIBUTION if state is AlarmState.CLEAR else CauseKind.OUT_OF_DISTRIBUTION
+    judged = CauseKind.IN_DISTRIBUTION if state is AlarmState.CLEAR else CauseKind.SUDDEN
     kind = CauseKind.INFERENCE if is_fault else judged
     return Alarm(
         **{
@@ -231,7 +231,7 @@ def test_latched_stop():
     assert supervisor.decide(1).mode is NOMINAL
     supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 2)
     assert supervisor.decide(2).mode is STOP
-    assert supervisor.reset(3).kind is CauseKind.OUT_OF_DISTRIBUTION
+    assert supervisor.reset(3).kind is CauseKind.SUDDEN
     supervisor.observe(alarm("front", stamp=4), 4)
     held = supervisor.decide(4)
     assert held.mode is STOP

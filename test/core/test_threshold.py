@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ls_ood_monitor.config import AlarmSettings
-from ls_ood_monitor.core.alarm import AlarmFilter
 from ls_ood_monitor.core.detectors import MahalanobisDetector
 from ls_ood_monitor.core.threshold import (
     Threshold,
-    alarm_threshold,
     blocks_per_fold,
     leave_one_block_out_scores,
     left_out,
@@ -77,10 +74,6 @@ def test_the_method_states_the_origin_that_the_caller_names():
     """A threshold of fitted frames never claims to come from held-out ones."""
     threshold = quantile_threshold(np.arange(200.0), 0.05, origin="fitted-frame")
     assert threshold.method == "split-conformal quantile of fitted-frame scores"
-    alarms = alarm_threshold(
-        np.arange(100.0), [np.arange(100)], 3.0, 1.0, settings=AlarmSettings(), origin="leave-one-drive-out"
-    )
-    assert "leave-one-drive-out scores" in alarms.method
 
 
 @pytest.mark.parametrize(
@@ -119,54 +112,6 @@ def test_thresholds_of_older_bundles_still_load():
     assert Threshold.from_dict(older).target_per_hour is None
     with pytest.raises(KeyError, match="value"):
         Threshold.from_dict({name: value for name, value in values.items() if name != "value"})
-
-
-def alarms_at(scores, streams, threshold, settings) -> int:
-    """Alarms that the vehicle's own filter raises."""
-    count = 0
-    for stream in streams:
-        alarm, before = AlarmFilter(settings, "front"), None
-        for index in stream:
-            state = alarm.update(int(index), float(scores[index]), threshold).state.name
-            count += state == "RAISED" != before
-            before = state
-    return count
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_threshold_for_alarms_an_hour_by_brute_force(seed):
-    """It and every higher one keep the target under the vehicle's filter; the next lower one does not."""
-    random = np.random.default_rng(seed)
-    # Slowly varying scores, so that alarms last and split.
-    scores = np.convolve(random.normal(size=1203), np.ones(4) / 4, mode="valid")
-    streams = [np.arange(0, 500), np.arange(500, 1200)]
-    settings = AlarmSettings(trigger_consecutive_frames=3, release_consecutive_frames=5)
-    # 12 hours, 95 % bound: at most 7 alarms keep a target of 1.1 an hour (the bound of 7 is 13.15 / 12).
-    threshold = alarm_threshold(scores, streams, 12.0, 1.1, settings=settings, origin=ORIGIN, blocks=9)
-    for higher in np.unique(scores[scores >= threshold.value]):
-        assert alarms_at(scores, streams, higher, settings) <= 7
-    windows = [min(scores[i : i + 3]) for stream in streams for i in stream[:-2]]
-    lower = max(value for value in windows if value < threshold.value)
-    assert alarms_at(scores, streams, lower, settings) > 7
-    assert (threshold.n, threshold.blocks, threshold.target_per_hour) == (1200, 9, 1.1)
-    assert threshold.target_rate == pytest.approx((scores > threshold.value).mean(), abs=1e-3)
-
-
-def test_too_few_hours_are_refused_or_noted():
-    """Two hours without an alarm cannot promise one an hour: three are needed (rule of three)."""
-    scores, streams = np.arange(100.0), [np.arange(100)]
-    settings = AlarmSettings()
-    with pytest.raises(CalibrationError, match=r"2\.0 h .* at least 3\.0 h"):
-        alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, origin=ORIGIN)
-    small = alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, origin=ORIGIN, allow_small=True)
-    assert "rule of three" in small.warning
-    assert small.value == 97.0  # the smallest of the last three: the third frame above it never comes
-    assert alarms_at(scores, streams, small.value, settings) == 0
-    assert alarm_threshold(scores, streams, 3.0, 1.0, settings=settings, origin=ORIGIN).warning == ""
-    with pytest.raises(CalibrationError, match="larger than 0"):
-        alarm_threshold(scores, streams, 2.0, 0.0, settings=settings, origin=ORIGIN)
-    with pytest.raises(CalibrationError, match="3 frames in a row"):
-        alarm_threshold(scores[:2], [np.arange(2)], 2.0, 1.0, settings=settings, origin=ORIGIN)
 
 
 def test_each_block_is_scored_without_itself():

@@ -107,7 +107,7 @@ def story(
                 continue
             score = 2.0 * odd + random.uniform(0.8, 1.2)
             state, mode = (AlarmState.RAISED, FallbackMode.STOP) if odd else (AlarmState.CLEAR, FallbackMode.NOMINAL)
-            kind = CauseKind.OUT_OF_DISTRIBUTION if odd else CauseKind.IN_DISTRIBUTION
+            kind = CauseKind.SUDDEN if odd else CauseKind.IN_DISTRIBUTION
             frame = Frame(np.full((24, 32, 3), index % 256, np.uint8), index + 1, camera)
             alarm = Alarm(camera, index + 1, state, score, 2.0, Cause(kind, camera, score, 2.0))
             verdict = TimedVerdict(frame, score, 2.0, "spatial", {}, CELLS, latency_ms=5.0 + index % 7)

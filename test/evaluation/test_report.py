@@ -33,7 +33,7 @@ def judged(index: int) -> FrameRecord:
         cause = Cause(CauseKind.UNREADABLE, "front", detail=f"broken {NASTY}")
         return FrameRecord(4.0, Alarm("front", 0, AlarmState.PENDING, np.nan, np.nan, cause), FallbackMode.SLOW, None)
     frame = Frame(np.full((24, 32, 3), index, np.uint8), index + 1, "front")
-    kind = CauseKind.OUT_OF_DISTRIBUTION if odd else CauseKind.IN_DISTRIBUTION
+    kind = CauseKind.SUDDEN if odd else CauseKind.IN_DISTRIBUTION
     alarm = Alarm("front", index + 1, state, score, 2.0, Cause(kind, "front", score, 2.0))
     return FrameRecord(index / 10.0, alarm, mode, TimedVerdict(frame, score, 2.0, "larem", latency_ms=5.0))
 
@@ -167,7 +167,7 @@ def test_a_stop_has_a_row_for_each_of_its_reasons(make_report, tell):
     """Its times stand once, beside all of them; a second stop is a group of its own."""
     events = (Event("front", 1.0, 2.0, "fog"), Event("left", 1.5, 2.5, "mud"), Event("front", 4.0, 4.5, "fog"))
     cause = Cause(
-        CauseKind.OUT_OF_DISTRIBUTION, "front", 9.0, 2.0
+        CauseKind.SUDDEN, "front", 9.0, 2.0
     )  # that of the decision, while another camera is clear
     images = [
         replace(image, mode=FallbackMode.STOP, alarm=replace(image.alarm, cause=cause))

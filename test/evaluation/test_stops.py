@@ -22,7 +22,7 @@ BLANK = Cause(CauseKind.BLANK, "front", detail="0")
 
 def odd(score: float, camera: str = "front", **changes) -> Cause:
     """Out of distribution."""
-    return Cause(CauseKind.OUT_OF_DISTRIBUTION, camera, score, 2.0, **changes)
+    return Cause(CauseKind.SUDDEN, camera, score, 2.0, **changes)
 
 
 def back(count: int) -> Cause:

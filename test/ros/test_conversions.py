@@ -62,9 +62,9 @@ def test_images_round_trip(shape):
 )
 def test_alarms_round_trip(state, score, level):
     """Every field of an alarm survives, floats to the last bit, and the level says the state."""
-    kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+    kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.SUDDEN
     progress = AlarmProgress("window", 2.0, 3.0, 5)
-    held_for = Cause(CauseKind.OUT_OF_DISTRIBUTION, value=9.25, limit=5.0)
+    held_for = Cause(CauseKind.SUDDEN, value=9.25, limit=5.0)
     cause = Cause(kind, "front", score, 5.0, progress=progress, after=held_for)
     alarm = Alarm("front", 123_456_789_012, state, score, 5.0, cause, "host:1", 7)
     message = over_the_wire(alarm_message(alarm, {"latency_ms": 3.5}, "perception_node"))
@@ -176,7 +176,7 @@ def test_every_named_cause_has_a_sentence_or_is_a_malformed_alarm(key, kind):
     message.status[0].values = [*values, KeyValue(key=key, value=kind.value)]
     (alarm,) = alarms_of(message)
     assert sentence(alarm.cause).startswith("camera front: ")
-    is_known = kind.is_fault or kind in (CauseKind.IN_DISTRIBUTION, CauseKind.OUT_OF_DISTRIBUTION)
+    is_known = kind.is_fault or kind in (CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN)
     if not is_known or (key == "cause" and kind.is_fault):
         assert alarm.fault == "unreadable_alarm"
 

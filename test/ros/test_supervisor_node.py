@@ -38,7 +38,7 @@ class FakeCamera:
             return
         self._stamp += 1
         score = 1.0 if self.state is AlarmState.CLEAR else 9.0
-        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.SUDDEN
         cause = Cause(kind, self._camera, score, 5.0)
         alarm = Alarm(self._camera, self._stamp, self.state, score, 5.0, cause)
         self._publisher.publish(alarm_message(alarm, {}, "test"))

@@ -64,7 +64,7 @@ class Vehicle(Node):
         """Publish one alarm of the front camera."""
         self._stamp += 1
         score = 1.0 if state is AlarmState.CLEAR else 9.0
-        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.SUDDEN
         cause = Cause(kind, "front", score, 5.0)
         alarm = Alarm("front", self._stamp, state, score, 5.0, cause)
         self.alarms.publish(alarm_message(alarm, {}, "test"))

@@ -72,7 +72,7 @@ class Vehicle:
         self.sent[camera].append(picture)
         image = image_message(picture, Header(stamp=ns_to_stamp(stamp_ns), frame_id="lens"), "bgr8")
         score = float("nan") if fault else 3.0 if state is AlarmState.RAISED else 0.5
-        kind = fault or (CauseKind.OUT_OF_DISTRIBUTION if score > 1.0 else CauseKind.IN_DISTRIBUTION)
+        kind = fault or (CauseKind.SUDDEN if score > 1.0 else CauseKind.IN_DISTRIBUTION)
         alarm = Alarm(camera, stamp_ns, state, score, 1.0, Cause(kind, camera, score, 1.0))
         result = None
         if not fault:
