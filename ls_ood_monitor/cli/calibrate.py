@@ -28,9 +28,10 @@ with only two or three drives, a detector that has not seen one of them knows to
 and it detects nothing. The table shows the false alarms at the chosen threshold for both, with 95 % intervals by whole
 blocks and drives.
 
-A target per hour counts the alarms of all cameras, as --rule raises them. The bundle stores the rule for the vehicle.
-Such a target needs about 3 / target hours of clean driving: T hours without an alarm support a claim of at most 3 / T
-alarms per hour (rule of three).
+A target per hour sets two thresholds. Frames in a row above the higher one raise a sudden alarm within a fraction of a
+second; a mean score over seconds above the lower one raises a lasting alarm. Both together keep the target, over all
+cameras; alarms less than 5 s apart count as one. A target needs about 3 / target hours of clean driving: T hours without
+an alarm support a claim of at most 3 / T alarms per hour (rule of three).
 
 The bundle's folder also gets calibration.png, and calibration.safetensors with the features of the clean frames.
 Only --update reads that file; a vehicle does not need it (--no-table leaves it out).
@@ -101,23 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target-per-hour", type=float, metavar="ALARMS", help="accepted false alarms per hour of driving"
     )
     goal.add_argument(
-        "--rule",
-        choices=("consecutive", "window", "cusum"),
-        help="what raises an alarm: frames in a row, a number of frames in a window, or the sum by which scores exceed the "
-        "threshold (default consecutive)",
+        "--trigger", type=int, metavar="FRAMES", help="frames in a row that raise a sudden alarm (default 3)"
     )
+    goal.add_argument("--release", type=int, metavar="FRAMES", help="frames in a row that clear it (default 5)")
     goal.add_argument(
-        "--trigger",
-        type=int,
-        metavar="FRAMES",
-        help="number of frames, in a row or in the window, that raise an alarm (default 3)",
-    )
-    goal.add_argument("--window", type=int, metavar="FRAMES", help="length of the window for --rule window (default 5)")
-    goal.add_argument(
-        "--cusum-limit", type=float, metavar="SUM", help="sum that raises an alarm with --rule cusum (default 1)"
-    )
-    goal.add_argument(
-        "--release", type=int, metavar="FRAMES", help="number of frames in a row that clear an alarm (default 5)"
+        "--lasting-time",
+        type=float,
+        metavar="S",
+        help="time constant of the mean score that raises a lasting alarm, seconds (default 2)",
     )
     goal.add_argument(
         "--hold-out", choices=("block", "drive", "worst"), help="what is held out of the fits (default block)"
@@ -286,6 +278,7 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
 
 def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
     """Take each setting from the options, else from the bundle that is updated, else the default."""
+    from ..bundle_upgrade import upgrade_alarm
     from ..calibration.settings import CalibrationSettings
     from ..config import AlarmSettings, from_mapping
 
@@ -294,13 +287,11 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
         target = {"rate": args.target_rate}
     elif args.target_per_hour is not None:
         target = {"per_hour": args.target_per_hour}
-    alarm = dict(before.get("alarm", {}))
+    alarm = upgrade_alarm(before.get("alarm", {}))
     given = {
-        "rule": args.rule,
         "trigger_consecutive_frames": args.trigger,
         "release_consecutive_frames": args.release,
-        "window_frames": args.window,
-        "cusum_limit": args.cusum_limit,
+        "lasting_time_constant_s": args.lasting_time,
     }
     alarm |= {name: value for name, value in given.items() if value is not None}
     return CalibrationSettings(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.config import AlarmSettings, HealthSettings, SupervisorSettings
+from ls_ood_monitor.core.alarm import LastingLevels
 from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.pipeline import (
     Clock,
@@ -44,7 +45,7 @@ def stopped(steady_ns: int = 0, stamp_ns: int = 0) -> Clock:
 def perception() -> PerceptionPipeline:
     """Three bad frames raise, two good ones clear, half a second of silence is stale, 0.4 s of age late."""
     health = HealthSettings(max_age_s=0.4, min_rate_hz=5.0, expected_encoding="bgr8")
-    made = PerceptionPipeline(("front",), AlarmSettings(3, 2), 1.0, health, timeout_s=0.5)
+    made = PerceptionPipeline(("front",), AlarmSettings(3, 2), LastingLevels(), health, timeout_s=0.5)
     made.start(0)
     return made
 
@@ -94,7 +95,7 @@ def test_an_image_that_could_not_be_read_is_a_fault_of_its_camera(perception):
 
 def test_a_failed_network_is_a_fault_of_every_frame_it_was_given():
     """One failed batch counts once for each camera."""
-    pipeline = PerceptionPipeline(("front", "left"), AlarmSettings(), 1.0, HealthSettings(), 1.0)
+    pipeline = PerceptionPipeline(("front", "left"), AlarmSettings(), LastingLevels(), HealthSettings(), 1.0)
     pipeline.start(0)
     images = [image(NOW, camera="front"), image(NOW + 1, camera="left")]
     failed = Cause(CauseKind.INFERENCE, detail="out of memory")
@@ -150,7 +151,7 @@ def test_a_new_stop_is_handed_out_at_once_and_other_changes_at_the_tick():
     loop = SupervisorLoop(
         Supervisor(SupervisorSettings(), ("front",)), lambda decision, at_ns: decisions.append((at_ns, decision.mode))
     )
-    pipeline = PerceptionPipeline(("front",), AlarmSettings(1, 1), 1.0, HealthSettings(), 1.0)
+    pipeline = PerceptionPipeline(("front",), AlarmSettings(1, 1), LastingLevels(), HealthSettings(), 1.0)
     pipeline.start(0)
     loop.tick(0)
     loop.observe(alarms(pipeline, [image(1)]), 1)
@@ -165,7 +166,7 @@ def test_timers_of_a_vehicle_fire_in_their_order():
     silences: list[int] = []
     decisions: list[int] = []
     vehicle = VehiclePipeline(
-        PerceptionPipeline(("front",), AlarmSettings(), 1.0, HealthSettings(), timeout_s=0.5),
+        PerceptionPipeline(("front",), AlarmSettings(), LastingLevels(), HealthSettings(), timeout_s=0.5),
         Supervisor(SupervisorSettings(), ("front",)),
         publish_rate_hz=20.0,
         begin_ns=NOW,

@@ -166,9 +166,7 @@ def test_a_camera_that_is_never_heard_has_its_row(make_report, tell):
 def test_a_stop_has_a_row_for_each_of_its_reasons(make_report, tell):
     """Its times stand once, beside all of them; a second stop is a group of its own."""
     events = (Event("front", 1.0, 2.0, "fog"), Event("left", 1.5, 2.5, "mud"), Event("front", 4.0, 4.5, "fog"))
-    cause = Cause(
-        CauseKind.SUDDEN, "front", 9.0, 2.0
-    )  # that of the decision, while another camera is clear
+    cause = Cause(CauseKind.SUDDEN, "front", 9.0, 2.0)  # that of the decision, while another camera is clear
     images = [
         replace(image, mode=FallbackMode.STOP, alarm=replace(image.alarm, cause=cause))
         if image.alarm.state is AlarmState.CLEAR and (1.0 <= image.time_s < 2.5 or 4.0 <= image.time_s < 4.5)

@@ -81,9 +81,10 @@ class MadeUpMonitor:
 
     def __init__(self) -> None:
         from ls_ood_monitor.config import AlarmSettings
+        from ls_ood_monitor.core.alarm import LastingLevels
         from ls_ood_monitor.core.classes import CLASS_NAMES
 
-        self.bundle_id, self.detector, self.threshold, self.clean_median = "0" * 64, "larem", 2.0, 1.0
+        self.bundle_id, self.detector, self.threshold, self.lasting_levels = "0" * 64, "larem", 2.0, LastingLevels()
         self.alarm, self.cameras, self.class_names = AlarmSettings(), ("front",), CLASS_NAMES
         self.device, self.engine_label = torch.device("cpu"), "made up fp32"
         self.reentrant, self.preferred_batch_size = True, 1

@@ -20,6 +20,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ls_ood_monitor.config import AlarmSettings, HealthSettings
+from ls_ood_monitor.core.alarm import LastingLevels
 from ls_ood_monitor.core.pipeline import PerceptionPipeline
 from ls_ood_monitor.core.types import AlarmState, FrameResult
 from ls_ood_monitor.errors import BundleError, ConfigError, DataError
@@ -39,7 +40,7 @@ CAMERAS = ("front", "left")
 class MadeUpMonitor:
     """Answers each frame with a score of 1 below a threshold of 2, unless ``answer`` says otherwise."""
 
-    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
+    bundle_id, detector, threshold, lasting_levels = "0" * 64, "larem", 2.0, LastingLevels()
     alarm, cameras = AlarmSettings(), CAMERAS
     device, engine_label = torch.device("cpu"), "none fp32"
     reentrant, preferred_batch_size = True, 4
@@ -184,7 +185,7 @@ def test_no_batch_is_larger_than_the_limit(node, monitor, max_batch, sizes):
     monitor.answer = lambda results: seen.append(len(results)) or results
     cameras = [f"camera{number}" for number in range(5)]
     running = node(cameras=cameras)
-    pipeline = PerceptionPipeline(cameras, AlarmSettings(), 1.0, HealthSettings(), 1.0)
+    pipeline = PerceptionPipeline(cameras, AlarmSettings(), LastingLevels(), HealthSettings(), 1.0)
     pipeline.start(time.monotonic_ns())
     outputs = {camera: CameraOutputs(running, camera, 0.5) for camera in cameras}
     alarms = AlarmOutput(running)

@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 
 from ls_ood_monitor.cli.console import progress_bar
 from ls_ood_monitor.config import AlarmSettings
+from ls_ood_monitor.core.alarm import LastingLevels
 from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
 from ls_ood_monitor.ros import perception_node, supervisor_node
@@ -89,7 +90,7 @@ class Outcome:
 class ClearMonitor:
     """Replaces the network: every frame scores 1 under a threshold of 2."""
 
-    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
+    bundle_id, detector, threshold, lasting_levels = "0" * 64, "larem", 2.0, LastingLevels()
     alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
     device, engine_label, reentrant, preferred_batch_size = torch.device("cpu"), "none fp32", True, 1
     difference = None
