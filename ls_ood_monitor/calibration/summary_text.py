@@ -38,8 +38,13 @@ def calibration_target(calibration: Mapping[str, Any]) -> str:
     if not target:
         return ""
     if "per_hour" in target:
-        frames = calibration["alarm"]["trigger_consecutive_frames"]
-        text = f"Target: {target['per_hour']:g} false alarms an hour ({frames} frames in a row)"
+        alarm = calibration["alarm"]
+        lasting_s = alarm.get("lasting_time_constant_s")
+        means = f", or a mean over {lasting_s:g} s" if lasting_s else ""
+        text = (
+            f"Target: {target['per_hour']:g} false alarms an hour "
+            f"({alarm['trigger_consecutive_frames']} frames in a row{means})"
+        )
     else:
         text = f"Target: {target['rate']:.3g} of clean frames"
     held_out = {

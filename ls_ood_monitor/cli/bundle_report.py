@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 from rich.console import RenderableType
@@ -10,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..calibration.summary_text import calibrated_on, calibration_target
+
+#: An interval of a share that is wider says nothing.
+_NO_KNOWLEDGE = 0.9
 
 
 def calibration_report(
@@ -28,9 +32,10 @@ def calibration_report(
         yield Text(target)
     details: Mapping[str, Any] = calibration.get("detectors", {})
     check: Mapping[str, Any] = provenance.get("check_on_unseen_drives", {})
-    table = Table(title="Clean frames above the threshold, %, with 95 % intervals", title_justify="left")
+    table = Table(title="Clean frames above the sudden threshold, %, with 95 % intervals", title_justify="left")
     table.add_column("detector", no_wrap=True)
-    table.add_column("threshold", justify="right", no_wrap=True)
+    for heading in ("sudden", "lasting"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("blocks left out", "drives left out", "further drives", "alarms an hour"):
         table.add_column(heading, justify="right")
     for name, threshold in thresholds.items():
@@ -38,10 +43,11 @@ def calibration_report(
         held_out, alarms = own.get("held_out", {}), own.get("alarms", {})
         table.add_row(
             f"{name} *" if name == detector else name,
-            f"{threshold['value']:.5g}",
-            _share(held_out.get("block")),
-            _share(held_out.get("drive")),
-            _share(check.get(name)),
+            f"{threshold['value']:.3g}",
+            f"{threshold['lasting_value']:.3g}" if "lasting_value" in threshold else "-",
+            _share(held_out.get("block"), "blocks"),
+            _share(held_out.get("drive"), "drives"),
+            _share(check.get(name), "drives"),
             _alarms(alarms.get("drive", alarms.get("block"))),
         )
     yield table
@@ -52,13 +58,62 @@ def calibration_report(
             by_note.setdefault(note, []).append(name)
     for note, names in by_note.items():
         yield Text(f"note: {', '.join(names)}: {note}")
+    if sensitivity := calibration.get("sensitivity"):
+        yield from sensitivity_report(sensitivity)
 
 
-def _share(share: Mapping[str, Any] | None) -> str:
+def sensitivity_report(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield what the monitor saw of disturbed clean clips (``calibration.sensitivity``), and which harmless changes alarmed."""
+    clips = facts["clips"]
+    title = f"What {facts['detector']} sees: synthetic changes of {clips} clean clips, {facts['length_s']:g} s each"
+    yield from (
+        _delays(facts, is_harmless, heading)
+        for is_harmless, heading in ((False, title), (True, "Harmless changes, which should not alarm"))
+    )
+    for shares, name in (
+        (facts["anomalies"], "anomalies at severity"),
+        (facts["harmless"], "harmless changes at level"),
+    ):
+        for level in dict.fromkeys(share["level"] for share in shares):
+            parts = [
+                f"{_percent(share['value'])} ({_percent(share['low'])} to {_percent(share['high'])}) within "
+                f"{share['within_s']:g} s"
+                for share in shares
+                if share["level"] == level
+            ]
+            yield Text(f"{name} {level}: alarm in {', '.join(parts)}")
+    if not facts["is_complete"]:
+        yield Text("The time was over before all clips were changed; --sensitivity-minutes gives more.")
+
+
+def _delays(facts: Mapping[str, Any], is_harmless: bool, title: str) -> Table:
+    """One row a change, one column a level: clips that alarmed, and the median time to the alarm."""
+    rows: dict[str, dict[int, str]] = {}
+    for condition in facts["conditions"]:
+        if condition["is_harmless"] is is_harmless:
+            delays = sorted(inf if delay is None else delay for delay in condition["delays_s"])
+            hits = sum(delay < inf for delay in delays)
+            median_s = delays[(len(delays) - 1) // 2]
+            soon = f", {median_s:.1f} s" if median_s < inf else ""
+            rows.setdefault(condition["name"], {})[condition["level"]] = f"{hits}/{len(delays)}{soon}" if hits else "-"
+    levels = sorted({level for cells in rows.values() for level in cells})
+    table = Table("change", *(str(level) for level in levels), title=title, title_justify="left")
+    for name, cells in rows.items():
+        table.add_row(name.replace("_", " "), *(cells.get(level, "") for level in levels))
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{_number(100 * share)} %"
+
+
+def _share(share: Mapping[str, Any] | None, units: str) -> str:
     if not share:
         return "-"
-    rate = share["above"] / share["frames"]
-    return f"{100 * rate:.3g}\n{100 * share['low']:.3g} to {100 * share['high']:.3g}"
+    rate = _number(100 * share["above"] / share["frames"])
+    if share["high"] - share["low"] > _NO_KNOWLEDGE:
+        return f"{rate}\ntoo few {units} to say"
+    return f"{rate}\n{_number(100 * share['low'])} to {_number(100 * share['high'])}"
 
 
 def _alarms(rate: Mapping[str, Any] | None) -> str:
@@ -70,4 +125,7 @@ def _alarms(rate: Mapping[str, Any] | None) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100.0 else f"{value:.3g}"
+    """Two significant digits; what is smaller than people care for is said to be so."""
+    if 0.0 < value < 0.01:
+        return "< 0.01"
+    return f"{value:.0f}" if value >= 100.0 else f"{value:.2g}"
