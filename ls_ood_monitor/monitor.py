@@ -33,6 +33,7 @@ class OodMonitor:
     Attributes:
         frame_pass: runs the network.
         detectors: fitted detectors by name.
+        features: name of the feature that each detector reads.
         thresholds: calibrated threshold of each detector.
         detector: name of the detector that raises alarms.
         class_names: names of the segmentation classes, by id.
@@ -60,6 +61,7 @@ class OodMonitor:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
         self.frame_pass = frame_pass
         self._scoring = frame_pass.with_scores(detectors)
+        self.features = {name: detector_spec(name).feature for name in detectors}
         self.detectors = dict(detectors)
         self.thresholds = dict(thresholds)
         self.detector = detector
@@ -180,7 +182,7 @@ class MonitorPass:
         if scored is not None:
             # As on the host: a row that is not finite scores NaN.
             return np.where(np.isfinite(scored[0]), scored[0], np.nan), scored[1]
-        rows = self.network.features.of(detector_spec(name).feature)
+        rows = self.network.features.rows[self._monitor.features[name]]
         if name == self._monitor.detector and isinstance(detector, CellDetector):
             return detector.score_and_cells(rows)
         return detector.score(rows), None

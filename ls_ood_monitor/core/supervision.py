@@ -9,7 +9,7 @@ from numbers import Integral, Real
 
 from ..config import SupervisorSettings
 from ..errors import ConfigError
-from .causes import Cause, CauseKind
+from .causes import HOLDING, QUALIFYING, Cause, CauseKind
 from .transit import TransitDelay
 from .types import Alarm, AlarmState, Decision, FallbackMode
 
@@ -209,7 +209,7 @@ class Supervisor:
         if alarm.stamp_ns <= 0:  # no frame: keep the newest stamp
             return alarm
         back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
-        if back_s > 0.0 or not alarm.is_fault:  # the stamp of a fault may lie ahead
+        if back_s > 0.0 or not alarm.cause.kind.is_fault:  # the stamp of a fault may lie ahead
             self._newest_ns[alarm.camera] = alarm.stamp_ns
         if back_s <= 0.0:
             return alarm
@@ -268,7 +268,7 @@ class Supervisor:
             AlarmState.PENDING: FallbackMode.SLOW if self._slows(alarm) else FallbackMode.NOMINAL,
             AlarmState.RAISED: FallbackMode.STOP,
         }[alarm.state]
-        is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
+        is_ood = alarm.state is AlarmState.RAISED and not alarm.cause.kind.is_fault
         return CameraStatus(camera, mode, alarm.cause, age_s, is_ood)
 
     def _distrust(self, alarm: Alarm, age_s: float, now_ns: int) -> Cause | None:
@@ -280,14 +280,14 @@ class Supervisor:
         if len(sources) > 1:
             return Cause(CauseKind.SEVERAL_SENDERS, camera, len(sources), 1, ", ".join(sources))
         if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
-            detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}"
+            detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.cause.kind.is_fault else ''}"
             return Cause(CauseKind.CONTRADICTION, camera, alarm.score, alarm.threshold, detail)
         if alarm.state is AlarmState.PENDING and camera not in self._cleared:
             return _because_of(CauseKind.NOT_CLEARED, alarm.cause)
         return None
 
     def _slows(self, pending: Alarm) -> bool:
-        return self.settings.slow_on_pending or pending.is_fault
+        return self.settings.slow_on_pending or pending.cause.kind.is_fault
 
     def _recent_sources(self, camera: str, now_ns: int) -> dict[str, int]:
         """Processes that sent alarms of this camera lately, with the time of the last."""
@@ -298,6 +298,14 @@ class Supervisor:
 def _because_of(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan, detail: str = "") -> Cause:
     """A cause that stands on another one, and keeps its camera."""
     return Cause(kind, after.camera, value, limit, detail, after=after)
+
+
+def root_cause(cause: Cause) -> Cause:
+    """What a cause goes back to: the alarm behind a latch, a least time, or an alarm that waits for good frames."""
+    goes_back = QUALIFYING | HOLDING | {CauseKind.IN_DISTRIBUTION}
+    while cause.after is not None and cause.kind in goes_back:
+        cause = cause.after
+    return cause
 
 
 def _is_well_formed(alarm: object) -> bool:
@@ -317,5 +325,5 @@ def _is_well_formed(alarm: object) -> bool:
 
 def _supports_clear(alarm: Alarm) -> bool:
     """Whether the alarm's own numbers agree with CLEAR: a stamped frame, judged, within a finite threshold."""
-    judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.is_fault
+    judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.cause.kind.is_fault
     return judged and alarm.score <= alarm.threshold and alarm.stamp_ns > 0

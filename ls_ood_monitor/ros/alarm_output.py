@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Empty
 
 from ..core.input_validation import SANE_AGE_NS
-from ..core.pipeline import InputImage
 from ..core.types import Alarm, Verdict
 from .conversions import alarm_message
 from .heartbeat import heartbeat_publisher
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
     from .clip_recorder.recorder import ClipRecorder
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-
-
-@dataclass(frozen=True)
-class ReadImage(InputImage):
-    """An image with the message that it came in, and the time that reading took, ms."""
-
-    arrival: Arrival = field(kw_only=True)
-    decode_ms: float = field(kw_only=True)
 
 
 @dataclass
@@ -90,7 +81,7 @@ class AlarmOutput:
         self,
         alarm: Alarm,
         facts: Mapping[str, Any],
-        image: ReadImage | None = None,
+        arrival: Arrival | None = None,
         verdict: Verdict | None = None,
     ) -> None:
         """Publish one alarm.
@@ -98,26 +89,24 @@ class AlarmOutput:
         Args:
             alarm: without source and time of sending.
             facts: further values of the message.
-            image: that it is about; None where there is none.
+            arrival: the image that it is about; None where there is none.
             verdict: on that image; None where it was not judged.
         """
         report = self.reports.setdefault(alarm.camera, CameraReport())
         report.alarm = alarm
-        facts = dict(facts)
-        frame_id = ""
-        if image is not None:
-            report.latency_ms = (time.monotonic_ns() - image.arrived_ns) / 1e6
-            facts["latency_ms"] = round(report.latency_ms, 3)
-            frame_id = image.arrival.message.header.frame_id
-        facts["bundle_sha256"] = self.bundle_id
-        if image is not None:
+        values, age, frame_id = dict(facts), {}, ""
+        if arrival is not None:
+            report.latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
+            values["latency_ms"] = round(report.latency_ms, 3)
             age_ns = int(self._node.get_clock().now().nanoseconds) - alarm.stamp_ns
             report.has_foreign_clock = alarm.stamp_ns > 0 and age_ns > SANE_AGE_NS
             if 0 <= age_ns <= SANE_AGE_NS:
-                facts["age_ms"] = round(age_ns / 1e6, 3)
+                age = {"age_ms": round(age_ns / 1e6, 3)}
+            frame_id = arrival.message.header.frame_id
+        values |= {"bundle_sha256": self.bundle_id, **age}
         sent = replace(alarm, source=self.source, sent_ns=time.monotonic_ns())
-        message = alarm_message(sent, facts, self._node.get_name(), frame_id)
+        message = alarm_message(sent, values, self._node.get_name(), frame_id)
         self._publisher.publish(message)
         recorder = self.recorder  # timer and worker both publish, and deactivation takes it away
         if recorder is not None:
-            recorder.on_alarm(sent, message, None if image is None else image.arrival, verdict)
+            recorder.on_alarm(sent, message, arrival, verdict)

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ..core.causes import AlarmProgress, Cause, CauseKind
-from ..core.supervision import CameraStatus
+from ..core.supervision import CameraStatus, root_cause
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 from ..wording import sentence
 
@@ -98,13 +98,14 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
         node_name: prefix of the status name (REP 107).
         frame_id: copied into the header.
     """
+    kind = alarm.cause.kind
     values = {
         "camera": alarm.camera,
         "state": alarm.state.value,
         "ood_score": alarm.score,
         "threshold": alarm.threshold,
-        "is_fault": alarm.is_fault,
-        "fault": alarm.fault,
+        "is_fault": kind.is_fault,
+        "fault": kind.value if kind.is_fault else "",
         **_cause_values(alarm.cause),
         "source": alarm.source,
         "sent_ns": alarm.sent_ns,
@@ -265,7 +266,7 @@ def decision_message(
 
 def _decision_cause(cause: Cause) -> dict[str, object]:
     """``cause`` is what holds now, ``because`` what it goes back to: of a latched stop, the alarm that latched it."""
-    root = cause.root
+    root = root_cause(cause)
     numbers = {"because_value": float(root.value), "because_limit": float(root.limit)}
     return {
         "cause": cause.kind.value,
