@@ -28,7 +28,7 @@ from .core.detectors import (
 from .engines import CELLS, SCORE, DecoderOutput, Engine, EnginePass, FeatureRows, make_engine
 from .features import ENCODER_FEATURES, MC_FEATURES, FrameFeatures, check_features
 from .vision.deeplabv3p import DeepLabV3Plus
-from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
+from .vision.mc_dropout import FreshMasks, averaging_weights, inference_dropblock
 from .vision.preprocess import PreprocessSpec, resize_image
 
 T = TypeVar("T")
@@ -222,5 +222,5 @@ def _fresh_masks(network: DeepLabV3Plus, mask_bank: torch.Tensor, seed: int | No
     """Fresh masks of the bank's number and size."""
     count, rows, columns = mask_bank.shape
     settings = network.settings
-    block, prob = run_time_dropblock(settings.dropblock_size, settings.dropblock_prob, rows, columns)
+    block, prob = inference_dropblock(settings.dropblock_size, settings.dropblock_prob, rows, columns)
     return FreshMasks(count, rows, columns, block_size=block, drop_prob=prob, seed=seed)

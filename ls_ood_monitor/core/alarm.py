@@ -123,7 +123,7 @@ class AlarmFilter:
         elif state is AlarmState.RAISED and states.good:
             progress = AlarmProgress("release", states.good, self.settings.release_consecutive_frames)
             held_for = self._last_bad
-        cause = replace(cause, camera=self.camera, progress=progress, after=held_for)
+        cause = replace(cause, camera=self.camera, progress=progress, underlying=held_for)
         return Alarm(self.camera, stamp_ns, state, score, threshold, cause)
 
 

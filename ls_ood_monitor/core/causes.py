@@ -66,7 +66,7 @@ class CauseKind(enum.Enum):
     CONTRADICTION = "contradiction"
     SUPERVISOR_CLOCK_BACK = "supervisor_clock_back"
 
-    # Causes that stand on another one (``Cause.after``).
+    # Causes that stand on another one (``Cause.underlying``).
     NOT_CLEARED = "not_cleared"
     OPTIONAL_CAMERA = "optional_camera"
     TOO_FEW_CAMERAS = "too_few_cameras"
@@ -109,7 +109,7 @@ class Cause:
         detail: what numbers cannot say: an encoding, a size, the text of an error.
         expected: what ``detail`` was held against; empty where there is nothing.
         progress: of the alarm that goes with it; None where it is neither on its way to RAISED nor to CLEAR.
-        after: the cause that this one stands on: what a RAISED alarm, a latch or a least time still holds.
+        underlying: the cause that this one stands on: what a RAISED alarm, a latch or a least time still holds.
     """
 
     kind: CauseKind
@@ -119,4 +119,4 @@ class Cause:
     detail: str = ""
     expected: str = ""
     progress: AlarmProgress | None = None
-    after: Cause | None = None
+    underlying: Cause | None = None

@@ -164,9 +164,9 @@ class SupervisorLoop:
             self.supervisor.observe(alarm, now_ns)
         return self.decide(now_ns)
 
-    def forget(self, cause: Cause, now_ns: int) -> None:
-        """The sender of the alarms is gone (``Supervisor.forget``)."""
-        self.supervisor.forget(cause, now_ns)
+    def forget_alarms(self, cause: Cause, now_ns: int) -> None:
+        """The sender of the alarms is gone (``Supervisor.forget_alarms``)."""
+        self.supervisor.forget_alarms(cause, now_ns)
         self.decide(now_ns)
 
     def decide(self, now_ns: int) -> Decision:

@@ -102,7 +102,7 @@ class Supervisor:
             self._protocol_violation = (Cause(CauseKind.NO_ALARM, detail=f"{alarm!r:.200}"), now_ns)
         elif alarm.camera not in self.cameras:
             known = ", ".join(self.cameras)
-            cause = Cause(CauseKind.UNKNOWN_CAMERA, alarm.camera, expected=known, after=alarm.cause)
+            cause = Cause(CauseKind.UNKNOWN_CAMERA, alarm.camera, expected=known, underlying=alarm.cause)
             self._protocol_violation = (cause, now_ns)
         else:
             self._accept(alarm, now_ns)
@@ -124,7 +124,7 @@ class Supervisor:
         self._decision = self._hold_min_time(mode, cause, now_ns)
         return self._decision
 
-    def forget(self, why: Cause, now_ns: int) -> None:
+    def forget_alarms(self, why: Cause, now_ns: int) -> None:
         """The sender of the alarms is gone: STOP at once, until every camera is heard again."""
         self._advance(now_ns)
         self._heard.clear()
@@ -295,16 +295,18 @@ class Supervisor:
         return {source: at for source, at in self._sources.get(camera, {}).items() if now_ns - at <= limit_ns}
 
 
-def _because_of(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan, detail: str = "") -> Cause:
+def _because_of(
+    kind: CauseKind, underlying: Cause, *, value: float = nan, limit: float = nan, detail: str = ""
+) -> Cause:
     """A cause that stands on another one, and keeps its camera."""
-    return Cause(kind, after.camera, value, limit, detail, after=after)
+    return Cause(kind, underlying.camera, value, limit, detail, underlying=underlying)
 
 
 def root_cause(cause: Cause) -> Cause:
     """What a cause goes back to: the alarm behind a latch, a least time, or an alarm that waits for good frames."""
     goes_back = QUALIFYING | HOLDING | {CauseKind.IN_DISTRIBUTION}
-    while cause.after is not None and cause.kind in goes_back:
-        cause = cause.after
+    while cause.underlying is not None and cause.kind in goes_back:
+        cause = cause.underlying
     return cause
 
 

@@ -54,9 +54,8 @@ class AlarmOutput:
     Attributes:
         source: name of this process in its alarms: host and process for people, and a drawn part, because two containers
             may share both.
-        bundle_id: of the bundle in force; empty while there is none.
         reports: by camera.
-        recorder: of clips; None where none are recorded.
+        recorder: of clips; None while none are recorded.
     """
 
     def __init__(self, node: Node) -> None:
@@ -64,9 +63,17 @@ class AlarmOutput:
         self._publisher = node.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
         self._heartbeat = heartbeat_publisher(node, self._publisher.topic_name)
         self.source = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.bundle_id = ""
+        self.reset()
+        self.record_to(None)
+
+    def reset(self, bundle_id: str = "") -> None:
+        """Forget the reports; ``bundle_id`` is that of the bundle in force from now on, empty while there is none."""
+        self._bundle_id = bundle_id
         self.reports: dict[str, CameraReport] = {}
-        self.recorder: ClipRecorder | None = None
+
+    def record_to(self, recorder: ClipRecorder | None) -> None:
+        """Hand every alarm to a recorder from now on."""
+        self.recorder = recorder
 
     @property
     def topic_name(self) -> str:
@@ -92,9 +99,12 @@ class AlarmOutput:
             arrival: the image that it is about; None where there is none.
             verdict: on that image; None where it was not judged.
         """
+        began_ns = time.monotonic_ns()
         report = self.reports.setdefault(alarm.camera, CameraReport())
         report.alarm = alarm
         values, age, frame_id = dict(facts), {}, ""
+        if verdict is not None:
+            values["send_ms"] = round(report.send_ms, 3)  # of the alarm before
         if arrival is not None:
             report.latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
             values["latency_ms"] = round(report.latency_ms, 3)
@@ -103,10 +113,12 @@ class AlarmOutput:
             if 0 <= age_ns <= SANE_AGE_NS:
                 age = {"age_ms": round(age_ns / 1e6, 3)}
             frame_id = arrival.message.header.frame_id
-        values |= {"bundle_sha256": self.bundle_id, **age}
+        values |= {"bundle_sha256": self._bundle_id, **age}
         sent = replace(alarm, source=self.source, sent_ns=time.monotonic_ns())
         message = alarm_message(sent, values, self._node.get_name(), frame_id)
         self._publisher.publish(message)
         recorder = self.recorder  # timer and worker both publish, and deactivation takes it away
         if recorder is not None:
             recorder.on_alarm(sent, message, arrival, verdict)
+        if verdict is not None:
+            report.send_ms = (time.monotonic_ns() - began_ns) / 1e6

@@ -21,7 +21,7 @@ from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 from ..wording import sentence
 
 #: Name under which an alarm without a readable camera travels; no camera can be called so.
-UNREADABLE = "(unreadable alarm)"
+UNREADABLE_CAMERA = "(unreadable alarm)"
 
 _LEVELS = {
     AlarmState.CLEAR: DiagnosticStatus.OK,
@@ -124,10 +124,10 @@ def _cause_values(cause: Cause) -> dict[str, object]:
         values |= {"progress_rule": progress.rule, "progress_count": progress.count, "progress_needed": progress.needed}
         if progress.window:
             values["progress_window"] = progress.window
-    if cause.after is not None:
-        values |= {"raised_by": cause.after.kind.value, **_cause_details(cause.after, "raised_by")}
-        if cause.after.kind in _JUDGED:
-            values |= {"raised_by_value": cause.after.value, "raised_by_limit": cause.after.limit}
+    if cause.underlying is not None:
+        values |= {"raised_by": cause.underlying.kind.value, **_cause_details(cause.underlying, "raised_by")}
+        if cause.underlying.kind in _JUDGED:
+            values |= {"raised_by_value": cause.underlying.value, "raised_by_limit": cause.underlying.limit}
     return values
 
 
@@ -149,9 +149,9 @@ def alarms_of(message: DiagnosticArray) -> list[Alarm]:
     """Read the alarms of a message. What cannot be read or contradicts itself becomes a RAISED fault with the reason."""
     stamp_ns = stamp_to_ns(message.header.stamp)
     if not message.status:
-        return [_unreadable(UNREADABLE, stamp_ns, "the message holds no status")]
+        return [_unreadable(UNREADABLE_CAMERA, stamp_ns, "the message holds no status")]
     if len(message.status) > _MAX_ALARMS:  # reading them would keep the stop command waiting
-        return [_unreadable(UNREADABLE, stamp_ns, f"the message holds {len(message.status)} statuses")]
+        return [_unreadable(UNREADABLE_CAMERA, stamp_ns, f"the message holds {len(message.status)} statuses")]
     return [_alarm_of(entry, stamp_ns) for entry in message.status]
 
 
@@ -165,7 +165,7 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
     camera = values.get("camera", "")
     if not camera or camera != entry.hardware_id:
         return _unreadable(
-            UNREADABLE, stamp_ns, f"camera {camera!r} and hardware_id {entry.hardware_id!r} must be equal"
+            UNREADABLE_CAMERA, stamp_ns, f"camera {camera!r} and hardware_id {entry.hardware_id!r} must be equal"
         )
     try:
         state = AlarmState(values["state"])
@@ -202,7 +202,7 @@ def _cause_of(
     plain = _plain_cause(values, "cause", kind)
     if kind in _JUDGED:
         plain = replace(plain, value=score, limit=threshold)
-    return replace(plain, camera=camera, progress=progress, after=after)
+    return replace(plain, camera=camera, progress=progress, underlying=after)
 
 
 def _alarm_kind(name: str) -> CauseKind:
@@ -285,7 +285,7 @@ def decision_of(message: DiagnosticArray) -> tuple[FallbackMode, str]:
         return FallbackMode.STOP, "the state message is malformed"
 
 
-def number_of(values: Mapping[str, str], key: str) -> float:
+def float_value(values: Mapping[str, str], key: str) -> float:
     """A value as float; NaN when it is missing or no number."""
     try:
         return float(values[key])

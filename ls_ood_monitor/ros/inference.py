@@ -42,14 +42,14 @@ class PublishedBatch:
         images: in the order of the pass.
         verdicts: on each.
         alarms: after each.
-        wanted: whether somebody wants the segmentation of each.
+        needs_segmentation: whether somebody wants the segmentation of each.
     """
 
     run: MonitorPass
     images: list[CheckedImage]
     verdicts: Sequence[Verdict]
     alarms: list[Alarm]
-    wanted: list[bool]
+    needs_segmentation: list[bool]
 
 
 class Inference:
@@ -84,7 +84,7 @@ class Inference:
         try:
             self._judge(arrivals)
         except Exception:  # not even a fault could be published; the supervisor stops on the silence
-            self._log_defect()
+            self._log_traceback()
 
     def _judge(self, arrivals: Sequence[Arrival]) -> None:
         # Batch by batch, reading included: an alarm waits for the images of its own batch alone.
@@ -110,8 +110,8 @@ class Inference:
         if not images:
             return None
         try:
-            wanted = [self._is_wanted(image.arrival.camera) for image in images]
-            run = self._monitor.begin([image.frame for image in images], decode=any(wanted))
+            needs_segmentation = [self._needs_segmentation(image.arrival.camera) for image in images]
+            run = self._monitor.begin([image.frame for image in images], decode=any(needs_segmentation))
             verdicts = run.verdicts
             scores = [float(verdict.score) for verdict in verdicts]  # what is no number must be a fault here
             if len(scores) != len(images):
@@ -119,7 +119,7 @@ class Inference:
         except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
             if not self._node.context.ok():  # the node was told to end while it judged: nobody listens any more
                 raise
-            self._log_defect()
+            self._log_traceback()
             for image in images:
                 self._publish_fault(image.arrival, Cause(CauseKind.INFERENCE, detail=repr(error)))
             return None
@@ -127,7 +127,7 @@ class Inference:
             self._publish_verdict(image, verdict, run.network_ms)
             for image, verdict in zip(images, verdicts, strict=True)
         ]
-        return PublishedBatch(run, images, verdicts, alarms, wanted)
+        return PublishedBatch(run, images, verdicts, alarms, needs_segmentation)
 
     def _read(self, arrival: Arrival) -> CheckedImage | Cause:
         """The image of a message, or why it cannot be judged."""
@@ -140,7 +140,7 @@ class Inference:
         except ImageError as error:
             return Cause(CauseKind.UNREADABLE, detail=str(error))
         except Exception as error:  # a defect must read as not OK, with its traceback in the log
-            self._log_defect()
+            self._log_traceback()
             return Cause(CauseKind.UNREADABLE, detail=f"reading the image failed: {error!r}")
         decode_ms = (time.monotonic_ns() - began_ns) / 1e6
         fault = self._pipeline.check(frame, getattr(message, "encoding", ""), arrival.arrived_ns, self._now_ns())
@@ -154,19 +154,15 @@ class Inference:
     def _publish_verdict(self, image: CheckedImage, verdict: Verdict, network_ms: float) -> Alarm:
         camera, held_ns = image.arrival.camera, time.monotonic_ns() - image.arrival.arrived_ns
         alarm = self._pipeline.count(image.frame, verdict, held_ns, self._now_ns())
-        report = self._alarms.reports.get(camera)
         others = {f"score.{name}": score for name, score in verdict.scores.items() if name != verdict.detector}
         facts = {
             "detector": verdict.detector,
             **others,
-            **_largest_cell(verdict),
+            **_highest_cell(verdict),
             "decode_ms": round(image.decode_ms, 3),
             "network_ms": round(network_ms, 3),
-            "send_ms": round(report.send_ms, 3) if report is not None else float("nan"),  # of the alarm before
         }
-        began_ns = time.monotonic_ns()
         self._alarms.publish(alarm, facts, image.arrival, verdict)
-        self._alarms.reports[camera].send_ms = (time.monotonic_ns() - began_ns) / 1e6
         if alarm.cause.kind.is_fault:
             self._warn(alarm)
         self._outputs[camera].score.publish(Float64(data=verdict.score))
@@ -180,9 +176,9 @@ class Inference:
                 outputs = self._outputs[image.arrival.camera]
                 result: FrameResult | None = None
                 try:
-                    result = batch.run.result(index) if batch.wanted[index] else None
+                    result = batch.run.result(index) if batch.needs_segmentation[index] else None
                 except Exception:  # the scores were right; what is lost is for people
-                    self._log_defect()
+                    self._log_traceback()
                 try:
                     if (recorder := self._alarms.recorder) is not None:
                         recorder.on_result(image.arrival.camera, result)
@@ -190,9 +186,9 @@ class Inference:
                         header = image.arrival.message.header
                         outputs.publish_pictures(header, batch.verdicts[index], result, batch.alarms[index])
                 except Exception:  # pictures are for people; losing one must not end the thread
-                    self._log_defect()
+                    self._log_traceback()
 
-    def _is_wanted(self, camera: str) -> bool:
+    def _needs_segmentation(self, camera: str) -> bool:
         """Whether anybody wants what the decoder makes of this camera; else nobody pays for it."""
         if self._alarms.recorder is not None:
             return True
@@ -205,12 +201,12 @@ class Inference:
     def _warn(self, alarm: Alarm) -> None:
         self._node.get_logger().warning(sentence(alarm.cause), throttle_duration_sec=1.0)
 
-    def _log_defect(self) -> None:
+    def _log_traceback(self) -> None:
         if self._node.context.ok():
             self._node.get_logger().error(traceback.format_exc())
 
 
-def _largest_cell(verdict: Verdict) -> dict[str, object]:
+def _highest_cell(verdict: Verdict) -> dict[str, object]:
     """Row, column and score of the largest cell of the anomaly map, for the alarm's values."""
     if verdict.anomaly_map is None or not np.isfinite(verdict.anomaly_map).all():
         return {}

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from ..core.types import Alarm
-from .conversions import number_of, values_of
+from .conversions import float_value, values_of
 from .observer import HeardAlarm, HeardDecision, HeardStop, MonitorListener
 
 #: The trend: number of slices, and seconds of each.
@@ -189,8 +189,8 @@ class LiveStatus(MonitorListener):
             (len(recent) - 1) * 1e9 / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else nan,
             camera.delay_ms,
             last.latency_ms if last else nan,
-            number_of(inputs, "rate_hz"),
-            number_of(inputs, "dropped"),
+            float_value(inputs, "rate_hz"),
+            float_value(inputs, "dropped"),
             _trend(camera.samples, now_ns),
         )
 

@@ -19,7 +19,7 @@ from std_msgs.msg import Bool
 
 from ..core.types import Alarm, FallbackMode
 from ..vision.image_codec import decode_image
-from .conversions import alarms_of, decision_of, number_of, stamp_to_ns, values_of
+from .conversions import alarms_of, decision_of, float_value, stamp_to_ns, values_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class HeardAlarm:
     @property
     def latency_ms(self) -> float:
         """Time from the arrival of the image to the publication of the alarm, milliseconds; NaN if unknown."""
-        return number_of(self.values, "latency_ms")
+        return float_value(self.values, "latency_ms")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class MonitorListener(Node):
                 decision.get("cause", ""),
                 decision.get("because", ""),
                 decision.get("because_camera", ""),
-                frozenset(camera for camera, values in cameras.items() if isfinite(number_of(values, "age_s"))),
+                frozenset(camera for camera, values in cameras.items() if isfinite(float_value(values, "age_s"))),
                 stamp_to_ns(message.header.stamp),
                 {camera: values["mode"] for camera, values in cameras.items() if "mode" in values},
             )

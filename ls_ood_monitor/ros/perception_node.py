@@ -57,10 +57,11 @@ if TYPE_CHECKING:
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
 _PARAMETERS = (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
+_NAMES = [spec.name for cls in _PARAMETERS for spec in fields(cls)]
 
 
 @dataclass(frozen=True)
-class _Configured:
+class _Resources:
     """What the node has from configure to cleanup.
 
     Attributes:
@@ -89,8 +90,8 @@ class PerceptionNode(LifecycleNode):
         # First what destroy_node() needs: rclpy calls it on a node whose parameters were refused, too.
         self._problem = "not configured"
         self._setting_refused = False
-        self._configured: _Configured | None = None
-        self._inputs: list[Any] = []
+        self._resources: _Resources | None = None
+        self._image_subscriptions: list[Any] = []
         self._worker: NewestFrameWorker | None = None
         self._recorder: ClipRecorder | None = None
         super().__init__("perception_node", **options)
@@ -115,7 +116,7 @@ class PerceptionNode(LifecycleNode):
     @property
     def max_batch(self) -> int:
         """Images that are judged together at most; 0 while the node is not configured."""
-        return 0 if self._configured is None else self._configured.max_batch
+        return 0 if self._resources is None else self._resources.max_batch
 
     def start(self) -> None:
         """Configure and activate without a lifecycle manager, if the parameter ``autostart`` asks for it.
@@ -140,19 +141,19 @@ class PerceptionNode(LifecycleNode):
         self._setting_refused = False
         try:
             self._settings = read_settings(self, PerceptionNodeSettings)
-            self._configured = self._configure(self._settings)
+            self._resources = self._configure(self._settings)
         except MonitorError as error:
             self._setting_refused = isinstance(error, ConfigError)
-            return self._refuse(str(error))
+            return self._fail_transition(str(error))
         except Exception as error:  # a GPU without memory, a driver fault: the reason must reach /diagnostics
             self.get_logger().error(traceback.format_exc())
-            return self._refuse(f"loading failed: {error!r}")
-        monitor, uncalibrated = self._configured.monitor, self._configured.uncalibrated
+            return self._fail_transition(f"loading failed: {error!r}")
+        monitor, uncalibrated = self._resources.monitor, self._resources.uncalibrated
         if uncalibrated:
             self.get_logger().warning(
                 f"{uncalibrated}; its thresholds are not of these cameras (require_calibrated_cameras)"
             )
-        self._alarms.bundle_id = monitor.bundle_id
+        self._alarms.reset(monitor.bundle_id)
         self._problem = "not active"
         self.get_logger().info(
             f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
@@ -163,7 +164,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().info(f"against eager torch {monitor.difference}")
         return TransitionCallbackReturn.SUCCESS
 
-    def _configure(self, settings: PerceptionNodeSettings) -> _Configured:
+    def _configure(self, settings: PerceptionNodeSettings) -> _Resources:
         overrides, health = read_settings(self, AlarmOverrides), read_settings(self, HealthSettings)
         if settings.num_threads:
             torch.set_num_threads(settings.num_threads)
@@ -193,7 +194,7 @@ class PerceptionNode(LifecycleNode):
         diagnostics = CameraDiagnostics(
             settings.cameras, pipeline, settings.image_timeout_s, self._dropped, time.monotonic_ns()
         )
-        return _Configured(monitor, pipeline, outputs, class_table, max_batch, uncalibrated, diagnostics)
+        return _Resources(monitor, pipeline, outputs, class_table, max_batch, uncalibrated, diagnostics)
 
     def _dropped(self, camera: str) -> int:
         """Images of a camera that the network had no time for since activation."""
@@ -208,23 +209,23 @@ class PerceptionNode(LifecycleNode):
             raise
         self._problem = ""
         self.get_logger().info(
-            f"active, listening to {', '.join(subscription.topic_name for subscription in self._inputs)}"
+            f"active, listening to {', '.join(subscription.topic_name for subscription in self._image_subscriptions)}"
         )
         return super().on_activate(state)
 
     def _subscribe(self) -> None:
-        settings, configured = self._settings, self._configured
-        if configured is None:
+        settings, resources = self._settings, self._resources
+        if resources is None:
             raise RuntimeError("the node was activated before it was configured")
-        configured.pipeline.start(time.monotonic_ns())
+        resources.pipeline.start(time.monotonic_ns())
         inference = Inference(
             self,
-            configured.monitor,
-            configured.pipeline,
-            configured.outputs,
+            resources.monitor,
+            resources.pipeline,
+            resources.outputs,
             self._alarms,
             settings.transport,
-            configured.max_batch,
+            resources.max_batch,
         )
         worker = self._worker = NewestFrameWorker(inference.handle)
         newest = QoSProfile(
@@ -232,88 +233,89 @@ class PerceptionNode(LifecycleNode):
         )
         message_type = Image if settings.transport == "raw" else CompressedImage
         for camera in settings.cameras:
-            receive = self._receiver(camera, configured.pipeline, worker)
-            self._inputs.append(self.create_subscription(message_type, self._topic(camera), receive, newest))
+            receive = self._receiver(camera, resources.pipeline, worker)
+            self._image_subscriptions.append(
+                self.create_subscription(message_type, self._topic(camera), receive, newest)
+            )
         if settings.evidence_dir:
             from .clip_recorder.recorder import ClipRecorder  # with rosbags, only where it is asked for
 
-            names = [spec.name for cls in _PARAMETERS for spec in fields(cls)]
-            self._recorder = self._alarms.recorder = ClipRecorder.for_node(
+            self._recorder = ClipRecorder.for_node(
                 self,
                 settings,
-                {name: self.get_parameter(name).value for name in names},
-                configured.monitor,
-                configured.outputs,
+                {name: self.get_parameter(name).value for name in _NAMES},
+                resources.monitor,
+                resources.outputs,
                 self._alarms.topic_name,
                 self._alarms.source,
                 worker.dropped,
             )
+            self._alarms.record_to(self._recorder)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and let the worker finish."""
-        self._halt("not active")
+        self._stop_inference("not active")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give the network and the outputs back."""
-        self._release("not configured")
+        self._release_resources("not configured")
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """The same, for good."""
-        self._release("shut down")
+        self._release_resources("shut down")
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured after an error in a transition."""
-        self._release("a lifecycle transition failed; see the log")
+        self._release_resources("a lifecycle transition failed; see the log")
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
         """Join the worker before its publishers go away."""
-        self._halt("shut down")
+        self._stop_inference("shut down")
         super().destroy_node()
 
     def _refuse_late_change(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         """Refuse what would be accepted and have no effect: the parameters are read when the node is configured."""
-        own = {spec.name for cls in _PARAMETERS for spec in fields(cls)}
-        for name in (parameter.name for parameter in parameters if parameter.name in own):
+        for name in (parameter.name for parameter in parameters if parameter.name in _NAMES):
             if name == "autostart":
                 return SetParametersResult(successful=False, reason="autostart is read at start only")
-            if self._configured is not None:
+            if self._resources is not None:
                 reason = f"{name} is read at configure; deactivate and clean the node up, change it, configure again"
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
-    def _refuse(self, reason: str) -> TransitionCallbackReturn:
+    def _fail_transition(self, reason: str) -> TransitionCallbackReturn:
         self._problem = reason
         self.get_logger().error(reason)
         return TransitionCallbackReturn.FAILURE
 
-    def _halt(self, problem: str) -> None:
+    def _stop_inference(self, problem: str) -> None:
         self._problem = problem
-        for subscription in self._inputs:
+        for subscription in self._image_subscriptions:
             self.destroy_subscription(subscription)
-        self._inputs.clear()
+        self._image_subscriptions.clear()
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the network did not finish its last batch in time")
         self._worker = None
         if self._recorder is not None:
             if not self._recorder.close():
                 self.get_logger().error("the disk did not take the last clip in time")
-            self._recorder = self._alarms.recorder = None
+            self._alarms.record_to(None)
+            self._recorder = None
 
-    def _release(self, problem: str) -> None:
-        self._halt(problem)
-        configured, self._configured = self._configured, None
-        self._alarms.bundle_id = ""
-        self._alarms.reports.clear()
-        if configured is None:
+    def _release_resources(self, problem: str) -> None:
+        self._stop_inference(problem)
+        resources, self._resources = self._resources, None
+        self._alarms.reset()
+        if resources is None:
             return
-        for outputs in configured.outputs.values():
+        for outputs in resources.outputs.values():
             for publisher in outputs.publishers():
                 self.destroy_publisher(publisher)
-        for publisher in configured.class_table:
+        for publisher in resources.class_table:
             self.destroy_publisher(publisher)
 
     # Input
@@ -342,9 +344,9 @@ class PerceptionNode(LifecycleNode):
     def _report_silence(self) -> None:
         """A camera that sends nothing, or a node that cannot work, is reported as not OK ten times a second."""
         self._alarms.beat()
-        problem, configured = self._node_problem(), self._configured
-        if configured is not None:
-            alarms = configured.pipeline.on_tick(time.monotonic_ns(), problem)
+        problem, resources = self._node_problem(), self._resources
+        if resources is not None:
+            alarms = resources.pipeline.on_tick(time.monotonic_ns(), problem)
         else:
             cause = problem or Cause(CauseKind.NOT_READY, detail=self._problem)
             alarms = [alarm_without_frame(camera, cause) for camera in self._settings.cameras]
@@ -352,19 +354,19 @@ class PerceptionNode(LifecycleNode):
             self._alarms.publish(alarm, {})
 
     def _publish_diagnostics(self) -> None:
-        node, configured, problem = self.get_name(), self._configured, self.problem
-        if configured is None:
+        node, resources, problem = self.get_name(), self._resources, self.problem
+        if resources is None:
             statuses = [monitor_status(node, None, problem, "")]
         else:
-            statuses = [monitor_status(node, configured.monitor, problem, configured.uncalibrated)]
-            statuses += configured.diagnostics.statuses(node, self._alarms.reports, time.monotonic_ns())
+            statuses = [monitor_status(node, resources.monitor, problem, resources.uncalibrated)]
+            statuses += resources.diagnostics.statuses(node, self._alarms.reports, time.monotonic_ns())
         if self._recorder is not None:
             statuses.append(self._recorder.status(node))
         stamp = ns_to_stamp(self.get_clock().now().nanoseconds)
         self._diagnostics.publish(DiagnosticArray(header=Header(stamp=stamp), status=statuses))
 
 
-def _make() -> PerceptionNode:
+def _make_node() -> PerceptionNode:
     node = PerceptionNode()
     try:
         node.start()
@@ -376,7 +378,7 @@ def _make() -> PerceptionNode:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of the executable."""
-    sys.exit(run_node(_make, args))
+    sys.exit(run_node(_make_node, args))
 
 
 if __name__ == "__main__":

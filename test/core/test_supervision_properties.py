@@ -192,8 +192,8 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.last.clear()
         for camera in CAMERAS:
             self.distrust(camera)
-        self.supervisor.forget(Cause(CauseKind.SENDER_LOST), self.now_ns)
-        self.twin.forget(Cause(CauseKind.SENDER_LOST), self.now_ns)
+        self.supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), self.now_ns)
+        self.twin.forget_alarms(Cause(CauseKind.SENDER_LOST), self.now_ns)
 
     @rule()
     def somebody_resets(self) -> None:

@@ -12,7 +12,7 @@ from ls_ood_monitor.evaluation.replay_tables import ReplayRecorder
 from ls_ood_monitor.wording import sentence
 
 BLACK = Cause(CauseKind.BLACK, "front", 1.0, 0.99, "4")
-WAITS = Cause(CauseKind.IN_DISTRIBUTION, "front", 1.25, 2.0, progress=AlarmProgress("release", 2, 5), after=BLACK)
+WAITS = Cause(CauseKind.IN_DISTRIBUTION, "front", 1.25, 2.0, progress=AlarmProgress("release", 2, 5), underlying=BLACK)
 CAUSES = [
     Cause(CauseKind.NEVER_HEARD, "left"),
     Cause(CauseKind.ALL_CLEAR),
@@ -24,7 +24,7 @@ CAUSES = [
         "front",
         limit=2.0,
         detail="STOP",
-        after=Cause(CauseKind.NOT_CLEARED, "front", after=WAITS),
+        underlying=Cause(CauseKind.NOT_CLEARED, "front", underlying=WAITS),
     ),
 ]
 

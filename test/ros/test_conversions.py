@@ -18,7 +18,7 @@ from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind
 from ls_ood_monitor.core.supervision import CameraStatus
 from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode
 from ls_ood_monitor.ros.conversions import (
-    UNREADABLE,
+    UNREADABLE_CAMERA,
     alarm_message,
     alarms_of,
     decision_message,
@@ -65,7 +65,7 @@ def test_alarms_round_trip(state, score, level):
     kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
     progress = AlarmProgress("window", 2.0, 3.0, 5)
     held_for = Cause(CauseKind.OUT_OF_DISTRIBUTION, value=9.25, limit=5.0)
-    cause = Cause(kind, "front", score, 5.0, progress=progress, after=held_for)
+    cause = Cause(kind, "front", score, 5.0, progress=progress, underlying=held_for)
     alarm = Alarm("front", 123_456_789_012, state, score, 5.0, cause, "host:1", 7)
     message = over_the_wire(alarm_message(alarm, {"latency_ms": 3.5}, "perception_node"))
     assert message.status[0].level == level
@@ -135,7 +135,7 @@ def with_hardware_id(name):
 @pytest.mark.parametrize(
     ("change", "camera"),
     [
-        (without("camera"), UNREADABLE),
+        (without("camera"), UNREADABLE_CAMERA),
         (without("state"), "front"),
         (without("ood_score"), "front"),
         (without("threshold"), "front"),
@@ -152,7 +152,7 @@ def with_hardware_id(name):
         (with_value("cause", "black"), "front"),
         (with_level(DiagnosticStatus.ERROR), "front"),
         (with_level(DiagnosticStatus.STALE), "front"),
-        (with_hardware_id("left"), UNREADABLE),
+        (with_hardware_id("left"), UNREADABLE_CAMERA),
     ],
 )
 def test_a_malformed_alarm_is_never_clear(change, camera):
@@ -191,7 +191,7 @@ SILENT = Cause(CauseKind.SILENT, "left", 0.75, 0.5)
 
 def test_the_state_names_the_cause_and_what_it_goes_back_to():
     """A latched stop is latched, because the left camera was silent; its numbers are values of their own."""
-    decision = Decision(FallbackMode.STOP, Cause(CauseKind.LATCHED, "left", after=SILENT), 5)
+    decision = Decision(FallbackMode.STOP, Cause(CauseKind.LATCHED, "left", underlying=SILENT), 5)
     values = values_of(decision_message(decision, [], 10, ns_to_stamp(1), "s").status[0])
     names = ("cause", "because", "because_camera", "because_value", "because_limit")
     assert [values[name] for name in names] == ["latched", "silent", "left", "0.75", "0.5"]
