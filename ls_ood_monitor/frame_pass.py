@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from .config import Checked, setting
 from .core.detectors import (
     DEFAULT_DETECTORS,
-    ArrayApiDetector,
-    ArrayDetector,
     Detector,
     Head,
     detector_spec,
@@ -83,7 +81,7 @@ class FramePass:
         precision: str = "fp32",
         graphs: Mapping[str, bytes] | None = None,
         threads: int = 0,
-        scores: Mapping[str, ArrayApiDetector] | None = None,
+        scores: Mapping[str, Detector] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
@@ -109,7 +107,7 @@ class FramePass:
             scores=scores,
         )
 
-    def with_features(self, features: Iterable[str], scores: Mapping[str, ArrayApiDetector] | None = None) -> FramePass:
+    def with_features(self, features: Iterable[str], scores: Mapping[str, Detector] | None = None) -> FramePass:
         """The same pass for other features. Exported graphs compute their own features only: eager torch replaces them."""
         names = tuple(features)
         graphs = self.graphs if names == self.features else None
@@ -139,9 +137,7 @@ class FramePass:
         portable = {
             name: detector
             for name, detector in detectors.items()
-            if isinstance(detector, ArrayDetector)
-            and detector.portable
-            and detector_spec(name).feature in ENCODER_FEATURES
+            if detector.portable and detector_spec(name).feature in ENCODER_FEATURES
         }
         return self.with_features(required_features(name for name in detectors if name not in portable), portable)
 

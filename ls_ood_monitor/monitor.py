@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from .config import AlarmSettings
-from .core.detectors import CellDetector, Detector, detector_spec, refuse_old_name
+from .core.detectors import Detector, detector_spec, refuse_old_name
 from .core.grid import GRID
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult, Verdict
@@ -183,9 +183,7 @@ class MonitorPass:
             # As on the host: a row that is not finite scores NaN.
             return np.where(np.isfinite(scored[0]), scored[0], np.nan), scored[1]
         rows = self.network.features.rows[self._monitor.features[name]]
-        if name == self._monitor.detector and isinstance(detector, CellDetector):
-            return detector.score_and_cells(rows)
-        return detector.score(rows), None
+        return detector.score_and_cells(rows) if name == self._monitor.detector else (detector.score(rows), None)
 
     def results(self) -> list[FrameResult]:
         """Verdicts with segmentation and confidence; waits for the decoder."""

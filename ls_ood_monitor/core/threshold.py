@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from ..config import AlarmSettings
 from ..errors import CalibrationError
 from .alarm import alarm_onsets
-from .detectors.contract import Detector
+from .detectors.base import Detector
 from .intervals import poisson_upper_bound
 
 _MAX_FOLDS = 40

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import BundleError
 from ..grid import GRID
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 from .gaussian import covariance_estimate, squared_distance
 
 Values = NDArray[np.float64]
@@ -66,7 +66,7 @@ _SCALES: dict[str, Callable[[Any], Any]] = {
 _WEIGHTS = (1.0, 0.75, 0.75)
 
 
-class SpatialDetector(ArrayDetector):
+class SpatialDetector(Detector):
     """Rows (N, 48, E): channel means of the encoder's early and middle stages in each cell of the grid (``core/grid.py``).
 
     With d = squared Mahalanobis distance of a place from its mean, divided by its dimension, and level = the mean of log d at
@@ -81,6 +81,7 @@ class SpatialDetector(ArrayDetector):
 
     rows: ClassVar = "N 48 E"
     portable: ClassVar = True
+    has_cells: ClassVar = True
     arrays: ClassVar = {
         "whole_mean": "1 E",
         "whole_precision": "E E",
