@@ -25,7 +25,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 
-from ls_ood_monitor.ros.conversions import alarms_of, decision_of, float_value, values_of
+from ls_ood_monitor.ros.conversions import alarms_of, float_value, values_of
+from ls_ood_monitor.ros.observer import HeardDecision
 
 PERCEPTION, SUPERVISOR = "/perception_node", "/supervisor_node"
 _FLUSH_S = 0.1
@@ -93,8 +94,8 @@ class ArrivalLog(Node):
 
     @staticmethod
     def _decision(message: DiagnosticArray, at_ns: int) -> list[Row]:
-        mode, reason = decision_of(message)
-        return [Decision(at_ns, mode.name, reason)]
+        heard = HeardDecision.of(message, at_ns)
+        return [Decision(at_ns, heard.mode.name, heard.reason)]
 
     def _receiver(self, rows_of: Callable[..., list[Row]]) -> Callable[[object], None]:
         def receive(message: object) -> None:

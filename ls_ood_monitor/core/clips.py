@@ -81,10 +81,6 @@ class ClipBuffer(Generic[T]):
         """Number of clips that are not finished."""
         return len(self._clips)
 
-    def span_s(self) -> float:
-        """Seconds from the oldest entry to the newest."""
-        return (self._entries[-1].at_ns - self._entries[0].at_ns) / 1e9 if self._entries else 0.0
-
     def add(self, at_ns: int, size: int, item: T) -> None:
         """Add an entry of ``size`` bytes; ``at_ns`` must not decrease."""
         self._entries.append(Entry(at_ns, size, item))

@@ -276,15 +276,6 @@ def _decision_cause(cause: Cause) -> dict[str, object]:
     }
 
 
-def decision_of(message: DiagnosticArray) -> tuple[FallbackMode, str]:
-    """Mode and reason of a ``~/state`` message; whatever is unreadable is STOP."""
-    try:
-        values = values_of(message.status[0])
-        return FallbackMode[values["mode"]], values["reason"]
-    except (IndexError, KeyError):
-        return FallbackMode.STOP, "the state message is malformed"
-
-
 def float_value(values: Mapping[str, str], key: str) -> float:
     """A value as float; NaN when it is missing or no number."""
     try:

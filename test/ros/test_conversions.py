@@ -22,12 +22,12 @@ from ls_ood_monitor.ros.conversions import (
     alarm_message,
     alarms_of,
     decision_message,
-    decision_of,
     image_message,
     ns_to_stamp,
     stamp_to_ns,
     values_of,
 )
+from ls_ood_monitor.ros.observer import HeardDecision
 from ls_ood_monitor.vision.image_codec import decode_image
 from ls_ood_monitor.wording import sentence
 
@@ -204,7 +204,8 @@ def test_decisions_round_trip():
         CameraStatus("left", FallbackMode.STOP, SILENT, None),
     ]
     message = over_the_wire(decision_message(Decision(FallbackMode.STOP, SILENT, 5), cameras, 10, ns_to_stamp(1), "s"))
-    assert decision_of(message) == (FallbackMode.STOP, sentence(SILENT))
+    heard = HeardDecision.of(message)
+    assert (heard.mode, heard.reason) == (FallbackMode.STOP, sentence(SILENT))
     assert [entry.level for entry in message.status] == [
         DiagnosticStatus.ERROR,
         DiagnosticStatus.OK,
@@ -222,7 +223,7 @@ def test_a_note_makes_the_decision_warn_and_never_calms_it():
 
 def test_an_unreadable_decision_is_stop():
     """A state message without content reads as STOP."""
-    assert decision_of(DiagnosticArray())[0] is FallbackMode.STOP
+    assert HeardDecision.of(DiagnosticArray()).mode is FallbackMode.STOP
 
 
 def test_image_message_type():

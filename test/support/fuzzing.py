@@ -33,7 +33,8 @@ from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
 from ls_ood_monitor.ros import perception_node, supervisor_node
-from ls_ood_monitor.ros.conversions import alarm_message, alarms_of, decision_of, image_message, ns_to_stamp
+from ls_ood_monitor.ros.conversions import alarm_message, alarms_of, image_message, ns_to_stamp
+from ls_ood_monitor.ros.observer import HeardDecision
 
 Random = np.random.Generator
 Mutation = Callable[[Random, Any], object]
@@ -343,7 +344,7 @@ def fuzz_supervisor(count: int, random: Random) -> Outcome:
         receive(message)
         for timer in node.timers:
             timer.callback()
-        mode, _ = decision_of(states[-1])
+        mode = HeardDecision.of(states[-1]).mode
         states.clear()
         return mode is not FallbackMode.NOMINAL
 
