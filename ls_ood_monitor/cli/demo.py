@@ -104,15 +104,17 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, environment: 
     supervisor = {"alarm_timeout_s": _ALARM_TIMEOUT_S}
     domain_id = environment["ROS_DOMAIN_ID"]
     console.print(f"supervisor_node and perception_node run on ROS domain {domain_id}, this machine only")
-    with LiveReplay(scenario.cameras, args.out / "logs", perception, supervisor) as replay:
-        with Live(console=console, refresh_per_second=8) as live:
+    with (
+        LiveReplay(scenario.cameras, args.out / "logs", perception, supervisor) as replay,
+        Live(console=console, refresh_per_second=8) as live,
+    ):
 
-            def on_message(offset_s: float) -> None:
-                live.update(_table(replay.observer, scenario, offset_s))
-                _save_overlays(replay.observer, scenario, offset_s, args.out)
+        def on_message(offset_s: float) -> None:
+            live.update(_table(replay.observer, scenario, offset_s))
+            _save_overlays(replay.observer, scenario, offset_s, args.out)
 
-            replay.play(iter_raw(bag), scenario.duration_s, on_message)
-            live.update(_table(replay.observer, scenario, scenario.duration_s))
+        replay.play(iter_raw(bag), scenario.duration_s, on_message)
+        live.update(_table(replay.observer, scenario, scenario.duration_s))
     return replay
 
 
