@@ -142,11 +142,7 @@ class OodMonitor:
 
 
 class MonitorPass:
-    """A batch of frames in the monitor. Verdicts come first; the segmentation may follow later.
-
-    Attributes:
-        network: the network's run over the frames.
-    """
+    """A batch of frames in the monitor; ``network`` is its run. Verdicts come first; the segmentation may follow later."""
 
     def __init__(self, monitor: OodMonitor, frames: Sequence[Frame], network: PendingPass) -> None:
         self._monitor, self._frames, self.network = monitor, frames, network

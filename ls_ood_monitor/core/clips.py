@@ -54,9 +54,6 @@ class ClipBuffer(Generic[T]):
     An entry is kept while a new clip could begin with it, or a clip still needs it. The number of bytes is limited even if
     the writer stalls: the oldest entries are dropped, and those that a clip needed are counted.
 
-    Args:
-        settings: lengths of clips and the limit in bytes.
-
     Attributes:
         lost: entries that were dropped before a clip got them.
         skipped: alarms without a clip: a fault too soon after the last one, or too many clips waiting.

@@ -85,11 +85,7 @@ class PerceptionPipeline:
     def check(self, frame: Frame, encoding: str, arrived_ns: int, now_ns: int) -> Cause | None:
         """Why a frame cannot be judged, or None.
 
-        Args:
-            frame: the camera's next one.
-            encoding: of a raw image; empty for others.
-            arrived_ns: when its message arrived, steady.
-            now_ns: time on the clock of the stamps; 0 = unknown.
+        ``arrived_ns`` is on the steady clock, ``now_ns`` on the clock of the stamps (0 = unknown).
         """
         camera = self._cameras[frame.camera]
         return (
@@ -99,14 +95,7 @@ class PerceptionPipeline:
         )
 
     def count(self, frame: Frame, verdict: Verdict, held_ns: int, now_ns: int) -> Alarm:
-        """Alarm after a judged frame. A verdict that comes too late is a fault: the world has moved on.
-
-        Args:
-            frame: that was judged.
-            verdict: on it.
-            held_ns: time since its message arrived.
-            now_ns: time on the clock of the stamps; 0 = unknown.
-        """
+        """Alarm after a judged frame. A verdict too late, ``held_ns`` after arrival, is a fault: the world has moved on."""
         camera = self._cameras[frame.camera]
         with camera.lock:
             late = camera.validator.check_age(frame.stamp_ns, now_ns, held_ns)
@@ -146,12 +135,7 @@ def alarm_without_frame(camera: str, cause: Cause) -> Alarm:
 
 
 class SupervisorLoop:
-    """A supervisor whose decision is handed out at every tick, and at once when it turns to STOP.
-
-    Args:
-        supervisor: decides.
-        on_decision: called with each decision that is due, and its time.
-    """
+    """A supervisor whose decision is handed out at every tick, and at once when it turns to STOP."""
 
     def __init__(self, supervisor: Supervisor, on_decision: Callable[[Decision, int], None]) -> None:
         self.supervisor = supervisor

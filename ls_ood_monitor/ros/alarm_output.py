@@ -48,9 +48,6 @@ class CameraReport:
 class AlarmOutput:
     """Publishes alarms, and the sign of life beside them.
 
-    Args:
-        node: perception.
-
     Attributes:
         source: name of this process in its alarms: host and process for people, and a drawn part, because two containers
             may share both.
@@ -91,14 +88,7 @@ class AlarmOutput:
         arrival: Arrival | None = None,
         verdict: Verdict | None = None,
     ) -> None:
-        """Publish one alarm.
-
-        Args:
-            alarm: without source and time of sending.
-            facts: further values of the message.
-            arrival: the image that it is about; None where there is none.
-            verdict: on that image; None where it was not judged.
-        """
+        """Publish one alarm, with further ``facts`` among its values; ``verdict`` is on the image that arrived."""
         began_ns = time.monotonic_ns()
         report = self.reports.setdefault(alarm.camera, CameraReport())
         report.alarm = alarm

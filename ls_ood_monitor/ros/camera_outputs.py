@@ -20,11 +20,6 @@ _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=Hi
 class CameraOutputs:
     """Publishers of one camera.
 
-    Args:
-        node: that publishes.
-        camera: name.
-        overlay_alpha: opacity of the class colours in the overlay.
-
     Attributes:
         score: larger = more OoD; for plots.
         segmented: publishers of pictures that need the decoder.
@@ -42,11 +37,7 @@ class CameraOutputs:
     def publish_pictures(self, header: Header, verdict: Verdict, result: FrameResult | None, alarm: Alarm) -> None:
         """Publish the pictures that somebody subscribes to, under the header of the input image.
 
-        Args:
-            header: of the input image.
-            verdict: on it.
-            result: the verdict with the segmentation; None where nobody asked for that.
-            alarm: of the camera after it.
+        ``result`` is None where nobody asked for the segmentation.
         """
         if verdict.anomaly_map is not None and self.anomaly_map.get_subscription_count():
             height, width = verdict.frame.image.shape[:2]

@@ -90,13 +90,7 @@ def _text(value: object) -> str:
 def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, frame_id: str = "") -> DiagnosticArray:
     """One alarm as an array of one status, stamped with the time of capture.
 
-    The message is the sentence for people; all that it says is among the values, too.
-
-    Args:
-        alarm: to be sent.
-        extra: further values (detector, latency_ms, bundle_sha256, ...).
-        node_name: prefix of the status name (REP 107).
-        frame_id: copied into the header.
+    The status text is for people; the values hold the same facts for programs, and ``extra`` ones (detector, latency_ms, ...).
     """
     kind = alarm.cause.kind
     values = {

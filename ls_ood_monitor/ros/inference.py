@@ -1,4 +1,4 @@
-"""The way of images through the network, in the worker's thread: read, judge, publish alarms, then pictures."""
+"""Inference in the worker's thread: read images, judge them, publish alarms, then publish pictures."""
 
 from __future__ import annotations
 
@@ -35,15 +35,7 @@ class CheckedImage:
 
 @dataclass(frozen=True)
 class PublishedBatch:
-    """A batch whose alarms are out, and whose pictures are not.
-
-    Attributes:
-        run: its pass through the network.
-        images: in the order of the pass.
-        verdicts: on each.
-        alarms: after each.
-        needs_segmentation: whether somebody wants the segmentation of each.
-    """
+    """A batch whose alarms are published and whose pictures are not yet; all lists are in the order of the pass."""
 
     run: MonitorPass
     images: list[CheckedImage]
@@ -53,17 +45,7 @@ class PublishedBatch:
 
 
 class Inference:
-    """Judges the newest images of all cameras.
-
-    Args:
-        node: perception.
-        monitor: with its bundle.
-        pipeline: of all cameras.
-        outputs: by camera.
-        alarms: that every alarm goes to.
-        transport: ``raw`` or ``compressed``.
-        max_batch: images that are judged together at most.
-    """
+    """Judges the newest images of all cameras, at most ``max_batch`` in one batch; ``outputs`` are by camera."""
 
     def __init__(
         self,
@@ -80,15 +62,15 @@ class Inference:
         self._convert = image_reader(transport)
 
     def handle(self, arrivals: Sequence[Arrival]) -> None:
-        """Judge one image of each camera at most. Never raises: the worker's thread must live on."""
+        """Judge at most one image of each camera. Never raises: the worker's thread must keep running."""
         try:
             self._judge(arrivals)
-        except Exception:  # not even a fault could be published; the supervisor stops on the silence
+        except Exception:  # no alarm could be published; the supervisor stops the vehicle on the silence
             self._log_traceback()
 
     def _judge(self, arrivals: Sequence[Arrival]) -> None:
-        # Batch by batch, reading included: an alarm waits for the images of its own batch alone.
-        # Nor does the last alarm wait for the first one's pictures, where an engine keeps several passes.
+        # Each batch is read and judged on its own, so an alarm waits only for the images of its batch.
+        # If the engine keeps several passes, all alarms are published before the first pictures.
         waiting: list[PublishedBatch] = []
         for first in range(0, len(arrivals), self._max_batch):
             batch = self._publish_alarms(arrivals[first : first + self._max_batch])
@@ -99,7 +81,7 @@ class Inference:
         self._publish_pictures(waiting)
 
     def _publish_alarms(self, arrivals: Sequence[Arrival]) -> PublishedBatch | None:
-        """Judge one batch: every alarm leaves before the decoder has run, and before the first picture is drawn."""
+        """Judge one batch and publish its alarms, before its segmentation is read and its pictures are drawn."""
         images: list[CheckedImage] = []
         for arrival in arrivals:
             image = self._read(arrival)
@@ -116,7 +98,7 @@ class Inference:
             scores = [float(verdict.score) for verdict in verdicts]  # what is no number must be a fault here
             if len(scores) != len(images):
                 raise ValueError(f"{len(scores)} verdicts for {len(images)} frames")
-        except Exception as error:  # out of memory, a lost GPU: the next frame gets its own chance
+        except Exception as error:  # for example no memory, or a lost GPU; the next batch tries again
             if not self._node.context.ok():  # the node was told to end while it judged: nobody listens any more
                 raise
             self._log_traceback()
@@ -139,7 +121,7 @@ class Inference:
             frame = Frame(self._convert(message), stamp_to_ns(stamp), arrival.camera)
         except ImageError as error:
             return Cause(CauseKind.UNREADABLE, detail=str(error))
-        except Exception as error:  # a defect must read as not OK, with its traceback in the log
+        except Exception as error:  # a defect: the alarm is not OK, and the log has the traceback
             self._log_traceback()
             return Cause(CauseKind.UNREADABLE, detail=f"reading the image failed: {error!r}")
         decode_ms = (time.monotonic_ns() - began_ns) / 1e6
@@ -169,7 +151,7 @@ class Inference:
         return alarm
 
     def _publish_pictures(self, waiting: list[PublishedBatch]) -> None:
-        """The pictures of batches whose alarms are out; each batch is let go when it is done."""
+        """Publish the pictures of batches whose alarms are published; each batch is freed when it is done."""
         while waiting:
             batch = waiting.pop(0)
             for index, image in enumerate(batch.images):
@@ -177,7 +159,7 @@ class Inference:
                 result: FrameResult | None = None
                 try:
                     result = batch.run.result(index) if batch.needs_segmentation[index] else None
-                except Exception:  # the scores were right; what is lost is for people
+                except Exception:  # the alarm is published; only the segmentation is lost
                     self._log_traceback()
                 try:
                     if (recorder := self._alarms.recorder) is not None:
@@ -185,11 +167,11 @@ class Inference:
                     if result is not None or outputs.anomaly_map.get_subscription_count():
                         header = image.arrival.message.header
                         outputs.publish_pictures(header, batch.verdicts[index], result, batch.alarms[index])
-                except Exception:  # pictures are for people; losing one must not end the thread
+                except Exception:  # the alarm is published; a lost picture must not end the thread
                     self._log_traceback()
 
     def _needs_segmentation(self, camera: str) -> bool:
-        """Whether anybody wants what the decoder makes of this camera; else nobody pays for it."""
+        """Whether a subscriber or the clip recorder needs the segmentation of this camera; else the decoder is skipped."""
         if self._alarms.recorder is not None:
             return True
         return any(publisher.get_subscription_count() for publisher in self._outputs[camera].segmented)
@@ -207,7 +189,7 @@ class Inference:
 
 
 def _highest_cell(verdict: Verdict) -> dict[str, object]:
-    """Row, column and score of the largest cell of the anomaly map, for the alarm's values."""
+    """Row, column and score of the highest cell of the anomaly map, for the alarm message."""
     if verdict.anomaly_map is None or not np.isfinite(verdict.anomaly_map).all():
         return {}
     row, column = np.unravel_index(int(verdict.anomaly_map.argmax()), verdict.anomaly_map.shape)

@@ -62,32 +62,22 @@ _NAMES = [spec.name for cls in _PARAMETERS for spec in fields(cls)]
 
 @dataclass(frozen=True)
 class _Resources:
-    """What the node has from configure to cleanup.
-
-    Attributes:
-        monitor: with its bundle.
-        pipeline: of all cameras.
-        outputs: by camera.
-        class_table: publishers that hold the class names.
-        max_batch: images that are judged together at most.
-        uncalibrated: which cameras the bundle was not calibrated on, as a sentence; empty where it was on all.
-        diagnostics: of the cameras.
-    """
+    """What exists from configure to cleanup."""
 
     monitor: OodMonitor
     pipeline: PerceptionPipeline
-    outputs: dict[str, CameraOutputs]
-    class_table: list[Any]
-    max_batch: int
-    uncalibrated: str
+    outputs: dict[str, CameraOutputs]  # by camera
+    class_table: list[Any]  # publishers of the class names
+    max_batch: int  # images in one batch
+    uncalibrated: str  # a sentence that names the cameras missing from the calibration; empty if there is none
     diagnostics: CameraDiagnostics
 
 
 class PerceptionNode(LifecycleNode):
-    """Shell around the monitor: it moves messages and turns every failure into an alarm that is not OK."""
+    """Connects the monitor to ROS, and turns every failure into an alarm that is not OK."""
 
     def __init__(self, **options: Any) -> None:
-        # First what destroy_node() needs: rclpy calls it on a node whose parameters were refused, too.
+        # destroy_node() needs these first: rclpy also calls it if a parameter is refused below.
         self._problem = "not configured"
         self._setting_refused = False
         self._resources: _Resources | None = None
@@ -102,7 +92,7 @@ class PerceptionNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._refuse_late_change)
         self._alarms = AlarmOutput(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
-        # A steady clock: both must go on when simulated time stands still, or has not begun.
+        # A steady clock, because both timers must run while simulated time is paused or has not begun.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics_timer = self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self._silence_timer = self.create_timer(0.1, self._report_silence, clock=steady)
@@ -115,17 +105,14 @@ class PerceptionNode(LifecycleNode):
 
     @property
     def max_batch(self) -> int:
-        """Images that are judged together at most; 0 while the node is not configured."""
+        """Largest number of images in one batch; 0 while the node is not configured."""
         return 0 if self._resources is None else self._resources.max_batch
 
     def start(self) -> None:
-        """Configure and activate without a lifecycle manager, if the parameter ``autostart`` asks for it.
+        """Configure and activate without a lifecycle manager, if the parameter ``autostart`` is set.
 
-        What fails on the way (no bundle, an altered one, no memory) leaves the node alive, and its alarms give the
-        cause: the vehicle is told why it stands, and a transition by service can be tried again.
-
-        Raises:
-            ConfigError: a parameter that cannot be used, which no later try would cure.
+        If that fails (a missing or altered bundle, no memory), the node stays alive and its alarms name the cause. The
+        transition can be tried again by service. Raises ``ConfigError`` for an invalid parameter: trying again would not help.
         """
         if not self._settings.autostart:
             return
@@ -137,7 +124,7 @@ class PerceptionNode(LifecycleNode):
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and verify the bundle, warm the network up, create the outputs."""
+        """Load and verify the bundle, warm up the network, create the publishers."""
         self._setting_refused = False
         try:
             self._settings = read_settings(self, PerceptionNodeSettings)
@@ -145,7 +132,7 @@ class PerceptionNode(LifecycleNode):
         except MonitorError as error:
             self._setting_refused = isinstance(error, ConfigError)
             return self._fail_transition(str(error))
-        except Exception as error:  # a GPU without memory, a driver fault: the reason must reach /diagnostics
+        except Exception as error:  # for example no GPU memory, or a driver fault; /diagnostics must name it
             self.get_logger().error(traceback.format_exc())
             return self._fail_transition(f"loading failed: {error!r}")
         monitor, uncalibrated = self._resources.monitor, self._resources.uncalibrated
@@ -169,7 +156,7 @@ class PerceptionNode(LifecycleNode):
         if settings.num_threads:
             torch.set_num_threads(settings.num_threads)
             cv2.setNumThreads(settings.num_threads)
-        # The scores' matrices are small: numpy's threads would only take the cores from torch's, which spin on.
+        # The detectors' matrices are small: BLAS threads would only take cores from torch's busy-waiting threads.
         threadpool_limits(1, user_api="blas")
         limit_gpu_memory(settings.device, settings.gpu_memory_mb)
         monitor = load_bundle(
@@ -204,7 +191,7 @@ class PerceptionNode(LifecycleNode):
         """Start the worker and subscribe to the cameras."""
         try:
             self._subscribe()
-        except Exception:  # rclpy goes to on_error without a word of why
+        except Exception:  # rclpy calls on_error without logging the exception
             self.get_logger().error(traceback.format_exc())
             raise
         self._problem = ""
@@ -258,27 +245,27 @@ class PerceptionNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give the network and the outputs back."""
+        """Release the network and the publishers."""
         self._release_resources("not configured")
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """The same, for good."""
+        """Release everything before the node ends."""
         self._release_resources("shut down")
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured after an error in a transition."""
+        """Release everything after a failed transition, and return to unconfigured."""
         self._release_resources("a lifecycle transition failed; see the log")
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Join the worker before its publishers go away."""
+        """Stop the worker before its publishers are destroyed."""
         self._stop_inference("shut down")
         super().destroy_node()
 
     def _refuse_late_change(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
-        """Refuse what would be accepted and have no effect: the parameters are read when the node is configured."""
+        """Refuse a change that would have no effect: parameters are read when the node is configured."""
         for name in (parameter.name for parameter in parameters if parameter.name in _NAMES):
             if name == "autostart":
                 return SetParametersResult(successful=False, reason="autostart is read at start only")
@@ -342,7 +329,7 @@ class PerceptionNode(LifecycleNode):
         return Cause(CauseKind.NOT_READY, detail=self._problem) if self._problem else None
 
     def _report_silence(self) -> None:
-        """A camera that sends nothing, or a node that cannot work, is reported as not OK ten times a second."""
+        """Publish an alarm for each silent camera, or for all cameras if the node cannot work; ten times a second."""
         self._alarms.beat()
         problem, resources = self._node_problem(), self._resources
         if resources is not None:

@@ -34,11 +34,7 @@ class SpeedLimitOutput:
     """Publishes the limit when it changes, and again on ``repeat`` while there is one.
 
     The end of a limit is published once: repeated, it would override other limits, such as that of Nav2's speed filter.
-
-    Args:
-        publish: takes a message.
-        message_type: nav2_msgs/SpeedLimit, or a class with its fields.
-        slow_percent: limit in SLOW and STOP, percent.
+    ``slow_percent`` is the limit in SLOW and STOP, percent.
     """
 
     def __init__(self, publish: Callable[[Any], None], message_type: Callable[..., Any], slow_percent: float) -> None:
