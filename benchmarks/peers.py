@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ls_ood_monitor.cli.console import warn
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, upsample
-from ls_ood_monitor.vision.mc_dropout import run_time_dropblock
+from ls_ood_monitor.vision.mc_dropout import inference_dropblock
 
 EntropiesToScore = Callable[[np.ndarray], np.ndarray]
 #: Samples of the reference's online form.
@@ -140,7 +140,7 @@ def contenders(
     network.eval()
     size = _size(pictures)
     settings = network.settings
-    block, prob = run_time_dropblock(
+    block, prob = inference_dropblock(
         settings.dropblock_size, settings.dropblock_prob, mask_bank.shape[-2], mask_bank.shape[-1]
     )
     drop = SeamDropBlock(prob, block).train()

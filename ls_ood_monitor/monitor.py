@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .config import AlarmSettings
 from .core.alarm import LastingLevels
-from .core.detectors import CellDetector, Detector, detector_spec, refuse_old_name
+from .core.detectors import Detector, detector_spec, refuse_old_name
 from .core.grid import GRID
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult, Verdict
@@ -34,6 +34,7 @@ class OodMonitor:
     Attributes:
         frame_pass: runs the network.
         detectors: fitted detectors by name.
+        features: name of the feature that each detector reads.
         thresholds: calibrated threshold of each detector.
         detector: name of the detector that raises alarms.
         class_names: names of the segmentation classes, by id.
@@ -61,6 +62,7 @@ class OodMonitor:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
         self.frame_pass = frame_pass
         self._scoring = frame_pass.with_scores(detectors)
+        self.features = {name: detector_spec(name).feature for name in detectors}
         self.detectors = dict(detectors)
         self.thresholds = dict(thresholds)
         self.detector = detector
@@ -141,11 +143,7 @@ class OodMonitor:
 
 
 class MonitorPass:
-    """A batch of frames in the monitor. Verdicts come first; the segmentation may follow later.
-
-    Attributes:
-        network: the network's run over the frames.
-    """
+    """A batch of frames in the monitor; ``network`` is its run. Verdicts come first; the segmentation may follow later."""
 
     def __init__(self, monitor: OodMonitor, frames: Sequence[Frame], network: PendingPass) -> None:
         self._monitor, self._frames, self.network = monitor, frames, network
@@ -181,10 +179,8 @@ class MonitorPass:
         if scored is not None:
             # As on the host: a row that is not finite scores NaN.
             return np.where(np.isfinite(scored[0]), scored[0], np.nan), scored[1]
-        rows = self.network.features.of(detector_spec(name).feature)
-        if name == self._monitor.detector and isinstance(detector, CellDetector):
-            return detector.score_and_cells(rows)
-        return detector.score(rows), None
+        rows = self.network.features.rows[self._monitor.features[name]]
+        return detector.score_and_cells(rows) if name == self._monitor.detector else (detector.score(rows), None)
 
     def results(self) -> list[FrameResult]:
         """Verdicts with segmentation and confidence; waits for the decoder."""

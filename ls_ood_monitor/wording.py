@@ -92,10 +92,10 @@ def clause(cause: Cause) -> str:
 def sentence(cause: Cause) -> str:
     """The whole of it: camera, matter, and how far the alarm is."""
     if cause.kind in _SENTENCES:
-        return _SENTENCES[cause.kind](cause, "" if cause.after is None else sentence(cause.after))
+        return _SENTENCES[cause.kind](cause, "" if cause.underlying is None else sentence(cause.underlying))
     camera = f"camera {cause.camera}: " if cause.camera else ""
     note = "" if cause.progress is None else f"; {_progress(cause.progress)}"
-    held_for = f" after: {_of_camera(cause.after)}" if cause.after is not None else ""
+    held_for = f" after: {_of_camera(cause.underlying)}" if cause.underlying is not None else ""
     return f"{camera}{_of_camera(cause)}{note}{held_for}"
 
 

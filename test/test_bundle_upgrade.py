@@ -167,5 +167,7 @@ def test_alarm_rules_that_are_gone_are_refused(tiny_bundle, tmp_path):
         content["provenance"]["calibration"] = {"alarm": alarm}
         write_manifest(folder, content)
     assert load_bundle(tmp_path / "consecutive", device="cpu").alarm.trigger_consecutive_frames == 4
-    with pytest.raises(BundleError, match=r"alarm rule is 'cusum', which the lasting path has replaced.*calibrate again"):
+    with pytest.raises(
+        BundleError, match=r"alarm rule is 'cusum', which the lasting path has replaced.*calibrate again"
+    ):
         load_bundle(tmp_path / "cusum", device="cpu")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
 from ..errors import DataError
 from ..evaluation.evaluate import REPORT, evaluate
-from ..evaluation.live import ModeSample, ScoreSample, StopSample, draw_live, summarise_live
+from ..evaluation.live import ModeSample, ScoreSample, StopSample
 from ..evaluation.processes import cores
 from ..evaluation.request import Request
-from ..evaluation.results import LiveSummary
 from ..evaluation.timespans import Limits
 from ..monitor import OodMonitor
 from ..parameter_file import VehicleSettings
@@ -23,17 +21,10 @@ from ..street.scenario import Scenario
 from .console import reproduce_command
 
 
-@dataclass(frozen=True)
-class LiveSamples:
-    """Alarms, decisions and stop commands on the time axis of the recording."""
-
-    scores: list[ScoreSample]
-    modes: list[ModeSample]
-    stops: list[StopSample]
-
-
-def live_samples(observer: MonitorObserver, begin_ns: int, duration_s: float) -> LiveSamples:
-    """What an observer received until the end of a recording.
+def live_samples(
+    observer: MonitorObserver, begin_ns: int, duration_s: float
+) -> tuple[list[ScoreSample], list[ModeSample], list[StopSample]]:
+    """Alarms, decisions and stop commands that an observer received, on the time axis of the recording.
 
     Args:
         observer: that listened.
@@ -50,22 +41,11 @@ def live_samples(observer: MonitorObserver, begin_ns: int, duration_s: float) ->
     ]
     decisions = on_recording_time(observer.decisions(), begin_ns, duration_s)
     stops = on_recording_time(observer.stops(), begin_ns, duration_s)
-    return LiveSamples(
+    return (
         scores,
         [ModeSample(time_s, heard.mode, heard.reason) for time_s, heard in decisions],
         [StopSample(time_s, heard.stop) for time_s, heard in stops],
     )
-
-
-def judge_demo(scenario: Scenario, samples: LiveSamples, bundle_id: str) -> LiveSummary:
-    """Compare the samples with the events of the scenario."""
-    return summarise_live(scenario.events, samples.scores, samples.modes, samples.stops, scenario.duration_s, bundle_id)
-
-
-def draw_demo(path: Path, scenario: Scenario, samples: LiveSamples) -> None:
-    """Draw the scores of each camera with the events and the commands as a PNG."""
-    title = "OoD monitor on a procedural (synthetic) street, live over DDS"
-    draw_live(path, scenario.events, samples.scores, samples.modes, scenario.duration_s, title)
 
 
 def write_report(

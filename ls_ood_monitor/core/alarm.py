@@ -146,7 +146,7 @@ class LastingPath:
 class AlarmFilter:
     """Both paths of a named camera -> its alarm with the cause.
 
-    The alarm is RAISED while either path is. An alarm that waits to clear keeps its original cause (``Cause.after``).
+    The alarm is RAISED while either path is. An alarm that waits to clear keeps its original cause (``Cause.underlying``).
 
     Args:
         settings: counts and the time constant.
@@ -199,7 +199,7 @@ class AlarmFilter:
             state, progress = AlarmState.RAISED, None
             lasts = Cause(CauseKind.LASTING, value=lasting.mean, limit=lasting.threshold)
             cause, held_for = (cause, lasts) if cause.kind.is_fault else (lasts, None)
-        cause = replace(cause, camera=self.camera, progress=progress, after=held_for)
+        cause = replace(cause, camera=self.camera, progress=progress, underlying=held_for)
         return Alarm(
             self.camera,
             stamp_ns,

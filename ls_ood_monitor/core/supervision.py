@@ -9,7 +9,7 @@ from numbers import Integral, Real
 
 from ..config import SupervisorSettings
 from ..errors import ConfigError
-from .causes import Cause, CauseKind
+from .causes import HOLDING, QUALIFYING, Cause, CauseKind
 from .transit import TransitDelay
 from .types import Alarm, AlarmState, Decision, FallbackMode
 
@@ -102,7 +102,7 @@ class Supervisor:
             self._protocol_violation = (Cause(CauseKind.NO_ALARM, detail=f"{alarm!r:.200}"), now_ns)
         elif alarm.camera not in self.cameras:
             known = ", ".join(self.cameras)
-            cause = Cause(CauseKind.UNKNOWN_CAMERA, alarm.camera, expected=known, after=alarm.cause)
+            cause = Cause(CauseKind.UNKNOWN_CAMERA, alarm.camera, expected=known, underlying=alarm.cause)
             self._protocol_violation = (cause, now_ns)
         else:
             self._accept(alarm, now_ns)
@@ -124,7 +124,7 @@ class Supervisor:
         self._decision = self._hold_min_time(mode, cause, now_ns)
         return self._decision
 
-    def forget(self, why: Cause, now_ns: int) -> None:
+    def forget_alarms(self, why: Cause, now_ns: int) -> None:
         """The sender of the alarms is gone: STOP at once, until every camera is heard again."""
         self._advance(now_ns)
         self._heard.clear()
@@ -209,7 +209,7 @@ class Supervisor:
         if alarm.stamp_ns <= 0:  # no frame: keep the newest stamp
             return alarm
         back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
-        if back_s > 0.0 or not alarm.is_fault:  # the stamp of a fault may lie ahead
+        if back_s > 0.0 or not alarm.cause.kind.is_fault:  # the stamp of a fault may lie ahead
             self._newest_ns[alarm.camera] = alarm.stamp_ns
         if back_s <= 0.0:
             return alarm
@@ -266,7 +266,7 @@ class Supervisor:
         mode = self._mode_of(alarm)
         if mode < FallbackMode.STOP and alarm.state is not AlarmState.CLEAR and camera not in self._cleared:
             return CameraStatus(camera, FallbackMode.STOP, _because_of(CauseKind.NOT_CLEARED, alarm.cause), age_s)
-        is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
+        is_ood = alarm.state is AlarmState.RAISED and not alarm.cause.kind.is_fault
         return CameraStatus(camera, mode, alarm.cause, age_s, is_ood)
 
     def _mode_of(self, alarm: Alarm) -> FallbackMode:
@@ -274,9 +274,9 @@ class Supervisor:
         if alarm.state is AlarmState.CLEAR:
             return FallbackMode.NOMINAL
         if alarm.state is AlarmState.PENDING:
-            slows = self.settings.slow_on_pending or alarm.is_fault
+            slows = self.settings.slow_on_pending or alarm.cause.kind.is_fault
             return FallbackMode.SLOW if slows else FallbackMode.NOMINAL
-        raised_by = alarm.cause if alarm.cause.after is None else alarm.cause.after
+        raised_by = alarm.cause if alarm.cause.underlying is None else alarm.cause.underlying
         asked = {CauseKind.SUDDEN: self.settings.on_sudden, CauseKind.LASTING: self.settings.on_lasting}
         return FallbackMode[asked.get(raised_by.kind, "stop").upper()]
 
@@ -289,7 +289,7 @@ class Supervisor:
         if len(sources) > 1:
             return Cause(CauseKind.SEVERAL_SENDERS, camera, len(sources), 1, ", ".join(sources))
         if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
-            detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}"
+            detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.cause.kind.is_fault else ''}"
             return Cause(CauseKind.CONTRADICTION, camera, alarm.score, alarm.threshold, detail)
         return None
 
@@ -299,9 +299,19 @@ class Supervisor:
         return {source: at for source, at in self._sources.get(camera, {}).items() if now_ns - at <= limit_ns}
 
 
-def _because_of(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan, detail: str = "") -> Cause:
+def _because_of(
+    kind: CauseKind, underlying: Cause, *, value: float = nan, limit: float = nan, detail: str = ""
+) -> Cause:
     """A cause that stands on another one, and keeps its camera."""
-    return Cause(kind, after.camera, value, limit, detail, after=after)
+    return Cause(kind, underlying.camera, value, limit, detail, underlying=underlying)
+
+
+def root_cause(cause: Cause) -> Cause:
+    """What a cause goes back to: the alarm behind a latch, a least time, or an alarm that waits for good frames."""
+    goes_back = QUALIFYING | HOLDING | {CauseKind.IN_DISTRIBUTION}
+    while cause.underlying is not None and cause.kind in goes_back:
+        cause = cause.underlying
+    return cause
 
 
 def _is_well_formed(alarm: object) -> bool:
@@ -323,6 +333,6 @@ def _is_well_formed(alarm: object) -> bool:
 
 def _supports_clear(alarm: Alarm) -> bool:
     """Whether the alarm's own numbers agree with CLEAR: a stamped frame, judged, within a finite threshold."""
-    judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.is_fault
+    judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.cause.kind.is_fault
     is_over = alarm.score > alarm.threshold or alarm.lasting_score > alarm.lasting_threshold
     return judged and not is_over and alarm.stamp_ns > 0

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import CalibrationError
 from .alarm import LastingLevels
-from .detectors.contract import Detector
+from .detectors.base import Detector
 
 _MAX_FOLDS = 40
 _FITS_AT_ONCE = 4  # each holds a copy of the data

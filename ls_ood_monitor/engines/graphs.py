@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.detectors import ArrayApiDetector, CellDetector, detector_spec
+from ..core.detectors import Detector, detector_spec
 from ..features import ENCODER_FEATURES, FEATURES, NetworkPass
 from ..vision.deeplabv3p import DeepLabV3Plus, Features, upsample
 from ..vision.preprocess import Normalisation, PreprocessSpec
@@ -33,7 +33,7 @@ class ScoreGraph(nn.Module):
         outputs: names of the outputs: ``score.<detector>``, and ``cells.<detector>`` if the detector scores cells.
     """
 
-    def __init__(self, detectors: Mapping[str, ArrayApiDetector]) -> None:
+    def __init__(self, detectors: Mapping[str, Detector]) -> None:
         super().__init__()
         self._detectors = dict(detectors)
         self._keys = {name: tuple(detector.state()) for name, detector in self._detectors.items()}
@@ -41,7 +41,7 @@ class ScoreGraph(nn.Module):
         for name, detector in self._detectors.items():
             for key, values in detector.state().items():
                 self.register_buffer(f"{name}_{key}", torch.from_numpy(np.ascontiguousarray(values)), persistent=False)
-            outputs += [f"{SCORE}{name}", *([f"{CELLS}{name}"] if isinstance(detector, CellDetector) else [])]
+            outputs += [f"{SCORE}{name}", *([f"{CELLS}{name}"] if detector.has_cells else [])]
         self.outputs = tuple(outputs)
 
     def forward(self, run: NetworkPass) -> list[Tensor]:
@@ -54,7 +54,7 @@ class ScoreGraph(nn.Module):
                 rows[feature] = FEATURES[feature](run).double()
             arrays = {key: getattr(self, f"{name}_{key}") for key in self._keys[name]}
             values.append(detector.portable_score(rows[feature], arrays))
-            if isinstance(detector, CellDetector):
+            if detector.has_cells:
                 values.append(detector.portable_cells(rows[feature], arrays))
         return values
 
@@ -77,7 +77,7 @@ class EncoderGraph(nn.Module):
         network: DeepLabV3Plus,
         spec: PreprocessSpec,
         features: Iterable[str],
-        scores: Mapping[str, ArrayApiDetector] | None = None,
+        scores: Mapping[str, Detector] | None = None,
     ) -> None:
         super().__init__()
         self.network = network

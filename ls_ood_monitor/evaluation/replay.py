@@ -14,7 +14,7 @@ from functools import partial
 from math import nan
 
 from ..core.causes import Cause, CauseKind
-from ..core.pipeline import InputImage, Outcome, PerceptionPipeline, VehiclePipeline
+from ..core.pipeline import PerceptionPipeline, VehiclePipeline
 from ..core.supervision import Supervisor
 from ..core.types import Alarm, Decision, FallbackMode, Frame, Verdict
 from ..monitor import OodMonitor
@@ -111,8 +111,13 @@ class Replay:
         for arrival in arrivals:
             self._now_ns = arrival.received_ns
             self._perception.topics[arrival.camera] = arrival.topic
-            outcome, decision = self._vehicle.judge(_input_of(arrival), self._judge)
-            yield self._record(outcome, decision)
+            self._vehicle.advance(arrival.received_ns)
+            alarm, verdict = self._judge(arrival)
+            decision = self._vehicle.observe(alarm, arrival.received_ns)
+            time_s = self._seconds(arrival.received_ns)
+            latency_ms = nan if verdict is None else verdict.latency_ms
+            self.recorder.add_image(time_s, alarm, decision.mode, verdict, latency_ms)
+            yield FrameRecord(time_s, alarm, decision.mode, verdict)
 
     @property
     def speed(self) -> float:
@@ -123,14 +128,19 @@ class Replay:
         """Let time pass until the end of the recording."""
         self._vehicle.advance(end_ns)
 
-    def _judge(self, frames: Sequence[Frame]) -> list[TimedVerdict]:
-        return [self._network(frame) for frame in frames]
-
-    def _record(self, outcome: Outcome[InputImage, TimedVerdict], decision: Decision) -> FrameRecord:
-        verdict, time_s = outcome.verdict, self._seconds(outcome.image.arrived_ns)
-        latency_ms = nan if verdict is None else verdict.latency_ms
-        self.recorder.add_image(time_s, outcome.alarm, decision.mode, verdict, latency_ms)
-        return FrameRecord(time_s, outcome.alarm, decision.mode, verdict)
+    def _judge(self, arrival: ImageArrival) -> tuple[Alarm, TimedVerdict | None]:
+        """The alarm after an image, and the network's verdict; None where the image failed a check."""
+        camera, now_ns = arrival.camera, arrival.received_ns
+        self._perception.on_arrival(camera, now_ns)
+        if arrival.image is None:
+            fault = Cause(CauseKind.UNREADABLE, detail=arrival.error)
+            return self._perception.count_fault(camera, arrival.stamp_ns, fault), None
+        frame = Frame(arrival.image, arrival.stamp_ns, camera)
+        cause = self._perception.check(frame, arrival.encoding, now_ns, now_ns)
+        if cause is not None:
+            return self._perception.count_fault(camera, arrival.stamp_ns, cause), None
+        verdict = self._network(frame)
+        return self._perception.count(frame, verdict, 0, now_ns), verdict
 
     def _on_silence(self, alarm: Alarm, decision: Decision, now_ns: int) -> None:
         self.recorder.add_silence(self._seconds(now_ns), alarm, decision.mode)
@@ -140,12 +150,3 @@ class Replay:
 
     def _seconds(self, now_ns: int) -> float:
         return (now_ns - self._begin_ns) / 1e9
-
-
-def _input_of(arrival: ImageArrival) -> InputImage:
-    frame, fault = None, None
-    if arrival.image is None:
-        fault = Cause(CauseKind.UNREADABLE, detail=arrival.error)
-    else:
-        frame = Frame(arrival.image, arrival.stamp_ns, arrival.camera)
-    return InputImage(arrival.camera, arrival.stamp_ns, arrival.received_ns, frame, arrival.encoding, fault)

@@ -1,6 +1,6 @@
 """The rows of a replay, in tables: alarms, decisions, and the causes of both. No picture is kept.
 
-Causes have a table of their own because one stands on another one (``Cause.after``), and because many rows share one.
+Causes have a table of their own because one stands on another one (``Cause.underlying``), and because many rows share one.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class ReplayRecorder:
         row = self._recent.get(cause)
         if row is not None:
             return row
-        after = None if cause.after is None else self._row_of(cause.after)
+        after = None if cause.underlying is None else self._row_of(cause.underlying)
         progress = cause.progress
         counted = (progress.rule, progress.count, progress.needed) if progress else (None,) * 3
         numbers = (cause.value, cause.limit, cause.detail, cause.expected)

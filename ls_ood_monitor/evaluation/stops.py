@@ -12,6 +12,7 @@ from collections.abc import Collection
 import polars as pl
 
 from ..core.causes import HOLDING, QUALIFYING, CauseKind
+from ..core.supervision import root_cause
 from ..core.types import AlarmState, FallbackMode
 from .replay_tables import ReplayTables
 from .results import Stop, StopReason
@@ -47,7 +48,7 @@ def stops_of(
         # A camera that waits for good frames: what raised its alarm is the reason, where that is known.
         waits = kind == CauseKind.IN_DISTRIBUTION.value
         if not (waits and any(reason.camera == camera for reason in reasons[number])):
-            reasons[number].append(StopReason(camera, time_s, text, cause.root.kind.value))
+            reasons[number].append(StopReason(camera, time_s, text, root_cause(cause).kind.value))
     return [
         Stop(span.begin_s, span.end_s, _is_start_up(span, duration_s, settle_s), tuple(found))
         for span, found in zip(spans, reasons, strict=True)

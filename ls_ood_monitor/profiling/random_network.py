@@ -20,7 +20,7 @@ from ..engines.export import export_graphs
 from ..frame_pass import FramePass, LatentSettings
 from ..monitor import OodMonitor
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
-from ..vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock
+from ..vision.mc_dropout import averaging_weights, draw_mask_bank, inference_dropblock
 from ..vision.preprocess import PreprocessSpec
 
 _CLEAN_FRAMES = 40
@@ -52,7 +52,7 @@ class RandomNetwork:
         with torch.inference_mode():
             blank = torch.zeros(1, 3, self.height, self.width, device=self.device)
             rows, columns = self.network.encode(blank).high.shape[2:]
-        block, prob = run_time_dropblock(
+        block, prob = inference_dropblock(
             self.settings.dropblock_size, self.settings.dropblock_prob, int(rows), int(columns)
         )
         self.bank = draw_mask_bank(self.masks, int(rows), int(columns), block_size=block, drop_prob=prob, seed=0)

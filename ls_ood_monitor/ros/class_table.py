@@ -21,11 +21,7 @@ _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durabilit
 
 
 def publish_class_table(node: Node, names: Sequence[str]) -> list[Any]:
-    """Publish the names once, as JSON and, where vision_msgs is installed, as LabelInfo.
-
-    Args:
-        node: owns the topics.
-        names: class names by id.
+    """Publish the class names (by id) once, as JSON and, where vision_msgs is installed, as LabelInfo.
 
     Returns:
         The publishers, which keep the table for late subscribers until they are destroyed.

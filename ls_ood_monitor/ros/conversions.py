@@ -16,12 +16,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ..core.causes import JUDGED, AlarmProgress, Cause, CauseKind
-from ..core.supervision import CameraStatus
+from ..core.supervision import CameraStatus, root_cause
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 from ..wording import sentence
 
 #: Name under which an alarm without a readable camera travels; no camera can be called so.
-UNREADABLE = "(unreadable alarm)"
+UNREADABLE_CAMERA = "(unreadable alarm)"
 
 _LEVELS = {
     AlarmState.CLEAR: DiagnosticStatus.OK,
@@ -90,21 +90,16 @@ def _text(value: object) -> str:
 def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, frame_id: str = "") -> DiagnosticArray:
     """One alarm as an array of one status, stamped with the time of capture.
 
-    The message is the sentence for people; all that it says is among the values, too.
-
-    Args:
-        alarm: to be sent.
-        extra: further values (detector, latency_ms, bundle_sha256, ...).
-        node_name: prefix of the status name (REP 107).
-        frame_id: copied into the header.
+    The status text is for people; the values hold the same facts for programs, and ``extra`` ones (detector, latency_ms, ...).
     """
+    kind = alarm.cause.kind
     values = {
         "camera": alarm.camera,
         "state": alarm.state.value,
         "ood_score": alarm.score,
         "threshold": alarm.threshold,
-        "is_fault": alarm.is_fault,
-        "fault": alarm.fault,
+        "is_fault": kind.is_fault,
+        "fault": kind.value if kind.is_fault else "",
         **_cause_values(alarm.cause),
         "source": alarm.source,
         "sent_ns": alarm.sent_ns,
@@ -129,10 +124,10 @@ def _cause_values(cause: Cause) -> dict[str, object]:
     if cause.progress is not None:
         progress = cause.progress
         values |= {"progress_rule": progress.rule, "progress_count": progress.count, "progress_needed": progress.needed}
-    if cause.after is not None:
-        values |= {"raised_by": cause.after.kind.value, **_cause_details(cause.after, "raised_by")}
-        if cause.after.kind in _FRAME_JUDGED:
-            values |= {"raised_by_value": cause.after.value, "raised_by_limit": cause.after.limit}
+    if cause.underlying is not None:
+        values |= {"raised_by": cause.underlying.kind.value, **_cause_details(cause.underlying, "raised_by")}
+        if cause.underlying.kind in _FRAME_JUDGED:
+            values |= {"raised_by_value": cause.underlying.value, "raised_by_limit": cause.underlying.limit}
     return values
 
 
@@ -154,9 +149,9 @@ def alarms_of(message: DiagnosticArray) -> list[Alarm]:
     """Read the alarms of a message. What cannot be read or contradicts itself becomes a RAISED fault with the reason."""
     stamp_ns = stamp_to_ns(message.header.stamp)
     if not message.status:
-        return [_unreadable(UNREADABLE, stamp_ns, "the message holds no status")]
+        return [_unreadable(UNREADABLE_CAMERA, stamp_ns, "the message holds no status")]
     if len(message.status) > _MAX_ALARMS:  # reading them would keep the stop command waiting
-        return [_unreadable(UNREADABLE, stamp_ns, f"the message holds {len(message.status)} statuses")]
+        return [_unreadable(UNREADABLE_CAMERA, stamp_ns, f"the message holds {len(message.status)} statuses")]
     return [_alarm_of(entry, stamp_ns) for entry in message.status]
 
 
@@ -170,12 +165,12 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
     camera = values.get("camera", "")
     if not camera or camera != entry.hardware_id:
         return _unreadable(
-            UNREADABLE, stamp_ns, f"camera {camera!r} and hardware_id {entry.hardware_id!r} must be equal"
+            UNREADABLE_CAMERA, stamp_ns, f"camera {camera!r} and hardware_id {entry.hardware_id!r} must be equal"
         )
     try:
         state = AlarmState(values["state"])
         score, threshold = float(values["ood_score"]), float(values["threshold"])
-        mean, limit = float(values.get("lasting_score", "nan")), float(values.get("lasting_threshold", "nan"))
+        mean, limit = (float(values[key]) if key in values else nan for key in ("lasting_score", "lasting_threshold"))
         is_fault = {"true": True, "false": False}[values["is_fault"]]
         sent_ns = int(values.get("sent_ns", "0"))
         cause = _cause_of(values, camera, score, threshold, is_fault, entry.message)
@@ -210,7 +205,7 @@ def _cause_of(
     plain = _plain_cause(values, "cause", kind)
     if kind in _FRAME_JUDGED:
         plain = replace(plain, value=score, limit=threshold)
-    return replace(plain, camera=camera, progress=progress, after=after)
+    return replace(plain, camera=camera, progress=progress, underlying=after)
 
 
 def _alarm_kind(name: str) -> CauseKind:
@@ -274,7 +269,7 @@ def decision_message(
 
 def _decision_cause(cause: Cause) -> dict[str, object]:
     """``cause`` is what holds now, ``because`` what it goes back to: of a latched stop, the alarm that latched it."""
-    root = cause.root
+    root = root_cause(cause)
     numbers = {"because_value": float(root.value), "because_limit": float(root.limit)}
     return {
         "cause": cause.kind.value,
@@ -284,16 +279,7 @@ def _decision_cause(cause: Cause) -> dict[str, object]:
     }
 
 
-def decision_of(message: DiagnosticArray) -> tuple[FallbackMode, str]:
-    """Mode and reason of a ``~/state`` message; whatever is unreadable is STOP."""
-    try:
-        values = values_of(message.status[0])
-        return FallbackMode[values["mode"]], values["reason"]
-    except (IndexError, KeyError):
-        return FallbackMode.STOP, "the state message is malformed"
-
-
-def number_of(values: Mapping[str, str], key: str) -> float:
+def float_value(values: Mapping[str, str], key: str) -> float:
     """A value as float; NaN when it is missing or no number."""
     try:
         return float(values[key])

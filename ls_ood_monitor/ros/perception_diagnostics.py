@@ -17,14 +17,7 @@ _LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 
 
 def monitor_status(node: str, monitor: OodMonitor | None, problem: str, uncalibrated: str) -> DiagnosticStatus:
-    """State of the node as a whole.
-
-    Args:
-        node: its name.
-        monitor: with its bundle; None while there is none.
-        problem: why no camera can be judged now; empty while the node works.
-        uncalibrated: which cameras the bundle was not calibrated on, as a sentence; empty where it was on all.
-    """
+    """State of the node as a whole. ``problem`` and ``uncalibrated`` are sentences, empty where all is well."""
     level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.WARN if uncalibrated else DiagnosticStatus.OK
     facts = {"bundle_sha256": "", "detector": "", "device": "", "engine": ""}
     if monitor is not None:
@@ -39,15 +32,7 @@ def monitor_status(node: str, monitor: OodMonitor | None, problem: str, uncalibr
 
 
 class CameraDiagnostics:
-    """Rate, drops, age and alarm of each camera; the rate is that since the last report.
-
-    Args:
-        cameras: names.
-        pipeline: that counts their images.
-        timeout_s: silence after which a camera is stale.
-        dropped: images of a camera that the network had no time for, so far.
-        steady_ns: time at which it begins.
-    """
+    """Rate, drops, age and alarm of each camera; the rate is that since the last report, first since ``steady_ns``."""
 
     def __init__(
         self,

@@ -49,13 +49,7 @@ class PlaybackSettings:
 
 @dataclass
 class Playback:
-    """What was played and recorded.
-
-    Attributes:
-        messages: topic -> messages played.
-        turns: how often the recording was begun.
-        outputs: counts of the recorded outputs.
-    """
+    """Messages played by topic, how often the recording was begun, and counts of the recorded outputs."""
 
     messages: Counter[str]
     turns: int

@@ -14,20 +14,20 @@ from ..core.detectors import DEFAULT_DETECTORS
 from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
 from ..vision.deeplabv3p import DeepLabV3Plus
-from ..vision.mc_dropout import draw_mask_bank, run_time_dropblock
+from ..vision.mc_dropout import draw_mask_bank, inference_dropblock
 from ..vision.preprocess import PreprocessSpec
 
 
 def _draw_bank(network: DeepLabV3Plus, spec: PreprocessSpec, latents: LatentSettings) -> torch.Tensor:
     """Draw the masks of a network at an input size, with the DropBlock settings of its training.
 
-    A network without random layers gets the reference's run-time masks (``run_time_dropblock``).
+    A network without random layers gets the reference's run-time masks (``inference_dropblock``).
     """
     device = next(network.parameters()).device
     with torch.inference_mode():
         # The network knows the size of its feature map.
         rows, columns = network.eval().encode(torch.zeros(1, 3, spec.height, spec.width, device=device)).high.shape[2:]
-    block, prob = run_time_dropblock(network.settings.dropblock_size, network.settings.dropblock_prob, rows, columns)
+    block, prob = inference_dropblock(network.settings.dropblock_size, network.settings.dropblock_prob, rows, columns)
     return draw_mask_bank(latents.mc_samples, rows, columns, block_size=block, drop_prob=prob, seed=latents.mask_seed)
 
 

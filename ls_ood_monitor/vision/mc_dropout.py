@@ -21,7 +21,7 @@ _MAX_REDRAWS = 1000
 _DEFAULT_BLOCK, _DEFAULT_PROB = 8, 0.5
 
 
-def run_time_dropblock(block_size: int, drop_prob: float, height: int, width: int) -> tuple[int, float]:
+def inference_dropblock(block_size: int, drop_prob: float, height: int, width: int) -> tuple[int, float]:
     """Block size and p of the masks: those of the training; without DropBlock there, 8 and 0.5, smaller on small maps."""
     if drop_prob > 0.0:
         return block_size, drop_prob

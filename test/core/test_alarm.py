@@ -59,7 +59,7 @@ def test_what_is_not_a_number_is_never_clear(score, threshold):
     """Scores and thresholds that are not finite are faults, whatever the comparison would say."""
     alarm = AlarmFilter(AlarmSettings(), "front").update(1, score, threshold)
     assert alarm.state is not AlarmState.CLEAR
-    assert alarm.is_fault
+    assert alarm.cause.kind.is_fault
 
 
 def test_a_score_equal_to_the_threshold_is_in_distribution():
@@ -211,7 +211,7 @@ def test_gaps_and_faults_neither_clear_nor_raise_a_lasting_alarm():
     raised = drive(alarm_filter, [1.0] + [4.0] * 20, 10.0)[-1]
     fault = drive(alarm_filter, [None], 10.0, begin_s=3.2)[0]
     assert (fault.state, fault.fault, fault.lasting_score) == (AlarmState.RAISED, "black", raised.lasting_score)
-    assert fault.cause.after.kind is CauseKind.LASTING
+    assert fault.cause.underlying.kind is CauseKind.LASTING
     after_gap = drive(alarm_filter, [1.0], 10.0, begin_s=63.2)[0]
     assert after_gap.lasting_score == pytest.approx(1.0 + (raised.lasting_score - 1.0) * np.exp(-MAX_STEP_S / 2.0))
     fresh = AlarmFilter(SETTINGS, "front", LEVELS)
@@ -225,7 +225,7 @@ def test_a_sudden_alarm_keeps_its_cause_while_the_mean_is_high():
     kinds = [alarm.cause.kind for alarm in alarms[12:]]
     assert kinds[:8] == [CauseKind.SUDDEN] * 8
     assert kinds[8:12] == [CauseKind.IN_DISTRIBUTION] * 4
-    assert alarms[20].cause.after.kind is CauseKind.SUDDEN
+    assert alarms[20].cause.underlying.kind is CauseKind.SUDDEN
     assert kinds[12:] == [CauseKind.LASTING] * 26
     assert all(alarm.state is AlarmState.RAISED for alarm in alarms[12:])
 

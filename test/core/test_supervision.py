@@ -447,7 +447,7 @@ def test_a_sender_that_is_gone_is_forgotten_at_once():
     for name in ("front", "left"):
         supervisor.observe(alarm(name, stamp=1), 0)
     assert supervisor.decide(0).mode is NOMINAL
-    supervisor.forget(Cause(CauseKind.SENDER_LOST), 1)
+    supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), 1)
     decision = supervisor.decide(1)
     assert decision.mode is STOP
     assert "no longer alive" in sentence(decision.cause)
@@ -468,7 +468,7 @@ def test_a_camera_that_called_for_a_stop_releases_it_only_by_being_clear(cause):
     if cause == "raised":
         supervisor.observe(alarm("front", AlarmState.RAISED, stamp=3), now)
     elif cause == "gone":
-        supervisor.forget(Cause(CauseKind.SENDER_LOST), now)
+        supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), now)
     elif cause == "contradiction":
         supervisor.observe(alarm("front", stamp=3, score=9.0), now)
     else:
@@ -521,7 +521,7 @@ def test_only_a_camera_that_was_clear_before_may_merely_slow(before):
     if before == "fault":
         supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2, is_fault=True), now)
     elif before == "gone":
-        supervisor.forget(Cause(CauseKind.SENDER_LOST), now)
+        supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), now)
     elif before == "silence":
         now += SECOND
     supervisor.observe(alarm("left", stamp=3), now)

@@ -74,13 +74,13 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.spoke[camera][alarm.source] = self.now_ns
         is_old = 0 < alarm.stamp_ns < self.newest.get(camera, 0)
         is_repeated = alarm.state is AlarmState.CLEAR and alarm.stamp_ns == self.newest.get(camera)
-        if alarm.stamp_ns > 0 and (is_old or not alarm.is_fault):
+        if alarm.stamp_ns > 0 and (is_old or not alarm.cause.kind.is_fault):
             self.newest[camera] = alarm.stamp_ns
         if not is_repeated:
             kept = replace(alarm, state=AlarmState.RAISED, cause=cause(is_fault=True)) if is_old else alarm
             self.last[camera] = (kept, self.now_ns)
             was_clear = camera in self.cleared
-            is_odd = alarm.state is AlarmState.RAISED and not alarm.is_fault and not is_old
+            is_odd = alarm.state is AlarmState.RAISED and not alarm.cause.kind.is_fault and not is_old
             is_pending = alarm.state is AlarmState.PENDING and not is_old
             if is_old or not (is_odd or is_pending or is_good(alarm)) or len(self.speakers(camera)) > 1:
                 self.distrust(camera)
@@ -191,8 +191,8 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.last.clear()
         for camera in CAMERAS:
             self.distrust(camera)
-        self.supervisor.forget(Cause(CauseKind.SENDER_LOST), self.now_ns)
-        self.twin.forget(Cause(CauseKind.SENDER_LOST), self.now_ns)
+        self.supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), self.now_ns)
+        self.twin.forget_alarms(Cause(CauseKind.SENDER_LOST), self.now_ns)
 
     @rule()
     def somebody_resets(self) -> None:
@@ -231,7 +231,11 @@ class SupervisorMachine(RuleBasedStateMachine):
             assert all(self.is_fresh(camera) for camera in CAMERAS)
             for camera in CAMERAS:
                 alarm = self.last[camera][0]
-                waits = not self.settings.slow_on_pending and alarm.state is AlarmState.PENDING and not alarm.is_fault
+                waits = (
+                    not self.settings.slow_on_pending
+                    and alarm.state is AlarmState.PENDING
+                    and not alarm.cause.kind.is_fault
+                )
                 assert is_good(alarm) or waits
         if decision.mode < FallbackMode.STOP:
             assert self.may_move()
@@ -248,7 +252,7 @@ class SupervisorMachine(RuleBasedStateMachine):
 
 def is_good(alarm: Alarm) -> bool:
     """Whether an alarm says CLEAR by its own numbers."""
-    clear = alarm.state is AlarmState.CLEAR and not alarm.is_fault and alarm.stamp_ns > 0
+    clear = alarm.state is AlarmState.CLEAR and not alarm.cause.kind.is_fault and alarm.stamp_ns > 0
     return clear and -inf < alarm.score <= alarm.threshold < inf
 
 

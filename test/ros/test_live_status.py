@@ -77,7 +77,7 @@ def test_a_decision_names_its_cause(spin):
     status, node = spin(LiveStatus()), spin(Node("supervisor"))
     publisher = node.create_publisher(DiagnosticArray, "/supervisor_node/state", 10)
     wait_until(publisher.get_subscription_count, "the subscription")
-    latched = Cause(CauseKind.LATCHED, after=Cause(CauseKind.SUDDEN, "front", 3.0, 1.0))
+    latched = Cause(CauseKind.LATCHED, underlying=Cause(CauseKind.SUDDEN, "front", 3.0, 1.0))
     stop = Decision(FallbackMode.STOP, latched, 0)
     publisher.publish(decision_message(stop, [], 0, ns_to_stamp(1), "supervisor_node"))
     wait_until(lambda: status.view().decision, "the decision")

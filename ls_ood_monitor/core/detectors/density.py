@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from ...errors import BundleError, ConfigError, MonitorError
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 from .projection import check_components, fit_whitening
 
 Self = TypeVar("Self", bound="TwoClassDensityDetector")
@@ -48,7 +48,7 @@ def _check_stored_bandwidth(arrays: Arrays) -> None:
         )
 
 
-class DensityDetector(ArrayDetector):
+class DensityDetector(Detector):
     """LaRED: negative log density of the clean rows' kernel estimate, nats; larger = more OoD.
 
     Args:
@@ -85,7 +85,7 @@ class DensityDetector(ArrayDetector):
         _check_stored_bandwidth(arrays)
 
 
-class TwoClassDensityDetector(ArrayDetector):
+class TwoClassDensityDetector(Detector):
     """Supervised: log odds that a row is OoD, from one kernel density of clean rows and one of OoD rows, nats.
 
     score = log(P_ood p_ood(x)) - log(P_ind p_ind(x)); p = densities, P = shares of clean and OoD rows in the fit. The

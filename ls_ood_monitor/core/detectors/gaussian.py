@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
 from ...errors import BundleError, ConfigError
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 
 
 def check_shrinkage(shrinkage: str) -> str:
@@ -33,7 +33,7 @@ def covariance_estimate(rows: NDArray[np.float64], shrinkage: str) -> EmpiricalC
     return (LedoitWolf() if shrinkage == "ledoit_wolf" else EmpiricalCovariance()).fit(rows)
 
 
-class MahalanobisDetector(ArrayDetector):
+class MahalanobisDetector(Detector):
     """Squared Mahalanobis distance to the calibration data, (x - mean)^T precision (x - mean), no unit.
 
     Args:

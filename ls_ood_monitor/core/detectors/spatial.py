@@ -24,16 +24,37 @@ from array_api_compat import array_namespace
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import BundleError
-from ..grid import blocks_of, cells_of
-from .base import ArrayDetector, Arrays
+from ..grid import GRID
+from .base import Arrays, Detector
 from .gaussian import covariance_estimate, squared_distance
 
 Values = NDArray[np.float64]
 
+#: Rows and columns of cells in a block.
+BLOCK = (2, 2)
+_ROWS, _COLUMNS = GRID[0] // BLOCK[0], GRID[1] // BLOCK[1]
 _FOLDS = 8  # contiguous, because neighbouring frames are nearly equal
 _MAX_FRAMES = 2000  # drawn from the whole video
 _MAX_PLACES = 5000  # for the covariance
 _TINY = 1e-12
+
+
+def blocks_of(cells: Any) -> Any:
+    """Mean of each block: cells (N, 48, E), row by row from the top left -> (N, 12, E); for any array library."""
+    xp = array_namespace(cells)
+    count, _, width = cells.shape
+    split = xp.reshape(cells, (count, _ROWS, BLOCK[0], _COLUMNS, BLOCK[1], width))
+    return xp.reshape(xp.mean(split, axis=(2, 4)), (count, _ROWS * _COLUMNS, width))
+
+
+def cells_of(blocks: Any) -> Any:
+    """The value of each cell's block: (N, 12) -> (N, 48); for any array library."""
+    xp = array_namespace(blocks)
+    count = blocks.shape[0]
+    plane = xp.reshape(blocks, (count, _ROWS, 1, _COLUMNS, 1))
+    spread = xp.broadcast_to(plane, (count, _ROWS, BLOCK[0], _COLUMNS, BLOCK[1]))
+    return xp.reshape(spread, (count, GRID[0] * GRID[1]))
+
 
 #: Scale -> cells (N, 48, E) to places (N, P, E).
 _SCALES: dict[str, Callable[[Any], Any]] = {
@@ -45,7 +66,7 @@ _SCALES: dict[str, Callable[[Any], Any]] = {
 _WEIGHTS = (1.0, 0.75, 0.75)
 
 
-class SpatialDetector(ArrayDetector):
+class SpatialDetector(Detector):
     """Rows (N, 48, E): channel means of the encoder's early and middle stages in each cell of the grid (``core/grid.py``).
 
     With d = squared Mahalanobis distance of a place from its mean, divided by its dimension, and level = the mean of log d at
@@ -60,6 +81,7 @@ class SpatialDetector(ArrayDetector):
 
     rows: ClassVar = "N 48 E"
     portable: ClassVar = True
+    has_cells: ClassVar = True
     arrays: ClassVar = {
         "whole_mean": "1 E",
         "whole_precision": "E E",
