@@ -1,7 +1,8 @@
 """Clean scores over time -> the thresholds of both alarm paths for one target of false alarms an hour.
 
-The target allows a number of bursts in the hours of the clean drives (95 % confidence). The sudden path may use a part of
-them, the lasting path what is left, so that both together keep the target.
+The target allows a number of bursts in the hours of the clean drives (95 % confidence). The sudden path gets all of them, as
+if it were alone. The lasting path gets the lowest threshold at which both together keep the target: it costs no false alarm
+where the same events raise both, and on the drives that the split was chosen on they mostly do (docs/safety.md).
 """
 
 from __future__ import annotations
@@ -16,15 +17,12 @@ from numpy.typing import NDArray
 
 from ..config import AlarmSettings
 from ..core.alarm import LastingLevels, LastingMean
-from ..core.bursts import BURST_GAP_S, BurstCount, count_bursts
+from ..core.bursts import BURST_GAP_S, BurstCount, burst_begins
 from ..core.intervals import poisson_upper_bound
 from ..core.threshold import Threshold
 from ..errors import CalibrationError
 
 Values = NDArray[np.float64]
-
-#: Part of the allowed bursts that the sudden path may use: what a monitor is for mostly lasts.
-SUDDEN_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,16 @@ def lasting_means(scores: Values, video: CleanVideo, settings: AlarmSettings, le
     return means
 
 
-def false_alarm_bursts(scores: Values, threshold: Threshold, video: CleanVideo, settings: AlarmSettings) -> int:
-    """Bursts of false alarms that the clean scores raise by both paths."""
+def false_alarm_bursts(
+    scores: Values, threshold: Threshold, video: CleanVideo, settings: AlarmSettings
+) -> NDArray[np.int64]:
+    """Frames (K,) with which the bursts of false alarms begin that the clean scores raise by both paths."""
     raised = sudden_evidence(scores, video, settings) > threshold.value
     if np.isfinite(threshold.lasting_value):
         raised |= lasting_means(scores, video, settings, threshold.lasting_levels) > threshold.lasting_value
-    return count_bursts(video.seconds()[raised])
+    frames = np.flatnonzero(raised)
+    times = video.seconds()[frames]
+    return frames[np.argsort(times, kind="stable")][burst_begins(np.sort(times))]
 
 
 def supported_target(hours: float) -> float:
@@ -101,7 +103,6 @@ def alarm_thresholds(
     origin: str,
     blocks: int = 1,
     allow_small: bool = False,
-    sudden_share: float = SUDDEN_SHARE,
 ) -> Threshold:
     """Lowest thresholds of both paths that, with all higher ones, keep the target (95 % confidence).
 
@@ -115,7 +116,6 @@ def alarm_thresholds(
         origin: how the scores were made, stored in ``Threshold.method``; see ``core.threshold.left_out``.
         blocks: number of blocks or drives that the scores come from.
         allow_small: accept too short a time, with a warning in the threshold.
-        sudden_share: part of the allowed bursts that the sudden path may use.
 
     Raises:
         CalibrationError: target not above 0, no camera with enough frames for an alarm, non-finite scores, or less than
@@ -138,7 +138,7 @@ def alarm_thresholds(
     while poisson_upper_bound(allowed + 1, video.hours) <= target_per_hour:
         allowed += 1
     seconds, median = video.seconds(), float(np.median(scores))
-    sudden = _lowest(evidence, seconds, BurstCount(), int(sudden_share * allowed), median)
+    sudden = _lowest(evidence, seconds, BurstCount(), allowed, median)
     used = BurstCount()
     for time_s in seconds[evidence > sudden].tolist():
         used.add(time_s)

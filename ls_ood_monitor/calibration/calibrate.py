@@ -218,4 +218,4 @@ def _alarm_rate(
 ) -> EventRate | None:
     if not video.streams:
         return None
-    return event_rate(false_alarm_bursts(scores, threshold, video, settings.alarm), video.hours)
+    return event_rate(len(false_alarm_bursts(scores, threshold, video, settings.alarm)), video.hours)

@@ -5,16 +5,21 @@ from __future__ import annotations
 from bisect import bisect_left
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 #: Alarms closer than this, in seconds, are one burst: a passing object, a bump, a tunnel.
 BURST_GAP_S = 5.0
 
 
+def burst_begins(times_s: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each alarm begins a burst (N,), from the times (N,) of all cameras of a vehicle in ascending order."""
+    times = np.asarray(times_s, dtype=np.float64)
+    return np.diff(times, prepend=-np.inf) > BURST_GAP_S
+
+
 def count_bursts(times_s: ArrayLike) -> int:
-    """Number of bursts among alarms at these times (N,), in any order, of all cameras of a vehicle."""
-    times = np.sort(np.asarray(times_s, dtype=np.float64))
-    return 0 if not len(times) else 1 + int((np.diff(times) > BURST_GAP_S).sum())
+    """Number of bursts among alarms at these times (N,), in any order."""
+    return int(burst_begins(np.sort(np.asarray(times_s, dtype=np.float64))).sum())
 
 
 class BurstCount:

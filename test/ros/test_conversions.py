@@ -188,7 +188,7 @@ def test_every_named_cause_has_a_sentence_or_is_a_malformed_alarm(key, kind):
     message.status[0].values = [*values, KeyValue(key=key, value=kind.value)]
     (alarm,) = alarms_of(message)
     assert sentence(alarm.cause).startswith("camera front: ")
-    is_known = kind.is_fault or kind in (CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN)
+    is_known = kind.is_fault or kind in (CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN, CauseKind.LASTING)
     if not is_known or (key == "cause" and kind.is_fault):
         assert alarm.fault == "unreadable_alarm"
 
