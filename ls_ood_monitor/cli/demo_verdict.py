@@ -10,7 +10,6 @@ from pathlib import Path
 from ..errors import DataError
 from ..evaluation.evaluate import REPORT, evaluate
 from ..evaluation.live import ModeSample, ScoreSample, StopSample, draw_live, summarise_live
-from ..evaluation.processes import cores
 from ..evaluation.request import Request
 from ..evaluation.results import LiveSummary
 from ..evaluation.timespans import Limits
@@ -20,6 +19,7 @@ from ..recordings.recording import open_recording
 from ..ros.live_replay import on_recording_time
 from ..ros.observer import MonitorObserver
 from ..street.scenario import Scenario
+from ..workers.processes import cores
 from .console import reproduce_command
 
 
