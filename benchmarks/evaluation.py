@@ -40,7 +40,6 @@ from ls_ood_monitor.config import HealthSettings
 from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
-from ls_ood_monitor.evaluation.processes import cores
 from ls_ood_monitor.evaluation.request import Request
 from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.frame_pass import FramePass, LatentSettings
@@ -49,6 +48,7 @@ from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_r
 from ls_ood_monitor.recordings.recording import open_recording
 from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
+from ls_ood_monitor.workers.processes import cores
 
 START_NS, PERIOD_NS = 10**18, 10**8
 DETECTORS = ("larem", "multistage")

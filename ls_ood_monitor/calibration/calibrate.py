@@ -7,7 +7,7 @@ later on the same drive, held-out drives how it does on the next drive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,18 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.detectors import Detector, Head, detector_spec
+from ..core.held_out import blocks_per_fold, fit_all
 from ..core.intervals import EventRate, Share, event_rate, share_of, worst_share
-from ..core.threshold import (
-    Threshold,
-    blocks_per_fold,
-    leave_one_block_out_scores,
-    left_out,
-    quantile_threshold,
-)
+from ..core.threshold import Threshold, left_out, quantile_threshold
 from ..errors import CalibrationError, ConfigError
 from .alarm_thresholds import CleanVideo, alarm_thresholds, false_alarm_bursts
 from .collect import Progress
 from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, clean_video
+from .held_out_scores import ScoreRest, held_out_scores
 from .notes import calibration_notes
 from .settings import CalibrationSettings
 
@@ -37,7 +33,7 @@ class DetectorCalibration:
     """One fitted detector with its threshold and the figures that support it.
 
     Attributes:
-        detector: detector fitted to all frames.
+        detector: detector fitted to all frames with features.
         threshold: chosen threshold.
         candidates: thresholds by what was held out, ``block`` or ``drive``.
         scores: (N,) held-out scores of all frames, by the same names.
@@ -75,8 +71,9 @@ def calibrate(
     names: Iterable[str],
     head: Head,
     progress: Callable[[str, int], Progress] | None = None,
+    score_rest: ScoreRest | None = None,
 ) -> dict[str, DetectorCalibration]:
-    """Fit each detector to all frames and set its threshold on held-out scores.
+    """Fit each detector to the frames with features and set its threshold on held-out scores of all frames.
 
     Args:
         table: clean frames.
@@ -84,6 +81,7 @@ def calibrate(
         names: detectors to fit.
         head: the network's last layer (``FramePass.head``).
         progress: called with a title and the number of fits; returns a function to call with the number of fits done.
+        score_rest: scores the frames without features (``held_out_scores``); not needed if all have features.
 
     Returns:
         Calibrations by the name of the detector.
@@ -100,22 +98,23 @@ def calibrate(
             f"{MAX_GAP_S:g} s apart whose times are known (give --rate for pictures without time). "
             "Give a target rate a frame instead."
         )
-    results = {}
-    for name in names:
-        spec = detector_spec(name)
-        if spec.supervised:
+    chosen = tuple(names)
+    for name in chosen:
+        if detector_spec(name).supervised:
             raise ConfigError(
                 f"detector {name} learns from OoD frames, too; it cannot be calibrated on clean data alone."
             )
-        rows = table.features.of(spec.feature)
-        scores = _held_out_scores(name, rows, units, head, progress)
+    all_scores = held_out_scores(table, units, chosen, head, progress, score_rest)
+    results = {}
+    for name in chosen:
+        spec, scores = detector_spec(name), all_scores[name]
         candidates = {
             unit: _threshold(scores[unit], unit, len(np.unique(units[unit])), settings, video) for unit in scores
         }
         threshold = _choose(candidates, settings.hold_out)
         alarms = {unit: _alarm_rate(values, threshold, video, settings) for unit, values in scores.items()}
         results[name] = DetectorCalibration(
-            spec.make(head).fit(rows),
+            fit_all(partial(spec.make, head), table.features.of(spec.feature)),
             threshold,
             candidates,
             scores,
@@ -133,13 +132,17 @@ def false_alarms(fitted: Mapping[str, DetectorCalibration], table: FeatureTable)
     Returns:
         Detector -> share with 95 % intervals by drive and by frame, as plain values.
     """
-    return {
-        name: share_of(
-            result.detector.score(table.features.of(detector_spec(name).feature)) > result.threshold.value,
-            table.drives,
-        ).to_dict()
-        for name, result in fitted.items()
+    scores = {
+        name: result.detector.score(table.features.of(detector_spec(name).feature)) for name, result in fitted.items()
     }
+    return shares_above(fitted, scores, table.drives)
+
+
+def shares_above(
+    fitted: Mapping[str, DetectorCalibration], scores: Mapping[str, NDArray[np.float64]], drives: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """``false_alarms`` of frames whose scores are known: detector -> (N,) scores, and N names of drives."""
+    return {name: share_of(scores[name] > result.threshold.value, drives).to_dict() for name, result in fitted.items()}
 
 
 def _units(table: FeatureTable, settings: CalibrationSettings) -> dict[str, NDArray[np.int64]]:
@@ -151,30 +154,6 @@ def _units(table: FeatureTable, settings: CalibrationSettings) -> dict[str, NDAr
             "there is one drive; at least 2 are needed to hold one out. Add a drive, or hold out blocks."
         )
     return {"block": blocks, "drive": drives} if several else {"block": blocks}
-
-
-def _held_out_scores(
-    name: str,
-    rows: NDArray[Any],
-    units: Mapping[str, NDArray[np.int64]],
-    head: Head,
-    progress: Callable[[str, int], Progress] | None,
-) -> dict[str, NDArray[np.float64]]:
-    """Held-out scores by ``block`` and ``drive``. If each block is a whole drive, both are the same array."""
-    make_detector = partial(detector_spec(name).make, head)
-    scores: dict[str, NDArray[np.float64]] = {}
-    for unit, ids in units.items():
-        if "block" in scores and _same_partition(units["block"], ids):
-            scores[unit] = scores["block"]
-            continue
-        update = None if progress is None else progress(f"{name}: leaving out each {unit}", len(np.unique(ids)))
-        scores[unit] = leave_one_block_out_scores(make_detector, rows, ids, update)
-    return scores
-
-
-def _same_partition(first: NDArray[np.int64], second: NDArray[np.int64]) -> bool:
-    pairs = len(np.unique(np.stack([first, second]), axis=1).T)
-    return pairs == len(np.unique(first)) == len(np.unique(second))
 
 
 def _threshold(

@@ -22,6 +22,7 @@ class CalibrationSettings:
         block_s: length of a block, seconds; None makes each drive one block.
         alarm: alarm rule.
         allow_small: accept data that cannot support the target, and add a note.
+        max_faulty: largest share of a drive's images that may fail the vehicle's checks; they are left out.
 
     Raises:
         ConfigError: a value outside its range.
@@ -33,6 +34,7 @@ class CalibrationSettings:
     block_s: float | None = 10.0
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
     allow_small: bool = False
+    max_faulty: float = 0.05
 
     def __post_init__(self) -> None:
         if self.hold_out not in HOLD_OUT:
@@ -43,3 +45,5 @@ class CalibrationSettings:
             raise ConfigError(f"the target is {self.target_per_hour} false alarms an hour; it must be larger than 0.")
         if self.block_s is not None and not 0.0 < self.block_s < float("inf"):
             raise ConfigError(f"the block length is {self.block_s} s; it must be larger than 0.")
+        if not 0.0 <= self.max_faulty <= 1.0:
+            raise ConfigError(f"the share of faulty images is {self.max_faulty}; it must lie within [0, 1].")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .engine_options import add_engine_arguments
+from .worker_options import add_worker_arguments, read_jobs
+
+if TYPE_CHECKING:
+    from ..calibration.clean_reading import FaultCounts
+    from ..calibration.feature_table import FeatureTable
 
 DESCRIPTION = """\
 Fits the OoD detectors of a bundle to clean data and sets their thresholds for a target of false alarms. The network is
@@ -33,12 +39,22 @@ second; a mean score over seconds above the lower one raises a lasting alarm. Bo
 cameras; alarms less than 5 s apart count as one. A target needs about 3 / target hours of clean driving: T hours without
 an alarm support a claim of at most 3 / T alarms per hour (rule of three).
 
-The bundle's folder also gets calibration.png, and calibration.safetensors with the features of the clean frames.
-Only --update reads that file; a vehicle does not need it (--no-table leaves it out).
+Images that fail the vehicle's own checks (black, saturated, frozen, unreadable, late, ...) are left out and counted; a
+drive of which more than 5 % fail is refused (--max-faulty). Hours of driving need no more memory than minutes: detectors are
+fitted to a sample of at most 4 000 frames, spread evenly over all drives, and the drives are read a second time to score the
+other frames. --jobs and --scheduler spread the drives over processes and machines; the figures do not depend on that. After
+an interruption the same command with --resume reads only the drives that are left; until then what is finished is kept in
+DIR.unfinished, beside --out.
+
+The bundle's folder also gets calibration.png, and calibration.safetensors for --update; a vehicle does not need that file.
+It holds at most 1 KB a frame (or the features of 50 frames, 1.6 MB): time, camera, drive and held-out scores of every frame,
+and the features of a few frames, spread evenly. --update fits to these few and to the new drives; the other old frames count
+with the scores that they have. --table all keeps the features of the whole sample, --table none keeps no table.
 """
 
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "images", "street")
-_DEFAULT_BLOCK_S, _DEFAULT_RATE = 10.0, 0.01
+_DEFAULT_BLOCK_S, _DEFAULT_RATE, _DEFAULT_MAX_FAULTY = 10.0, 0.01, 0.05
+_MAX_LISTED = 4
 _STREET_DRIVES, _STREET_CHECK_DRIVES = 60, 30
 
 
@@ -80,6 +96,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="HZ",
         help="frame rate of pictures, which carry no time (default 10; the bundle records that it was assumed)",
+    )
+    data.add_argument(
+        "--max-faulty",
+        type=float,
+        metavar="SHARE",
+        help="largest share of a drive's images that may fail the vehicle's checks; they are left out (default "
+        f"{_DEFAULT_MAX_FAULTY:g})",
     )
     data.add_argument(
         "--check",
@@ -129,26 +152,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result.add_argument(
         "--plot", type=Path, metavar="FILE", help="plot of the calibration (default: calibration.png in --out)"
     )
-    result.add_argument(
-        "--no-table",
-        action="store_true",
-        help="leave out calibration.safetensors; then --update cannot add drives later",
+    table = result.add_mutually_exclusive_group()
+    table.add_argument(
+        "--table",
+        choices=("thin", "all", "none"),
+        help="what calibration.safetensors keeps for --update: the features of a few frames (thin, the default, at most 1 KB a "
+        "frame), of the whole sample (all, 32 KB a frame), or no such file (none)",
+    )
+    table.add_argument(
+        "--no-table", action="store_const", const="none", dest="table", help="the same as --table none, its former name"
     )
     result.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     add_engine_arguments(result)
+    add_worker_arguments(
+        parser.add_argument_group("work"),
+        "drives",
+        "the recordings, the bundle and --out",
+        "go on after an interruption: do not read again the drives that were finished with the same files and options",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the data, fit, set thresholds, write the bundle, print the table."""
-    from ..bundle import load_bundle, read_calibration, verify_bundle
+    from dataclasses import replace
+
+    from ..bundle import verify_bundle
     from ..calibration.calibrated_bundle import write_calibrated_bundle
-    from ..calibration.feature_table import FeatureTable
+    from ..calibration.drive_runner import DriveRunner
+    from ..calibration.network import BundleNetwork
     from ..calibration.plot import draw_calibration
-    from ..calibration.table_file import unpack_table
+    from ..calibration.work_folder import WorkFolder, work_folder_of
     from ..config import from_mapping
     from ..core.detectors import detector_spec, refuse_old_name, required_features
-    from ..errors import ConfigError
-    from ..features import FrameFeatures
+    from ..errors import ConfigError, MonitorError
     from ..frame_pass import LatentSettings
     from .bundle_report import calibration_report
     from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
@@ -160,8 +196,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; name a folder.")
     require_file_place("--plot", args.plot, PICTURES)
+    jobs = read_jobs(args)
     drives, check = _drives(args)
-    content = verify_bundle(base).content
+    manifest = verify_bundle(base)
+    content = manifest.content
     before = content["provenance"].get("calibration", {})
     settings = _settings(args, before if args.update else {})
     given = [part.strip() for part in args.detectors.split(",")] if args.detectors else content["thresholds"]
@@ -181,44 +219,54 @@ def run(args: argparse.Namespace) -> int:
             f"the detector that raises the alarm is {detector!r}; it must be one of those calibrated, {', '.join(names)}: "
             "choose it with --detector."
         )
-    earlier = None
-    if args.update:
-        stored = unpack_table(read_calibration(args.update))
-        for name in names:
-            if detector_spec(name).feature not in stored.features.rows:
-                raise ConfigError(
-                    f"detector {name} reads {detector_spec(name).feature}, which the table of {args.update} lacks; "
-                    "calibrate again from all drives."
-                )
-        rows = FrameFeatures({name: stored.features.rows[name] for name in features})
-        earlier = FeatureTable(rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz)
-    monitor = load_bundle(base, device=args.device, engine=args.engine, precision=args.precision)
-    own = monitor.frame_pass
-    if own.graphs and features != own.features:
-        warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
-    frame_pass = own.with_features(features)
-    result = write_calibrated_bundle(
-        args.out,
-        frame_pass,
-        from_mapping(LatentSettings, content["latents"]),
-        monitor.class_names,
-        drives,
-        settings,
-        detector=detector,
-        names=names,
-        provenance=content["provenance"],
-        progress=progress_bar,
-        check=check,
-        earlier=earlier,
-        facts={
-            "start_s": args.start,
-            "end_s": args.end,
-            "from_bundle": monitor.bundle_id,
-            "engine": f"{frame_pass.engine.name} {frame_pass.engine.precision}",
-            "added_to_earlier": [drive.name for drive in drives] if args.update else [],
-        },
-        with_table=not args.no_table,
+    earlier = _earlier(args.update, names) if args.update else None
+    if args.scheduler:
+        from ..workers.cluster import require_cluster
+
+        require_cluster(args.scheduler)
+    network = BundleNetwork(
+        base and base.absolute(), manifest.bundle_id, args.device, args.engine, args.precision, features
     )
+    # The workers of a cluster have their own devices.
+    here = replace(network, device="cpu", engine="auto", precision="fp32") if args.scheduler else network
+    monitor, frame_pass = here.monitor(), here.open()
+    if monitor.frame_pass.graphs and features != monitor.frame_pass.features:
+        warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
+    work = WorkFolder(work_folder_of(args.out.absolute()), args.resume)
+    if work.has_results and not args.resume:
+        warn(f"{work.path} of an interrupted calibration is replaced; with --resume it would be used.")
+    try:
+        with work:
+            result = write_calibrated_bundle(
+                args.out.absolute(),
+                frame_pass,
+                from_mapping(LatentSettings, content["latents"]),
+                monitor.class_names,
+                drives,
+                settings,
+                detector=detector,
+                names=names,
+                provenance=content["provenance"],
+                progress=progress_bar,
+                check=check,
+                earlier=earlier,
+                facts={
+                    "start_s": args.start,
+                    "end_s": args.end,
+                    "from_bundle": monitor.bundle_id,
+                    "engine": f"{frame_pass.engine.name} {frame_pass.engine.precision}",
+                    "added_to_earlier": [drive.name for drive in drives] if args.update else [],
+                },
+                table_kind=args.table or "thin",
+                runner=DriveRunner(jobs, args.scheduler or "", work),
+                network=network,
+            )
+    except (KeyboardInterrupt, MonitorError):
+        if work.has_results:
+            warn(f"the drives that were finished are kept in {work.path}; the same command with --resume goes on.")
+        raise
+    for note in _fault_notes(result.counts):
+        warn(note)
     plot = args.plot or args.out / "calibration.png"
     unseen = result.provenance.get("check_on_unseen_drives")
     draw_calibration(
@@ -233,13 +281,68 @@ def run(args: argparse.Namespace) -> int:
             "thresholds": thresholds,
             "calibration": result.provenance["calibration"],
             "check_on_unseen_drives": unseen,
+            "left_out": {name: counts.left_out for name, counts in result.counts.items() if counts.total},
         },
     )
     for item in calibration_report(detector, thresholds, result.provenance):
         console.print(item, highlight=False)
-    size = f", {result.table_bytes / 1e6:.1f} MB of it the table for --update" if result.table_bytes else ""
+    size = ""
+    if result.table_bytes:
+        kept = f"the features of {result.table_features} of {len(result.table)} frames"
+        size = f", {result.table_bytes / 1e6:.1f} MB of it the table for --update with {kept}"
     console.print(f"Bundle {result.bundle_id[:12]} written to {args.out}{size}; picture: {plot}", highlight=False)
     return 0
+
+
+def _earlier(folder: Path, names: Sequence[str]) -> FeatureTable:
+    """The clean frames of a bundle, with the features of these detectors; says what they lack."""
+    from ..bundle import read_calibration
+    from ..calibration.feature_table import FeatureTable
+    from ..calibration.table_file import unpack_table
+    from ..core.detectors import detector_spec, required_features
+    from ..errors import ConfigError
+    from ..features import FrameFeatures
+    from .console import warn
+
+    stored = unpack_table(read_calibration(folder))
+    lacks_some = len(stored.sampled) < len(stored)
+    for name in names:
+        if detector_spec(name).feature not in stored.features.rows:
+            raise ConfigError(
+                f"detector {name} reads {detector_spec(name).feature}, which the table of {folder} lacks; "
+                "calibrate again from all drives."
+            )
+        if lacks_some and name not in stored.scores:
+            raise ConfigError(
+                f"the table of {folder} has the features of {len(stored.sampled)} of its {len(stored)} frames, and no scores "
+                f"of detector {name} for the others; calibrate again from all drives."
+            )
+    if lacks_some:
+        frames = stored.drives.counts()
+        kept = stored.drives[stored.sampled].counts()
+        listing = ", ".join(
+            f"{name} {kept.get(name, 0)} of {count}" for name, count in list(frames.items())[:_MAX_LISTED]
+        )
+        more = f" and {len(frames) - _MAX_LISTED} more drives" if len(frames) > _MAX_LISTED else ""
+        warn(
+            f"few frames of {folder} have kept their features ({listing}{more}); the others count with the held-out scores "
+            "that they had. Calibrate with --table all to keep the features of the whole sample."
+        )
+    rows = FrameFeatures({name: stored.features.rows[name] for name in required_features(names)})
+    return FeatureTable(
+        rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz, stored.sample, stored.scores
+    )
+
+
+def _fault_notes(counts: Mapping[str, FaultCounts]) -> Iterator[str]:
+    """What was left out of the drives, a sentence each."""
+    from ..calibration.clean_reading import fault_note
+
+    notes = [note for note in (fault_note(name, own) for name, own in counts.items()) if note]
+    yield from notes[:_MAX_LISTED]
+    if len(notes) > _MAX_LISTED:
+        left_out = sum(own.total for own in counts.values())
+        yield f"{len(notes) - _MAX_LISTED} more drives have images that are left out, {left_out} images in all (--json)."
 
 
 def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
@@ -301,4 +404,5 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
         block_s=before.get("block_s", _DEFAULT_BLOCK_S) if args.block is None else args.block,
         alarm=from_mapping(AlarmSettings, alarm),
         allow_small=args.allow_small,
+        max_faulty=_DEFAULT_MAX_FAULTY if args.max_faulty is None else args.max_faulty,
     )

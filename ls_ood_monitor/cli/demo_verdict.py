@@ -9,7 +9,6 @@ from pathlib import Path
 from ..errors import DataError
 from ..evaluation.evaluate import REPORT, evaluate
 from ..evaluation.live import ModeSample, ScoreSample, StopSample
-from ..evaluation.processes import cores
 from ..evaluation.request import Request
 from ..evaluation.timespans import Limits
 from ..monitor import OodMonitor
@@ -18,6 +17,7 @@ from ..recordings.recording import open_recording
 from ..ros.live_replay import on_recording_time
 from ..ros.observer import MonitorObserver
 from ..street.scenario import Scenario
+from ..workers.processes import cores
 from .console import reproduce_command
 
 

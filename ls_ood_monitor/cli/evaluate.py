@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .engine_options import add_engine_arguments
 from .evaluation_summary import print_failures, print_pool_summary, print_summary
+from .worker_options import add_worker_arguments, read_jobs
 
 if TYPE_CHECKING:
     from ..evaluation.acceptance import Acceptance
@@ -81,19 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--release-within", type=float, default=2.0, metavar="S", help="STOP is no fault so long after an event (2.0)"
     )
     parser.add_argument("--resume-within", type=float, dest="release_within", default=2.0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--jobs", default="1", metavar="N", help="recordings at once, in processes; auto or 0 = one a core (default 1)"
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a Dask cluster (tcp://HOST:8786) that does the work; its workers must see the recordings, the bundle and "
-        "--out under the same paths, on a shared disk",
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on after an interruption: do not repeat what was finished with the same files and options",
+    add_worker_arguments(
+        parser,
+        "recordings",
+        "the recordings, the bundle and --out",
+        "go on after an interruption: do not repeat what was finished with the same files and options",
     )
 
 
@@ -116,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("stop_within", "release_within"):
         if not 0.0 <= getattr(args, name) <= 3600.0:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
-    jobs = _jobs(args)
+    jobs = read_jobs(args)
     topics = parse_topics(args.topic)
     for path in args.recordings:
         inside = path.is_dir() and path.resolve() in (args.out.resolve(), *args.out.resolve().parents)
@@ -140,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
     _require_fitting_options(args)
     if args.scheduler:
-        from ..evaluation.cluster import require_cluster
+        from ..workers.cluster import require_cluster
 
         require_cluster(args.scheduler)
     # What is wrong for all is said before the recordings are opened, which may take long.
@@ -234,21 +226,6 @@ def _bundle_id(args: argparse.Namespace) -> str:
     return load_bundle(
         args.bundle, device=args.device, detector=args.detector, engine=args.engine, precision=args.precision
     ).bundle_id
-
-
-def _jobs(args: argparse.Namespace) -> int:
-    from ..errors import ConfigError
-    from ..evaluation.processes import cores
-
-    if args.scheduler and args.jobs != "1":
-        raise ConfigError("--jobs and --scheduler exclude each other: a cluster has the workers that it has.")
-    if args.scheduler and not re.fullmatch(r"(\w+://)?\S+:\d+", args.scheduler):
-        raise ConfigError(f"--scheduler is {args.scheduler}; give HOST:PORT, for example tcp://10.0.0.7:8786.")
-    if args.jobs in ("auto", "0"):
-        return cores()
-    if not (args.jobs.isascii() and args.jobs.isdigit()):
-        raise ConfigError(f"--jobs is {args.jobs}; give a number of processes, or auto.")
-    return int(args.jobs)
 
 
 def _require_files(args: argparse.Namespace) -> None:

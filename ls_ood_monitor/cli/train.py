@@ -396,7 +396,7 @@ def _calibrate(
         provenance=provenance,
         device=device,
         progress=progress_bar,
-        with_table=not args.no_table,
+        table_kind="none" if args.no_table else "thin",
     )
     rates = bundle.provenance["check_on_unseen_drives"]
     for name, rate in rates.items():

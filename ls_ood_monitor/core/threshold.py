@@ -5,22 +5,16 @@ Frames of a video are correlated. So blocks of time or whole drives are held out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from math import ceil, nan
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
+from numpy.typing import ArrayLike
 
 from ..errors import CalibrationError
 from .alarm import LastingLevels
-from .detectors.base import Detector
-
-_MAX_FOLDS = 40
-_FITS_AT_ONCE = 4  # each holds a copy of the data
 
 
 @dataclass(frozen=True)
@@ -71,61 +65,6 @@ class Threshold:
         if not np.isfinite(threshold.value):
             raise ValueError(f"threshold is {threshold.value}; it must be finite")
         return threshold
-
-
-def leave_one_block_out_scores(
-    make_detector: Callable[[], Detector],
-    rows: ArrayLike,
-    blocks: ArrayLike,
-    progress: Callable[[int], None] | None = None,
-) -> NDArray[np.float64]:
-    """Score every row by a detector that was fitted without the row's block.
-
-    There are at most 40 fits. With more blocks several whole blocks are left out together (``blocks_per_fold``).
-
-    Args:
-        make_detector: makes an unfitted detector.
-        rows: (N, ...) clean rows.
-        blocks: (N,) name of each row's block of time or drive.
-        progress: called with the number of blocks done.
-
-    Returns:
-        (N,) scores.
-
-    Raises:
-        CalibrationError: fewer than two blocks.
-    """
-    data, ids = np.asarray(rows, dtype=np.float64), np.asarray(blocks)
-    if ids.shape != (len(data),):
-        raise CalibrationError(f"there are {len(data)} rows but block ids of shape {ids.shape}; give one id a row.")
-    names, numbers = np.unique(ids, return_inverse=True)
-    if len(names) < 2:
-        raise CalibrationError(
-            f"the clean data form {len(names)} block; at least 2 are needed to hold one out. "
-            "Record longer, or use shorter blocks."
-        )
-    scores = np.empty(len(data))
-    folds = numbers % min(_MAX_FOLDS, len(names))
-
-    def unseen_scores(fold: int) -> NDArray[np.float64]:
-        detector = make_detector()
-        detector.fit(data[folds != fold])
-        return detector.score(data[folds == fold])
-
-    order = np.unique(folds)
-    # One thread per fit: for matrices this small the linear algebra's own threads mostly wait, and its sums would depend on
-    # their number.
-    with threadpool_limits(1), ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
-        for fold, values in zip(order, pool.map(unseen_scores, order), strict=True):
-            scores[folds == fold] = values
-            if progress is not None:
-                progress(len(np.unique(ids[folds <= fold])))
-    return scores
-
-
-def blocks_per_fold(blocks: int) -> int:
-    """Largest number of blocks that ``leave_one_block_out_scores`` leaves out together."""
-    return ceil(blocks / _MAX_FOLDS)
 
 
 def left_out(unit: str, per_fold: int = 1) -> str:
@@ -209,24 +148,4 @@ def shortage(n: int, target_rate: float) -> str:
     return (
         f"{n} clean frames cannot support a target of {target_rate:g} false alarms a frame; at least {needed} are needed "
         f"(better, many times that: neighbouring frames are nearly equal)."
-    )
-
-
-def time_blocks(stamps_ns: ArrayLike, groups: Sequence[object], block_s: float) -> NDArray[np.int64]:
-    """Number the blocks of ``block_s`` seconds of each group (a drive, a camera), from the group's first stamp."""
-    stamps = np.asarray(stamps_ns, dtype=np.int64)
-    if not block_s > 0.0:
-        raise CalibrationError(f"the block length is {block_s} s; it must be larger than 0.")
-    if len(groups) != len(stamps):
-        raise CalibrationError(f"there are {len(stamps)} stamps but {len(groups)} groups.")
-    first: dict[object, int] = {}
-    for group, stamp in zip(groups, stamps.tolist(), strict=True):
-        first[group] = min(first.get(group, stamp), stamp)
-    numbers: dict[tuple[object, int], int] = {}
-    return np.array(
-        [
-            numbers.setdefault((group, int((stamp - first[group]) // (block_s * 1e9))), len(numbers))
-            for group, stamp in zip(groups, stamps.tolist(), strict=True)
-        ],
-        dtype=np.int64,
     )

@@ -16,20 +16,18 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 from ..core.types import Frame
 from ..errors import DataError
 from ..monitor import OodMonitor
 from ..recordings.bags import ImageArrival
+from ..workers.threads import one_thread_each
 from .replay import TimedVerdict, judge_timed
 
 #: Pictures that wait beside those that are being judged, so that no thread waits for reading and decoding.
@@ -92,7 +90,7 @@ class CachedScorer:
             self._write([key, run])
 
     def __enter__(self) -> CachedScorer:
-        self._stack.enter_context(_one_thread_a_picture())
+        self._stack.enter_context(one_thread_each())
         self._pool = self._stack.enter_context(ThreadPoolExecutor(self._threads))
         self._stack.callback(self._pool.shutdown, wait=True, cancel_futures=True)
         return self
@@ -171,19 +169,6 @@ class CachedScorer:
         """A line at once: what the operating system has, the end of this process does not lose."""
         self._file.write(json.dumps(content).encode() + b"\n")
         self._file.flush()
-
-
-@contextmanager
-def _one_thread_a_picture() -> Iterator[None]:
-    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(torch_threads)
-        cv2.setNumThreads(cv2_threads)
 
 
 def _parsed(line: bytes) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..datasets import PictureFolder, open_pictures, picture_stamps
 from ..errors import ConfigError, DataError
 from .bags import ImageArrival, bag_info, iter_arrivals
-from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_camera
+from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_arrivals, picture_camera
 from .video import video_length_s
 
 
@@ -189,13 +189,8 @@ def _open_folder(path: Path, rate_hz: float | None) -> tuple[PictureFolder, list
 
 def _read_pictures(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
     """Yield pictures as arrivals, received when they were taken."""
-    folder, stamps = _open_folder(path, rate_hz)
-    for index, stamp_ns in enumerate(stamps):
-        camera = picture_camera(folder.samples[index])
-        try:
-            yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", folder.image(index))
-        except DataError as error:
-            yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", None, str(error))
+    folder, _ = _open_folder(path, rate_hz)
+    return picture_arrivals(folder, path.name, ASSUMED_RATE_HZ if rate_hz is None else rate_hz)
 
 
 def _read_video(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:

@@ -90,6 +90,11 @@ def render_shots(
             yield picture
 
 
+def render_here(shots: Sequence[Shot]) -> Iterator[RenderedShot]:
+    """Render ``shots`` in their order, in this process."""
+    return map(_render, shots)
+
+
 def render_pool() -> ProcessPoolExecutor:
     """One process a core for ``render_shots``; they start with the first picture."""
     # spawn: the caller may already run threads (torch, rclpy), which fork would copy half-way.

@@ -45,7 +45,7 @@ def make_bundle(
     provenance: Mapping[str, Any],
     device: torch.device | str,
     progress: ProgressFactory,
-    with_table: bool = True,
+    table_kind: str = "thin",
 ) -> CalibratedBundle:
     """Draw the masks, calibrate with whole drives held out, check on further drives, and save.
 
@@ -64,5 +64,5 @@ def make_bundle(
         provenance=provenance,
         progress=progress,
         check=check,
-        with_table=with_table,
+        table_kind=table_kind,
     )

@@ -45,7 +45,7 @@ def calibrated(tmp_path_factory, data, tiny_bundle) -> Path:
     out = tmp_path_factory.mktemp("calibrated")
     code = calibrate(
         *(data / "monday", data / "tuesday", "--check", data / "friday", "--bundle", tiny_bundle, "--out", out / "b"),
-        *("--block", "4", "--target-rate", "0.05", "--rate", "4", "--json", out / "result.json"),
+        *("--block", "4", "--target-rate", "0.05", "--rate", "4", "--json", out / "result.json", "--table", "all"),
     )
     assert code == 0
     return out

@@ -49,6 +49,10 @@ class Detector(ABC):
         self._learnt = {**self._given, **self._learn(self._fit_rows(rows))}
         return self
 
+    def draw_rows(self, count: int) -> NDArray[np.int64] | None:
+        """Indices of the rows that ``fit`` draws from ``count`` rows, in order; None = it takes all."""
+        return None
+
     def score(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Score (N,) of rows (N, ...); larger = more OoD; a non-finite row scores NaN. Rows do not affect each other.
 

@@ -17,6 +17,7 @@ maximum are this project's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +37,7 @@ _ROWS, _COLUMNS = GRID[0] // BLOCK[0], GRID[1] // BLOCK[1]
 _FOLDS = 8  # contiguous, because neighbouring frames are nearly equal
 _MAX_FRAMES = 2000  # drawn from the whole video
 _MAX_PLACES = 5000  # for the covariance
+_AT_ONCE = 128  # frames, to bound the memory of a fit
 _TINY = 1e-12
 
 
@@ -117,18 +119,25 @@ class SpatialDetector(Detector):
         """``cell_scores`` with any array library, as ``portable_score``."""
         return _cells_of(_terms(rows, arrays))
 
+    def draw_rows(self, count: int) -> NDArray[np.int64] | None:
+        """A random draw of 2 000 frames: every n-th frame could miss a camera if the cameras alternate."""
+        if count <= _MAX_FRAMES:
+            return None
+        return np.sort(np.random.default_rng(0).choice(count, _MAX_FRAMES, replace=False))
+
     def _learn(self, data: Values) -> dict[str, Values]:
-        if len(data) > _MAX_FRAMES:
-            # A random draw: every n-th frame could miss a camera if the cameras alternate.
-            drawn = np.random.default_rng(0).choice(len(data), _MAX_FRAMES, replace=False)
-            data = data[np.sort(drawn)]
+        drawn = self.draw_rows(len(data))
+        if drawn is not None:
+            data = data[drawn]
         folds = np.arange(len(data)) * min(_FOLDS, len(data)) // len(data)
         unseen = np.empty((len(data), len(_SCALES)))
         for fold in np.unique(folds):
             held_out = folds == fold
             # A covariance needs at least two frames.
             seen = data[~held_out] if (~held_out).sum() > 1 else data
-            unseen[held_out] = _largest(_excesses(data[held_out], _gaussians(seen)))
+            arrays = _gaussians(seen)
+            del seen
+            unseen[held_out] = _in_parts(partial(_largest_excesses, arrays), data[held_out])
         return {**_gaussians(data), "clean_median": np.median(unseen, axis=0)}
 
     def _score(self, data: Any, arrays: Mapping[str, Any]) -> Any:
@@ -150,16 +159,26 @@ def _gaussians(data: Values) -> dict[str, Values]:
     for scale, pooled in _SCALES.items():
         places = pooled(data)
         mean = places.mean(axis=0)
-        residuals = (places - mean).reshape(-1, places.shape[2])
-        if len(residuals) > _MAX_PLACES:
+        flat = places.reshape(-1, places.shape[2])
+        index = np.arange(len(flat))
+        if len(flat) > _MAX_PLACES:
             # A random draw: if n divided the number of places, every n-th row would always be the same places.
-            drawn = np.random.default_rng(0).choice(len(residuals), _MAX_PLACES, replace=False)
-            residuals = residuals[np.sort(drawn)]
+            index = np.sort(np.random.default_rng(0).choice(len(flat), _MAX_PLACES, replace=False))
+        residuals = flat[index] - mean[index % len(mean)]
         precision = np.asarray(covariance_estimate(residuals, "ledoit_wolf").get_precision(), dtype=np.float64)
         arrays[f"{scale}_mean"], arrays[f"{scale}_precision"] = mean, precision
         # Some places always vary more than others, the kerb side for example.
-        arrays[f"{scale}_level"] = _log_distance(places - mean, precision).mean(axis=0)
+        arrays[f"{scale}_level"] = _in_parts(partial(_distances, mean, precision), places).mean(axis=0)
     return arrays
+
+
+def _distances(mean: Values, precision: Values, places: Values) -> Values:
+    return np.asarray(_log_distance(places - mean, precision))
+
+
+def _in_parts(compute: Callable[[Values], Values], rows: Values) -> Values:
+    """``compute`` of rows (N, ...), a part at a time: its intermediate arrays are several times as large as the rows."""
+    return np.concatenate([compute(rows[first : first + _AT_ONCE]) for first in range(0, len(rows), _AT_ONCE)])
 
 
 def _excesses(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
@@ -168,6 +187,10 @@ def _excesses(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
         _log_distance(pooled(data) - arrays[f"{scale}_mean"], arrays[f"{scale}_precision"]) - arrays[f"{scale}_level"]
         for scale, pooled in _SCALES.items()
     ]
+
+
+def _largest_excesses(arrays: Mapping[str, Any], data: Values) -> Values:
+    return np.asarray(_largest(_excesses(data, arrays)))
 
 
 def _terms(data: Any, arrays: Mapping[str, Any]) -> list[Any]:

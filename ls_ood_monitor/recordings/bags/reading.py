@@ -82,11 +82,35 @@ def iter_arrivals(
     with _open_bag(path, recover) as opened:
         types = {entry.topic: entry.type_name for entry in opened.topics}
         cameras = choose_topics(path, types, topics)
-        start_ns, stop_ns = (
-            None if offset_s is None else opened.begin_ns + round(offset_s * 1e9) for offset_s in (start_s, end_s)
-        )
+        start_ns, stop_ns = _time_range(opened, start_s, end_s)
         for message in opened.read(cameras, start_ns, stop_ns):
             yield decode_arrival(message, cameras[message.topic])
+
+
+def count_images(
+    bag: Path | str, topics: Mapping[str, str] | None = None, start_s: float | None = None, end_s: float | None = None
+) -> int:
+    """Count the image messages that ``iter_arrivals`` yields. Decodes none; a whole bag states the number itself.
+
+    Raises:
+        DataError: as ``iter_arrivals``.
+    """
+    path = Path(bag)
+    with _open_bag(path) as opened:
+        cameras = choose_topics(path, {entry.topic: entry.type_name for entry in opened.topics}, topics)
+        stated = sum(entry.messages for entry in opened.topics if entry.topic in cameras)
+        if start_s is None and end_s is None and stated:
+            return stated
+        start_ns, stop_ns = _time_range(opened, start_s, end_s)
+        return sum(1 for _ in opened.read(cameras, start_ns, stop_ns))
+
+
+def _time_range(opened: OpenedBag, start_s: float | None, end_s: float | None) -> tuple[int | None, int | None]:
+    """Times of reception, ns, of a part in seconds from the bag's start; None = open."""
+    start_ns, stop_ns = (
+        None if offset_s is None else opened.begin_ns + round(offset_s * 1e9) for offset_s in (start_s, end_s)
+    )
+    return start_ns, stop_ns
 
 
 def iter_frames(
