@@ -7,8 +7,8 @@ later on the same drive, held-out drives how it does on the next drive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..core.held_out import blocks_per_fold, fit_all
 from ..core.intervals import EventRate, Share, event_rate, share_of, worst_share
 from ..core.threshold import Threshold, left_out, quantile_threshold
 from ..errors import CalibrationError, ConfigError
-from .alarm_thresholds import CleanVideo, alarm_thresholds, false_alarm_bursts
+from .alarm_thresholds import CleanVideo, alarm_thresholds, false_alarm_bursts, hours_needed
 from .collect import Progress
 from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, clean_video
 from .held_out_scores import ScoreRest, held_out_scores
@@ -39,6 +39,7 @@ class DetectorCalibration:
         scores: (N,) held-out scores of all frames, by the same names.
         rates: share of frames above the chosen threshold, by the same names.
         alarms: bursts of alarms an hour at the chosen thresholds, by the same names; empty if the frames are not video.
+        false_alarms: where each burst of them begins in the clean drives: drive, camera, seconds from the drive's start.
         worst_drive: name, frames above and frames of the drive with the largest share of held-out frames above.
         notes: what a person should know, as sentences.
     """
@@ -49,6 +50,7 @@ class DetectorCalibration:
     scores: Mapping[str, NDArray[np.float64]]
     rates: Mapping[str, Share]
     alarms: Mapping[str, EventRate]
+    false_alarms: tuple[tuple[str, str, float], ...]
     worst_drive: tuple[str, int, int]
     notes: tuple[str, ...]
 
@@ -59,6 +61,9 @@ class DetectorCalibration:
             "thresholds": {name: threshold.value for name, threshold in self.candidates.items()},
             "held_out": {name: share.to_dict() for name, share in self.rates.items()},
             "alarms": {name: rate.to_dict() for name, rate in self.alarms.items()},
+            "false_alarms": [
+                {"drive": name, "camera": camera, "at_s": at_s} for name, camera, at_s in self.false_alarms
+            ],
             "worst_drive": {"name": drive, "above": above, "frames": frames},
             "notes": list(self.notes),
         }
@@ -113,6 +118,7 @@ def calibrate(
         }
         threshold = _choose(candidates, settings.hold_out)
         alarms = {unit: _alarm_rate(values, threshold, video, settings) for unit, values in scores.items()}
+        moments = _moments(table, false_alarm_bursts(scores["block"], threshold, video, settings.alarm))
         results[name] = DetectorCalibration(
             fit_all(partial(spec.make, head), table.features.of(spec.feature)),
             threshold,
@@ -120,10 +126,23 @@ def calibrate(
             scores,
             {unit: share_of(values > threshold.value, units[unit]) for unit, values in scores.items()},
             {unit: rate for unit, rate in alarms.items() if rate is not None},
+            moments,
             worst_share(scores.get("drive", scores["block"]) > threshold.value, table.drives),
-            tuple(calibration_notes(table.drives, units, scores, candidates, threshold)),
+            (
+                *calibration_notes(table.drives, units, scores, candidates, threshold, moments),
+                *_rate_note(threshold, alarms),
+            ),
         )
     return results
+
+
+def settle_target(table: FeatureTable, settings: CalibrationSettings) -> CalibrationSettings:
+    """The settings with ``per_hour_if_supported`` as the target, where the drives are long enough for it."""
+    wanted = settings.per_hour_if_supported
+    hours = clean_video(table).hours
+    if settings.target_per_hour is None and wanted is not None and hours >= hours_needed(wanted):
+        return replace(settings, target_per_hour=wanted)
+    return settings
 
 
 def false_alarms(fitted: Mapping[str, DetectorCalibration], table: FeatureTable) -> dict[str, dict[str, Any]]:
@@ -143,6 +162,26 @@ def shares_above(
 ) -> dict[str, dict[str, Any]]:
     """``false_alarms`` of frames whose scores are known: detector -> (N,) scores, and N names of drives."""
     return {name: share_of(scores[name] > result.threshold.value, drives).to_dict() for name, result in fitted.items()}
+
+
+def _rate_note(threshold: Threshold, alarms: Mapping[str, EventRate | None]) -> Iterator[str]:
+    """What a target of frames means in time."""
+    rate = alarms["block"]
+    if threshold.target_per_hour is None and rate is not None:
+        yield (
+            f"a target of {threshold.target_rate:.2g} of the frames means {rate.per_hour:.2g} false alarms an hour on these "
+            f"drives (95 % interval {rate.low:.2g} to {rate.high:.2g}), and no lasting alarm; --target-per-hour sets both."
+        )
+
+
+def _moments(table: FeatureTable, frames: NDArray[np.int64]) -> tuple[tuple[str, str, float], ...]:
+    """Drive, camera and seconds from the drive's start of each of these frames."""
+    stamps, drives = table.stamps_ns, table.drives
+    begins = {drive: stamps[drives.codes == drive].min() for drive in np.unique(drives.codes[frames])}
+    return tuple(
+        (drives[frame], table.cameras[frame], round((stamps[frame] - begins[drives.codes[frame]]) / 1e9, 1))
+        for frame in frames.tolist()
+    )
 
 
 def _units(table: FeatureTable, settings: CalibrationSettings) -> dict[str, NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,25 +13,30 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import __version__
 from ..bundle import CALIBRATION, GRAPHS, MANIFEST, MONITOR, NETWORK, save_bundle
 from ..core.coded_names import CodedNames
+from ..core.detectors import detector_spec
+from ..core.held_out import fit_all
 from ..errors import ConfigError, DataError
 from ..features import FrameFeatures
 from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
 from ..recordings.recording import identity_of
-from .calibrate import DetectorCalibration, calibrate, shares_above
+from .calibrate import DetectorCalibration, calibrate, settle_target, shares_above
+from .clean_clips import choose_clips, read_clips, scorer
 from .clean_reading import FaultCounts, require_clean
 from .drive_passes import CheckTask, DriveFrames, ReadTask, ScoreTask
 from .drive_runner import DriveRunner
-from .feature_table import FeatureTable, concatenate_tables
+from .feature_table import FeatureTable, blocks_of_time, concatenate_tables
 from .fold_scorers import FoldScorers, Scores
 from .held_out_scores import Folds
 from .network import LoadedNetwork, NetworkSource
 from .provenance import provenance_of
 from .sampling import MAX_SAMPLE, SamplePlan
+from .sensitivity import CLIPS, CONDITIONS, Sensitivity, measure_sensitivity
 from .settings import CalibrationSettings
 from .table_file import pack_table, thin_table, whole_table
 from .work_folder import key_of
@@ -96,6 +101,7 @@ def write_calibrated_bundle(
     runner: DriveRunner | None = None,
     network: NetworkSource | None = None,
     max_sample: int = MAX_SAMPLE,
+    sensitivity_s: float = 0.0,
 ) -> CalibratedBundle:
     """Read the drives, fit detectors, set thresholds, check them on further drives, and save the bundle.
 
@@ -120,6 +126,7 @@ def write_calibrated_bundle(
         runner: reads the drives; None = in this process, and nothing is kept on the way.
         network: where the runner's processes get the same network from; None = this process alone has it.
         max_sample: largest number of frames that detectors are fitted to.
+        sensitivity_s: time to spend on measuring what ``detector`` sees of disturbances; 0 = not measured.
 
     Raises:
         CalibrationError: a drive without frames or with too many faulty ones, or data that cannot support the target.
@@ -133,6 +140,7 @@ def write_calibrated_bundle(
     passes = _Passes(network or LoadedNetwork(frame_pass), runner, drives, settings, progress, max_sample)
     new = passes.read()
     table = new if earlier is None else concatenate_tables([earlier, new])
+    settings = settle_target(table, settings)
     with ExitStack() as stack:
 
         def fits(title: str, total: int) -> UpdateProgress:
@@ -145,6 +153,11 @@ def write_calibrated_bundle(
 
         fitted = calibrate(table, settings, names=names, head=frame_pass.head, progress=fits, score_rest=score_rest)
     counts = {drive.name: frames.counts for drive, frames in zip(drives, passes.frames, strict=True)}
+    sensitivity = (
+        _sensitivity(fitted[detector], detector, table, settings, drives, frame_pass, sensitivity_s, progress)
+        if sensitivity_s > 0.0
+        else None
+    )
     stored_provenance = {
         **{key: value for key, value in provenance.items() if not key.startswith("check_on_unseen_")},
         "calibration": {
@@ -153,6 +166,7 @@ def write_calibrated_bundle(
             "images": sum(sum(own.images.values()) for own in counts.values()),
             "left_out": {name: dict(own.left_out) for name, own in counts.items() if own.total},
             "max_faulty": settings.max_faulty,
+            **({} if sensitivity is None else {"sensitivity": sensitivity.facts()}),
             "package_version": __version__,
             **(facts or {}),
         },
@@ -178,6 +192,36 @@ def write_calibrated_bundle(
     identity = _write_at_once(out, write)
     features = 0 if kept is None else len(kept.sampled)
     return CalibratedBundle(identity, fitted, table, stored_provenance, len(packed or b""), features, counts)
+
+
+def _sensitivity(
+    calibration: DetectorCalibration,
+    detector: str,
+    table: FeatureTable,
+    settings: CalibrationSettings,
+    drives: Sequence[DriveSource],
+    frame_pass: FramePass,
+    max_seconds: float,
+    progress: ProgressFactory,
+) -> Sensitivity | None:
+    """What the detector sees of disturbances; None where no drive has a clip without a gap and without an alarm."""
+    blocks = blocks_of_time(table, settings.block_s)
+    spec, sampled = detector_spec(detector), table.sampled
+    rows = table.features.of(spec.feature)
+
+    def scorer_without(block: int) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float64]]:
+        fitted = fit_all(partial(spec.make, frame_pass.head), rows[blocks[sampled] != block])
+        return scorer(frame_pass, spec.feature, fitted)
+
+    places = choose_clips(table, blocks, calibration, settings, CLIPS)
+    by_name = {drive.name: drive for drive in drives}
+    with progress("Disturbing clean clips", len(places) * len(CONDITIONS)) as update:
+        clips = read_clips(places, by_name, table, calibration.scores["block"], scorer_without)
+        if not clips:
+            return None
+        return measure_sensitivity(
+            clips, detector, calibration.threshold, settings.alarm, max_seconds=max_seconds, progress=update
+        )
 
 
 def _require_distinct(

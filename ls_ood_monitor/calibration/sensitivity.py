@@ -27,6 +27,8 @@ from ..core.types import AlarmState, Frame
 
 SEVERITIES = (1, 2, 3, 4, 5)
 HARMLESS_LEVELS = (1, 2)
+#: Clips that are disturbed at most; time may end before.
+CLIPS = 8
 #: A disturbance lasts so long, seconds.
 LENGTH_S = 5.0
 #: The tables tell what is detected within these times, seconds.

@@ -18,6 +18,7 @@ class CalibrationSettings:
     Attributes:
         target_rate: accepted share of clean frames above the threshold; unused if ``target_per_hour`` is given.
         target_per_hour: accepted false alarms per hour of driving.
+        per_hour_if_supported: taken as ``target_per_hour`` if that is not given and the drives are long enough for it.
         hold_out: ``block``, ``drive``, or ``worst`` of both. A single drive can only be held out by blocks.
         block_s: length of a block, seconds; None makes each drive one block.
         alarm: alarm rule.
@@ -30,6 +31,7 @@ class CalibrationSettings:
 
     target_rate: float = 0.01
     target_per_hour: float | None = None
+    per_hour_if_supported: float | None = None
     hold_out: str = "block"
     block_s: float | None = 10.0
     alarm: AlarmSettings = field(default_factory=AlarmSettings)

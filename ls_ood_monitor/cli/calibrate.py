@@ -18,7 +18,7 @@ DESCRIPTION = """\
 Fits the OoD detectors of a bundle to clean data and sets their thresholds for a target of false alarms. The network is
 not changed.
 
-  ls-ood calibrate monday/bag tuesday/bag --out my_bundle                    (two drives, 1 % of clean frames)
+  ls-ood calibrate monday/bag tuesday/bag --out my_bundle                    (two drives, 20 false alarms an hour)
   ls-ood calibrate monday/bag tuesday/bag --out my_bundle --target-per-hour 2
   ls-ood calibrate pictures/ --rate 30 --out my_bundle --detectors multistage,larem
   ls-ood calibrate --dataset woodscape --datapath WoodScape --out my_bundle
@@ -37,7 +37,10 @@ blocks and drives.
 A target per hour sets two thresholds. Frames in a row above the higher one raise a sudden alarm within a fraction of a
 second; a mean score over seconds above the lower one raises a lasting alarm. Both together keep the target, over all
 cameras; alarms less than 5 s apart count as one. A target needs about 3 / target hours of clean driving: T hours without
-an alarm support a claim of at most 3 / T alarms per hour (rule of three).
+an alarm support a claim of at most 3 / T alarms per hour (rule of three). Pictures without time, and drives too short for it, get a share of frames as the target.
+
+After the thresholds, clips of the clean drives are disturbed: a table shows which anomalies the monitor sees on this camera,
+how soon, and which harmless changes alarm.
 
 Images that fail the vehicle's own checks (black, saturated, frozen, unreadable, late, ...) are left out and counted; a
 drive of which more than 5 % fail is refused (--max-faulty). Hours of driving need no more memory than minutes: detectors are
@@ -54,6 +57,7 @@ with the scores that they have. --table all keeps the features of the whole samp
 
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "images", "street")
 _DEFAULT_BLOCK_S, _DEFAULT_RATE, _DEFAULT_MAX_FAULTY = 10.0, 0.01, 0.05
+_DEFAULT_PER_HOUR, _DEFAULT_SENSITIVITY_MIN = 20.0, 1.5
 _MAX_LISTED = 4
 _STREET_DRIVES, _STREET_CHECK_DRIVES = 60, 30
 
@@ -119,10 +123,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target-rate",
         type=float,
         metavar="SHARE",
-        help=f"accepted share of clean frames above the threshold (default {_DEFAULT_RATE:g})",
+        help=f"accepted share of clean frames above the threshold (default {_DEFAULT_RATE:g}, for data without time or too "
+        "short for a target an hour)",
     )
     target.add_argument(
-        "--target-per-hour", type=float, metavar="ALARMS", help="accepted false alarms per hour of driving"
+        "--target-per-hour",
+        type=float,
+        metavar="ALARMS",
+        help=f"accepted false alarms per hour of driving (default {_DEFAULT_PER_HOUR:g} from 9 minutes of driving on)",
     )
     goal.add_argument(
         "--trigger", type=int, metavar="FRAMES", help="frames in a row that raise a sudden alarm (default 3)"
@@ -147,6 +155,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     result = parser.add_argument_group("result")
+    result.add_argument(
+        "--sensitivity-minutes",
+        type=float,
+        default=_DEFAULT_SENSITIVITY_MIN,
+        metavar="MIN",
+        help="time to disturb clean clips and measure what is detected, and how soon (default %(default)g; 0 = not measured)",
+    )
     result.add_argument("--detectors", metavar="A,B,C", help="detectors to fit (default: those of the bundle)")
     result.add_argument("--detector", help="detector that raises the alarm (default: as in the bundle)")
     result.add_argument(
@@ -196,6 +211,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; name a folder.")
     require_file_place("--plot", args.plot, PICTURES)
+    if not args.sensitivity_minutes >= 0.0:
+        raise ConfigError(f"--sensitivity-minutes is {args.sensitivity_minutes}; it must be 0 or larger.")
     jobs = read_jobs(args)
     drives, check = _drives(args)
     manifest = verify_bundle(base)
@@ -258,6 +275,7 @@ def run(args: argparse.Namespace) -> int:
                     "added_to_earlier": [drive.name for drive in drives] if args.update else [],
                 },
                 table_kind=args.table or "thin",
+                sensitivity_s=60.0 * args.sensitivity_minutes,
                 runner=DriveRunner(jobs, args.scheduler or "", work),
                 network=network,
             )
@@ -400,6 +418,7 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
     return CalibrationSettings(
         target_rate=target.get("rate", _DEFAULT_RATE),
         target_per_hour=target.get("per_hour"),
+        per_hour_if_supported=None if target else _DEFAULT_PER_HOUR,
         hold_out=args.hold_out or before.get("hold_out", "block"),
         block_s=before.get("block_s", _DEFAULT_BLOCK_S) if args.block is None else args.block,
         alarm=from_mapping(AlarmSettings, alarm),

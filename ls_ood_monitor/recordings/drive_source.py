@@ -24,6 +24,8 @@ from .bags.files import METADATA, STORAGE_SUFFIXES
 from .video import VIDEO_SUFFIXES, video_frames, video_length_s
 
 FrameOrArrival = TypeVar("FrameOrArrival", Frame, ImageArrival)
+#: Stamps and times of reception of a bag may differ by so much.
+_CLOCK_MARGIN_S = 2.0
 #: Frame rate assumed for pictures without time, Hz.
 ASSUMED_RATE_HZ = 10.0
 
@@ -39,6 +41,8 @@ class DriveSource:
         assumed_rate_hz: frame rate that the stamps assume; None if the times are known. Pictures in folders have no time.
         arrivals: starts an iteration over all images, the unusable ones included; None = every image of ``read``.
         count: counts the images of ``arrivals``; None = by reading them.
+        arrivals_between: starts an iteration over the images received between two times, seconds from its start; None =
+            only the whole drive can be read.
         path: file or folder that it is read from; None = it is not on disk.
         part: what of ``path`` is read, and how; with the path's files it identifies the images.
     """
@@ -49,6 +53,7 @@ class DriveSource:
     assumed_rate_hz: float | None = None
     arrivals: Callable[[], Iterator[ImageArrival]] | None = None
     count: Callable[[], int] | None = None
+    arrivals_between: Callable[[float, float], Iterator[ImageArrival]] | None = None
     path: Path | None = None
     part: str = ""
 
@@ -57,6 +62,12 @@ class DriveSource:
         if self.arrivals is not None:
             return self.arrivals()
         return _arrivals_of(self.name, self.read)
+
+    def read_part(self, begin_s: float, end_s: float) -> Iterator[ImageArrival]:
+        """Start an iteration over images that contains those between two times, seconds from the drive's first image."""
+        if self.arrivals_between is None:
+            return self.read_arrivals()
+        return self.arrivals_between(max(0.0, begin_s - _CLOCK_MARGIN_S), end_s + _CLOCK_MARGIN_S)
 
     def count_images(self) -> int:
         """Number of images of ``read_arrivals``. A video's own figure may be wrong by some images.
@@ -109,6 +120,7 @@ def open_drives(
                     partial(iter_frames, *part),
                     arrivals=partial(iter_arrivals, *part),
                     count=partial(count_images, *part),
+                    arrivals_between=partial(_bag_between, path, topics, start_s or 0.0),
                     path=path,
                     part=repr((topics, start_s, end_s)),
                 )
@@ -131,6 +143,12 @@ def open_drives(
             )
             raise DataError(f"{path} is neither a bag nor a folder of pictures nor a video.{hint}")
     return distinct(drives)
+
+
+def _bag_between(
+    path: Path, topics: Mapping[str, str] | None, offset_s: float, begin_s: float, end_s: float
+) -> Iterator[ImageArrival]:
+    return iter_arrivals(path, topics, offset_s + begin_s, offset_s + end_s)
 
 
 def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = None) -> list[DriveSource]:
