@@ -37,7 +37,8 @@ blocks and drives.
 A target per hour sets two thresholds. Frames in a row above the higher one raise a sudden alarm within a fraction of a
 second; a mean score over seconds above the lower one raises a lasting alarm. Both together keep the target, over all
 cameras; alarms less than 5 s apart count as one. A target needs about 3 / target hours of clean driving: T hours without
-an alarm support a claim of at most 3 / T alarms per hour (rule of three). Pictures without time, and drives too short for it, get a share of frames as the target.
+an alarm support a claim of at most 3 / T alarms per hour (rule of three). Pictures without time, and drives that are too
+short, get a share of frames as the target.
 
 After the thresholds, clips of the clean drives are disturbed: a table shows which anomalies the monitor sees on this camera,
 how soon, and which harmless changes alarm.

@@ -53,6 +53,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.mode: FallbackMode | None = None
         self.stop_began_ns = 0
         self.was_released = self.incident = False
+        self.lasting_slows = self.settings.on_lasting == "slow"
 
     def forget_all(self) -> None:
         """Nothing heard, nobody clear."""
@@ -81,7 +82,9 @@ class SupervisorMachine(RuleBasedStateMachine):
             self.last[camera] = (kept, self.now_ns)
             was_clear = camera in self.cleared
             is_odd = alarm.state is AlarmState.RAISED and not alarm.cause.kind.is_fault and not is_old
-            is_pending = alarm.state is AlarmState.PENDING and not is_old
+            is_lasting = is_odd and alarm.cause.kind is CauseKind.LASTING
+            is_pending = (alarm.state is AlarmState.PENDING and not is_old) or (is_lasting and self.lasting_slows)
+            is_odd = is_odd and not is_pending
             if is_old or not (is_odd or is_pending or is_good(alarm)) or len(self.speakers(camera)) > 1:
                 self.distrust(camera)
             elif is_good(alarm):
@@ -125,6 +128,12 @@ class SupervisorMachine(RuleBasedStateMachine):
         """Out of distribution, judged."""
         self.stamp_ns += 1
         self.hear(Alarm(camera, self.stamp_ns, AlarmState.RAISED, 3.0, 2.0, cause(), source="a"))
+
+    @rule(camera=st.sampled_from(CAMERAS))
+    def lasting(self, camera: str) -> None:
+        """Out of distribution for seconds."""
+        self.stamp_ns += 1
+        self.hear(Alarm(camera, self.stamp_ns, AlarmState.RAISED, 1.0, 2.0, Cause(CauseKind.LASTING), source="a"))
 
     @rule(
         camera=st.sampled_from(CAMERAS),
@@ -267,6 +276,7 @@ TestSupervisor = machine()
 TestLatchingSupervisor = machine(stop_requires_reset=True)
 TestTwoCamerasToStop = machine(cameras_to_stop=2)
 TestPendingDoesNotSlow = machine(slow_on_pending=False)
+TestLastingSlows = machine(on_lasting="slow")
 
 
 @settings(deadline=None, derandomize=True)
