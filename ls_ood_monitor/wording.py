@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .core.causes import AlarmProgress, Cause, CauseKind
+from .core.velocity_gate import GatedVelocity, GateReason
 
 _Words = Callable[[Cause], str]
 
@@ -81,6 +82,21 @@ _SENTENCES: dict[CauseKind, Callable[[Cause, str], str]] = {
     CauseKind.MIN_TIME: lambda it, after: f"{it.detail} lasts at least {it.limit:g} s; by now: {after}",
     CauseKind.LATCHED: lambda _, after: f"stopped until reset; the cause is over: {after}",
 }
+
+
+#: Of the velocity gate.
+_GATE: dict[GateReason, Callable[[GatedVelocity], str]] = {
+    GateReason.NO_COMMAND: lambda _: "no velocity command has arrived yet",
+    GateReason.STOP: lambda _: "the decision is STOP",
+    GateReason.SILENT: lambda it: f"no velocity command for {it.value:.2f} s (limit {it.limit:.2f} s)",
+    GateReason.NOT_FINITE: lambda it: f"the velocity command is no number: {it.detail}",
+    GateReason.SLOW: lambda it: f"the decision is SLOW; scaled by {it.value:g}",
+}
+
+
+def gate_sentence(gated: GatedVelocity) -> str:
+    """What the velocity gate does with the commands."""
+    return "commands pass" if gated.reason is None else _GATE[gated.reason](gated)
 
 
 def clause(cause: Cause) -> str:
