@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .core.causes import AlarmProgress, Cause, CauseKind
+from .core.types import Alarm
 from .core.velocity_gate import GatedVelocity, GateReason
 
 _Words = Callable[[Cause], str]
@@ -112,6 +113,21 @@ def sentence(cause: Cause) -> str:
     note = "" if cause.progress is None else f"; {_progress(cause.progress)}"
     held_for = f" after: {_of_camera(cause.underlying)}" if cause.underlying is not None else ""
     return f"{camera}{_of_camera(cause)}{note}{held_for}"
+
+
+def node_sentence(problem: str, uncalibrated: str) -> str:
+    """State of perception: its problem, or which cameras its bundle does not know; each empty where there is none."""
+    return problem or (f"running; {uncalibrated}" if uncalibrated else "running")
+
+
+def camera_sentence(alarm: Alarm | None, silent_s: float | None, has_foreign_clock: bool) -> str:
+    """State of one camera at perception; ``silent_s`` is None unless it is silent."""
+    if silent_s is not None:
+        return f"no image for {silent_s:.1f} s"
+    if alarm is None:
+        return "no frame judged yet"
+    clock = "; its stamps are of another clock, so its age is known by arrival alone" if has_foreign_clock else ""
+    return f"{sentence(alarm.cause)}{clock}"
 
 
 def _of_camera(cause: Cause) -> str:
