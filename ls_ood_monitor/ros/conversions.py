@@ -147,11 +147,6 @@ def alarms_of(message: DiagnosticArray) -> list[Alarm]:
     return [_alarm_of(entry, stamp_ns) for entry in message.status]
 
 
-def judged_cameras(message: DiagnosticArray) -> list[str]:
-    """Cameras whose frame the network has judged: for each of them a score is published, too."""
-    return [entry.hardware_id for entry in message.status if "detector" in values_of(entry)]
-
-
 def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
     values = values_of(entry)
     camera = values.get("camera", "")
