@@ -14,11 +14,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .config import AlarmSettings
-from .core.alarm import LastingLevels
 from .core.detectors import Detector, detector_spec, refuse_old_name
 from .core.grid import GRID
 from .core.threshold import Threshold
@@ -37,12 +35,20 @@ class OodMonitor:
         features: name of the feature that each detector reads.
         thresholds: calibrated threshold of each detector.
         detector: name of the detector that raises alarms.
+        threshold: of this detector: a score above it is out of distribution.
+        lasting_levels: levels of the lasting path for this detector.
         class_names: names of the segmentation classes, by id.
         bundle_id: SHA-256 of the bundle's manifest, hex.
         alarm: settings of the alarm for which the thresholds were calibrated.
         cameras: names of the cameras of the calibration; empty if the bundle does not name them.
         provenance: data of training and calibration, from the manifest; for people and reports.
         difference: difference of the engine from eager torch, measured at load; None if eager torch runs on the CPU.
+        device: runs the network.
+        engine_name: one of ``ENGINES`` except ``auto``.
+        precision: of the network, one of ``PRECISIONS``.
+        engine_label: engine and precision for people, ``onnx fp32`` for example.
+        reentrant: a batch may begin before the results of the last one are read.
+        preferred_batch_size: default limit of frames to judge in one batch; depends on engine and device.
     """
 
     def __init__(
@@ -72,47 +78,13 @@ class OodMonitor:
         self.cameras = tuple(cameras)
         self.provenance = dict(provenance or {})
         self.difference: Difference | None = None
+        self.threshold = self.thresholds[detector].value
+        self.lasting_levels = self.thresholds[detector].lasting_levels
+        engine, self.device = frame_pass.engine, frame_pass.device
+        self.engine_name, self.precision, self.reentrant = engine.name, engine.precision, engine.reentrant
+        self.engine_label = f"{engine.name} {engine.precision}"
+        self.preferred_batch_size = engine.preferred_batch_size
         self._one_at_a_time: AbstractContextManager[Any] = nullcontext() if self.reentrant else threading.Lock()
-
-    @property
-    def device(self) -> torch.device:
-        """Device that runs the network."""
-        return self.frame_pass.device
-
-    @property
-    def engine_name(self) -> str:
-        """Name of the inference engine, one of ``ENGINES`` except ``auto``."""
-        return self.frame_pass.engine.name
-
-    @property
-    def precision(self) -> str:
-        """Precision of the network, one of ``PRECISIONS``."""
-        return self.frame_pass.engine.precision
-
-    @property
-    def engine_label(self) -> str:
-        """Engine and precision for people, ``onnx fp32`` for example."""
-        return f"{self.engine_name} {self.precision}"
-
-    @property
-    def preferred_batch_size(self) -> int:
-        """Default limit of frames to judge in one batch; depends on engine and device."""
-        return self.frame_pass.engine.preferred_batch_size
-
-    @property
-    def reentrant(self) -> bool:
-        """Whether a batch may begin before the results of the last one are read."""
-        return self.frame_pass.engine.reentrant
-
-    @property
-    def threshold(self) -> float:
-        """Threshold of the detector that raises alarms: a score above it is out of distribution."""
-        return self.thresholds[self.detector].value
-
-    @property
-    def lasting_levels(self) -> LastingLevels:
-        """Levels of the lasting path of the detector that raises alarms."""
-        return self.thresholds[self.detector].lasting_levels
 
     def warm_up(self, batch: int = 1) -> None:
         """Run blank batches of 1 to ``batch`` frames, so that set-up, compilation and capture delay no real frame."""
@@ -139,7 +111,8 @@ class OodMonitor:
         if not frames:
             return []
         with self._one_at_a_time:
-            return self.begin(frames).results()
+            run = self.begin(frames)
+            return [run.result(index) for index in range(len(frames))]
 
 
 class MonitorPass:
@@ -181,10 +154,6 @@ class MonitorPass:
             return np.where(np.isfinite(scored[0]), scored[0], np.nan), scored[1]
         rows = self.network.features.rows[self._monitor.features[name]]
         return detector.score_and_cells(rows) if name == self._monitor.detector else (detector.score(rows), None)
-
-    def results(self) -> list[FrameResult]:
-        """Verdicts with segmentation and confidence; waits for the decoder."""
-        return [self.result(index) for index in range(len(self._frames))]
 
     def result(self, index: int) -> FrameResult:
         """Result of one frame, at the frame's own size; waits for the decoder."""

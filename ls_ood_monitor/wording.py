@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .core.causes import AlarmProgress, Cause, CauseKind
+from .core.types import Alarm
+from .core.velocity_gate import GatedVelocity, GateReason
 
 _Words = Callable[[Cause], str]
 
@@ -84,6 +86,21 @@ _SENTENCES: dict[CauseKind, Callable[[Cause, str], str]] = {
 }
 
 
+#: Of the velocity gate.
+_GATE: dict[GateReason, Callable[[GatedVelocity], str]] = {
+    GateReason.NO_COMMAND: lambda _: "no velocity command has arrived yet",
+    GateReason.STOP: lambda _: "the decision is STOP",
+    GateReason.SILENT: lambda it: f"no velocity command for {it.value:.2f} s (limit {it.limit:.2f} s)",
+    GateReason.NOT_FINITE: lambda it: f"the velocity command is no number: {it.detail}",
+    GateReason.SLOW: lambda it: f"the decision is SLOW; scaled by {it.value:g}",
+}
+
+
+def gate_sentence(gated: GatedVelocity) -> str:
+    """What the velocity gate does with the commands."""
+    return "commands pass" if gated.reason is None else _GATE[gated.reason](gated)
+
+
 def clause(cause: Cause) -> str:
     """What is the matter, without the camera and without what the alarm counts."""
     return _CLAUSES[cause.kind](cause)
@@ -97,6 +114,21 @@ def sentence(cause: Cause) -> str:
     note = "" if cause.progress is None else f"; {_progress(cause.progress)}"
     held_for = f" after: {_of_camera(cause.underlying)}" if cause.underlying is not None else ""
     return f"{camera}{_of_camera(cause)}{note}{held_for}"
+
+
+def node_sentence(problem: str, uncalibrated: str) -> str:
+    """State of perception: its problem, or which cameras its bundle does not know; each empty where there is none."""
+    return problem or (f"running; {uncalibrated}" if uncalibrated else "running")
+
+
+def camera_sentence(alarm: Alarm | None, silent_s: float | None, has_foreign_clock: bool) -> str:
+    """State of one camera at perception; ``silent_s`` is None unless it is silent."""
+    if silent_s is not None:
+        return f"no image for {silent_s:.1f} s"
+    if alarm is None:
+        return "no frame judged yet"
+    clock = "; its stamps are of another clock, so its age is known by arrival alone" if has_foreign_clock else ""
+    return f"{sentence(alarm.cause)}{clock}"
 
 
 def _of_camera(cause: Cause) -> str:

@@ -1,6 +1,7 @@
-"""Why a camera is not clear, and why the vehicle slows or stops: data, from which ``wording`` makes sentences.
+"""Causes of alarms and decisions, as data: why a camera is not clear, and why the vehicle slows or stops.
 
-The name of a cause travels in the alarm and in the supervisor's state, so that no program needs to read a sentence.
+Alarm and supervisor messages carry a cause by name, so no program needs to parse text. ``wording`` turns causes into
+sentences for people.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from math import nan
 
 
 class CauseKind(enum.Enum):
-    """What is the matter. The value is the name in messages and files.
+    """Kind of a cause. The value is its name in messages and files.
 
     Attributes:
         is_fault: a frame, or an alarm, could not be judged.
@@ -55,7 +56,7 @@ class CauseKind(enum.Enum):
     ALARM_OUT_OF_ORDER = "alarm_out_of_order", True
     UNNAMED = "unnamed", True
 
-    # Causes of a decision beside the alarms.
+    # Causes of a decision that come from no alarm.
     ALL_CLEAR = "all_clear"
     NO_CAMERA = "no_camera"
     NEVER_HEARD = "never_heard"
@@ -67,7 +68,7 @@ class CauseKind(enum.Enum):
     CONTRADICTION = "contradiction"
     SUPERVISOR_CLOCK_BACK = "supervisor_clock_back"
 
-    # Causes that stand on another one (``Cause.underlying``).
+    # Causes that wrap another one (``Cause.underlying``).
     NOT_CLEARED = "not_cleared"
     OPTIONAL_CAMERA = "optional_camera"
     TOO_FEW_CAMERAS = "too_few_cameras"
@@ -103,14 +104,15 @@ class Cause:
     """One cause with its numbers.
 
     Attributes:
-        kind: what is the matter.
-        camera: whose; empty where no single camera is to blame.
-        value: what was measured, in the unit of the kind (seconds, share, score, ...); NaN where there is no number.
-        limit: what the value was held against; NaN where there is none.
-        detail: what numbers cannot say: an encoding, a size, the text of an error.
-        expected: what ``detail`` was held against; empty where there is nothing.
-        progress: of the alarm that goes with it; None where it is neither on its way to RAISED nor to CLEAR.
-        underlying: the cause that this one stands on: what a RAISED alarm, a latch or a least time still holds.
+        kind: kind of the cause.
+        camera: camera that it concerns; empty if it concerns none or several.
+        value: measured value, in the unit of the kind (seconds, share, score, ...); NaN if there is none.
+        limit: limit of ``value``; NaN if there is none.
+        detail: what a number cannot express: an encoding, a size, the text of an error.
+        expected: expected ``detail``; empty if there is none.
+        progress: of the alarm; None if it moves neither to RAISED nor to CLEAR.
+        underlying: the original cause: why an alarm that waits to clear was raised, why a latched stop began, or what a
+            wrapping kind qualifies.
     """
 
     kind: CauseKind

@@ -1,8 +1,8 @@
-"""The monitor of a vehicle without input and output: images, verdicts and ticks in, alarms and decisions out.
+"""The monitor's logic without ROS: images, verdicts and ticks in; alarms and decisions out.
 
-``PerceptionPipeline`` turns images into alarms, ``SupervisorLoop`` turns alarms into decisions; each node runs one of them.
-``VehiclePipeline`` runs both on one clock, for a recording. Every time comes from the caller: *steady* is a clock that
-never jumps, and times silence and delay; the other one is the clock of the stamps, which may jump.
+``PerceptionPipeline`` turns images into alarms, and ``SupervisorLoop`` turns alarms into decisions; each node runs one of
+them. ``VehiclePipeline`` runs both on one clock, for a recording. The caller gives every time, from two clocks: the
+*steady* clock never jumps and measures silence and delay; the clock of the stamps may jump.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .input_validation import ArrivalMonitor, FrameValidator
 from .supervision import Supervisor
 from .types import Alarm, AlarmState, Decision, FallbackMode, Frame, Verdict
 
-#: Perception looks for silent cameras, and reports each of them, once in this time.
+#: Period at which perception reports each silent camera.
 SILENCE_PERIOD_NS = 100_000_000
 
 
@@ -29,24 +29,24 @@ class _Camera:
         self.validator = FrameValidator(name, health)
         self.arrivals = ArrivalMonitor(health, timeout_s)
         self.alarm_filter = AlarmFilter(alarm, name, levels)
-        self.lock = threading.Lock()  # frames count in one thread, silence in another
+        self.lock = threading.Lock()  # one thread counts frames, another reports silence
 
 
 class PerceptionPipeline:
-    """Images and verdicts of all cameras -> alarms.
+    """Turns images and verdicts of all cameras into alarms.
 
     An image is checked, and then counted with its verdict or its fault. ``on_arrival``, ``on_tick``, and ``check`` with the
-    counts may be called by three threads.
+    counts may run in three different threads.
 
     Args:
         cameras: names.
-        alarm: what raises and clears an alarm.
+        alarm: settings of the alarm.
         levels: of the lasting path.
         health: limits of the input.
         timeout_s: silence after which a camera is stale.
 
     Attributes:
-        topics: camera -> topic of its images, for people who read that it is silent.
+        topics: camera -> topic of its images, named in the alarm of a silent camera.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class PerceptionPipeline:
         self.topics: dict[str, str] = {}
 
     def start(self, steady_ns: int) -> None:
-        """Forget the past and begin to wait for images."""
+        """Reset all cameras and start to measure their silence."""
         for camera in self._cameras.values():
             camera.validator.reset()
             camera.alarm_filter.reset()
             camera.arrivals.start(steady_ns)
 
     def on_arrival(self, camera: str, steady_ns: int) -> None:
-        """Count an image message, whether or not the network will have time for it."""
+        """Count an image message, even if it will be dropped before the network judges it."""
         self._cameras[camera].arrivals.arrived(steady_ns)
 
     def received(self, camera: str) -> int:
@@ -117,7 +117,7 @@ class PerceptionPipeline:
         return alarms
 
     def _silence(self, name: str, steady_ns: int) -> Cause | None:
-        """A silence of the camera, if there is one; a camera that is too slow is reported with its own frames."""
+        """Cause if the camera is silent, else None. A low image rate is no silence: each image's own check reports it."""
         cause = self._cameras[name].arrivals.check(steady_ns)
         if cause is None or cause.kind is not CauseKind.STALE:
             return None
@@ -126,13 +126,13 @@ class PerceptionPipeline:
 
 
 def alarm_without_frame(camera: str, cause: Cause) -> Alarm:
-    """RAISED without a frame: a camera that is silent, or a node that cannot judge it."""
+    """A RAISED alarm without a frame, for a silent camera or for a node that cannot judge."""
     named = Cause(cause.kind, camera, cause.value, cause.limit, cause.detail)
     return Alarm(camera, 0, AlarmState.RAISED, nan, nan, named)
 
 
 class SupervisorLoop:
-    """A supervisor whose decision is handed out at every tick, and at once when it turns to STOP."""
+    """Reports the supervisor's decision at every tick, and at once when it changes to STOP."""
 
     def __init__(self, supervisor: Supervisor, on_decision: Callable[[Decision, int], None]) -> None:
         self.supervisor = supervisor

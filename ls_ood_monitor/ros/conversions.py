@@ -1,4 +1,4 @@
-"""Messages <-> the monitor's nouns. Only standard message types; nothing here raises on a malformed alarm."""
+"""Converts between ROS messages and the monitor's types. Only standard messages; a malformed alarm never raises."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..core.supervision import CameraStatus, root_cause
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 from ..wording import sentence
 
-#: Name under which an alarm without a readable camera travels; no camera can be called so.
+#: Camera of an alarm whose own camera cannot be read; no real camera can have this name.
 UNREADABLE_CAMERA = "(unreadable alarm)"
 
-_LEVELS = {
+STATE_LEVELS = {
     AlarmState.CLEAR: DiagnosticStatus.OK,
     AlarmState.PENDING: DiagnosticStatus.WARN,
     AlarmState.RAISED: DiagnosticStatus.ERROR,
@@ -33,9 +33,7 @@ _MODE_LEVELS = {
     FallbackMode.SLOW: DiagnosticStatus.WARN,
     FallbackMode.STOP: DiagnosticStatus.ERROR,
 }
-
-
-#: Their value is the alarm's score, and their limit its threshold.
+#: Causes whose value is the alarm's score and whose limit is its threshold.
 _FRAME_JUDGED = (CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN)
 #: Alarms in a message, of which perception sends one; more than any vehicle has cameras.
 _MAX_ALARMS = 100
@@ -49,7 +47,7 @@ def stamp_to_ns(stamp: Any) -> int:
 
 
 def ns_to_stamp(nanoseconds: int) -> Time:
-    """Nanoseconds -> builtin_interfaces/Time; a time outside its range becomes the nearest within."""
+    """Nanoseconds -> builtin_interfaces/Time, clamped to its range."""
     seconds, rest = divmod(min(max(0, nanoseconds), _LATEST_NS), 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)
 
@@ -71,7 +69,7 @@ def image_message(plane: NDArray[np.uint8], header: Header, encoding: str) -> Im
 
 
 def status(level: bytes, name: str, hardware_id: str, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
-    """A DiagnosticStatus whose values are texts; floats are written so that they read back exactly."""
+    """A DiagnosticStatus with the values as texts; a float is written with all its digits."""
     return DiagnosticStatus(
         level=level,
         name=name,
@@ -107,7 +105,7 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
         **extra,
     }
     text = sentence(alarm.cause)
-    entry = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, text, values)
+    entry = status(STATE_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, text, values)
     return DiagnosticArray(header=Header(stamp=ns_to_stamp(alarm.stamp_ns), frame_id=frame_id), status=[entry])
 
 
@@ -119,7 +117,7 @@ def _lasting_values(alarm: Alarm) -> dict[str, object]:
 
 
 def _cause_values(cause: Cause) -> dict[str, object]:
-    """Values of a cause; those that are not known, and score and threshold, which the alarm has, are left out."""
+    """Values of a cause, without unknown ones, and without score and threshold, which the alarm already has."""
     values: dict[str, object] = {"cause": cause.kind.value, **_cause_details(cause, "cause")}
     if cause.progress is not None:
         progress = cause.progress
@@ -146,18 +144,13 @@ def values_of(entry: DiagnosticStatus) -> dict[str, str]:
 
 
 def alarms_of(message: DiagnosticArray) -> list[Alarm]:
-    """Read the alarms of a message. What cannot be read or contradicts itself becomes a RAISED fault with the reason."""
+    """Read the alarms of a message. One that is unreadable or contradicts itself becomes a RAISED fault with the reason."""
     stamp_ns = stamp_to_ns(message.header.stamp)
     if not message.status:
         return [_unreadable(UNREADABLE_CAMERA, stamp_ns, "the message holds no status")]
     if len(message.status) > _MAX_ALARMS:  # reading them would keep the stop command waiting
         return [_unreadable(UNREADABLE_CAMERA, stamp_ns, f"the message holds {len(message.status)} statuses")]
     return [_alarm_of(entry, stamp_ns) for entry in message.status]
-
-
-def judged_cameras(message: DiagnosticArray) -> list[str]:
-    """Cameras whose frame the network has judged: for each of them a score is published, too."""
-    return [entry.hardware_id for entry in message.status if "detector" in values_of(entry)]
 
 
 def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
@@ -176,7 +169,7 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
         cause = _cause_of(values, camera, score, threshold, is_fault, entry.message)
     except (KeyError, ValueError) as error:
         return _unreadable(camera, stamp_ns, f"a value is missing or unreadable ({error!r})")
-    if entry.level != _LEVELS[state]:
+    if entry.level != STATE_LEVELS[state]:
         return _unreadable(camera, stamp_ns, f"level {entry.level!r} contradicts state {state.value}")
     if cause.kind.is_fault is not is_fault:
         return _unreadable(camera, stamp_ns, f"cause {cause.kind.value} contradicts is_fault {values['is_fault']}")
@@ -234,7 +227,7 @@ def decision_message(
     node_name: str,
     notes: Sequence[str] = (),
 ) -> DiagnosticArray:
-    """The decision first, then the demand of each camera; notes are appended to the decision's text and make it WARN."""
+    """The decision, then the demand of each camera. Notes are appended to the decision's text and raise OK to WARN."""
     reason = sentence(decision.cause)
     level = _MODE_LEVELS[decision.mode]
     first = status(
@@ -268,7 +261,7 @@ def decision_message(
 
 
 def _decision_cause(cause: Cause) -> dict[str, object]:
-    """``cause`` is what holds now, ``because`` what it goes back to: of a latched stop, the alarm that latched it."""
+    """``cause`` is the present cause; ``because`` is the original one, such as the alarm that latched a stop."""
     root = root_cause(cause)
     numbers = {"because_value": float(root.value), "because_limit": float(root.limit)}
     return {
@@ -280,7 +273,7 @@ def _decision_cause(cause: Cause) -> dict[str, object]:
 
 
 def float_value(values: Mapping[str, str], key: str) -> float:
-    """A value as float; NaN when it is missing or no number."""
+    """A value as float; NaN if it is missing or not a number."""
     try:
         return float(values[key])
     except (KeyError, ValueError):

@@ -23,6 +23,15 @@ def check_shrinkage(shrinkage: str) -> str:
     return shrinkage
 
 
+def check_precision(arrays: Arrays, name: str) -> None:
+    """Raise ``BundleError`` if a stored array is no inverse covariance."""
+    diagonal = np.diagonal(arrays[name])
+    if not diagonal.any() or (diagonal < 0.0).any():
+        raise BundleError(
+            f"detector array {name} is not an inverse covariance (diagonal zero or negative); calibrate again."
+        )
+
+
 def squared_distance(centred: Any, precision: Any) -> Any:
     """c^T precision c of vectors c (..., D) -> (...); for any array library."""
     return ((centred @ precision) * centred).sum(-1)
@@ -60,8 +69,4 @@ class MahalanobisDetector(Detector):
 
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
-        diagonal = np.diagonal(arrays["precision"])
-        if not diagonal.any() or (diagonal < 0.0).any():
-            raise BundleError(
-                "detector array precision is not an inverse covariance (diagonal zero or negative); calibrate again."
-            )
+        check_precision(arrays, "precision")

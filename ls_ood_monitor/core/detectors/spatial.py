@@ -24,10 +24,9 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import BundleError
 from ..grid import GRID
 from .base import Arrays, Detector
-from .gaussian import covariance_estimate, squared_distance
+from .gaussian import check_precision, covariance_estimate, squared_distance
 
 Values = NDArray[np.float64]
 
@@ -146,11 +145,7 @@ class SpatialDetector(Detector):
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
         for scale in _SCALES:
-            diagonal = np.diagonal(arrays[f"{scale}_precision"])
-            if not diagonal.any() or (diagonal < 0.0).any():
-                raise BundleError(
-                    f"detector array {scale}_precision is not an inverse covariance (diagonal zero or negative); calibrate again."
-                )
+            check_precision(arrays, f"{scale}_precision")
 
 
 def _gaussians(data: Values) -> dict[str, Values]:
