@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .console import console, warn
+
 if TYPE_CHECKING:
     from ..evaluation.request import Result
     from ..evaluation.results import AcceptanceResult, PoolSummary, Stop, Summary
@@ -26,8 +28,6 @@ def print_pool_summary(pooled: PoolSummary, out: Path) -> None:
 
 def print_failures(failed: Mapping[str, str], results: Iterable[Result], count: int) -> None:
     """On stderr, by name; a defect of this package with its traceback."""
-    from .console import warn
-
     for result in results:
         if result.trace:
             sys.stderr.write(result.trace)
@@ -59,7 +59,6 @@ def _print(lines: Sequence[str], out: Path) -> None:
     from rich.markup import escape
 
     from ..evaluation.evaluate import REPORT
-    from .console import console
 
     for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
         console.print(line, soft_wrap=True)

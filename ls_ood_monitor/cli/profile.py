@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigError, MonitorError
+from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
+
 if TYPE_CHECKING:
     from ..profiling.frame_cost import Contenders
     from ..profiling.random_network import RandomNetwork
@@ -35,33 +38,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--networks",
         help=f"backbones, or street for the embedded bundle's (default {','.join(_NETWORKS)}; with --growth the first)",
     )
-    parser.add_argument(
-        "--size", default="640x483", metavar="WIDTHxHEIGHT", help="size of the network's input (default %(default)s)"
-    )
-    parser.add_argument("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
-    parser.add_argument("--cameras", type=int, default=1, metavar="N", help="pictures per pass (default %(default)s)")
-    parser.add_argument(
+    add("--size", default="640x483", metavar="WIDTHxHEIGHT", help="size of the network's input (default %(default)s)")
+    add("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
+    add("--cameras", type=int, default=1, metavar="N", help="pictures per pass (default %(default)s)")
+    add(
         "--engines",
         help="for example eager,onnx,compile or eager,eager:bf16 (default: eager and onnx; on a GPU eager, in each precision)",
     )
-    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="turns to measure (default %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
-    parser.add_argument(
-        "--with", dest="peers", type=Path, metavar="FILE", help="Python file with further implementations"
-    )
-    parser.add_argument(
+    add("--repeats", type=int, default=15, metavar="N", help="turns to measure (default %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    add("--with", dest="peers", type=Path, metavar="FILE", help="Python file with further implementations")
+    add(
         "--growth",
         type=Path,
         metavar="PICTURE",
         help="measure how the cost of one network by one engine grows around 640x483, and draw it",
     )
-    parser.add_argument("--make-bundle", type=Path, metavar="DIR", help="only write a bundle of random weights")
-    parser.add_argument("--check", action="store_true", help="only compare the engines' scores")
+    add("--make-bundle", type=Path, metavar="DIR", help="only write a bundle of random weights")
+    add("--check", action="store_true", help="only compare the engines' scores")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,10 +70,8 @@ def run(args: argparse.Namespace) -> int:
     from threadpoolctl import threadpool_limits
 
     from ..engines.device import choose_device
-    from ..errors import ConfigError
     from ..machine import describe_machine
     from ..profiling.frame_cost import EngineChoice
-    from .console import PICTURES, console, require_file_place, write_json
 
     width, height = parse_size(args.size)
     for name, low, high in (("masks", 2, 4096), ("cameras", 1, 64), ("repeats", 1, 10000), ("threads", 0, 1024)):
@@ -133,8 +131,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_ignored(args: argparse.Namespace) -> None:
     """Refuse options that would be ignored."""
-    from ..errors import ConfigError
-
     if args.make_bundle is not None and (args.check or args.peers or args.growth or args.json):
         raise ConfigError("--make-bundle times nothing; leave out --check, --growth, --with and --json.")
     if args.check and args.peers:
@@ -151,8 +147,6 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
 
 def parse_size(text: str) -> tuple[int, int]:
     """Parse ``WIDTHxHEIGHT``. Raises ``ConfigError`` for another format, or a size that is too small or too large."""
-    from ..errors import ConfigError
-
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and 64 <= int(width) <= 8192 and 64 <= int(height) <= 8192):
         raise ConfigError(f"--size is {text}; it must be WIDTHxHEIGHT, each within [64, 8192], for example 640x483.")
@@ -168,7 +162,6 @@ def _engines(device: Any) -> list[Any]:
 
 def _subject(name: str, width: int, height: int, masks: int, device: Any) -> RandomNetwork:
     from ..bundle import load_bundle
-    from ..errors import ConfigError
     from ..profiling.random_network import RandomNetwork
     from ..vision.backbones import BACKBONES
     from ..vision.deeplabv3p import NetworkSettings
@@ -186,8 +179,6 @@ def _load(path: Path) -> Contenders:
     """Load the function ``contenders`` of a Python file."""
     import importlib.util
 
-    from ..errors import ConfigError
-
     if not path.is_file():
         raise ConfigError(f"--with is {path}; there is no such file.")
     spec = importlib.util.spec_from_file_location("ls_ood_contenders", path)
@@ -203,9 +194,6 @@ def _load(path: Path) -> Contenders:
 
 
 def _make_bundle(subjects: Mapping[str, RandomNetwork], folder: Path) -> int:
-    from ..errors import ConfigError
-    from .console import console
-
     if len(subjects) != 1:
         raise ConfigError("--make-bundle makes one bundle; name one network, for example --networks resnet101.")
     (name, subject), *_ = subjects.items()
@@ -223,7 +211,6 @@ def _frames(
     left_out: dict[str, dict[str, str]],
 ) -> list[dict[str, Any]]:
     from ..profiling.frame_cost import PASS, frame_work, measure_frames, peer_work, plain_torch
-    from .console import console, progress_bar, warn
 
     work, missing = frame_work(subject, engines, args.cameras)
     for engine, reason in missing.items():
@@ -265,8 +252,6 @@ def _check(name: str, subject: RandomNetwork, engines: Sequence[Any]) -> list[di
     from ..bundle import difference_from_eager
     from ..core.detectors import DEFAULT_DETECTORS
     from ..engines.verification import is_accepted
-    from ..errors import MonitorError
-    from .console import console, warn
 
     rows = []
     for choice in engines:
@@ -285,7 +270,6 @@ def _growth(
     args: argparse.Namespace, subjects: Mapping[str, RandomNetwork], engines: Sequence[Any], device: Any
 ) -> list[dict[str, Any]]:
     from ..profiling.growth import draw_growth, measure_growth, points
-    from .console import console, progress_bar
 
     first = next(iter(subjects))
     chosen = points(first, 483, args.masks)

@@ -20,7 +20,7 @@ from ..engines.export import export_graphs
 from ..frame_pass import FramePass, LatentSettings
 from ..monitor import OodMonitor
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
-from ..vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock
+from ..vision.mc_dropout import averaging_weights, draw_network_masks
 from ..vision.preprocess import PreprocessSpec
 
 _CLEAN_FRAMES = 40
@@ -49,16 +49,9 @@ class RandomNetwork:
         torch.manual_seed(0)
         self.network = DeepLabV3Plus(self.settings).to(self.device).eval()
         self.spec = PreprocessSpec(self.width, self.height)
-        with torch.inference_mode():
-            blank = torch.zeros(1, 3, self.height, self.width, device=self.device)
-            rows, columns = self.network.encode(blank).high.shape[2:]
-        block, prob = run_time_dropblock(
-            self.settings.dropblock_size, self.settings.dropblock_prob, int(rows), int(columns)
-        )
-        self.bank = draw_mask_bank(self.masks, int(rows), int(columns), block_size=block, drop_prob=prob, seed=0)
-        self.picture: NDArray[np.uint8] = np.random.default_rng(0).integers(
-            0, 256, (self.height, self.width, 3), dtype=np.uint8
-        )
+        self.bank = draw_network_masks(self.network, self.spec, self.masks, seed=0)
+        shape = (self.height, self.width, 3)
+        self.picture: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
     def frame_pass(self, engine: str, precision: str, features: Iterable[str]) -> FramePass:
         """Return the network's part of the monitor, by an engine. Raises ``ConfigError`` if the engine cannot run here."""
