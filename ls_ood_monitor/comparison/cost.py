@@ -55,19 +55,17 @@ def measure_cost(
                     detector.score(rows)
                     score_ms[name].append(_now(device) - start)
     plain = _median(passes)
+    medians = {name: _median(values) for name, values in feature_ms.items()}
+    costs = {name: (_median(values), medians[detector_spec(name).feature]) for name, values in score_ms.items()}
     return {
         "frames": max(1, len(pictures) - 1),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "pass_ms": plain,
-        "feature_ms": {name: _median(values) for name, values in feature_ms.items()},
+        "feature_ms": medians,
         "detectors": {
-            name: {
-                "score_ms": _median(values),
-                "feature_ms": _median(feature_ms[detector_spec(name).feature]),
-                "share_of_pass": (_median(values) + _median(feature_ms[detector_spec(name).feature])) / plain,
-            }
-            for name, values in score_ms.items()
+            name: {"score_ms": score, "feature_ms": feature, "share_of_pass": (score + feature) / plain}
+            for name, (score, feature) in costs.items()
         },
     }
 

@@ -33,47 +33,31 @@ _MAX_JOB_PICTURES, _MAX_JOB_IMAGES = 8, 256  # of one job; a worker returns them
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture that is not made yet.
+    """One picture that is not made yet."""
 
-    Attributes:
-        unit: drive, sequence or block of time that it belongs to; held out and resampled as a whole.
-        origin: a shot of the street to render, a file to read, or the picture itself.
-        drive: drive whose anomalies it gets, so that dirt keeps its place; empty = the unit.
-    """
-
-    unit: str
-    origin: Shot | Path | Image
-    drive: str = ""
+    unit: str  # drive, sequence or block of time that it belongs to; held out and resampled as a whole
+    origin: Shot | Path | Image  # a shot of the street to render, a file to read, or the picture itself
+    drive: str = ""  # drive whose anomalies it gets, so that dirt keeps its place; empty = the unit
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures with one use in a protocol.
+    """Pictures with one use in a protocol."""
 
-    Attributes:
-        name: name for people.
-        count: number of pictures; None if it is not known before reading.
-        read: starts an iteration over the pictures.
-    """
-
-    name: str
-    count: int | None
-    read: Callable[[], Iterator[Picture]]
+    name: str  # for people
+    count: int | None  # None if it is not known before reading
+    read: Callable[[], Iterator[Picture]]  # starts an iteration over the pictures
 
 
 @dataclass(frozen=True)
 class RenderedPicture:
-    """One picture in several conditions.
+    """One picture in several conditions."""
 
-    Attributes:
-        unit: as in ``Picture``.
-        images: BGR uint8 (conditions, height, width, 3) at the network's size.
-        masks: condition -> disturbed pixels, bool (height, width), for conditions that disturb certain pixels only.
-    """
-
-    unit: str
-    images: Image
-    masks: dict[Condition, NDArray[np.bool_]]
+    unit: str  # as in Picture
+    images: Image  # BGR uint8 (conditions, height, width, 3) at the network's size
+    masks: dict[
+        Condition, NDArray[np.bool_]
+    ]  # (height, width) disturbed pixels, where a condition disturbs certain ones
 
 
 @dataclass(frozen=True)
