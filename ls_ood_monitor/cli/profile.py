@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+
 from ..errors import ConfigError, MonitorError
 from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
 
@@ -85,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     # As in the nodes: the matrices of scores are small, and threads of numpy would only take cores from torch.
     threadpool_limits(1, user_api="blas")
-    engines = [EngineChoice.parse(text) for text in args.engines.split(",")] if args.engines else _engines(device)
+    default = "eager,eager:tf32,eager:fp16,eager:bf16" if device.type == "cuda" else "eager,onnx"
+    engines = [EngineChoice.parse(text) for text in (args.engines or default).split(",")]
     left_out: dict[str, dict[str, str]] = {}
     names = args.networks.split(",") if args.networks else _NETWORKS[:1] if args.growth else _NETWORKS
     result: dict[str, Any] = {
@@ -103,16 +106,15 @@ def run(args: argparse.Namespace) -> int:
         result["check"] = {name: _check(name, subject, engines) for name, subject in subjects.items()}
         write_json(args.json, result)
         rows = [row for rows in result["check"].values() for row in rows]
-        agrees = all(row["agrees"] for row in rows)
-        # A named engine that cannot run does not agree.
-        is_complete = bool(rows) and (not args.engines or len(rows) == len(engines) * len(subjects))
-        if not agrees:
+        if not all(row["agrees"] for row in rows):
             console.print("[bold red]engines disagree[/]")
-        elif not is_complete:
+            return 1
+        # A named engine that cannot run does not agree.
+        if not rows or (args.engines and len(rows) != len(engines) * len(subjects)):
             console.print("[bold red]not every engine could be compared[/]")
-        else:
-            console.print(f"all engines agree: {', '.join(dict.fromkeys(row['engine'] for row in rows))}")
-        return 0 if agrees and is_complete else 1
+            return 1
+        console.print(f"all engines agree: {', '.join(dict.fromkeys(row['engine'] for row in rows))}")
+        return 0
     if args.growth is not None:
         result["growth"] = _growth(args, subjects, engines, device)
     else:
@@ -151,13 +153,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal() and 64 <= int(width) <= 8192 and 64 <= int(height) <= 8192):
         raise ConfigError(f"--size is {text}; it must be WIDTHxHEIGHT, each within [64, 8192], for example 640x483.")
     return int(width), int(height)
-
-
-def _engines(device: Any) -> list[Any]:
-    from ..profiling.frame_cost import EngineChoice
-
-    names = ("eager", "eager:tf32", "eager:fp16", "eager:bf16") if device.type == "cuda" else ("eager", "onnx")
-    return [EngineChoice.parse(name) for name in names]
 
 
 def _subject(name: str, width: int, height: int, masks: int, device: Any) -> RandomNetwork:
@@ -221,30 +216,18 @@ def _frames(
         work = {"torch as it comes, " + PASS: plain_torch(subject), **work}
     if contenders is not None:
         work |= peer_work(subject, contenders)
-    base = f"{engines[0]}, {PASS}"
-    if base not in work:
-        base = next(iter(work))
+    base = first if (first := f"{engines[0]}, {PASS}") in work else next(iter(work))
     with progress_bar(name, args.repeats + 1) as update:
         rows = measure_frames(work, args.repeats, base, update)
     title = f"{name}, {subject.width}x{subject.height}, M = {subject.masks}, {args.cameras} at once"
-    console.print(_table(title, base, rows))
-    return rows
-
-
-def _table(title: str, base: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
-
     table = Table("frame", "median ms", "quartiles", f"x {base}", "x own pass", title=title)
     for row in rows:
-        own = row["of_own_pass"]
-        table.add_row(
-            row["name"],
-            f"{row['ms']['median_ms']:.2f}",
-            f"{row['ms']['low_ms']:.2f} .. {row['ms']['high_ms']:.2f}",
-            f"{row['of_base']['median_ms']:.3f}",
-            f"{own['median_ms']:.3f}" if own else "",
-        )
-    return table
+        ms, of_base, own = row["ms"], row["of_base"]["median_ms"], row["of_own_pass"]
+        quartiles = f"{ms['low_ms']:.2f} .. {ms['high_ms']:.2f}"
+        own_ratio = f"{own['median_ms']:.3f}" if own else ""
+        table.add_row(row["name"], f"{ms['median_ms']:.2f}", quartiles, f"{of_base:.3f}", own_ratio)
+    console.print(table)
+    return rows
 
 
 def _check(name: str, subject: RandomNetwork, engines: Sequence[Any]) -> list[dict[str, Any]]:
@@ -275,25 +258,14 @@ def _growth(
     chosen = points(first, 483, args.masks)
     with progress_bar("growth", len(chosen)) as update:
         rows = list(measure_growth(chosen, engines[0], device, args.repeats, update))
-    console.print(_growth_table(rows))
+    table = Table("axis", "value", "pass ms", "monitored ms", "ratio")
+    for row in rows:
+        times = (f"{row[key]['median_ms']:.2f}" for key in ("pass_ms", "monitored_ms"))
+        table.add_row(row["axis"], str(row["value"]), *times, f"{row['ratio']['median_ms']:.3f}")
+    console.print(table)
     draw_growth(rows, args.growth)
     console.print(f"drawn in {args.growth}")
     return rows
-
-
-def _growth_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
-
-    table = Table("axis", "value", "pass ms", "monitored ms", "ratio")
-    for row in rows:
-        table.add_row(
-            row["axis"],
-            str(row["value"]),
-            f"{row['pass_ms']['median_ms']:.2f}",
-            f"{row['monitored_ms']['median_ms']:.2f}",
-            f"{row['ratio']['median_ms']:.3f}",
-        )
-    return table
 
 
 def _machine_line(machine: Mapping[str, Any], device: str) -> str:
