@@ -23,16 +23,10 @@ _BINS = 15
 
 @dataclass(frozen=True)
 class SegmentationReport:
-    """Quality of a segmentation over a labelled set.
+    """Quality of a segmentation over a labelled set."""
 
-    Attributes:
-        confusion: pixels (classes, classes), rows = label, columns = prediction.
-        calibration_error: expected calibration error over 15 equal bins of confidence (Guo et al., ICML 2017), 0 = best.
-        pictures: number of pictures.
-    """
-
-    confusion: NDArray[np.int64]
-    calibration_error: float
+    confusion: NDArray[np.int64]  # pixels (classes, classes), rows = label, columns = prediction
+    calibration_error: float  # expected, over 15 equal bins of confidence (Guo et al., ICML 2017), 0 = best
     pictures: int
 
     @property

@@ -42,23 +42,11 @@ def draw_network_masks(network: DeepLabV3Plus, spec: PreprocessSpec, masks: int,
 def draw_mask_bank(
     masks: int, height: int, width: int, *, block_size: int, drop_prob: float, seed: int | None = None
 ) -> Tensor:
-    """Draw DropBlock keep-masks as the ``dropblock`` package does, gamma = p / block_size^2.
+    """Draw DropBlock keep-masks as the ``dropblock`` package does, gamma = p / block_size^2: uint8 (M, height, width), 1 = kept.
 
-    A mask that keeps nothing is drawn again: its mean would be NaN.
-
-    Args:
-        masks: M >= 2 masks.
-        height: rows of the feature map.
-        width: columns of the feature map.
-        block_size: side of a dropped block, cells.
-        drop_prob: DropBlock's p.
-        seed: makes the bank repeatable; None = another bank in every call.
-
-    Returns:
-        (M, height, width) uint8, 1 = kept.
-
-    Raises:
-        ConfigError: fewer than two masks, or all masks are empty or equal under these settings.
+    A mask that keeps nothing is drawn again: its mean would be NaN. The map has ``height`` x ``width`` cells, and the blocks
+    are ``block_size`` cells wide. A seed makes the bank repeatable; None = another bank in every call. Raises
+    ``ConfigError`` for fewer than two masks, or if all masks are empty or equal under these settings.
     """
     _check_drawing(masks, drop_prob)
     bank = _draw_masks(masks, height, width, block_size, drop_prob, _generator(seed))
@@ -153,10 +141,8 @@ def sample_latents(features: Tensor, weights: Tensor) -> Tensor:
         weights: (M, h*w) from ``averaging_weights``, or (N, M, h*w) with masks for each frame; on the same device.
 
     Returns:
-        (N, M, C): per channel, the spatial mean after DropBlock with each mask.
-
-    Raises:
-        ConfigError: the bank was drawn for another feature map size.
+        (N, M, C): per channel, the spatial mean after DropBlock with each mask. Raises ``ConfigError`` if the bank was
+        drawn for another feature map size.
     """
     cells = features.shape[2] * features.shape[3]
     if weights.shape[-1] != cells:
