@@ -283,7 +283,7 @@ class Search:
 
 
 def highest_rate(attempt: Callable[[float], Trial], start_hz: float, ceiling_hz: float) -> Search:
-    """Double or halve the rate until one is held and one is not, then bisect between the two, to 5 % of the rate held."""
+    """Double or halve the rate until one is held and one is not, then bisect, to 5 % of the rate held."""
     trials: list[Trial] = []
     good, bad, rate_hz = 0.0, None, min(start_hz, ceiling_hz)
     while True:

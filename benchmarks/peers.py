@@ -126,16 +126,13 @@ def contenders(
     mask_bank: torch.Tensor,
     entropies_to_score: EntropiesToScore,
 ) -> dict[str, Callable[[], object]]:
-    """Whole monitored frames of the peers, by name.
+    """Whole monitored frames of the peers, by name: each call does one and returns its ``MonitoredFrame`` on the CPU.
 
     Args:
         network: put into eval mode here.
         pictures: normalised (N, 3, H, W), on the network's device.
         mask_bank: (M, h, w), our own bank; it has the size of the feature map.
         entropies_to_score: (N, C) nats -> scores (N,).
-
-    Returns:
-        Name -> a call that does one frame and returns once its ``MonitoredFrame`` is on the CPU.
     """
     network.eval()
     size = _size(pictures)

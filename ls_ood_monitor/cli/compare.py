@@ -255,7 +255,7 @@ def _reproduce_command(args: argparse.Namespace) -> str:
 
 @contextmanager
 def _progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Yield ``update(title, done, total)``, which shows one progress bar after the other: a new title starts a new bar."""
+    """Yield ``update(title, done, total)``: progress bars, one after the other. A new title starts a new bar."""
     title, move = "", None
     with ExitStack() as stack:
 

@@ -21,17 +21,10 @@ from ..vision.preprocess import preprocess
 def measure_cost(
     frame_pass: FramePass, detectors: Mapping[str, Detector], pictures: Sequence[NDArray[np.uint8]]
 ) -> dict[str, Any]:
-    """Measure the network's pass, each feature and each score, one picture at a time.
+    """Measure the network's pass (encoder and decoder), each feature and each score, one picture at a time.
 
-    The first picture warms up and is not counted, unless it is the only one.
-
-    Args:
-        frame_pass: network; the pass is its encoder and decoder.
-        detectors: fitted detectors by name.
-        pictures: BGR uint8 (H, W, 3) at the network's size.
-
-    Returns:
-        Plain values. Times are medians over the pictures, in milliseconds.
+    Pictures are BGR uint8 (H, W, 3) at the network's size. The first one warms up and is not counted, unless it is the
+    only one. Returns plain values; times are medians over the pictures, in milliseconds.
     """
     device = frame_pass.device
     averaging = averaging_weights(frame_pass.mask_bank).to(device)

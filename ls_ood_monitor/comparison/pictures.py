@@ -95,12 +95,9 @@ def _drive(seed: int) -> StreetDrive:
 
 
 class PictureRenderer:
-    """Makes pictures in all their conditions, in worker processes.
+    """Makes pictures of the size of ``spec`` in all their conditions, in worker processes; 0 = in this process.
 
-    Args:
-        spec: size of the network's input.
-        seed: seed of the anomalies; each drive derives its own from it.
-        processes: number of workers; 0 makes the pictures in this process.
+    Each drive derives the seed of its anomalies from ``seed``.
     """
 
     def __init__(self, spec: PreprocessSpec, *, seed: int, processes: int) -> None:

@@ -60,9 +60,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         "",
         f"Domain: {results['domain']}. {results['frames']} clean test frames of {results['units']['control']} units "
         f"({results['unit']}), calibrated on {results['calibration']['frames']} frames of "
-        f"{results['calibration']['units']}. Target: {100 * results['target_rate']:g} % false alarms a frame. OoD is the "
-        "positive class. In brackets: 95 % intervals by whole units; of single shares by Korn and Graubard, of means, "
-        f"differences, rankings and pixels by {results['bootstrap']['resamples']} resamples. "
+        f"{results['calibration']['units']}. Target: {100 * results['target_rate']:g} % false alarms a frame. OoD is "
+        "the positive class. In brackets: 95 % intervals by whole units; of single shares by Korn and Graubard, of "
+        f"means, differences, rankings and pixels by {results['bootstrap']['resamples']} resamples. "
         f"Bundle {results['bundle']['sha256'][:12]}.",
     ]
     columns: dict[str, _Column] = {

@@ -65,7 +65,7 @@ class _Resampler:
 
 
 def summarise(scores: ComparisonScores, *, reference: str, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Compute all figures, as plain values for JSON; differences are to ``reference``, and ``seed`` fixes the resamples.
+    """Compute all figures, as plain values for JSON; differences are to ``reference``, ``seed`` fixes the resamples.
 
     Returns:
         ``detectors``: name -> threshold, false alarms, means and differences. ``results``: one entry per detector and

@@ -26,11 +26,8 @@ SCORE, CELLS = "score.", "cells."
 class ScoreGraph(nn.Module):
     """Scores of portable detectors, computed on the network's device: the features stay there, only scores are copied.
 
-    Args:
-        detectors: fitted detectors by name; each reads a feature that needs the encoder only.
-
-    Attributes:
-        outputs: names of the outputs: ``score.<detector>``, and ``cells.<detector>`` if the detector scores cells.
+    Each detector reads a feature that needs the encoder only. ``outputs`` are the names of the outputs:
+    ``score.<detector>``, and ``cells.<detector>`` if the detector scores cells.
     """
 
     def __init__(self, detectors: Mapping[str, ArrayApiDetector]) -> None:
@@ -62,14 +59,8 @@ class ScoreGraph(nn.Module):
 class EncoderGraph(nn.Module):
     """Pixels -> the decoder's inputs, and the features and scores that need the encoder only.
 
-    Args:
-        network: in eval mode.
-        spec: normalisation.
-        features: names of features (``features.FEATURES``); those that need the decoder are ignored.
-        scores: fitted detectors to score in this graph, by name.
-
-    Attributes:
-        outputs: names of the outputs after low and high.
+    Features that need the decoder are ignored; ``scores`` are fitted detectors to score in this graph. ``outputs`` are
+    the names of the outputs after low and high.
     """
 
     def __init__(
@@ -97,15 +88,9 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """The decoder's inputs -> the segmentation, and the features that need the decoder.
+    """The decoder's inputs -> the segmentation, and the features that need the decoder; the others are ignored.
 
-    Args:
-        network: in eval mode.
-        spec: size of the segmentation.
-        features: names of features (``features.FEATURES``); those that need the encoder only are ignored.
-
-    Attributes:
-        outputs: names of the outputs after class ids and confidence.
+    ``outputs`` are the names of the outputs after class ids and confidence.
     """
 
     def __init__(self, network: DeepLabV3Plus, spec: PreprocessSpec, features: Iterable[str]) -> None:

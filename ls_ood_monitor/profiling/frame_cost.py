@@ -128,7 +128,7 @@ def peer_work(subject: RandomNetwork, contenders: Contenders) -> dict[str, Calla
 def measure_frames(
     work: Mapping[str, Callable[[], object]], repeats: int, base: str, done: Callable[[int], None] | None = None
 ) -> list[dict[str, Any]]:
-    """Time the pieces of work in turns. A row per piece: its time, and its ratio to ``base`` and to its own engine's pass."""
+    """Time the work in turns. A row per piece: its time, and its ratio to ``base`` and to its own engine's pass."""
     times = interleaved(work, repeats, done)
     own = {name: f"{name.rpartition(', ')[0]}, {PASS}" for name in work}
     return [

@@ -28,7 +28,7 @@ _THRESHOLD = Threshold(1.0, 0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES,
 
 @dataclass
 class RandomNetwork:
-    """A network with random weights for one input size, with its bank of ``masks`` and fitted detectors, on a device."""
+    """A network with random weights for one input size, with its bank of masks and fitted detectors."""
 
     settings: NetworkSettings
     width: int
@@ -46,7 +46,7 @@ class RandomNetwork:
         self.picture: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
     def frame_pass(self, engine: str, precision: str, names: tuple[str, ...]) -> FramePass:
-        """The network's part of the monitor for these features. Raises ``ConfigError`` if the engine cannot run here."""
+        """The network's part of the monitor. Raises ``ConfigError`` if the engine cannot run here."""
         return FramePass(
             copy.deepcopy(self.network),  # engines change its memory layout
             self.spec,

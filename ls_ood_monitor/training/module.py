@@ -27,8 +27,8 @@ _MOMENTUM = 0.9
 class SegmentationModule(pl.LightningModule):
     """DeepLabv3+ under training. Logs train_loss, validation_loss, validation_accuracy, validation_IoU (mean) and lr.
 
-    Settings are mappings, because a checkpoint stores plain data. ``split`` is the digest of the data set's split; empty
-    without one.
+    Settings are mappings, because a checkpoint stores plain data. ``split`` is the digest of the data set's split;
+    empty without one.
     """
 
     def __init__(

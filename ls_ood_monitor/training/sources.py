@@ -62,7 +62,7 @@ class TrainingSource:
 
 
 def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None) -> TrainingSource:
-    """The pictures of the data set ``name`` in the folder ``path``, by a stored split, that of the folder, or one by ``seed``.
+    """Pictures of data set ``name`` in folder ``path``, by ``split``, else that of the folder, else one by ``seed``.
 
     Raises:
         ConfigError: unknown name, or a data set without labels.
@@ -113,9 +113,9 @@ def from_street(
 ) -> TrainingSource:
     """The procedural street: 2 moments of 4 cameras a drive, rendered at once and kept at the network's size.
 
-    Each number of drives is at most 1000; without validation drives the last state of the network counts. ``only_check``
-    renders the check drives alone and keeps them at camera size, so that anomalies can be applied before the
-    preprocessing. Raises ``ConfigError`` for a number of drives out of range.
+    Each number of drives is at most 1000; without validation drives the last state of the network counts.
+    ``only_check`` renders the check drives alone and keeps them at camera size, so that anomalies can be applied before
+    the preprocessing. Raises ``ConfigError`` for a number of drives out of range.
     """
     for label, value, low in (
         ("drives", drives, 1),

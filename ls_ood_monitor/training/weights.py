@@ -42,8 +42,8 @@ def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> l
     """Copy the whole backbone and every other weight whose name and shape fit; other layers keep their fresh weights.
 
     Names may be our own, those of torchvision's DeepLabv3 (backbone and ASPP fit) or of the reference's DeepLabv3+.
-    Returns the names of the network's weights that were not in ``state`` or had another shape. Raises ``ConfigError`` if
-    ``state`` lacks all or part of the backbone, which would otherwise stay random unnoticed.
+    Returns the names of the network's weights that were not in ``state`` or had another shape. Raises ``ConfigError``
+    if ``state`` lacks all or part of the backbone, which would otherwise stay random unnoticed.
     """
     own = network.state_dict()
     given = network_weights({key.removeprefix("network."): value for key, value in state.items()})

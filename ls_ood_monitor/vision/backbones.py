@@ -86,7 +86,7 @@ def imagenet_file(name: str) -> str:
 
 
 def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
-    """Copy a torchvision classification state dict, without its classifier and MobileNetV2's last expansion, into a backbone.
+    """Copy torchvision's classification weights, without the classifier and MobileNetV2's last expansion.
 
     Raises ``ConfigError`` if the weights belong to another architecture.
     """

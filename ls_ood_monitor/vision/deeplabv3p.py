@@ -69,7 +69,7 @@ def variant_settings(name: str, **overrides: Any) -> NetworkSettings:
 
 
 class Features(NamedTuple):
-    """Output of the deterministic part: that of the encoder's four stages, (N, C_i, h_i, w_i), strides 4, 8, 16, 16 (or 4, 8, 8, 8)."""
+    """Output of the encoder's four stages, (N, C_i, h_i, w_i), at strides 4, 8, 16, 16 (or 4, 8, 8, 8)."""
 
     stages: tuple[Tensor, ...]
 

@@ -83,7 +83,8 @@ ENCODINGS: dict[str, _Encoding] = {
 def check_image(message: Any) -> None:
     """Check a raw image message field by field without touching its pixels.
 
-    Raises ``ImageError`` for a zero or huge size, an unknown or float encoding, a step or a data length that does not fit.
+    Raises ``ImageError`` for a zero or huge size, an unknown or float encoding, a step or a data length that does not
+    fit.
     """
     height, width, step, name = int(message.height), int(message.width), int(message.step), str(message.encoding)
     _check_size(width, height)
@@ -106,7 +107,8 @@ def check_image(message: Any) -> None:
 def decode_image(message: Any) -> NDArray[np.uint8]:
     """Turn a raw image message into BGR uint8 (H, W, 3). Row padding is skipped; 16-bit grey keeps its high byte.
 
-    The result may share memory with the message: copy it before changing it. Raises ``ImageError`` as ``check_image`` does.
+    The result may share memory with the message: copy it before changing it. Raises ``ImageError`` as ``check_image``
+    does.
     """
     check_image(message)
     height, width, step = int(message.height), int(message.width), int(message.step)
@@ -129,7 +131,8 @@ _PAIRED = {ENCODINGS[name].to_bgr for name in ("yuv422", "uyvy", "yuv422_yuy2", 
 def decode_compressed(message: Any) -> NDArray[np.uint8]:
     """Turn a compressed image message (JPEG or PNG) into BGR uint8 (H, W, 3).
 
-    Raises ``ImageError`` for empty, truncated or corrupt data, or a size beyond the limit, which is read before decoding.
+    Raises ``ImageError`` for empty, truncated or corrupt data, or a size beyond the limit, which is read before
+    decoding.
     """
     data = bytes(message.data)
     if not data:

@@ -42,10 +42,10 @@ def draw_network_masks(network: DeepLabV3Plus, spec: PreprocessSpec, masks: int,
 def draw_mask_bank(
     masks: int, height: int, width: int, *, block_size: int, drop_prob: float, seed: int | None = None
 ) -> Tensor:
-    """Draw DropBlock keep-masks as the ``dropblock`` package does, gamma = p / block_size^2: uint8 (M, height, width), 1 = kept.
+    """Draw ``masks`` keep-masks as the ``dropblock`` package does, gamma = p / block_size^2.
 
-    A mask that keeps nothing is drawn again: its mean would be NaN. The map has ``height`` x ``width`` cells, and the blocks
-    are ``block_size`` cells wide. A seed makes the bank repeatable; None = another bank in every call. Raises
+    They are uint8 (masks, height, width), 1 = kept; blocks are ``block_size`` cells wide. A mask that keeps nothing is
+    drawn again: its mean would be NaN. A seed makes the bank repeatable; None = another bank in every call. Raises
     ``ConfigError`` for fewer than two masks, or if all masks are empty or equal under these settings.
     """
     _check_drawing(masks, drop_prob)
@@ -62,8 +62,8 @@ class FreshMasks:
     """New masks for every frame, as in the reference. Scores then differ from run to run; with a bank they do not.
 
     Masks are drawn frame by frame, so they do not depend on the batch. If all masks of a frame happen to be equal, its
-    entropies are at their floor, as in the reference. Arguments as for ``draw_mask_bank``; without a seed other masks are
-    drawn in every run. Raises ``ConfigError`` for fewer than two masks, or p outside (0, 1).
+    entropies are at their floor, as in the reference. Arguments as for ``draw_mask_bank``; without a seed other masks
+    are drawn in every run. Raises ``ConfigError`` for fewer than two masks, or p outside (0, 1).
     """
 
     def __init__(
