@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from .console import console, warn
 
 if TYPE_CHECKING:
@@ -56,8 +58,6 @@ def stop_lines(stops: Sequence[Stop]) -> list[str]:
 
 
 def _print(lines: Sequence[str], out: Path) -> None:
-    from rich.markup import escape
-
     from ..evaluation.evaluate import REPORT
 
     for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
@@ -66,8 +66,6 @@ def _print(lines: Sequence[str], out: Path) -> None:
 
 def _sentences(summary: Summary) -> list[str]:
     """What a person wants to know first; names that the user gave are no markup."""
-    from rich.markup import escape
-
     from ..evaluation import summary_text as text
 
     decision, silences = summary.decision, summary.silences
@@ -109,8 +107,6 @@ def _sentences(summary: Summary) -> list[str]:
 
 def _pool_sentences(pooled: PoolSummary) -> list[str]:
     """One paragraph; names that the user gave are no markup."""
-    from rich.markup import escape
-
     from ..evaluation import summary_text as text
 
     alarms, decision, rate = pooled.alarms, pooled.decision, pooled.alarms.false_per_hour
@@ -141,7 +137,5 @@ def _pool_sentences(pooled: PoolSummary) -> list[str]:
 
 
 def _rule_lines(acceptance: AcceptanceResult) -> list[str]:
-    from rich.markup import escape
-
     kept = {True: "[green]kept[/]", False: "[bold red]BROKEN[/]"}
     return [f"  {kept[rule.passed]} {escape(rule.name)}: {escape(rule.sentence)}" for rule in acceptance.rules]

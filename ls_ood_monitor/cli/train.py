@@ -13,8 +13,6 @@ from ..errors import CalibrationError, ConfigError, DataError
 from .console import console, progress_bar, warn, write_json
 
 if TYPE_CHECKING:
-    from pytorch_lightning.callbacks import ProgressBar
-
     from ..anomalies.random_anomaly import RandomAnomaly
     from ..calibration.settings import CalibrationSettings
     from ..training.data import LabelledPictures
@@ -201,18 +199,19 @@ def _evaluate(args: argparse.Namespace, disturbance: RandomAnomaly | None, devic
         )
     source = _source(args, module.spec, module)
     result: dict[str, Any] = {"dataset": source.facts}
-    pictures, description = source.check_labelled, _description(args)
+    pictures, prefix = source.check_labelled, ""
     if disturbance is not None:
-        pictures, description = DisturbedPictures(pictures, disturbance), f"synthetically disturbed {description}"
+        pictures, prefix = DisturbedPictures(pictures, disturbance), "synthetically disturbed "
         result["disturbed_by"] = {"kinds": list(disturbance.kinds), "severities": list(disturbance.severities)}
     out = args.out or args.evaluate.parent.parent / "evaluation"
-    result["test"] = _measure(module.network, pictures, source, module.spec, device, out, description)
+    result["test"] = _measure(module.network, pictures, source, module.spec, device, out, prefix)
     write_json(out / "report.json", result)
     write_json(args.json, result)
     return 0
 
 
 def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: CalibrationSettings, device: str) -> int:
+    from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
     from pytorch_lightning.utilities import rank_zero_only
 
     from ..datasets import write_split
@@ -224,11 +223,8 @@ def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: Ca
     from ..vision.preprocess import PreprocessSpec
 
     initial = load_initial_weights(args.initial) if args.initial else None
-    pretrained = None
-    if args.load_pretrained is not None:
-        pretrained = load_network_weights(
-            Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth"))
-        )
+    weights = args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")
+    pretrained = None if args.load_pretrained is None else load_network_weights(Path(weights))
     module = load_checkpoint(args.resume) if args.resume else None
     out = args.out or _run_folder(args)
     require_fresh(out, args.resume)
@@ -269,7 +265,7 @@ def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: Ca
         split=source.split.digest if source.split else "",
         hardware=hardware,
         classes=source.classes,
-        callbacks=[_progress_callback(args.tqmd)],
+        callbacks=[TQDMProgressBar(refresh_rate=10) if args.tqmd else RichProgressBar(leave=False)],
         on_warning=warn,
     )
     if getattr(rank_zero_only, "rank", 0):
@@ -283,17 +279,13 @@ def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: Ca
             "initial_weights": args.initial.name if args.initial else None,
         },
     }
-    result["test"] = _measure(network, source.check_labelled, source, spec, device, out, _description(args))
+    result["test"] = _measure(network, source.check_labelled, source, spec, device, out)
     write_json(out / "report.json", result)  # kept even if the calibration is refused
     if not args.no_bundle:
         result["bundle"] = _calibrate(args, network, source, spec, calibration, device, out, result)
         write_json(out / "report.json", result)
     write_json(args.json, result)
     return 0
-
-
-def _description(args: argparse.Namespace) -> str:
-    return "synthetic pictures" if args.dataset == "street" else "pictures"
 
 
 def _require_calibration_data(args: argparse.Namespace, source: TrainingSource) -> None:
@@ -320,7 +312,7 @@ def _measure(
     spec: PreprocessSpec,
     device: str,
     out: Path,
-    description: str,
+    prefix: str = "",
 ) -> dict[str, Any]:
     """Evaluate the segmentation, print and draw it; returns its part of the report."""
     from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
@@ -332,7 +324,7 @@ def _measure(
         console.print(f"  IoU {name:16s} {value:.3f}")
     console.print(
         f"mIoU {report.miou:.3f}, calibration error {report.calibration_error:.3f}, "
-        f"on {report.pictures} {description} of unseen drives"
+        f"on {report.pictures} {prefix}{'synthetic ' if source.split is None else ''}pictures of unseen drives"
     )
     draw_confusion(report, names, out / "confusion.png")
     draw_examples(network, pictures, spec, source.classes, out / "examples.png")
@@ -476,9 +468,3 @@ def _training_settings(args: argparse.Namespace) -> TrainingSettings:
         if getattr(args, name) is not None:
             chosen[name] = getattr(args, name)
     return TrainingSettings(**chosen) if args.compact else reference_settings(args.model, **chosen)
-
-
-def _progress_callback(plain: bool) -> ProgressBar:
-    from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
-
-    return TQDMProgressBar(refresh_rate=10) if plain else RichProgressBar(leave=False)

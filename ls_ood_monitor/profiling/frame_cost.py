@@ -122,7 +122,8 @@ def peer_work(subject: RandomNetwork, contenders: Contenders) -> dict[str, Calla
     pixels = torch.from_numpy(subject.picture[None].copy()).to(subject.device)
     pictures = normalise(pixels, subject.spec)
     work = dict(contenders(network, pictures, subject.bank, subject.detectors["larem"].score))
-    return {name: _in_float32(run) for name, run in work.items()} if subject.device.type == "cuda" else work
+    in_float32 = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+    return {name: in_float32(run) for name, run in work.items()} if subject.device.type == "cuda" else work
 
 
 def measure_frames(
@@ -140,14 +141,6 @@ def measure_frames(
         }
         for name in work
     ]
-
-
-def _in_float32(run: Callable[[], object]) -> Callable[[], object]:
-    def pure() -> object:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            return run()
-
-    return pure
 
 
 def _pass(frame_pass: FramePass, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
