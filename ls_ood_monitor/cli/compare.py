@@ -131,14 +131,10 @@ def run(args: argparse.Namespace) -> int:
     if not 0.0 < args.target_rate < 1.0:
         raise ConfigError(f"--target-rate is {args.target_rate}; it must lie within (0, 1).")
     processes = (os.cpu_count() or 1) if args.processes is None else args.processes
-    for option, value, minimum in (
-        ("--resamples", args.resamples, 100),
-        ("--seed", args.seed, 0),
-        ("--folds", args.folds, 0),
-        ("--processes", processes, 0),
-    ):
-        if value < minimum:
-            raise ConfigError(f"{option} is {value}; it must be {minimum} or larger.")
+    numbers = {**vars(args), "processes": processes}
+    for name, minimum in (("resamples", 100), ("seed", 0), ("folds", 0), ("processes", 0)):
+        if numbers[name] < minimum:
+            raise ConfigError(f"--{name} is {numbers[name]}; it must be {minimum} or larger.")
     if args.folds == 1:
         raise ConfigError("--folds is 1; at least 2 groups are needed to hold one out, or 0 for one drive at a time.")
     protocol = _protocol(args)

@@ -315,7 +315,9 @@ def _measure(
     prefix: str = "",
 ) -> dict[str, Any]:
     """Evaluate the segmentation, print and draw it; returns its part of the report."""
-    from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
+    from ..datasets.files import write_png
+    from ..training.evaluation import draw_confusion, evaluate_segmentation
+    from ..training.prediction_grid import prediction_grid
 
     with progress_bar("Measuring on unseen drives", len(pictures)) as update:
         report = evaluate_segmentation(network, pictures, spec, device=device, progress=update)
@@ -327,7 +329,8 @@ def _measure(
         f"on {report.pictures} {prefix}{'synthetic ' if source.split is None else ''}pictures of unseen drives"
     )
     draw_confusion(report, names, out / "confusion.png")
-    draw_examples(network, pictures, spec, source.classes, out / "examples.png")
+    grid = prediction_grid(network, pictures, spec, source.classes)
+    write_png(out / "examples.png", grid[..., ::-1])
     return {
         "pictures": report.pictures,
         "miou": round(report.miou, 4),

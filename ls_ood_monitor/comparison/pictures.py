@@ -55,31 +55,25 @@ class RenderedPicture:
 
     unit: str  # as in Picture
     images: Image  # BGR uint8 (conditions, height, width, 3) at the network's size
-    masks: dict[
-        Condition, NDArray[np.bool_]
-    ]  # (height, width) disturbed pixels, where a condition disturbs certain ones
+    #: (height, width) disturbed pixels, for conditions that disturb certain pixels only.
+    masks: dict[Condition, NDArray[np.bool_]]
 
 
-@dataclass(frozen=True)
-class _Job:
-    pictures: tuple[Picture, ...]
-    conditions: tuple[Condition, ...]
-    spec: PreprocessSpec
-    seed: int
-    masks: bool
-
-
-def _render(picture: Picture, job: _Job) -> RenderedPicture:
-    """Make one picture in all conditions: disturbed at camera resolution, then resized like every picture."""
-    image = _load(picture.origin)
-    seed = anomaly_seed(picture.drive or picture.unit, job.seed)
-    images = np.stack([resize_image(disturb(image, condition, seed), job.spec) for condition in job.conditions])
-    masks = {}
-    for condition in job.conditions if job.masks else ():
-        mask = disturbed_pixels(image, condition, seed)
-        if mask is not None:
-            masks[condition] = resize_image(255 * mask, job.spec) > 127
-    return RenderedPicture(picture.unit, images, masks)
+def _render(
+    pictures: Iterable[Picture], conditions: Sequence[Condition], spec: PreprocessSpec, base_seed: int, with_masks: bool
+) -> list[RenderedPicture]:
+    """Make pictures in all conditions: disturbed at camera resolution, then resized like every picture."""
+    rendered = []
+    for picture in pictures:
+        image, seed = _load(picture.origin), anomaly_seed(picture.drive or picture.unit, base_seed)
+        images = np.stack([resize_image(disturb(image, condition, seed), spec) for condition in conditions])
+        masks = {}
+        for condition in conditions if with_masks else ():
+            mask = disturbed_pixels(image, condition, seed)
+            if mask is not None:
+                masks[condition] = resize_image(255 * mask, spec) > 127
+        rendered.append(RenderedPicture(picture.unit, images, masks))
+    return rendered
 
 
 def _load(origin: Shot | Path | Image) -> Image:
@@ -128,22 +122,18 @@ class PictureRenderer:
         iterator = iter(pictures)
         size = max(1, min(_MAX_JOB_PICTURES, _MAX_JOB_IMAGES // max(1, len(conditions))))
         chunks = iter(lambda: tuple(islice(iterator, size)), ())
-        jobs = (_Job(chunk, tuple(conditions), self.spec, self.seed, masks) for chunk in chunks)
+        job = conditions, self.spec, self.seed, masks
         if self._pool is None:
-            for job in jobs:
-                yield from _run(job)
+            for chunk in chunks:
+                yield from _render(chunk, *job)
             return
         waiting: deque[Future[list[RenderedPicture]]] = deque()
-        for job in jobs:
-            waiting.append(self._pool.submit(_run, job))
+        for chunk in chunks:
+            waiting.append(self._pool.submit(_render, chunk, *job))
             if len(waiting) > 2 * self.processes:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
-
-
-def _run(job: _Job) -> list[RenderedPicture]:
-    return [_render(picture, job) for picture in job.pictures]
 
 
 def _prepare_worker() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .scoring import ComparisonScores
 
@@ -174,6 +175,15 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
+def _percentages(rates: Iterable[Mapping[str, float]]) -> NDArray[np.float64]:
+    """Values and their intervals, (N, 3), per cent."""
+    return np.array([[100 * rate[key] for key in ("value", "low", "high")] for rate in rates])
+
+
+def _style(index: int) -> dict[str, str]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+
+
 def _draw_heatmap(path: Path, results: Mapping[str, Any]) -> None:
     """Draw the share of detected frames by detector and shift, at severity 3 to 5 (recorded sets unchanged)."""
     detectors = results["detectors"]
@@ -223,8 +233,7 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
                 (entry for entry in entries if entry["detector"] == name and entry["shift"] == shift),
                 key=lambda entry: int(entry["severity"]),
             )
-            rates = [[100 * entry["detection_rate"][key] for key in ("value", "low", "high")] for entry in own]
-            value, low, top = np.array(rates).T
+            value, low, top = _percentages(entry["detection_rate"] for entry in own).T
             # Side by side, so that equal curves stay visible.
             at = np.array([entry["severity"] for entry in own]) + 0.09 * (index - (len(chosen) - 1) / 2)
             spread = (np.maximum(value - low, 0.0), np.maximum(top - value, 0.0))
@@ -232,8 +241,7 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
                 at,
                 value,
                 yerr=spread,
-                color=_COLOURS[index % len(_COLOURS)],
-                marker=_MARKERS[index % len(_MARKERS)],
+                **_style(index),
                 markersize=4,
                 linewidth=1.2,
                 elinewidth=0.8,
@@ -259,9 +267,7 @@ def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
     figure = _figure(9.0, 2.0 + 0.42 * len(detectors))
     axis = figure.subplots()
     places = np.arange(len(detectors))
-    rates = np.array(
-        [[100 * entry["false_alarm_rate"][key] for key in ("value", "low", "high")] for entry in detectors.values()]
-    )
+    rates = _percentages(entry["false_alarm_rate"] for entry in detectors.values())
     spread = np.maximum([rates[:, 0] - rates[:, 1], rates[:, 2] - rates[:, 0]], 0.0)
     axis.barh(places, rates[:, 0], height=0.55, color="#90a4ae", xerr=spread, capsize=3, label="clean, 95 % interval")
     changes = [change for change in next(iter(detectors.values()))["benign_alarm_rate"] if change != "identity"]
@@ -272,8 +278,7 @@ def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
             places + 0.14 * (index - (len(changes) - 1) / 2),  # side by side, so that equal marks stay visible
             s=26,
             zorder=3,
-            color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            **_style(index),
             label=change,
         )
     target = 100 * results["target_rate"]

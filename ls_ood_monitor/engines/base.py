@@ -19,9 +19,8 @@ class DecoderOutput:
     """Results of the decoder for N pictures."""
 
     class_ids: NDArray[np.uint8]  # (N, height, width), at the network's input size
-    confidence: NDArray[
-        np.uint8
-    ]  # (N, h, w), largest softmax probability times 255, at the decoder's own, smaller size
+    #: (N, h, w) largest softmax probability times 255, at the decoder's own, smaller size.
+    confidence: NDArray[np.uint8]
     rows: FeatureRows  # the features that need the decoder
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import cv2
 import numpy as np
@@ -40,7 +39,7 @@ class StreetDrive:
             raise ConfigError(f"StreetDrive seed is {seed!r}; it must be a whole number, 0 or larger.")
         self._plan = draw_plan(int(seed))
         self._world = world or World(self._plan)
-        self._views: OrderedDict[tuple[str, int, int], View] = OrderedDict()
+        self._view = lru_cache(_VIEWS_KEPT)(partial(make_view, self._plan))
 
     @property
     def description(self) -> dict[str, object]:
@@ -68,15 +67,6 @@ class StreetDrive:
             cv2.fillPoly(labels, [points], cls, cv2.LINE_8, _SHIFT)
         labels &= view.keep
         return self._expose(image, view, camera, t_s), labels
-
-    def _view(self, camera: str, width: int, height: int) -> View:
-        key = (camera, width, height)
-        if key not in self._views:
-            self._views[key] = make_view(self._plan, camera, width, height)
-            while len(self._views) > _VIEWS_KEPT:
-                self._views.popitem(last=False)
-        self._views.move_to_end(key)
-        return self._views[key]
 
     @cached_property
     def _ground(self) -> Image:
