@@ -161,8 +161,8 @@ def _identity_difference(name: str, conditions: Iterable[ConditionScores]) -> fl
 def _means(own: _Conditions, base: _Conditions | None = None) -> dict[str, dict[str, Any]]:
     """Mean of each metric over the OoD conditions of each group, or of the paired differences to ``base``."""
     means: dict[str, dict[str, Any]] = {}
+    conditions = [part.condition for part, _ in own]
     for group, severities in (*GROUPS.items(), (ALL, (0, 1, 2, 3, 4, 5))):
-        conditions = [part.condition for part, _ in own]
         chosen = [n for n, tested in enumerate(conditions) if tested.role == OOD and tested.severity in severities]
         if chosen:
             means[group] = {metric: _mean(metric, chosen, own, base) for metric in METRICS}
