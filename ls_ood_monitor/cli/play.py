@@ -127,17 +127,9 @@ def _play(args: argparse.Namespace, info: BagInfo, topics: dict[str, str]) -> Pl
 
 def _report(args: argparse.Namespace, played: Playback, images: dict[str, dict[str, int]]) -> None:
     outputs = played.outputs
-    write_json(
-        args.json,
-        {
-            "messages": dict(played.messages),
-            "turns": played.turns,
-            "recorded": dict(outputs.messages),
-            "judged": outputs.scores(),
-            "cameras": images,
-            "pictures": outputs.pictures(),
-        },
-    )
+    facts = {"messages": dict(played.messages), "turns": played.turns, "recorded": dict(outputs.messages)}
+    judged = {"judged": outputs.scores(), "cameras": images, "pictures": outputs.pictures()}
+    write_json(args.json, {**facts, **judged})
     for prefix, counts in (("", played.messages), ("recorded ", outputs.messages)):
         for topic, count in sorted(counts.items()):
             console.print(f"{prefix}{topic}: {count} messages")

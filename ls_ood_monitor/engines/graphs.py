@@ -80,8 +80,8 @@ class EncoderGraph(nn.Module):
     def forward(self, pixels: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
         """BGR uint8 (N, H, W, 3) at the network's input size, averaging weights -> low, high, then one tensor per output."""
         encoded = self.network.encode(self.normalise(pixels))
-        run = NetworkPass(self.network, _in_single_precision(encoded), averaging)
         # In half precision, pooling and matrix products would add rounding errors of their own.
+        run = NetworkPass(self.network, Features(tuple(stage.float() for stage in encoded.stages)), averaging)
         with torch.autocast(pixels.device.type, enabled=False):
             rows = [*(FEATURES[name](run) for name in self._names), *self._scores(run)]
         return encoded.low, encoded.high, *rows
@@ -111,7 +111,3 @@ class DecoderGraph(nn.Module):
         class_ids = upsample(logits, self.size).argmax(dim=1)
         rows = [FEATURES[name](run) for name in self.outputs]
         return class_ids.to(torch.uint8), confidence.to(torch.uint8), *rows
-
-
-def _in_single_precision(encoded: Features) -> Features:
-    return Features(tuple(stage.float() for stage in encoded.stages))

@@ -82,10 +82,9 @@ class BestCheckpoints(ModelCheckpoint):
     """Keeps the three best by validation mean IoU, ``epoch=<n>.ckpt``, and a link ``best.ckpt`` to the best one."""
 
     def __init__(self, folder: Path) -> None:
-        name = "epoch={epoch:03d}"
         super().__init__(
             folder,
-            name,
+            "epoch={epoch:03d}",
             monitor="validation_IoU",
             mode="max",
             save_top_k=3,

@@ -9,6 +9,7 @@ Sources: Chen et al., DeepLabv3+, ECCV 2018, arXiv 1802.02611; DropBlock: Ghiasi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -94,10 +95,6 @@ def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-def _conv_1x1(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 1)
-
-
 def _make_separable(module: nn.Module) -> None:
     """Replace every dense 3x3 convolution below ``module`` by a depthwise and a pointwise one."""
     for name, child in module.named_children():
@@ -133,7 +130,7 @@ class DeepLabV3Plus(nn.Module):
         self.aspp = ASPP(high, rates, settings.aspp_channels)
         self.aspp.project[-1].p = 0.1  # the reference's rate; torchvision's is 0.5
         self.low_level = _conv_bn_relu(low, settings.low_level_channels, 1)
-        last = VariationalConv2d if settings.variational else _conv_1x1
+        last = VariationalConv2d if settings.variational else partial(nn.Conv2d, kernel_size=1)
         self.decoder = nn.Sequential(
             _conv_bn_relu(settings.low_level_channels + settings.aspp_channels, settings.aspp_channels, 3),
             last(settings.aspp_channels, settings.classes),
