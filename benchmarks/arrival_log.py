@@ -60,11 +60,9 @@ def count_rows(message: DiagnosticArray, at_ns: int) -> list[Counts]:
 
 
 class ArrivalLog(Node):
-    """Writes a row for every message; the time is taken before the message is read.
+    """Writes a row for every message into ``file``; the time is taken before the message is read.
 
-    Args:
-        cameras: whose segmentations are subscribed to.
-        file: takes the rows.
+    It subscribes to the segmentations of ``cameras``.
     """
 
     def __init__(self, cameras: list[str], file: TextIO) -> None:

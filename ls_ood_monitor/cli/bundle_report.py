@@ -21,10 +21,8 @@ def calibration_report(
 ) -> Iterator[RenderableType]:
     """Yield the calibration data and target, a table with one row per detector, and the notes.
 
-    Args:
-        detector: detector that raises the alarm.
-        thresholds: threshold of each detector, as in a manifest.
-        provenance: provenance of the bundle. Facts that an older bundle lacks are left out.
+    ``detector`` raises the alarm, ``thresholds`` are as in a manifest. Facts that the provenance of an older bundle
+    lacks are left out.
     """
     calibration = provenance.get("calibration", {})
     yield Text(calibrated_on(calibration))

@@ -24,13 +24,7 @@ from .console import reproduce_command
 def live_samples(
     observer: MonitorObserver, begin_ns: int, duration_s: float
 ) -> tuple[list[ScoreSample], list[ModeSample], list[StopSample]]:
-    """Alarms, decisions and stop commands that an observer received, on the time axis of the recording.
-
-    Args:
-        observer: that listened.
-        begin_ns: when the recording began, monotonic clock.
-        duration_s: length of the recording, seconds.
-    """
+    """What an observer received until the end of a recording that began at ``begin_ns`` of the monotonic clock."""
     alarms = on_recording_time(observer.alarms(), begin_ns, duration_s)
     scores = [
         ScoreSample(
@@ -60,18 +54,9 @@ def write_report(
 ) -> Path:
     """Evaluate the demo's recording offline, as ``ls-ood evaluate`` does; returns the path of the report.
 
-    Args:
-        out: folder of the demo.
-        bag: the recording; its ``events.yaml`` lies beside it.
-        scenario: of the recording.
-        monitor: loaded from the bundle.
-        bundle: folder of the bundle; None = the embedded one.
-        detector: that raises the alarm; None = the bundle's.
-        device: as asked for.
-        progress: called with the number of images judged, and a note.
-
-    Raises:
-        DataError: the recording cannot be evaluated.
+    ``events.yaml`` lies beside the bag. ``monitor`` was loaded from ``bundle`` (None = the embedded one), ``detector``
+    None is the bundle's, and ``progress`` is called with the number of images judged, and a note. Raises ``DataError``
+    if the recording cannot be evaluated.
     """
     report_folder = out / "evaluation"
     report_folder.mkdir(exist_ok=True)

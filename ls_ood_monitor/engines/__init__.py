@@ -26,7 +26,6 @@ __all__ = [
     "EncoderGraph",
     "Engine",
     "EnginePass",
-    "OnnxEngine",
     "DecoderOutput",
     "FeatureRows",
     "TorchEngine",

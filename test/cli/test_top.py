@@ -31,7 +31,7 @@ def camera(alarm: Alarm, heard_s: float = 0.1, trend=(None,) * 13 + (0.2, 2.0)) 
 def shown(*cameras: CameraView, decision_s: float = 0.1, perception_s: float = 0.5) -> str:
     """The table as text, with colours as escape codes."""
     view = LiveView(
-        HeardDecision(0, FallbackMode.STOP, "camera left: out of distribution", "out_of_distribution"),
+        HeardDecision(0, FallbackMode.STOP, "camera left: out of distribution", "sudden"),
         decision_s,
         True,
         "running",

@@ -122,9 +122,7 @@ def test_a_camera_that_was_not_clear_is_named_by_what_is_the_matter(stops):
     """That it has not been clear since the start is no other reason."""
     pending = odd(3.0, progress=AlarmProgress("consecutive", 1, 3))
     (stop,) = stops([(2.0, STOP, Cause(CauseKind.NOT_CLEARED, "front", underlying=pending)), (2.1, STOP, odd(3.0))])
-    assert [(reason.camera, reason.start_s, reason.cause) for reason in stop.reasons] == [
-        ("front", 2.0, "out_of_distribution")
-    ]
+    assert [(reason.camera, reason.start_s, reason.cause) for reason in stop.reasons] == [("front", 2.0, "sudden")]
 
 
 def test_what_no_single_camera_causes_is_named_with_none(stops):
@@ -141,9 +139,9 @@ def test_what_no_single_camera_causes_is_named_with_none(stops):
     ]
     (stop,) = stops(decisions)
     assert [(reason.camera, reason.start_s, reason.cause) for reason in stop.reasons] == [
-        ("front", 2.0, "out_of_distribution"),
+        ("front", 2.0, "sudden"),
         (None, 2.1, "all_clear"),
-        (None, 4.0, "out_of_distribution"),
+        (None, 4.0, "sudden"),
     ]
 
 

@@ -82,7 +82,7 @@ def test_a_decision_names_its_cause(spin):
     publisher.publish(decision_message(stop, [], 0, ns_to_stamp(1), "supervisor_node"))
     wait_until(lambda: status.view().decision, "the decision")
     decision = status.view().decision
-    assert (decision.cause, decision.because, decision.because_camera) == ("latched", "out_of_distribution", "front")
+    assert (decision.cause, decision.because, decision.because_camera) == ("latched", "sudden", "front")
 
 
 def test_before_the_nodes_are_there_it_waits_and_says_so(tmp_path):

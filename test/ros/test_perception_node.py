@@ -182,9 +182,7 @@ def test_image_in_segmentation_alarm_and_stop_out(running, spin, start, tiny_bun
         noise = camera.random.integers(0, 256, (96, 128, 3), dtype=np.uint8)
         camera.send(image_message(noise, camera.header(), "bgr8"))
         time.sleep(0.1)
-        return any(
-            heard.mode is FallbackMode.STOP and heard.because == "out_of_distribution" for heard in observer.decisions()
-        )
+        return any(heard.mode is FallbackMode.STOP and heard.because == "sudden" for heard in observer.decisions())
 
     wait_until(stopped_by_ood, "STOP because of white noise")
     process.signal(signal.SIGKILL)

@@ -165,7 +165,7 @@ def test_a_clip_holds_images_alarms_scores_pictures_and_configuration(vehicle, t
     assert account["ended"] == "complete"
     (raised,) = account["raised"]
     assert (raised["camera"], raised["stamp_ns"], raised["score"]) == ("front", stamp_ns, 3.0)
-    assert raised["cause"] == "out_of_distribution"
+    assert raised["cause"] == "sudden"
     assert raised["reason"] == "camera front: out of distribution, score 3.00 above threshold 1.00"
     assert cv2.imread(str(clip / raised["overlay"])).shape == (48, 64, 3)
     assert cv2.imread(str(clip / raised["anomaly_map"]), cv2.IMREAD_UNCHANGED).shape == (48, 64)
