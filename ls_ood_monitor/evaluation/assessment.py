@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..core.intervals import event_rate
 from ..core.types import AlarmState, FallbackMode
 from ..recordings.events import Event
-from .results import AlarmFigures, Assessment, DecisionFigures, Delays, EventOutcome, Judgement, Latency
+from .results import AlarmFigures, Assessment, DecisionFigures, Delays, EventCheck, EventOutcome, Latency
 from .timespans import Limits, Span, clean_spans, event_spans, length_s, overlaps, spans_of
 
 #: State and stop command are topics of their own, a tick apart.
@@ -96,7 +96,7 @@ def assess(
             messages=len(decisions),
         ),
         events=outcomes,
-        judgement=Judgement(not failures, tuple(failures)),
+        judgement=EventCheck(not failures, tuple(failures)),
     )
 
 

@@ -28,7 +28,7 @@ from .replay import Replay
 from .replay_tables import ReplayRecorder, ReplayTables
 from .report import write_report
 from .request import Request, Result
-from .results import AcceptanceResult, BundleFacts, Judgement, Summary, from_plain, to_plain
+from .results import AcceptanceResult, BundleFacts, EventCheck, Summary, from_plain, to_plain
 from .score_cache import CachedScorer
 from .summary import summarise_replay
 from .timeline import draw_timeline
@@ -213,14 +213,14 @@ def _summarise(
     return replace(summary, acceptance=AcceptanceResult(all(rule.passed for rule in rules), rules))
 
 
-def _judgement(of_events: Judgement, truth: Sequence[Event], end_s: float) -> Judgement:
+def _judgement(of_events: EventCheck, truth: Sequence[Event], end_s: float) -> EventCheck:
     """What the events ask, and that each could be judged: one in a part that is lost was not seen to raise its alarm."""
     lost = tuple(
         f"{event.label} on {event.camera} at {event.start_s:g} s could not be judged"
         for event in truth
         if event.start_s >= end_s
     )
-    return Judgement(of_events.passed and not lost, (*of_events.failures, *lost))
+    return EventCheck(of_events.passed and not lost, (*of_events.failures, *lost))
 
 
 def _write(

@@ -18,8 +18,8 @@ from .results import (
     CameraFigures,
     DecisionFigures,
     Delays,
+    EventCheck,
     EventOutcome,
-    Judgement,
     PoolEntry,
     PoolSummary,
     Provenance,
@@ -76,11 +76,11 @@ def _common(facts: Provenance) -> Provenance:
     return Provenance(facts.version, facts.network, facts.environment, facts.parameters)
 
 
-def _judgement(judged: Sequence[Summary]) -> Judgement:
+def _judgement(judged: Sequence[Summary]) -> EventCheck:
     """By the events of the recordings that have some."""
     known = [summary for summary in judged if summary.has_events]
     failures = (f"{summary.recording}: {failure}" for summary in known for failure in summary.judgement.failures)
-    return Judgement(all(summary.judgement.passed for summary in known) if known else None, tuple(failures))
+    return EventCheck(all(summary.judgement.passed for summary in known) if known else None, tuple(failures))
 
 
 def _truth(judged: Sequence[Summary]) -> str:
