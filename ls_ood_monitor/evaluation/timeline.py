@@ -21,22 +21,12 @@ _MAX_POINTS, _MAX_SPANS = 6000, 1000
 
 
 def draw_timeline(
-    path: Path,
-    events: Sequence[Event],
-    alarms: pl.DataFrame,
-    decisions: pl.DataFrame,
-    duration_s: float,
-    title: str,
+    path: Path, events: Sequence[Event], alarms: pl.DataFrame, decisions: pl.DataFrame, duration_s: float, title: str
 ) -> None:
     """Draw score over threshold per camera, with events, alarm states and the commanded mode, as a PNG.
 
-    Args:
-        path: of the PNG.
-        events: ground truth.
-        alarms: ``time_s``, ``camera``, ``state``, ``score`` and ``threshold``, in order of time.
-        decisions: ``time_s`` and ``mode``, in order of time.
-        duration_s: of the recording.
-        title: above the picture.
+    ``alarms`` have ``time_s``, ``camera``, ``state``, ``score`` and ``threshold``, ``decisions`` ``time_s`` and ``mode``; both
+    are in order of time.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,27 +46,16 @@ def draw_timeline(
         for event in events:
             if event.camera == camera:
                 axis.axvspan(event.start_s, event.end_s, color="#90a4ae", alpha=0.35, linewidth=0)
-                axis.text(
-                    (event.start_s + event.end_s) / 2,
-                    0.04,
-                    event.label,
-                    ha="center",
-                    va="bottom",
-                    transform=axis.get_xaxis_transform(),
-                    fontsize=10,
-                )
+                middle_s, place = (event.start_s + event.end_s) / 2, axis.get_xaxis_transform()
+                axis.text(middle_s, 0.04, event.label, ha="center", va="bottom", transform=place, fontsize=10)
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
         colours = [_STATE_COLOURS[AlarmState(state)] for state in own["state"]]
         axis.scatter(times, ratio, s=16, zorder=3, color=colours)
         known = np.isfinite(ratio)
         lost = np.flatnonzero(~known)
-        axis.scatter(
-            [times[index] for index in lost],
-            np.full(len(lost), 0.86),  # below the threshold, which lies near the top where all is well
-            transform=axis.get_xaxis_transform(),
-            marker="|",
-            color=[colours[index] for index in lost],
-        )
+        marks = {"marker": "|", "color": [colours[index] for index in lost]}
+        # Below the threshold, which lies near the top where all is well.
+        axis.scatter(times[lost], np.full(len(lost), 0.86), transform=axis.get_xaxis_transform(), **marks)
         axis.axhline(1.0, color="#c62828", linestyle="--", linewidth=1.0)
         # Distances span decades; logarithms of them, as of the detector spatial, may be negative.
         if known.any() and ratio[known].min() > 0.0:
