@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 from ..core.intervals import EventRate, poisson_upper_bound
 from ..errors import ConfigError
 from ..yaml_file import read_yaml
-from .results import Delays, EventOutcome, Figures, Rule, Summary
+from .assessment import alarm_figures, time_to_stop
+from .results import EventOutcome, Figures, Rule, Summary
 
 L = TypeVar("L", bound="EventLimits")
 
@@ -275,18 +276,9 @@ def check_set(acceptance: Acceptance, pooled: Figures, answered: Collection[str]
 
 def _of_events(figures: Figures, events: Sequence[EventOutcome]) -> Figures:
     """The figures, with those of alarms and stops that some of the events alone decide."""
-    alarms = [event.alarm_delay_s for event in events if event.alarm_delay_s is not None]
-    stops = [event.stop_delay_s for event in events if event.stop_delay_s is not None and not event.stop_was_on]
-    return replace(
-        figures,
-        events=tuple(events),
-        alarms=replace(
-            figures.alarms,
-            detected_share=len(alarms) / len(events) if events else None,
-            delay_s=Delays(None, max(alarms, default=None)),
-        ),
-        decision=replace(figures.decision, time_to_stop_s=max(stops, default=None)),
-    )
+    alarms = alarm_figures(events, figures.alarms.raised, figures.alarms.false, figures.decision.clean_s)
+    decision = replace(figures.decision, time_to_stop_s=time_to_stop(events))
+    return replace(figures, events=tuple(events), alarms=alarms, decision=decision)
 
 
 def _check(given: Sequence[_Given], figures: Figures | None, may_be_unmeasured: bool) -> list[Rule]:
