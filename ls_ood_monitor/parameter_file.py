@@ -40,6 +40,11 @@ class VehicleSettings:
     image_timeout_s: float = PerceptionNodeSettings().image_timeout_s
     publish_rate_hz: float = SupervisorNodeSettings().publish_rate_hz
 
+    @property
+    def optional_cameras(self) -> tuple[str, ...]:
+        """Cameras that stop no vehicle."""
+        return self.supervisor.optional_cameras
+
 
 def read_parameters(path: Path) -> VehicleSettings:
     """Read a ROS parameter file as the nodes do: ``/**/perception_node`` and ``/**/supervisor_node``, of any namespace.

@@ -51,12 +51,7 @@ def require_cluster(address: str) -> None:
 
 
 def evaluate_on_cluster(requests: Sequence[Request], address: str, on_progress: OnProgress) -> Iterator[Result]:
-    """Results in the order in which they are ready.
-
-    Args:
-        requests: one a recording.
-        address: of the Dask scheduler, for example ``tcp://10.0.0.7:8786``.
-        on_progress: called with progress.
+    """Results in the order in which they are ready, from the Dask scheduler at ``address`` (tcp://10.0.0.7:8786).
 
     Raises:
         ConfigError: Dask is not installed, nobody answers at the address, or there is no worker.
@@ -72,11 +67,12 @@ def evaluate_on_cluster(requests: Sequence[Request], address: str, on_progress: 
             try:
                 result = future.result()
             except Exception as error:  # a lost worker, or one without this package: of Dask's own classes
-                yield Result(request.recording.name, None, error=_sentence(error))
+                yield request.failed(_sentence(error))
                 continue
             if result.summary is not None and not (request.out / SUMMARY).is_file():
-                error_text = f"a worker wrote {request.out}, but it is not here; --out must lie on a shared disk."
-                result = Result(result.name, None, error=error_text)
+                result = request.failed(
+                    f"a worker wrote {request.out}, but it is not here; --out must lie on a shared disk."
+                )
             yield result
 
 
@@ -91,7 +87,7 @@ def _evaluate(request: Request, topic: str) -> Result:
         nonlocal shown_s
         if time.monotonic() - shown_s >= _SHOW_EVERY_S:
             shown_s = time.monotonic()
-            worker.log_event(topic, (request.recording.name, done, note))
+            worker.log_event(topic, (request.name, done, note))
 
     with _ONE_AT_A_TIME:
         return evaluate(request, on_progress, worker.state.nthreads)

@@ -49,9 +49,9 @@ def write_pool(out: Path, pooled: PoolSummary, command: str, has_acceptance: boo
 
 
 def _suite(entry: PoolEntry) -> Element:
-    if entry.summary is None:
+    if (summary := entry.summary) is None:
         return junit_suite(entry.recording, [], entry.error)
-    return junit_suite(entry.recording, entry.summary.acceptance.rules, note=entry.summary.truncated)
+    return junit_suite(entry.recording, summary.acceptance.rules, note=summary.truncated)
 
 
 def _missing(pooled: PoolSummary) -> str:

@@ -31,6 +31,12 @@ class _Worker:
     request: Request
     attempt: int
 
+    def death(self) -> str:
+        """How its process ended."""
+        self.process.join()
+        code = self.process.exitcode
+        return f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+
 
 def cores() -> int:
     """Cores that this process may use."""
@@ -38,17 +44,10 @@ def cores() -> int:
 
 
 def evaluate_here(requests: Sequence[Request], jobs: int, on_progress: OnProgress) -> Iterator[Result]:
-    """Results in the order in which they are ready.
-
-    Args:
-        requests: one a recording.
-        jobs: worker processes; 1 = none, all is done in this process.
-        on_progress: called with progress.
-    """
+    """Results in the order in which they are ready, from so many worker processes; 1 = all is done in this process."""
     if jobs == 1 or len(requests) == 1:
         for request in requests:
-            name = request.recording.name
-            yield evaluate(request, partial(on_progress, name), cores())
+            yield evaluate(request, partial(on_progress, request.name), cores())
         return
     waiting = deque((request, 1) for request in requests)
     idle: list[tuple[Any, Connection]] = []
@@ -60,27 +59,30 @@ def evaluate_here(requests: Sequence[Request], jobs: int, on_progress: OnProgres
                 request, attempt = waiting.popleft()
                 process, connection = idle.pop() if idle else _start(max(1, cores() // jobs))
                 busy.append(_Worker(process, connection, request, attempt))
-                _send(connection, request)
+                with suppress(OSError):  # it died while idle; its closed pipe says so once more
+                    connection.send(request)
             ready = wait([worker.connection for worker in busy])
             for worker in [worker for worker in busy if worker.connection in ready]:
+                request = worker.request
                 try:
                     message = worker.connection.recv()
                 except (EOFError, OSError):
                     busy.remove(worker)
                     if worker.attempt < _ATTEMPTS:
-                        waiting.append((worker.request, worker.attempt + 1))
-                        on_progress(
-                            worker.request.recording.name, 0, f"worker died ({_death(worker.process)}), tried again"
-                        )
+                        waiting.append((request, worker.attempt + 1))
+                        on_progress(request.name, 0, f"worker died ({worker.death()}), tried again")
                     else:
-                        yield _given_up(worker)
+                        yield request.failed(
+                            f"its worker process died {_ATTEMPTS} times ({worker.death()}); "
+                            "with too little memory use fewer --jobs."
+                        )
                     continue
                 if isinstance(message, Result):
                     busy.remove(worker)
                     idle.append((worker.process, worker.connection))
                     yield message
                 else:
-                    on_progress(worker.request.recording.name, *message)
+                    on_progress(request.name, *message)
     finally:
         for process, connection in [*idle, *((worker.process, worker.connection) for worker in busy)]:
             connection.close()
@@ -114,11 +116,6 @@ def sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _send(connection: Connection, request: Request) -> None:
-    with suppress(OSError):  # it died while idle; its closed pipe says so once more
-        connection.send(request)
-
-
 def _serve(connection: Connection, threads: int) -> None:
     """The worker: evaluates each request that it receives, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -137,17 +134,3 @@ def _serve(connection: Connection, threads: int) -> None:
     with suppress(OSError, EOFError):
         while True:
             connection.send(evaluate(connection.recv(), on_progress, threads))
-
-
-def _given_up(worker: _Worker) -> Result:
-    return Result(
-        worker.request.recording.name,
-        None,
-        error=f"its worker process died {_ATTEMPTS} times ({_death(worker.process)}); with too little memory use fewer --jobs.",
-    )
-
-
-def _death(process: Any) -> str:
-    process.join()
-    code = process.exitcode
-    return f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"

@@ -107,15 +107,7 @@ def score_over_threshold() -> pl.Expr:
 
 
 class ReplayRecorder:
-    """Gathers the rows of a replay.
-
-    Args:
-        detectors: names of all whose scores are kept.
-
-    Attributes:
-        images: so many have been added.
-        last_image_s: time of the last one.
-    """
+    """Gathers the rows of a replay, with the scores of ``detectors``; counts its ``images``, the last one at ``last_image_s``."""
 
     def __init__(self, detectors: Sequence[str]) -> None:
         self._detectors = tuple(detectors)
@@ -129,12 +121,11 @@ class ReplayRecorder:
     ) -> None:
         """The alarm of an image, the mode after it, and the network's verdict, where it was asked for one."""
         self.images, self.last_image_s = self.images + 1, time_s
-        scores = verdict.scores if verdict is not None else {}
-        self._add_alarm(time_s, alarm, mode, latency_ms, True, scores)
+        self._add_alarm(time_s, alarm, mode, verdict, latency_ms, True)
 
     def add_silence(self, time_s: float, alarm: Alarm, mode: FallbackMode) -> None:
         """The alarm of a silent camera, and the mode after it."""
-        self._add_alarm(time_s, alarm, mode, nan, False, {})
+        self._add_alarm(time_s, alarm, mode, None, nan, False)
 
     def add_decision(self, time_s: float, decision: Decision) -> None:
         """A decision."""
@@ -149,26 +140,14 @@ class ReplayRecorder:
         time_s: float,
         alarm: Alarm,
         mode: FallbackMode,
+        verdict: Verdict | None,
         latency_ms: float,
-        from_image: bool,
-        scores: Mapping[str, float],
+        is_image: bool,
     ) -> None:
-        self._alarms.append(
-            (
-                time_s,
-                alarm.camera,
-                alarm.stamp_ns,
-                alarm.state.value,
-                mode.name,
-                alarm.score,
-                alarm.threshold,
-                alarm.fault or None,
-                self._row_of(alarm.cause),
-                latency_ms,
-                from_image,
-                *(scores.get(name) for name in self._detectors),
-            )
-        )
+        states = (time_s, alarm.camera, alarm.stamp_ns, alarm.state.value, mode.name)
+        judged = (alarm.score, alarm.threshold, alarm.fault or None, self._row_of(alarm.cause), latency_ms, is_image)
+        scores = verdict.scores if verdict is not None else {}
+        self._alarms.append((*states, *judged, *(scores.get(name) for name in self._detectors)))
 
     def _row_of(self, cause: Cause) -> int:
         """Row of the cause, which is added where it is not among the last ones."""

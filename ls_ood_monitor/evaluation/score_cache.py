@@ -38,31 +38,19 @@ _READY = 2
 
 @dataclass(frozen=True)
 class _Prefetched:
-    """A picture that the network is at, or whose scores are known.
+    """A picture that the network is at, or whose scores are known."""
 
-    Attributes:
-        identity: tells the picture from others.
-        known: its line in the file, without the identity; None where there is none.
-        work: the network's; None where the scores are known.
-    """
-
-    identity: list[Any]
-    known: dict[str, Any] | None
-    work: Future[TimedVerdict] | None
+    identity: list[Any]  # tells the picture from others
+    known: dict[str, Any] | None  # its line in the file, without the identity; None where there is none
+    work: Future[TimedVerdict] | None  # the network's; None where the scores are known
 
 
 class CachedScorer:
     """A monitor that works ahead, keeps each score in a file, and takes known scores from there; a context manager.
 
-    Within it torch, OpenCV and the linear algebra of this process take one thread a picture.
-
-    Args:
-        monitor: that judges what is not known.
-        path: of the file; made where it is missing.
-        key: scores of another key are forgotten.
-        run: names this command.
-        resume: scores of another command are not forgotten.
-        threads: pictures to judge at a time.
+    Within it torch, OpenCV and the linear algebra of this process take one thread a picture, of which ``threads`` are judged
+    at a time. The file is made where it is missing. Scores of another ``key`` are forgotten, those of another command, another
+    ``run``, unless ``resume`` is set.
 
     Raises:
         DataError: another process is writing the file.

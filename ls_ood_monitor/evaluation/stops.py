@@ -13,6 +13,7 @@ import polars as pl
 
 from ..core.causes import HOLDING, QUALIFYING, CauseKind
 from ..core.types import AlarmState, FallbackMode
+from ..wording import sentence
 from .replay_tables import ReplayTables
 from .results import Stop, StopReason
 from .timespans import Span, spans_of
@@ -26,28 +27,21 @@ _OF_NO_CAMERA = sorted(kind.value for kind in (*HOLDING, CauseKind.UNKNOWN_CAMER
 def stops_of(
     tables: ReplayTables, duration_s: float, settle_s: float = 0.0, optional: Collection[str] = ()
 ) -> list[Stop]:
-    """The stops of a replay.
+    """The stops of a replay; ``optional`` cameras stop no vehicle.
 
-    Args:
-        tables: its alarms and decisions.
-        duration_s: of the recording.
-        settle_s: time in which the stop at the start must be released to be a usual one.
-        optional: cameras that stop no vehicle.
+    The stop at the start is a usual one if it is released within ``settle_s``.
     """
     decisions = tables.decisions
     is_stop = decisions["mode"] == FallbackMode.STOP.name
     spans = [span for span in spans_of(decisions["time_s"], is_stop, duration_s) if span.value]
     reasons: list[list[StopReason]] = [[] for _ in spans]
     rows = _first_of_each_kind(tables, spans, optional)
-    causes = tables.causes_at(rows["cause"])
-    sentences = tables.sentences(rows["cause"])
-    for (number, time_s, camera, kind), cause, text in zip(
-        rows.select("stop", "time_s", "camera", "kind").iter_rows(), causes, sentences, strict=True
-    ):
+    shown = rows.select("stop", "time_s", "camera", "kind").iter_rows()
+    for (number, time_s, camera, kind), cause in zip(shown, tables.causes_at(rows["cause"]), strict=True):
         # A camera that waits for good frames: what raised its alarm is the reason, where that is known.
         waits = kind == CauseKind.IN_DISTRIBUTION.value
         if not (waits and any(reason.camera == camera for reason in reasons[number])):
-            reasons[number].append(StopReason(camera, time_s, text, cause.root.kind.value))
+            reasons[number].append(StopReason(camera, time_s, sentence(cause), cause.root.kind.value))
     return [
         Stop(span.begin_s, span.end_s, _is_start_up(span, duration_s, settle_s), tuple(found))
         for span, found in zip(spans, reasons, strict=True)
