@@ -8,13 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
+from ..errors import ConfigError, DataError
+from .console import console, progress_lines, reproduce_command, warn, write_json
 from .engine_options import add_engine_arguments
 from .evaluation_summary import print_failures, print_pool_summary, print_summary
+from .topics import parse_topics
 
 if TYPE_CHECKING:
     from ..evaluation.acceptance import Acceptance
     from ..evaluation.request import Request, Result
-    from ..evaluation.results import PoolSummary, Summary
+    from ..evaluation.results import Summary
     from ..parameter_file import VehicleSettings
     from ..recordings.events import Event
     from ..recordings.recording import Recording
@@ -99,39 +104,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge every recording, each into its folder, and print the verdict."""
-    from rich.markup import escape
-
-    from ..errors import ConfigError, DataError
     from ..evaluation.acceptance import read_acceptance, require_known_names
     from ..evaluation.evaluate import JUNIT, SUMMARY
-    from ..evaluation.pool_files import remove_pool
+    from ..evaluation.junit import junit_suite, write_junit
+    from ..evaluation.pool import pool
+    from ..evaluation.pool_files import remove_pool, write_pool
     from ..evaluation.results import to_plain
     from ..parameter_file import VehicleSettings, read_parameters
-    from ..recordings.recording import distinct_names, is_result, open_recording
-    from .console import console, warn, write_json
-    from .topics import parse_topics
+    from ..recordings.recording import distinct_names, open_recording
 
-    if args.events and len(args.recordings) > 1:
-        raise ConfigError("--events is for a single recording; lay NAME.events.yaml beside each of several.")
-    for name in ("stop_within", "release_within"):
-        if not 0.0 <= getattr(args, name) <= 3600.0:
-            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
-    jobs = _jobs(args)
-    topics = parse_topics(args.topic)
-    for path in args.recordings:
-        inside = path.is_dir() and path.resolve() in (args.out.resolve(), *args.out.resolve().parents)
-        if inside and path.resolve() == args.out.resolve() and is_result(path):
-            raise ConfigError(f"{path} is where --out writes, and holds former results, no recording; leave it out.")
-        if inside:
-            raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
-    if args.out.exists() and not args.out.is_dir():
-        raise ConfigError(f"--out is {args.out}, which is a file; name a folder.")
-    if args.rate is not None and not 0.0 < args.rate < float("inf"):
-        raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
+    _require_options(args)
+    jobs, topics = _jobs(args), parse_topics(args.topic)
     names = distinct_names(args.recordings)
-    if args.json and len(names) > 1 and _POOL in names:
+    is_set = len(names) > 1
+    if args.json and is_set and _POOL in names:
         raise ConfigError(f"--json names the recordings and the {_POOL} of them, but one is named so; rename it.")
-    outs = {name: args.out / name if len(names) > 1 else args.out for name in names}
+    outs = {name: args.out / name if is_set else args.out for name in names}
     if not args.resume:  # with it, the verdict of what is finished holds
         for out in {*outs.values(), args.out}:
             (out / JUNIT).unlink(missing_ok=True)
@@ -156,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
                 warn(f"{name}: {note}")
         except DataError as error:
             failed[name] = str(error)
-            if len(names) > 1:
+            if is_set:
                 warn(f"{error} The other recordings are judged.")
     if acceptance is not None and not failed:  # a failed one may hold what the others do not
         require_known_names(
@@ -165,12 +153,12 @@ def run(args: argparse.Namespace) -> int:
             {camera for recording, _ in opened for camera in recording.cameras},
         )
     requests = _requests(args, opened, outs, bundle_id, acceptance, vehicle)
-    if len(names) > 1:
+    if is_set:
         remove_pool(args.out)
     results = {result.name: result for result in _results(args, requests, jobs)}
     summaries: dict[str, Summary] = {}
     for request in requests:
-        result = results[request.recording.name]
+        result = results[request.name]
         for note in result.notes:
             warn(f"{result.name}: {note}")
         if result.summary is None:
@@ -179,8 +167,11 @@ def run(args: argparse.Namespace) -> int:
         summaries[result.name] = result.summary
         print_summary(result.summary, outs[result.name])
     broken = [name for name, summary in summaries.items() if summary.acceptance.passed is False]
-    if len(names) > 1:
-        pooled = _pool(args, names, summaries, failed, acceptance)
+    if is_set:
+        pooled = pool(names, summaries, failed, acceptance)
+        write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), acceptance is not None)
+        if summaries:
+            print_pool_summary(pooled, args.out)
         if pooled.acceptance.broken:
             broken.append("the rules of all together")
         write_json(args.json, to_plain({**summaries, _POOL: pooled}))
@@ -195,7 +186,11 @@ def run(args: argparse.Namespace) -> int:
             console.print("[bold green]ACCEPTANCE PASSED[/]")
     if failed:
         for name, sentence in failed.items():
-            _put_junit(outs[name], name, sentence if acceptance is not None else "")
+            if acceptance is not None:  # the verdict of a recording that failed, in place of a former one
+                outs[name].mkdir(parents=True, exist_ok=True)
+                write_junit(outs[name] / JUNIT, junit_suite(name, [], sentence))
+            else:
+                (outs[name] / JUNIT).unlink(missing_ok=True)
             if (outs[name] / SUMMARY).exists():
                 warn(f"{outs[name]} still holds the result of an earlier run, not of this one.")
         print_failures(failed, results.values(), len(args.recordings))
@@ -203,23 +198,25 @@ def run(args: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _pool(
-    args: argparse.Namespace,
-    names: Sequence[str],
-    summaries: Mapping[str, Summary],
-    failed: Mapping[str, str],
-    acceptance: Acceptance | None,
-) -> PoolSummary:
-    """Judge the recordings as one, write the result beside their folders, and print it."""
-    from ..evaluation.pool import pool
-    from ..evaluation.pool_files import write_pool
-    from .console import reproduce_command
+def _require_options(args: argparse.Namespace) -> None:
+    """Refuse what is wrong with the options by themselves, and with the place to write."""
+    from ..recordings.recording import is_result
 
-    pooled = pool(names, summaries, failed, acceptance)
-    write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), acceptance is not None)
-    if summaries:
-        print_pool_summary(pooled, args.out)
-    return pooled
+    if args.events and len(args.recordings) > 1:
+        raise ConfigError("--events is for a single recording; lay NAME.events.yaml beside each of several.")
+    for name in ("stop_within", "release_within"):
+        if not 0.0 <= getattr(args, name) <= 3600.0:
+            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
+    out = args.out.resolve()
+    for path in filter(Path.is_dir, args.recordings):
+        if path.resolve() == out and is_result(path):
+            raise ConfigError(f"{path} is where --out writes, and holds former results, no recording; leave it out.")
+        if path.resolve() in (out, *out.parents):
+            raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out is {args.out}, which is a file; name a folder.")
+    if args.rate is not None and not 0.0 < args.rate < float("inf"):
+        raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
 
 
 def _bundle_id(args: argparse.Namespace) -> str:
@@ -229,15 +226,12 @@ def _bundle_id(args: argparse.Namespace) -> str:
     """
     from ..bundle import load_bundle
 
-    if args.scheduler:
-        return load_bundle(args.bundle, device="cpu", detector=args.detector).bundle_id
-    return load_bundle(
-        args.bundle, device=args.device, detector=args.detector, engine=args.engine, precision=args.precision
-    ).bundle_id
+    engine = {} if args.scheduler else {"engine": args.engine, "precision": args.precision}
+    device = "cpu" if args.scheduler else args.device
+    return load_bundle(args.bundle, device=device, detector=args.detector, **engine).bundle_id
 
 
 def _jobs(args: argparse.Namespace) -> int:
-    from ..errors import ConfigError
     from ..evaluation.processes import cores
 
     if args.scheduler and args.jobs != "1":
@@ -253,8 +247,6 @@ def _jobs(args: argparse.Namespace) -> int:
 
 def _require_files(args: argparse.Namespace) -> None:
     """Refuse a file that is not there, naming its option."""
-    from ..errors import ConfigError
-
     for option in ("events", "acceptance", "parameters"):
         path = getattr(args, option)
         if path is not None and not path.exists():
@@ -263,7 +255,6 @@ def _require_files(args: argparse.Namespace) -> None:
 
 def _require_fitting_options(args: argparse.Namespace) -> None:
     """Refuse an option that no recording takes; of a mixed set each takes its own."""
-    from ..errors import ConfigError
     from ..recordings.drive_source import is_bag
 
     bags = [is_bag(path) for path in args.recordings if path.exists()]  # opening the others says so
@@ -335,7 +326,6 @@ def _requests(
     from ..evaluation.evaluate import JUNIT, finished
     from ..evaluation.request import Request
     from ..evaluation.timespans import Limits
-    from .console import reproduce_command
 
     run = uuid.uuid4().hex
     requests = []
@@ -367,26 +357,13 @@ def _requests(
     return requests
 
 
-def _put_junit(out: Path, name: str, error: str) -> None:
-    """The verdict of a recording that failed, in place of a former one; without an acceptance file there is none."""
-    from ..evaluation.evaluate import JUNIT
-    from ..evaluation.junit import junit_suite, write_junit
-
-    if not error:
-        (out / JUNIT).unlink(missing_ok=True)
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    write_junit(out / JUNIT, junit_suite(name, [], error))
-
-
 def _results(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
     """Results, with a line for each recording while they are made."""
     from ..evaluation.processes import evaluate_here
-    from .console import progress_lines, warn
 
     if not requests:
         return
-    with progress_lines({request.recording.name: request.recording.images or None for request in requests}) as update:
+    with progress_lines({request.name: request.recording.images or None for request in requests}) as update:
         try:
             if args.scheduler:
                 from ..evaluation.cluster import evaluate_on_cluster

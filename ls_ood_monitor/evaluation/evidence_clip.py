@@ -31,13 +31,7 @@ def read_clip(recording: Path) -> dict[str, Any] | None:
 
 
 def compare_with_clip(account: Mapping[str, Any], alarms: pl.DataFrame, bundle_id: str) -> ClipComparison:
-    """Hold the alarms of a replay against those that the vehicle raised.
-
-    Args:
-        account: of the clip.
-        alarms: of the replay (``ReplayTables.alarms``).
-        bundle_id: that judged.
-    """
+    """Hold the alarms of a replay (``ReplayTables.alarms``) under a bundle against those that the vehicle raised."""
     risen, silent = _risen(alarms)
     compared = []
     for raised in account["raised"]:

@@ -10,13 +10,9 @@ from .results import Rule
 
 
 def junit_suite(name: str, rules: Sequence[Rule], error: str = "", note: str = "") -> ElementTree.Element:
-    """One suite.
+    """One suite, of a recording.
 
-    Args:
-        name: of the recording.
-        rules: that were held against it.
-        error: why it has no result; empty where it has one.
-        note: what a reader must know beside the rules; empty = nothing.
+    ``error`` says why it has no result; ``note`` what a reader must know beside the rules; empty = nothing.
     """
     failures, errors = sum(not rule.passed for rule in rules), 1 if error else 0
     # Build servers take a suite without a test for one that did not run.

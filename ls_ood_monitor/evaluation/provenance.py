@@ -41,9 +41,9 @@ def provenance(request: Request, monitor: OodMonitor) -> RecordingProvenance:
 
 def environment(monitor: OodMonitor) -> Environment:
     """Machine that judges, and versions of its libraries."""
-    libraries = {"numpy": np.__version__, "OpenCV": cv2.__version__}
-    others = {name: metadata.version(name) for name in ("plotly", "rosbags")}
-    versions = {"Python": platform.python_version(), "torch": torch.__version__, **libraries, **others}
+    versions = {"Python": platform.python_version(), "torch": torch.__version__}
+    versions |= {"numpy": np.__version__, "OpenCV": cv2.__version__}
+    versions |= {name: metadata.version(name) for name in ("plotly", "rosbags")}
     if monitor.engine_name == "onnx":
         import onnxruntime  # its GPU package has another name, so it is asked itself
 
@@ -85,10 +85,7 @@ def _format(recording: Recording, files: list[Path]) -> str:
 def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limits) -> dict[str, dict[str, Any]]:
     """What decides when the vehicle stops, by node, as in a ROS parameter file, and the limits of the judgement, seconds.
 
-    Args:
-        vehicle: settings of the nodes.
-        calibrated: alarm settings of the bundle, which those of the vehicle override.
-        limits: of the judgement.
+    The vehicle's alarm settings override the ``calibrated`` ones of the bundle.
     """
     perception = {**alarm_rule(vehicle.alarm.of(calibrated)), **asdict(vehicle.health)}
     supervisor = {

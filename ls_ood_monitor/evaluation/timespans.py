@@ -21,26 +21,14 @@ CLEAN, RECOVERING = -1, -2
 
 @dataclass(frozen=True)
 class Limits:
-    """When a stop is due, and when none is, seconds.
+    """When a stop is due, and when none is."""
 
-    Attributes:
-        stop_s: from the start of an event to the stop command.
-        release_s: after an event, and after the start of the recording, in which a stop is no fault.
-    """
-
-    stop_s: float = 1.0
-    release_s: float = 2.0
+    stop_s: float = 1.0  # from the start of an event to the stop command
+    release_s: float = 2.0  # after an event, and after the start of the recording, in which a stop is no fault
 
 
 class Span(NamedTuple):
-    """A stretch of time in which a value holds.
-
-    Attributes:
-        begin_s: where it begins.
-        end_s: where it ends.
-        value: the value.
-        row: number of the row that it begins with.
-    """
+    """A stretch of time in which a value holds, from the row on that it begins with."""
 
     begin_s: float
     end_s: float
@@ -51,10 +39,8 @@ class Span(NamedTuple):
 def spans_of(times: ArrayLike, values: ArrayLike, end_s: float) -> list[Span]:
     """A value holds until another one follows, the last one until ``end_s``; what lasts no time within [0, end_s] is left out.
 
-    Args:
-        times: (N,) seconds, not falling.
-        values: (N,) whole numbers or flags.
-        end_s: end of the recording; infinite where it does not matter.
+    ``times`` are (N,) seconds, not falling, ``values`` (N,) whole numbers or flags. ``end_s`` is infinite where the end of
+    the recording does not matter.
     """
     moments, numbers = np.asarray(times, np.float64), np.asarray(values).astype(np.int64)
     if not len(moments):
@@ -104,15 +90,10 @@ def length_s(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def events_of_frames(frames: pl.DataFrame, events: Sequence[Event], release_s: float) -> NDArray[np.int64]:
-    """Event in which each frame lies, by the events of its own camera.
-
-    Args:
-        frames: (N rows) with ``time_s`` and ``camera``.
-        events: ground truth.
-        release_s: time after an event in which a frame is neither in it nor clean.
+    """Event in which each of the frames (N) lies, by ``time_s`` and the events of its own ``camera``.
 
     Returns:
-        (N,) number of the event in ``events``, ``RECOVERING`` or ``CLEAN``.
+        (N,) number of the event in ``events``; ``RECOVERING`` within ``release_s`` after one, else ``CLEAN``.
     """
     times = frames["time_s"].to_numpy()
     places = np.full(len(times), CLEAN, np.int64)

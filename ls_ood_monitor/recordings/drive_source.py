@@ -28,19 +28,14 @@ ASSUMED_RATE_HZ = 10.0
 
 @dataclass(frozen=True)
 class DriveSource:
-    """A source of frames: one journey.
+    """A source of frames: one journey."""
 
-    Attributes:
-        name: unique name, also recorded in provenance.
-        read: starts an iteration over the frames.
-        frames: number of frames; None if it is not known before reading.
-        assumed_rate_hz: frame rate that the stamps assume; None if the times are known. Pictures in folders have no time.
-    """
-
-    name: str
-    read: Callable[[], Iterator[Frame]]
-    frames: int | None = None
-    assumed_rate_hz: float | None = None
+    name: str  # unique, also recorded in provenance
+    read: Callable[[], Iterator[Frame]]  # starts an iteration over the frames
+    frames: int | None = None  # None if their number is not known before reading
+    assumed_rate_hz: float | None = (
+        None  # that the stamps assume, as pictures have no time; None if the times are known
+    )
 
 
 def open_drives(
@@ -69,17 +64,15 @@ def open_drives(
         if not path.exists():
             raise DataError(f"there is no {path}; give a bag, a folder of pictures or a video.")
         if is_bag(path):
-            read = partial(iter_frames, path, topics, start_s, end_s)
-            drives.append(DriveSource(_name(path), read))
+            drives.append(DriveSource(_name(path), partial(iter_frames, path, topics, start_s, end_s)))
         elif path.is_dir():
             parts = picture_drives(open_pictures(path), _name(path), rate_hz=rate_hz)
             drives += [_cut(drive, start_s, end_s) for drive in parts]
         elif path.suffix.lower() in VIDEO_SUFFIXES:
             drives.append(_cut(DriveSource(_name(path), partial(video_frames, path, rate_hz)), start_s, end_s))
         else:
-            hint = (
-                f" Give the folder that it lies in, {path.parent}." if path.suffix.lower() in PICTURE_SUFFIXES else ""
-            )
+            is_picture = path.suffix.lower() in PICTURE_SUFFIXES
+            hint = f" Give the folder that it lies in, {path.parent}." if is_picture else ""
             raise DataError(f"{path} is neither a bag nor a folder of pictures nor a video.{hint}")
     return distinct(drives)
 
