@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .. import __version__
@@ -16,22 +16,22 @@ from .results import Summary
 from .timespans import Limits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One recording to judge, and where to."""
 
     recording: Recording
-    events: tuple[Event, ...] | None  # ground truth; None where there is none
-    bundle: Path | None  # folder of the bundle, an absolute path; None = the embedded one
     bundle_id: str  # SHA-256 that the bundle must have, hex
-    detector: str | None  # that raises the alarm; None = the bundle's
-    device: str  # ``auto``, ``cpu``, ``cuda``
-    vehicle: VehicleSettings
-    acceptance: Acceptance | None  # limits to hold the figures against
-    limits: Limits  # when a stop is due, and when none is
     out: Path  # folder to write, an absolute path; it exists
     command: str  # that was typed, for the report
     run: str  # names the command; what it left unfinished goes on when a recording is tried again
+    events: tuple[Event, ...] | None = None  # ground truth; None where there is none
+    bundle: Path | None = None  # folder of the bundle, an absolute path; None = the embedded one
+    detector: str | None = None  # that raises the alarm; None = the bundle's
+    device: str = "auto"  # ``auto``, ``cpu``, ``cuda``
+    vehicle: VehicleSettings = field(default_factory=VehicleSettings)
+    acceptance: Acceptance | None = None  # limits to hold the figures against
+    limits: Limits = field(default_factory=Limits)  # when a stop is due, and when none is
     engine: str = "auto"
     precision: str = "fp32"
     resume: bool = False  # what an earlier command finished is not done again, and what it left unfinished goes on
