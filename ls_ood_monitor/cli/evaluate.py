@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..recordings.events import Event
     from ..recordings.recording import Recording
 
-    Opened = tuple[Recording, tuple[Event, ...] | None]
+    #: With its ground truth, and the file that it was read from; None where there is none.
+    Opened = tuple[Recording, tuple[Event, ...] | None, Path | None]
 
 DESCRIPTION = """\
 Judges every frame of a recording with the checks, network, alarm and supervisor of the vehicle, on the recording's own
@@ -138,9 +139,10 @@ def run(args: argparse.Namespace) -> int:
     for name, path in zip(names, args.recordings, strict=True):
         try:
             recording = open_recording(path, topics, args.rate, name)
-            events = _events_of(recording, args.events)
-            opened.append((recording, events))
-            for note in _notes(args, recording, events):
+            place = _events_file(recording, args.events)
+            events = None if place is None else _events_of(recording, place)
+            opened.append((recording, events, place))
+            for note in _notes(args, recording, place):
                 warn(f"{name}: {note}")
         except DataError as error:
             failed[name] = str(error)
@@ -149,8 +151,8 @@ def run(args: argparse.Namespace) -> int:
     if acceptance is not None and not failed:  # a failed one may hold what the others do not
         require_known_names(
             acceptance,
-            {event.label for _, events in opened for event in events or ()},
-            {camera for recording, _ in opened for camera in recording.cameras},
+            {event.label for _, events, _ in opened for event in events or ()},
+            {camera for recording, *_ in opened for camera in recording.cameras},
         )
     requests = _requests(args, opened, outs, bundle_id, acceptance, vehicle)
     if is_set:
@@ -266,31 +268,27 @@ def _require_fitting_options(args: argparse.Namespace) -> None:
         raise ConfigError(f"--topic is for bags, but {args.recordings[0]} is none; leave it out.")
 
 
-def _events_of(recording: Recording, given: Path | None) -> tuple[Event, ...] | None:
-    """Ground truth of a recording; None where there is none."""
+def _events_of(recording: Recording, place: Path) -> tuple[Event, ...]:
     from math import inf
 
     from ..recordings.events import read_events
 
-    place = _events_file(recording, given)
-    if place is None:
-        return None
     # Events may lie in the part that is lost; a video need not tell its length.
     length_s = inf if recording.damage or not recording.images else recording.duration_s
     return read_events(place, recording.cameras, length_s)
 
 
-def _notes(args: argparse.Namespace, recording: Recording, events: Sequence[Event] | None) -> list[str]:
+def _notes(args: argparse.Namespace, recording: Recording, place: Path | None) -> list[str]:
     """What was taken for granted, a sentence each."""
     from ..evaluation.evidence_clip import read_clip
 
     notes = []
-    if events is None and len(args.recordings) > 1:
+    if place is None and len(args.recordings) > 1:
         notes.append(
             "it has no events, so every alarm counts as false; a file that holds [] says that nothing happens."
         )
-    if events is not None and args.events is None:
-        notes.append(f"judged by the events of {_events_file(recording, None)}, which lies beside it.")
+    if place is not None and args.events is None:
+        notes.append(f"judged by the events of {place}, which lies beside it.")
     if rate_hz := recording.assumed_rate_hz:
         notes.append(f"pictures carry no time, and count as taken at {rate_hz:g} Hz; --rate says another.")
     if args.parameters is None and read_clip(recording.path) is not None:
@@ -329,7 +327,7 @@ def _requests(
 
     run = uuid.uuid4().hex
     requests = []
-    for recording, events in opened:
+    for recording, events, place in opened:
         out = outs[recording.name]
         out.mkdir(parents=True, exist_ok=True)
         request = Request(
@@ -348,7 +346,7 @@ def _requests(
             command=reproduce_command(["ls-ood", *args.arguments]),
             run=run,
             resume=args.resume,
-            events_file=None if events is None else _events_file(recording, args.events),
+            events_file=place,
             of_set=len(outs) > 1,
         )
         if args.resume and not finished(request):

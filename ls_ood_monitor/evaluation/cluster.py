@@ -7,14 +7,13 @@ the lost one has left in the recording's folder.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ConfigError
 from .evaluate import SUMMARY, evaluate
-from .processes import OnProgress
+from .processes import OnProgress, throttled
 from .request import Request, Result
 
 _CONNECT_S = 10.0
@@ -81,14 +80,7 @@ def _evaluate(request: Request, topic: str) -> Result:
     from distributed import get_worker
 
     worker: Any = get_worker()
-    shown_s = 0.0
-
-    def on_progress(done: int, note: str) -> None:
-        nonlocal shown_s
-        if time.monotonic() - shown_s >= _SHOW_EVERY_S:
-            shown_s = time.monotonic()
-            worker.log_event(topic, (request.name, done, note))
-
+    on_progress = throttled(lambda done, note: worker.log_event(topic, (request.name, done, note)), _SHOW_EVERY_S)
     with _ONE_AT_A_TIME:
         return evaluate(request, on_progress, worker.state.nthreads)
 

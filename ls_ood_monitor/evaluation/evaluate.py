@@ -32,7 +32,7 @@ from .results import AcceptanceResult, BundleFacts, EventCheck, Summary, from_pl
 from .score_cache import CachedScorer
 from .summary import summarise_replay
 from .timeline import draw_timeline
-from .worst_frames import WorstFrame, WorstFrames
+from .worst_frames import WorstFrames
 
 SUMMARY, FRAMES, TIMELINE, REPORT, JUNIT = "summary.json", "frames.csv", "timeline.png", "report.html", "junit.xml"
 #: Within the folder of a recording: what an interruption leaves, removed when the result is there.
@@ -122,7 +122,7 @@ def _evaluate(request: Request, on_progress: OnProgress, threads: int) -> Result
         not_judged = " ".join([truncated, *beyond]) if truncated else ""
         tables = replay.recorder.tables()
         summary = _summarise(request, monitor, tables, end_s, not_judged)
-        _write(request, monitor, summary, tables, worst.frames, unfinished / "files")
+        _write(request, monitor, summary, tables, worst, unfinished / "files")
     shutil.rmtree(unfinished)
     notes = [f"{truncated} The rest is judged."] if truncated else []
     return Result(recording.name, summary, (*notes, *beyond))
@@ -208,21 +208,13 @@ def _summarise(
 
 def _judgement(of_events: EventCheck, truth: Sequence[Event], end_s: float) -> EventCheck:
     """What the events ask, and that each could be judged: one in a part that is lost was not seen to raise its alarm."""
-    lost = tuple(
-        f"{event.label} on {event.camera} at {event.start_s:g} s could not be judged"
-        for event in truth
-        if event.start_s >= end_s
-    )
-    return EventCheck(of_events.passed and not lost, (*of_events.failures, *lost))
+    lost = [f"{event.label} on {event.camera} at {event.start_s:g} s" for event in truth if event.start_s >= end_s]
+    failures = (*of_events.failures, *(f"{event} could not be judged" for event in lost))
+    return EventCheck(of_events.passed and not lost, failures)
 
 
 def _write(
-    request: Request,
-    monitor: OodMonitor,
-    summary: Summary,
-    tables: ReplayTables,
-    worst: Sequence[WorstFrame],
-    folder: Path,
+    request: Request, monitor: OodMonitor, summary: Summary, tables: ReplayTables, worst: WorstFrames, folder: Path
 ) -> None:
     """Write all files into a folder beside the former ones, then put each into its place."""
     events = clip_events(request.events or (), summary.duration_s)
@@ -231,7 +223,7 @@ def _write(
     write_frames(folder / FRAMES, tables)
     title = f"{summary.recording}, replayed"
     draw_timeline(folder / TIMELINE, events, tables.alarms, tables.decisions, summary.duration_s, title)
-    content = (folder / REPORT, summary, tables, events, worst, request.command)
+    content = (folder / REPORT, summary, tables, events, worst.frames, request.command)
     write_report(*content, limits=request.limits, monitor=monitor, note=request.note)
     if request.acceptance is not None:
         suite = junit_suite(summary.recording, summary.acceptance.rules, note=summary.truncated)

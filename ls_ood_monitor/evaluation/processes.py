@@ -24,6 +24,19 @@ _ATTEMPTS = 2
 _SHOW_EVERY_S = 0.2
 
 
+def throttled(report: Callable[[int, str], None], every_s: float) -> Callable[[int, str], None]:
+    """A function that reports progress at most once in so many seconds."""
+    shown_s = 0.0
+
+    def on_progress(done: int, note: str) -> None:
+        nonlocal shown_s
+        if time.monotonic() - shown_s >= every_s:
+            shown_s = time.monotonic()
+            report(done, note)
+
+    return on_progress
+
+
 @dataclass
 class _Worker:
     process: Any
@@ -119,18 +132,14 @@ def sigint_blocked() -> Iterator[None]:
 def _serve(connection: Connection, threads: int) -> None:
     """The worker: evaluates each request that it receives, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    shown_s = 0.0
 
-    def on_progress(done: int, note: str) -> None:
-        nonlocal shown_s
-        if time.monotonic() - shown_s < _SHOW_EVERY_S:
-            return
-        shown_s = time.monotonic()
+    def send(done: int, note: str) -> None:
         try:
             connection.send((done, note))
         except OSError:  # who asked was killed; what is done stays on disk
             raise SystemExit from None
 
+    on_progress = throttled(send, _SHOW_EVERY_S)
     with suppress(OSError, EOFError):
         while True:
             connection.send(evaluate(connection.recv(), on_progress, threads))

@@ -127,21 +127,19 @@ def rank(clean: FrameScores, odd: FrameScores) -> Ranking:
         "AUPR": aupr(clean.ratios, odd.ratios),
         FPR_AT_95TPR: fpr_at_tpr(clean.ratios, odd.ratios),
     }
-    if not (clean.is_enough and odd.is_enough):
-        none = np.zeros(0)
-        roc, pr = (_thinned(x, y, none, none, none) for x, y in ((false, true), (recall[::-1], precision[::-1])))
-        return Ranking(roc, pr, {name: (value, None) for name, value in values.items()})
-    by_clean, by_odd = (resample_counts(kind.unit_count, _RESAMPLES, [0, n]) for n, kind in enumerate((clean, odd)))
-    drawn = clean.ratios, clean.units, odd.ratios, odd.units, by_clean, by_odd
-    fewest = min(clean.unit_count, odd.unit_count)
-    ranked = zip(values.items(), ranking_replicates(*drawn), strict=True)
-    known = {name: (value, _interval(value, replicates, fewest)) for (name, value), replicates in ranked}
-    curves = curve_replicates(*drawn, places=_PLACES)
-    low, high = _band(curves.tpr, odd.unit_count)
-    low[-1] = 1.0  # below every score nothing is left open
-    roc = _thinned(false, true, _PLACES, low, high)
-    pr = _thinned(recall[::-1], precision[::-1], _PLACES, *_band(curves.precision, fewest))
-    return Ranking(roc, pr, known)
+    roc_band = pr_band = (np.zeros(0),) * 3
+    intervals: list[Interval | None] = [None] * len(values)
+    if clean.is_enough and odd.is_enough:
+        by_clean, by_odd = (resample_counts(kind.unit_count, _RESAMPLES, [0, n]) for n, kind in enumerate((clean, odd)))
+        drawn = clean.ratios, clean.units, odd.ratios, odd.units, by_clean, by_odd
+        fewest, curves = min(clean.unit_count, odd.unit_count), curve_replicates(*drawn, places=_PLACES)
+        replicates = zip(values.values(), ranking_replicates(*drawn), strict=True)
+        intervals = [_interval(value, drawn_values, fewest) for value, drawn_values in replicates]
+        low, high = _band(curves.tpr, odd.unit_count)
+        low[-1] = 1.0  # below every score nothing is left open
+        roc_band, pr_band = (_PLACES, low, high), (_PLACES, *_band(curves.precision, fewest))
+    known = dict(zip(values, zip(values.values(), intervals, strict=True), strict=True))
+    return Ranking(_thinned(false, true, *roc_band), _thinned(recall[::-1], precision[::-1], *pr_band), known)
 
 
 def _interval(value: float, replicates: NDArray[np.float64], units: int) -> Interval:

@@ -92,19 +92,14 @@ class CachedScorer:
         """The same arrivals; while the caller has one, the network works on those behind it."""
         waiting: deque[tuple[ImageArrival, _Prefetched | None]] = deque()
         broken: DataError | None = None
-        numbered = enumerate(arrivals)
-        while broken is None:
-            try:
-                number, arrival = next(numbered)
-            except StopIteration:
-                break
-            except DataError as error:  # what was read before it is judged first
-                broken = error
-                continue
-            waiting.append((arrival, self._begin(number, arrival)))
-            if len(waiting) > self._threads + _READY:
-                arrival, self._current = waiting.popleft()
-                yield arrival
+        try:
+            for number, arrival in enumerate(arrivals):
+                waiting.append((arrival, self._begin(number, arrival)))
+                if len(waiting) > self._threads + _READY:
+                    ready, self._current = waiting.popleft()
+                    yield ready
+        except DataError as error:  # what was read before it is judged first
+            broken = error
         for arrival, self._current in waiting:
             yield arrival
         if broken is not None:
@@ -114,9 +109,8 @@ class CachedScorer:
         """Verdict on the arrival that ``prefetch`` gave last; without its anomaly map where its scores were known."""
         current = self._current
         if current is not None and current.known is not None:
-            score, scores, latency_ms = (current.known[name] for name in ("score", "scores", "latency_ms"))
             detector, threshold = self._monitor.detector, self._monitor.threshold
-            return TimedVerdict(frame, score, threshold, detector, scores, latency_ms=latency_ms, is_recalled=True)
+            return TimedVerdict(frame, threshold=threshold, detector=detector, is_recalled=True, **current.known)
         if current is None or current.work is None:
             return judge_timed(self._monitor, frame)
         verdict = current.work.result()

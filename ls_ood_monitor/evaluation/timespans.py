@@ -57,25 +57,24 @@ def spans_of(times: ArrayLike, values: ArrayLike, end_s: float) -> list[Span]:
 
 def clean_spans(events: Sequence[Event], duration_s: float, release_s: float) -> list[tuple[float, float]]:
     """Clean driving: outside of every event and of ``release_s`` after it, and not within ``release_s`` of the start."""
-    spans, begin = [], release_s
-    for event in sorted(events, key=lambda event: event.start_s):
-        if event.start_s > begin:
-            spans.append((begin, event.start_s))
-        begin = max(begin, event.end_s + release_s)
-    if duration_s > begin:
-        spans.append((begin, duration_s))
-    return spans
+    busy = _merged([(0.0, release_s), *((event.start_s, event.end_s + release_s) for event in events)])
+    begins, ends = [end_s for _, end_s in busy], [*(begin_s for begin_s, _ in busy[1:]), duration_s]
+    return [(begin_s, end_s) for begin_s, end_s in zip(begins, ends, strict=True) if begin_s < end_s]
 
 
 def event_spans(events: Sequence[Event]) -> list[tuple[float, float]]:
     """Time with an event on any camera; events that overlap are one."""
-    spans: list[tuple[float, float]] = []
-    for event in sorted(events, key=lambda event: event.start_s):
-        if spans and event.start_s <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], event.end_s))
+    return _merged((event.start_s, event.end_s) for event in events)
+
+
+def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for begin_s, end_s in sorted(spans):
+        if merged and begin_s <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end_s))
         else:
-            spans.append((event.start_s, event.end_s))
-    return spans
+            merged.append((begin_s, end_s))
+    return merged
 
 
 def overlaps(some: Iterable[tuple[float, float]], others: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
