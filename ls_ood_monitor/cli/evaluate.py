@@ -13,7 +13,7 @@ from rich.markup import escape
 from ..errors import ConfigError, DataError
 from .console import console, progress_lines, reproduce_command, warn, write_json
 from .engine_options import add_engine_arguments
-from .evaluation_summary import print_failures, print_pool_summary, print_summary
+from .evaluation_summary import print_failures, print_summary
 from .topics import parse_topics
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
         pooled = pool(names, summaries, failed, acceptance)
         write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), acceptance is not None)
         if summaries:
-            print_pool_summary(pooled, args.out)
+            print_summary(pooled, args.out)
         if pooled.acceptance.broken:
             broken.append("the rules of all together")
         write_json(args.json, to_plain({**summaries, _POOL: pooled}))

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _MAX_SHOWN = 4
 
 
-def print_summary(summary: Summary, out: Path) -> None:
-    """The paragraph of one recording, whose report lies in ``out``."""
-    _print(_sentences(summary), out)
+def print_summary(summary: Summary | PoolSummary, out: Path) -> None:
+    """The paragraph of one recording, or that of all together, whose report lies in ``out``."""
+    from ..evaluation.evaluate import REPORT
+    from ..evaluation.results import PoolSummary
 
-
-def print_pool_summary(pooled: PoolSummary, out: Path) -> None:
-    """That of all together."""
-    _print(_pool_sentences(pooled), out)
+    lines = _pool_sentences(summary) if isinstance(summary, PoolSummary) else _sentences(summary)
+    for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
+        console.print(line, soft_wrap=True)
 
 
 def print_failures(failed: Mapping[str, str], results: Iterable[Result], count: int) -> None:
@@ -55,13 +55,6 @@ def stop_lines(stops: Sequence[Stop]) -> list[str]:
     if len(stops) > shown:
         lines.append(f"and {len(stops) - shown} more")
     return lines
-
-
-def _print(lines: Sequence[str], out: Path) -> None:
-    from ..evaluation.evaluate import REPORT
-
-    for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
-        console.print(line, soft_wrap=True)
 
 
 def _sentences(summary: Summary) -> list[str]:

@@ -34,7 +34,8 @@ _STATES = {
     AlarmState.PENDING: (_UNSURE, "triangle-up"),
     AlarmState.RAISED: (_BAD, "square"),
 }
-_MODES = {FallbackMode.NOMINAL: _GOOD, FallbackMode.SLOW: _UNSURE, FallbackMode.STOP: _BAD}
+#: Name and colour of each kind of stretch.
+_MODES = {int(mode): (mode.name, colour) for mode, colour in zip(FallbackMode, (_GOOD, _UNSURE, _BAD), strict=True)}
 _JUDGED, _NO_IMAGE, _NOT_JUDGED, _ALARMED = range(4)
 _INPUTS = {
     _JUDGED: ("judged", "#90a4ae"),
@@ -59,27 +60,20 @@ def most_points(cameras: int) -> int:
 
 
 def timeline(tables: ReplayTables, events: Sequence[Event], duration_s: float, stops: Sequence[Stop] = ()) -> Any:
-    """A row a camera with score, threshold, alarm and events; what came in; what was commanded.
-
-    ``stops`` are those of the summary, for the reasons.
-    """
+    """A row a camera with score, threshold, alarm and events; what came in; what was commanded, with reasons of ``stops``."""
     from plotly.subplots import make_subplots
 
     images, silences = tables.images, silences_of(tables.alarms)
     cameras = sorted(tables.alarms["camera"].unique().cast(pl.String))
-    rows, length_s = len(cameras) + 2, max(duration_s, 0.1)
+    titles = [*(html.escape(f"{camera}: score / threshold") for camera in cameras), "input", "command"]
+    rows, length_s = len(titles), max(duration_s, 0.1)
     heights = [*[170.0] * len(cameras), 26.0 * len(cameras) + 14.0, 34.0]
+    spacing = 32.0 / (sum(heights) + 32.0 * rows)
     figure = make_subplots(
-        rows,
-        1,
-        shared_xaxes=True,
-        vertical_spacing=32.0 / (sum(heights) + 32.0 * rows),
-        row_heights=heights,
-        subplot_titles=[*(html.escape(f"{camera}: score / threshold") for camera in cameras), "input", "command"],
+        rows, 1, shared_xaxes=True, vertical_spacing=spacing, row_heights=heights, subplot_titles=titles
     )
     figure.update_annotations(x=0.0, xanchor="left")
     labelled = len(events) <= _MAX_LABELS
-    listed: set[str] = set()
     for row, camera in enumerate(cameras, 1):
         own = images.filter(pl.col("camera") == camera)
         _draw_scores(figure, tables, own, row, most_points(len(cameras)))
@@ -89,11 +83,8 @@ def timeline(tables: ReplayTables, events: Sequence[Event], duration_s: float, s
             figure.add_vrect(event.start_s, min(event.end_s, length_s), row=row, col=1, **_EVENT, **shown)
         silent = [silence for silence in silences if silence.camera == camera]
         spans = merge_spans(_input_spans(tables, own, silent, length_s), _MAX_SPANS)
-        for severity, (name, colour) in _INPUTS.items():
-            _draw_bars(figure, spans, severity, camera, name, colour, rows - 1, listed)
-    spans = merge_spans(_command_spans(tables, length_s, stops), _MAX_SPANS)
-    for mode, colour in _MODES.items():
-        _draw_bars(figure, spans, mode, "", mode.name, colour, rows, listed)
+        _draw_bars(figure, spans, camera, _INPUTS, rows - 1)
+    _draw_bars(figure, merge_spans(_command_spans(tables, length_s, stops), _MAX_SPANS), "", _MODES, rows)
     figure.update_layout(
         height=sum(heights) + 32.0 * rows + 150.0,
         template="plotly_white",
@@ -195,8 +186,7 @@ def _input_spans(
     if not len(times):
         add_gap(0.0, length_s)
         return spans
-    usual_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s
-    longest_s = patience_s(times)
+    usual_s, longest_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s, patience_s(times)
     nexts = np.append(times[1:], length_s)
     first, behind = np.searchsorted(starts, times), np.searchsorted(starts, nexts)
     is_alarmed = first < behind
@@ -219,12 +209,10 @@ def _command_spans(tables: ReplayTables, length_s: float, stops: Sequence[Stop])
     """Stretches of one command; its first reason stands for it, or, of the summary's ``stops``, the first few."""
     decisions = tables.decisions
     spans = spans_of(decisions["time_s"], decisions["mode"].to_physical(), length_s)
-    first = tables.sentences(decisions["cause"].gather([span.row for span in spans]))
-    of_stops = {stop.start_s: _first_reasons(stop.reasons) for stop in stops}
-    return [
-        LabelledSpan(span.begin_s, span.end_s, span.value, of_stops.get(round(span.begin_s, 6), _tooltip(reason)))
-        for span, reason in zip(spans, first, strict=True)
-    ]
+    reasons = tables.sentences(decisions["cause"].gather([span.row for span in spans]))
+    texts = {round(span.begin_s, 6): _tooltip(reason) for span, reason in zip(spans, reasons, strict=True)}
+    texts |= {stop.start_s: _first_reasons(stop.reasons) for stop in stops}
+    return [LabelledSpan(span.begin_s, span.end_s, span.value, texts[round(span.begin_s, 6)]) for span in spans]
 
 
 def _first_reasons(reasons: Sequence[StopReason]) -> str:
@@ -235,37 +223,31 @@ def _first_reasons(reasons: Sequence[StopReason]) -> str:
 
 
 def _draw_bars(
-    figure: Any,
-    spans: Sequence[LabelledSpan],
-    severity: int,
-    line: str,
-    name: str,
-    colour: str,
-    row: int,
-    listed: set[str],
+    figure: Any, spans: Sequence[LabelledSpan], line: str, kinds: Mapping[int, tuple[str, str]], row: int
 ) -> None:
-    """One colour of a strip, that of a severity; ``listed`` are the names in the legend, where each stands once."""
-    spans = [span for span in spans if span.severity == severity]
-    if not spans:
-        return
-    figure.add_bar(
-        x=[round(span.end_s - span.begin_s, 4) for span in spans],
-        base=[round(span.begin_s, 4) for span in spans],
-        y=[html.escape(line)] * len(spans),
-        text=[span.text for span in spans],
-        textposition="none",
-        orientation="h",
-        # The outline keeps a stretch visible that is narrower than a dot of the screen.
-        marker={"color": colour, "line": {"color": colour, "width": 1}},
-        width=0.7,
-        name=name,
-        legendgroup=name,
-        showlegend=name not in listed,
-        hovertemplate="from %{base:.2f} s<br>%{text}<extra>" + name + "</extra>",
-        row=row,
-        col=1,
-    )
-    listed.add(name)
+    """A strip with its colours, each of which stands once in the legend."""
+    listed = {trace.name for trace in figure.data}
+    for severity, (name, colour) in kinds.items():
+        shown = [span for span in spans if span.severity == severity]
+        if not shown:
+            continue
+        figure.add_bar(
+            x=[round(span.end_s - span.begin_s, 4) for span in shown],
+            base=[round(span.begin_s, 4) for span in shown],
+            y=[html.escape(line)] * len(shown),
+            text=[span.text for span in shown],
+            textposition="none",
+            orientation="h",
+            # The outline keeps a stretch visible that is narrower than a dot of the screen.
+            marker={"color": colour, "line": {"color": colour, "width": 1}},
+            width=0.7,
+            name=name,
+            legendgroup=name,
+            showlegend=name not in listed,
+            hovertemplate="from %{base:.2f} s<br>%{text}<extra>" + name + "</extra>",
+            row=row,
+            col=1,
+        )
 
 
 def score_histogram(clean: FrameScores, odd: FrameScores, has_events: bool) -> Any:
