@@ -58,45 +58,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "recordings", nargs="+", type=Path, metavar="RECORDING", help="bag, video or folder of pictures"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to judge by (default: the embedded one)")
-    parser.add_argument("--detector", help="detector that raises the alarm (default: the bundle's)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
+    option = parser.add_argument
+    option("recordings", nargs="+", type=Path, metavar="RECORDING", help="bag, video or folder of pictures")
+    option("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    option("--bundle", type=Path, metavar="DIR", help="bundle to judge by (default: the embedded one)")
+    option("--detector", help="detector that raises the alarm (default: the bundle's)")
+    option("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     add_engine_arguments(parser)
-    parser.add_argument("--events", type=Path, metavar="FILE", help="ground truth of a single recording")
-    parser.add_argument(
-        "--acceptance", type=Path, metavar="FILE", help="YAML of limits, for example max_time_to_stop_s: 1.0"
-    )
-    parser.add_argument("--gate", type=Path, dest="acceptance", help=argparse.SUPPRESS)  # its former name
-    parser.add_argument(
-        "--parameters", type=Path, metavar="FILE", help="the nodes' ROS parameter file (default: their defaults)"
-    )
-    parser.add_argument(
+    option("--events", type=Path, metavar="FILE", help="ground truth of a single recording")
+    option("--acceptance", type=Path, metavar="FILE", help="YAML of limits, for example max_time_to_stop_s: 1.0")
+    option("--gate", type=Path, dest="acceptance", help=argparse.SUPPRESS)  # its former name
+    option("--parameters", type=Path, metavar="FILE", help="the nodes' ROS parameter file (default: their defaults)")
+    option(
         "--topic", action="append", metavar="TOPIC=CAMERA", help="image topic of a bag and its camera (default: all)"
     )
-    parser.add_argument(
-        "--rate", type=float, metavar="HZ", help="frame rate of pictures (default 10), or of a video (its own)"
-    )
-    parser.add_argument(
+    option("--rate", type=float, metavar="HZ", help="frame rate of pictures (default 10), or of a video (its own)")
+    option(
         "--stop-within", type=float, default=1.0, metavar="S", help="STOP is due so soon after an event begins (1.0)"
     )
-    parser.add_argument(
+    option(
         "--release-within", type=float, default=2.0, metavar="S", help="STOP is no fault so long after an event (2.0)"
     )
-    parser.add_argument("--resume-within", type=float, dest="release_within", default=2.0, help=argparse.SUPPRESS)
-    parser.add_argument(
+    option("--resume-within", type=float, dest="release_within", default=2.0, help=argparse.SUPPRESS)
+    option(
         "--jobs", default="1", metavar="N", help="recordings at once, in processes; auto or 0 = one a core (default 1)"
     )
-    parser.add_argument(
+    option(
         "--scheduler",
         metavar="ADDRESS",
         help="of a Dask cluster (tcp://HOST:8786) that does the work; its workers must see the recordings, the bundle and "
         "--out under the same paths, on a shared disk",
     )
-    parser.add_argument(
+    option(
         "--resume",
         action="store_true",
         help="go on after an interruption: do not repeat what was finished with the same files and options",
@@ -106,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge every recording, each into its folder, and print the verdict."""
     from ..evaluation.acceptance import read_acceptance, require_known_names
+    from ..evaluation.cluster import require_cluster
     from ..evaluation.evaluate import JUNIT, SUMMARY
     from ..evaluation.junit import junit_suite, write_junit
     from ..evaluation.pool import pool
@@ -124,13 +118,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.resume:  # with it, the verdict of what is finished holds
         for out in {*outs.values(), args.out}:
             (out / JUNIT).unlink(missing_ok=True)
-    _require_files(args)
+    _require_inputs(args)
     acceptance = read_acceptance(args.acceptance) if args.acceptance else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
-    _require_fitting_options(args)
     if args.scheduler:
-        from ..evaluation.cluster import require_cluster
-
         require_cluster(args.scheduler)
     # What is wrong for all is said before the recordings are opened, which may take long.
     bundle_id = _bundle_id(args)
@@ -149,11 +140,8 @@ def run(args: argparse.Namespace) -> int:
             if is_set:
                 warn(f"{error} The other recordings are judged.")
     if acceptance is not None and not failed:  # a failed one may hold what the others do not
-        require_known_names(
-            acceptance,
-            {event.label for _, events, _ in opened for event in events or ()},
-            {camera for recording, *_ in opened for camera in recording.cameras},
-        )
+        labels = {event.label for _, events, _ in opened for event in events or ()}
+        require_known_names(acceptance, labels, {camera for recording, *_ in opened for camera in recording.cameras})
     requests = _requests(args, opened, outs, bundle_id, acceptance, vehicle)
     if is_set:
         remove_pool(args.out)
@@ -188,11 +176,10 @@ def run(args: argparse.Namespace) -> int:
             console.print("[bold green]ACCEPTANCE PASSED[/]")
     if failed:
         for name, sentence in failed.items():
+            (outs[name] / JUNIT).unlink(missing_ok=True)
             if acceptance is not None:  # the verdict of a recording that failed, in place of a former one
                 outs[name].mkdir(parents=True, exist_ok=True)
                 write_junit(outs[name] / JUNIT, junit_suite(name, [], sentence))
-            else:
-                (outs[name] / JUNIT).unlink(missing_ok=True)
             if (outs[name] / SUMMARY).exists():
                 warn(f"{outs[name]} still holds the result of an earlier run, not of this one.")
         print_failures(failed, results.values(), len(args.recordings))
@@ -247,18 +234,14 @@ def _jobs(args: argparse.Namespace) -> int:
     return int(args.jobs)
 
 
-def _require_files(args: argparse.Namespace) -> None:
-    """Refuse a file that is not there, naming its option."""
+def _require_inputs(args: argparse.Namespace) -> None:
+    """Refuse a file that is not there, and an option that no recording takes; of a mixed set each takes its own."""
+    from ..recordings.drive_source import is_bag
+
     for option in ("events", "acceptance", "parameters"):
         path = getattr(args, option)
         if path is not None and not path.exists():
             raise ConfigError(f"there is no {option} file {path}, which --{option} names.")
-
-
-def _require_fitting_options(args: argparse.Namespace) -> None:
-    """Refuse an option that no recording takes; of a mixed set each takes its own."""
-    from ..recordings.drive_source import is_bag
-
     bags = [is_bag(path) for path in args.recordings if path.exists()]  # opening the others says so
     if args.rate is not None and bags and all(bags):
         raise ConfigError(
@@ -335,17 +318,13 @@ def _requests(
             events=events,
             bundle=args.bundle and args.bundle.absolute(),
             bundle_id=bundle_id,
-            detector=args.detector,
-            device=args.device,
-            engine=args.engine,
-            precision=args.precision,
+            **{name: getattr(args, name) for name in ("detector", "device", "engine", "precision", "resume")},
             vehicle=vehicle,
             acceptance=acceptance,
             limits=Limits(args.stop_within, args.release_within),
             out=out.absolute(),
             command=reproduce_command(["ls-ood", *args.arguments]),
             run=run,
-            resume=args.resume,
             events_file=place,
             of_set=len(outs) > 1,
         )
@@ -357,18 +336,18 @@ def _requests(
 
 def _results(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
     """Results, with a line for each recording while they are made."""
+    from ..evaluation.cluster import evaluate_on_cluster
     from ..evaluation.processes import evaluate_here
 
     if not requests:
         return
     with progress_lines({request.name: request.recording.images or None for request in requests}) as update:
         try:
-            if args.scheduler:
-                from ..evaluation.cluster import evaluate_on_cluster
-
-                results = evaluate_on_cluster(requests, args.scheduler, update)
-            else:
-                results = evaluate_here(requests, jobs, update)
+            results = (
+                evaluate_on_cluster(requests, args.scheduler, update)
+                if args.scheduler
+                else evaluate_here(requests, jobs, update)
+            )
             for result in results:
                 if result.summary is not None:
                     update(result.name, result.summary.frames, "done", is_last=True)
