@@ -78,16 +78,10 @@ def small_bundle(path: Path) -> Path:
     frames = [Frame(picture(index, 64, 48), 1 + index * 10**9, "front") for index in range(40)]
     table = collect_features(frames, frame_pass)
     fitted = calibrate(table, CalibrationSettings(0.05, block_s=5.0), names=DETECTORS, head=frame_pass.head)
-    save_bundle(
-        path,
-        frame_pass,
-        LatentSettings(mc_samples=8),
-        {name: result.detector for name, result in fitted.items()},
-        {name: result.threshold for name, result in fitted.items()},
-        "multistage",
-        embedded.class_names,
-        {"domain": "benchmark"},
-    )
+    detectors = {name: result.detector for name, result in fitted.items()}
+    thresholds = {name: result.threshold for name, result in fitted.items()}
+    settings, facts = LatentSettings(mc_samples=8), {"domain": "benchmark"}
+    save_bundle(path, frame_pass, settings, detectors, thresholds, "multistage", embedded.class_names, facts)
     return path
 
 

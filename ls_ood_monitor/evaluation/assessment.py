@@ -195,7 +195,6 @@ def _failures(outcome: EventOutcome, limits: Limits) -> list[str]:
 def _reason_at(decisions: pl.DataFrame, time_s: float, reason_of: Callable[[int], str]) -> str:
     """Why the nearest decision that calls for a stop did so."""
     apart_s = (pl.col("time_s") - time_s).abs()
-    calls = decisions.with_row_index("row").filter(
-        (pl.col("mode") == FallbackMode.STOP.name) & (apart_s < _SAME_MOMENT_S)
-    )
+    is_stop = pl.col("mode") == FallbackMode.STOP.name
+    calls = decisions.with_row_index("row").filter(is_stop & (apart_s < _SAME_MOMENT_S))
     return f" ({reason_of(calls.sort(apart_s, maintain_order=True)['row'][0])})" if len(calls) else ""

@@ -88,9 +88,7 @@ def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limi
     The vehicle's alarm settings override the ``calibrated`` ones of the bundle.
     """
     perception = {**alarm_rule(vehicle.alarm.of(calibrated)), **asdict(vehicle.health)}
-    supervisor = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(vehicle.supervisor).items()
-    }
+    supervisor = asdict(vehicle.supervisor) | {"optional_cameras": list(vehicle.optional_cameras)}
     return {
         "perception_node": {**perception, "image_timeout_s": vehicle.image_timeout_s},
         "supervisor_node": {**supervisor, "publish_rate_hz": vehicle.publish_rate_hz},

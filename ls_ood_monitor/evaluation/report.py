@@ -228,10 +228,9 @@ def _gallery(worst: Sequence[WorstFrame]) -> str:
             f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.2f} / threshold {alarm.threshold:.2f} = "
             f"{frame.ratio:.2f}, alarm {alarm.state.value}"
         )
-        pair = _picture(frame.picture, f"camera picture, {caption}")
-        if frame.map is not None:
-            pair += _picture(frame.map, f"anomaly map, {caption}")
-        pictures.append(f"<figure><div class=pair>{pair}</div><figcaption>{caption}</figcaption></figure>")
+        shown = {"camera picture": frame.picture, "anomaly map": frame.map}
+        pair = [_picture(pixels, f"{name}, {caption}") for name, pixels in shown.items() if pixels is not None]
+        pictures.append(f"<figure><div class=pair>{''.join(pair)}</div><figcaption>{caption}</figcaption></figure>")
     return f"<p class=note>{note}</p><div class=frames>{''.join(pictures)}</div>"
 
 
@@ -277,10 +276,8 @@ def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, ha
 
 
 def _with_interval(value: float, interval: tuple[float, float] | None, percent: bool) -> str:
-    def figure(number: float) -> str:
-        return f"{100 * number:.1f}\u00a0%" if percent else f"{number:.3f}"
-
-    return figure(value) + (f", 95 % interval {figure(interval[0])} to {figure(interval[1])}" if interval else "")
+    numbers = [f"{100 * number:.1f}\u00a0%" if percent else f"{number:.3f}" for number in (value, *(interval or ()))]
+    return numbers[0] + (f", 95 % interval {numbers[1]} to {numbers[2]}" if interval else "")
 
 
 def _faults(tables: ReplayTables) -> str:

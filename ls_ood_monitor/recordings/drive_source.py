@@ -89,15 +89,11 @@ def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = 
     for picture, sequence in folder.sequences.items():
         sequences.setdefault(sequence, []).append(picture)
     assumed = used if rate_hz is None else None
-    return [
-        DriveSource(
-            name if sequence == "." else f"{name}/{sequence}",
-            partial(_picture_frames, folder.only(pictures), used),
-            len(pictures),
-            assumed,
-        )
-        for sequence, pictures in sequences.items()
-    ]
+    drives = []
+    for sequence, pictures in sequences.items():
+        read = partial(_picture_frames, folder.only(pictures), used)
+        drives.append(DriveSource(name if sequence == "." else f"{name}/{sequence}", read, len(pictures), assumed))
+    return drives
 
 
 def dataset_drives(name: str, root: Path | str, *, rate_hz: float | None = None) -> list[DriveSource]:

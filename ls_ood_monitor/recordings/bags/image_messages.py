@@ -48,15 +48,15 @@ def is_image(type_name: str) -> bool:
 def image_message(camera: str, pixels: NDArray[np.uint8], encoding: str, stamp_ns: int) -> Any:
     """Make a ``sensor_msgs/Image`` from pixels (H, W) or (H, W, channels)."""
     height, width = pixels.shape[:2]
-    return typestore().types[IMAGE](
-        header=_header(camera, stamp_ns),
-        height=height,
-        width=width,
-        encoding=encoding,
-        is_bigendian=0,
-        step=pixels.nbytes // height,
-        data=np.ascontiguousarray(pixels).reshape(-1),
-    )
+    layout = {
+        "height": height,
+        "width": width,
+        "encoding": encoding,
+        "is_bigendian": 0,
+        "step": pixels.nbytes // height,
+    }
+    data = np.ascontiguousarray(pixels).reshape(-1)
+    return typestore().types[IMAGE](header=_header(camera, stamp_ns), **layout, data=data)
 
 
 def compressed_message(camera: str, image: NDArray[np.uint8], stamp_ns: int) -> Any:
