@@ -5,7 +5,7 @@ One drive is too short for a rate an hour; a set of them may be long enough.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -34,6 +34,7 @@ def pool(
     judged = [summaries[name] for name in names if name in summaries]
     first = judged[0] if judged else None
     events = tuple(replace(event, recording=summary.recording) for summary in judged for event in summary.events)
+    silences = tuple(replace(gap, recording=summary.recording) for summary in judged for gap in summary.silences)
     faults = _sum(summary.faults for summary in judged)
     decision = _decision(judged, events)
     raised, false = (sum(getattr(summary.alarms, name) for summary in judged) for name in ("raised", "false"))
@@ -54,9 +55,7 @@ def pool(
         faults=faults,
         fault_count=sum(faults.values()),
         by_camera=_by_camera(judged),
-        silences=tuple(
-            replace(silence, recording=summary.recording) for summary in judged for silence in summary.silences
-        ),
+        silences=silences,
         judgement=_judgement(judged),
         acceptance=AcceptanceResult(),
     )
@@ -104,11 +103,11 @@ def _decision(judged: Sequence[Summary], events: Sequence[EventOutcome]) -> Deci
 
 
 def _by_camera(judged: Sequence[Summary]) -> dict[str, CameraFigures]:
-    cameras = sorted({camera for summary in judged for camera in summary.by_camera})
-    own = {
-        camera: [summary.by_camera[camera] for summary in judged if camera in summary.by_camera] for camera in cameras
-    }
-    return {camera: CameraFigures(**_sum(map(vars, counts))) for camera, counts in own.items()}
+    counts: defaultdict[str, list[dict[str, int]]] = defaultdict(list)
+    for summary in judged:
+        for camera, figures in summary.by_camera.items():
+            counts[camera].append(vars(figures))
+    return {camera: CameraFigures(**_sum(counts[camera])) for camera in sorted(counts)}
 
 
 def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

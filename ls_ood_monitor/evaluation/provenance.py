@@ -18,7 +18,7 @@ from ..config import AlarmSettings
 from ..machine import processor
 from ..monitor import OodMonitor
 from ..parameter_file import VehicleSettings
-from ..recordings.recording import Recording
+from ..recordings.recording import Recording, files_of
 from .request import Request
 from .results import Environment, NetworkFacts, RecordingFacts, RecordingProvenance
 from .timespans import Limits
@@ -48,29 +48,20 @@ def environment(monitor: OodMonitor) -> Environment:
         import onnxruntime  # its GPU package has another name, so it is asked itself
 
         versions["ONNX Runtime"] = onnxruntime.__version__
-    device = monitor.device
-    return Environment(
-        f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
-        torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        versions,
-    )
+    machine = f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores"
+    gpu = torch.cuda.get_device_name(monitor.device) if monitor.device.type == "cuda" else None
+    return Environment(machine, gpu, versions)
 
 
 def recording_facts(recording: Recording) -> RecordingFacts:
     """Of its files; pictures and videos have no start."""
-    path = recording.path
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    start = None
+    files, start = files_of(recording.path), None
     if recording.topics is not None:
         moment = datetime.fromtimestamp(recording.begin_ns // 10**6 / 1e3, timezone.utc)
         start = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return RecordingFacts(
-        str(path),
-        _format(recording, files),
-        start,
-        recording.assumed_rate_hz or recording.rate_hz,
-        sum(file.stat().st_size for file in files),
-    )
+    rate_hz = recording.assumed_rate_hz or recording.rate_hz
+    size = sum(file.stat().st_size for file in files)
+    return RecordingFacts(str(recording.path), _format(recording, files), start, rate_hz, size)
 
 
 def _format(recording: Recording, files: list[Path]) -> str:

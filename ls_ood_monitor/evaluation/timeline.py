@@ -37,9 +37,8 @@ def draw_timeline(
     cameras = sorted({*alarms["camera"].unique().cast(pl.String), *(event.camera for event in events)})
     figure = Figure(figsize=(11, 1.6 + 2.1 * len(cameras)), layout="constrained")
     FigureCanvasAgg(figure)
-    rows = figure.subplots(
-        len(cameras) + 1, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [*([1.0] * len(cameras)), 0.28]}
-    )[:, 0]
+    heights = {"height_ratios": [*([1.0] * len(cameras)), 0.28]}
+    rows = figure.subplots(len(cameras) + 1, 1, sharex=True, squeeze=False, gridspec_kw=heights)[:, 0]
     for axis, camera in zip(rows, cameras, strict=False):
         own = _shown_rows(alarms.filter(pl.col("camera") == camera))
         times, ratio = own["time_s"].to_numpy(), own["ratio"].to_numpy()
@@ -66,10 +65,8 @@ def draw_timeline(
         axis.set_ylabel(f"{camera}\nscore / threshold")
         axis.grid(axis="x", alpha=0.25)
     last = rows[-1]
-    spans = [
-        LabelledSpan(span.begin_s, span.end_s, span.value, "")
-        for span in spans_of(decisions["time_s"], decisions["mode"].to_physical(), duration_s)
-    ]
+    modes = spans_of(decisions["time_s"], decisions["mode"].to_physical(), duration_s)
+    spans = [LabelledSpan(span.begin_s, span.end_s, span.value, "") for span in modes]
     for span in merge_spans(spans, _MAX_SPANS):
         colour = _MODE_COLOURS[FallbackMode(span.severity)]
         last.axvspan(span.begin_s, span.end_s, color=colour, alpha=0.85, linewidth=0)

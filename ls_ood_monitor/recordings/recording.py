@@ -75,8 +75,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
         if not extendable:
             first, second = (paths[index] for index in equal[:2])
             raise ConfigError(f"{first} and {second} would write the same folder; rename one, or evaluate them apart.")
-        for index in extendable:
-            depths[index] += 1
+        depths = [depth + (index in extendable) for index, depth in enumerate(depths)]
 
 
 def open_recording(
@@ -84,8 +83,8 @@ def open_recording(
 ) -> Recording:
     """Open a bag, a video, or a folder of pictures; ``name`` is that of its file or folder unless given.
 
-    ``topics`` (image topic -> camera name) are those of a bag; None takes every camera topic. ``rate_hz`` is the frame rate
-    of pictures or a video.
+    ``topics`` (image topic -> camera name) are a bag's; None takes every camera topic. ``rate_hz`` is that of pictures or a
+    video.
 
     Raises:
         DataError: there is no such recording, or it has no camera.
@@ -127,13 +126,18 @@ def open_recording(
     )
 
 
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or all files of a folder and its folders."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
 def identity_of(path: Path) -> str:
     """SHA-256, hex, of the names, sizes and modification times of the recording's files.
 
     Their content is not hashed: that would mean reading gigabytes, and a changed file has a new modification time.
     """
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    facts = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(str(file.relative_to(path)), file.stat()) for file in files_of(path)]
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

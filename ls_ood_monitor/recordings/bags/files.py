@@ -27,9 +27,7 @@ class BagFiles:
     surplus: tuple[str, ...] = ()  # names that exist and that metadata.yaml does not list
     expected: Mapping[str, int] = field(default_factory=dict)  # topic -> messages according to metadata.yaml
     metadata_fault: str = ""  # why metadata.yaml gives nothing, as the end of a sentence; empty if it is usable
-    is_compressed: bool = (
-        False  # ros2 bag compressed files or messages; compression by the storage itself does not count
-    )
+    is_compressed: bool = False  # by ros2 bag, files or messages; compression by the storage itself does not count
 
 
 def is_ros1(bag: Path) -> bool:
@@ -56,10 +54,8 @@ def find_files(bag: Path) -> BagFiles:
     is_compressed = str(metadata.get("compression_mode", "")).lower() in ("file", "message")
     try:
         listed = [str(name).rsplit("/", 1)[-1] for name in metadata["relative_file_paths"]]
-        expected = {
-            str(entry["topic_metadata"]["name"]): int(entry["message_count"])
-            for entry in metadata["topics_with_message_count"]
-        }
+        counts = metadata["topics_with_message_count"]
+        expected = {str(entry["topic_metadata"]["name"]): int(entry["message_count"]) for entry in counts}
     except (KeyError, TypeError, ValueError):
         exists = (bag / METADATA).exists()
         fault = "its metadata.yaml cannot be read" if exists else "it has no metadata.yaml (probably not closed)"

@@ -74,10 +74,8 @@ def iter_arrivals(
     with _open_bag(path, recover) as opened:
         types = {entry.topic: entry.type_name for entry in opened.topics}
         cameras = choose_topics(path, types, topics)
-        start_ns, stop_ns = (
-            None if offset_s is None else opened.begin_ns + round(offset_s * 1e9) for offset_s in (start_s, end_s)
-        )
-        for message in opened.read(cameras, start_ns, stop_ns):
+        part = (None if offset_s is None else opened.begin_ns + round(offset_s * 1e9) for offset_s in (start_s, end_s))
+        for message in opened.read(cameras, *part):
             yield decode_arrival(message, cameras[message.topic])
 
 
