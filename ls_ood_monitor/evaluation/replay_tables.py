@@ -31,20 +31,20 @@ _CAUSES = {
     "count": pl.Float64,
     "needed": pl.Float64,
     "window": pl.Int32,
-    "after": pl.UInt32,
+    "after": pl.UInt32,  # row of the cause that it stands on
 }
 _DECISIONS = {"time_s": pl.Float64, "mode": MODE, "cause": pl.UInt32}
 _ALARMS = {
-    "time_s": pl.Float64,
+    "time_s": pl.Float64,  # from the start of the recording
     "camera": pl.Categorical,
     "stamp_ns": pl.Int64,
     "state": STATE,
-    "mode": MODE,
-    "score": pl.Float64,
-    "threshold": pl.Float64,
+    "mode": MODE,  # of the decision after it
+    "score": pl.Float64,  # larger = more OoD; NaN where the frame was not judged
+    "threshold": pl.Float64,  # likewise
     "fault": KIND,  # null where the frame was judged
-    "cause": pl.UInt32,
-    "latency_ms": pl.Float64,
+    "cause": pl.UInt32,  # its row
+    "latency_ms": pl.Float64,  # of the network; NaN where it was not asked
     "from_image": pl.Boolean,
 }
 #: Rows are Python objects until there are so many.
@@ -55,22 +55,12 @@ _MAX_RECENT = 256
 
 @dataclass(frozen=True)
 class ReplayTables:
-    """A whole replay.
+    """A whole replay, in order of time, in the columns above."""
 
-    Attributes:
-        alarms: a row an alarm, in order of time: of every image, and ten a second of a silent camera. ``time_s`` from the
-            start of the recording, ``camera``, ``stamp_ns``, ``state``, ``mode`` of the decision after it, ``score`` and
-            ``threshold`` (larger = more OoD; NaN where the frame was not judged), ``fault``, row of its ``cause``,
-            ``latency_ms`` of the network (NaN where it was not asked), ``from_image``, and ``score.NAME`` of each detector.
-        decisions: every tick's, and every new stop: ``time_s``, ``mode``, row of its ``cause``.
-        causes: ``Cause`` in columns; ``after`` is the row of the cause that it stands on.
-        detectors: whose scores there are.
-    """
-
-    alarms: pl.DataFrame
-    decisions: pl.DataFrame
+    alarms: pl.DataFrame  # of every image, and ten a second of a silent camera; with ``score.NAME`` of each detector
+    decisions: pl.DataFrame  # every tick's, and every new stop
     causes: pl.DataFrame
-    detectors: tuple[str, ...]
+    detectors: tuple[str, ...]  # whose scores there are
 
     @property
     def images(self) -> pl.DataFrame:
@@ -86,19 +76,11 @@ class ReplayTables:
         chosen = self.causes[pl.Series(rows, dtype=pl.UInt32)]
         behind = chosen["after"].drop_nulls().unique()
         after = dict(zip(behind, self.causes_at(behind), strict=True)) if len(behind) else {}
-        return [
-            Cause(
-                CauseKind(kind),
-                camera,
-                value,
-                limit,
-                detail,
-                expected,
-                None if rule is None else AlarmProgress(rule, count, needed, window),
-                after.get(row),
-            )
-            for kind, camera, value, limit, detail, expected, rule, count, needed, window, row in chosen.iter_rows()
-        ]
+        causes = []
+        for kind, camera, value, limit, detail, expected, rule, count, needed, window, row in chosen.iter_rows():
+            progress = None if rule is None else AlarmProgress(rule, count, needed, window)
+            causes.append(Cause(CauseKind(kind), camera, value, limit, detail, expected, progress, after.get(row)))
+        return causes
 
 
 def score_over_threshold() -> pl.Expr:
