@@ -14,12 +14,7 @@ from .request import Request, Result
 
 
 def evaluate_on_cluster(requests: Sequence[Request], address: str, on_progress: OnProgress) -> Iterator[Result]:
-    """Results in the order in which they are ready.
-
-    Args:
-        requests: one a recording.
-        address: of the Dask scheduler, for example ``tcp://10.0.0.7:8786``.
-        on_progress: called with progress.
+    """Results in the order in which they are ready, from the Dask scheduler at ``address`` (tcp://10.0.0.7:8786).
 
     Raises:
         ConfigError: Dask is not installed, nobody answers at the address, or there is no worker.
@@ -33,6 +28,7 @@ def evaluate_on_cluster(requests: Sequence[Request], address: str, on_progress: 
     for number, result in run_on_cluster(tasks, address, update):
         request = requests[number]
         if result.summary is not None and not (request.out / SUMMARY).is_file():
-            error = f"a worker wrote {request.out}, but it is not here; --out must lie on a shared disk."
-            result = Result(result.name, None, error=error)
+            result = request.failed(
+                f"a worker wrote {request.out}, but it is not here; --out must lie on a shared disk."
+            )
         yield result

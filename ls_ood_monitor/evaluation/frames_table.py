@@ -28,18 +28,6 @@ def write_frames(path: Path, tables: ReplayTables) -> None:
             )
             for row, reason in zip(shown.iter_rows(), reasons, strict=True):
                 time_s, camera, stamp_ns, score, threshold, state, mode, fault, latency_ms, *others = row
-                writer.writerow(
-                    [
-                        f"{time_s:.6f}",
-                        camera,
-                        stamp_ns,
-                        repr(score),
-                        repr(threshold),
-                        state,
-                        mode,
-                        fault or "",
-                        f"{latency_ms:.3f}",
-                        reason,
-                        *("" if value is None else repr(value) for value in others),
-                    ]
-                )
+                numbers = ("" if value is None else repr(value) for value in others)
+                judged = (repr(score), repr(threshold), state, mode, fault or "", f"{latency_ms:.3f}", reason)
+                writer.writerow((f"{time_s:.6f}", camera, stamp_ns, *judged, *numbers))

@@ -25,18 +25,12 @@ class EvaluationTask:
 
     def given_up(self, sentence: str) -> Result:
         """The result if its worker was lost."""
-        return Result(self.request.recording.name, None, error=sentence)
+        return self.request.failed(sentence)
 
 
 def evaluate_here(requests: Sequence[Request], jobs: int, on_progress: OnProgress) -> Iterator[Result]:
-    """Results in the order in which they are ready.
-
-    Args:
-        requests: one a recording.
-        jobs: worker processes; 1 = none, all is done in this process.
-        on_progress: called with progress.
-    """
-    names = [request.recording.name for request in requests]
+    """Results in the order in which they are ready, from so many worker processes; 1 = all is done in this process."""
+    names = [request.name for request in requests]
     tasks = [EvaluationTask(request) for request in requests]
     for _, result in run_in_processes(tasks, jobs, lambda number, done, note: on_progress(names[number], done, note)):
         yield result

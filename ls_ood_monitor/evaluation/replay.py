@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from math import nan
 
@@ -25,15 +25,10 @@ from .replay_tables import ReplayRecorder
 
 @dataclass(frozen=True)
 class TimedVerdict(Verdict):
-    """A verdict, and what it took.
+    """A verdict, and what it took."""
 
-    Attributes:
-        latency_ms: the network's time for it.
-        is_recalled: its scores come from a file, so that its anomaly map is not known.
-    """
-
-    latency_ms: float = field(default=nan, kw_only=True)
-    is_recalled: bool = field(default=False, kw_only=True)
+    latency_ms: float = field(default=nan, kw_only=True)  # the network's time for it
+    is_recalled: bool = field(default=False, kw_only=True)  # its scores come from a file: its anomaly map is not known
 
 
 def judge_timed(monitor: OodMonitor, frame: Frame) -> TimedVerdict:
@@ -41,46 +36,24 @@ def judge_timed(monitor: OodMonitor, frame: Frame) -> TimedVerdict:
     started = time.perf_counter()
     result = monitor.process([frame])[0]
     latency_ms = (time.perf_counter() - started) * 1e3
-    return TimedVerdict(
-        result.frame,
-        result.score,
-        result.threshold,
-        result.detector,
-        result.scores,
-        result.anomaly_map,
-        latency_ms=latency_ms,
-    )
+    return TimedVerdict(**{spec.name: getattr(result, spec.name) for spec in fields(Verdict)}, latency_ms=latency_ms)
 
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """What one image message came to.
+    """What one image message came to."""
 
-    Attributes:
-        time_s: reception, seconds from the start of the recording.
-        alarm: of its camera, after it.
-        mode: of the supervisor's decision, after it.
-        verdict: the network's; None where the image failed a check.
-    """
-
-    time_s: float
-    alarm: Alarm
-    mode: FallbackMode
-    verdict: TimedVerdict | None
+    time_s: float  # reception, from the start of the recording
+    alarm: Alarm  # of its camera, after it
+    mode: FallbackMode  # of the supervisor's decision, after it
+    verdict: TimedVerdict | None  # None where the image failed a check
 
 
 class Replay:
     """The nodes of a vehicle, without their processes.
 
-    Args:
-        monitor: with a bundle.
-        cameras: all of the recording; each must be clear for the vehicle to move.
-        settings: of the vehicle.
-        begin_ns: when the recording starts.
-        network: judges a frame; None = the monitor.
-
-    Attributes:
-        recorder: has a row for each alarm and each decision so far.
+    Every camera must be clear for the vehicle to move. The recording starts at ``begin_ns``. ``network`` judges a frame; None
+    = the monitor. ``recorder`` has a row for each alarm and each decision so far.
     """
 
     def __init__(

@@ -46,7 +46,9 @@ def bundle_part(summary: Summary, monitor: OodMonitor | None) -> str:
         data = monitor.provenance.get("dataset", {})
         if isinstance(data, Mapping) and data.get("data"):
             rows.append(("network trained on", html.escape(str(data["data"]))))
-    rows.append(("alarm rule", html.escape(_alarm_rule(summary.provenance.parameters["perception_node"]))))
+    parameters = summary.provenance.parameters["perception_node"]
+    rule = [f"{spec.name} {parameters[spec.name]}" for spec in fields(AlarmSettings) if spec.name in parameters]
+    rows.append(("alarm rule", html.escape(", ".join(rule))))
     return facts_table(rows)
 
 
@@ -56,12 +58,6 @@ def bundle_rows(bundle: BundleFacts, detector: str, threshold: float) -> list[tu
         ("identity", f"<code>sha256 {bundle.sha256}</code>"),
         ("detector", f"{html.escape(detector)}, threshold {threshold:.4g}"),
     ]
-
-
-def _alarm_rule(parameters: Mapping[str, Any]) -> str:
-    """Those of a node's parameters that decide when its alarm rises."""
-    names = [spec.name for spec in fields(AlarmSettings) if spec.name in parameters]
-    return ", ".join(f"{name} {parameters[name]}" for name in names)
 
 
 def parameters_part(parameters: Mapping[str, Mapping[str, Any]]) -> str:

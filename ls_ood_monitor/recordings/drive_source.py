@@ -138,9 +138,8 @@ def open_drives(
             )
             drives.append(_cut(video, start_s, end_s))
         else:
-            hint = (
-                f" Give the folder that it lies in, {path.parent}." if path.suffix.lower() in PICTURE_SUFFIXES else ""
-            )
+            is_picture = path.suffix.lower() in PICTURE_SUFFIXES
+            hint = f" Give the folder that it lies in, {path.parent}." if is_picture else ""
             raise DataError(f"{path} is neither a bag nor a folder of pictures nor a video.{hint}")
     return distinct(drives)
 

@@ -21,21 +21,13 @@ _FORMATS = "give a ROS 2 bag (the folder with metadata.yaml, or one .mcap or .db
 
 @dataclass(frozen=True)
 class BagInfo:
-    """What a bag holds.
-
-    Attributes:
-        path: path of the bag.
-        start_ns: first reception.
-        duration_s: seconds from the first to the last reception.
-        topics: topics, with the number of messages that each should hold. A damaged bag may hold fewer.
-        damage: what is wrong with the bag, as a sentence; empty if opening it showed nothing.
-    """
+    """What a bag holds."""
 
     path: Path
-    start_ns: int
-    duration_s: float
-    topics: tuple[TopicSummary, ...]
-    damage: str = ""
+    start_ns: int  # first reception
+    duration_s: float  # from the first to the last reception
+    topics: tuple[TopicSummary, ...]  # a damaged bag may hold fewer messages than they say
+    damage: str = ""  # what is wrong with the bag, as a sentence; empty if opening it showed nothing
 
     @property
     def cameras(self) -> dict[str, str]:
