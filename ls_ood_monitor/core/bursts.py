@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
+from math import inf
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,15 @@ def burst_begins(times_s: ArrayLike) -> NDArray[np.bool_]:
 def count_bursts(times_s: ArrayLike) -> int:
     """Number of bursts among alarms at these times (N,), in any order."""
     return int(burst_begins(np.sort(np.asarray(times_s, dtype=np.float64))).sum())
+
+
+def count_span_bursts(spans_s: Iterable[tuple[float, float]]) -> int:
+    """Number of bursts among alarms that last from the begin to the end of each span, of all cameras of a vehicle."""
+    bursts, last_s = 0, -inf
+    for begin_s, end_s in sorted(spans_s):
+        bursts += begin_s - last_s > BURST_GAP_S
+        last_s = max(last_s, end_s)
+    return bursts
 
 
 class BurstCount:

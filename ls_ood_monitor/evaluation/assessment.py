@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..core.bursts import count_span_bursts
 from ..core.intervals import event_rate
 from ..core.types import AlarmState, FallbackMode
 from ..recordings.events import Event
@@ -56,7 +57,7 @@ def assess(
         )
     if not len(stops) or not len(alarms):
         failures.append("nothing was received from the nodes.")
-    false = sum(false_alarms(events, alarms, limits).values())
+    false = count_span_bursts(span for spans in false_alarms(events, alarms, limits).values() for span in spans)
     covered = event_spans(events)
     held_s, covered_s = length_s(overlaps(held, covered)), length_s(covered)
     not_nominal = spans_of(decisions["time_s"], decisions["mode"] != FallbackMode.NOMINAL.name, inf)
@@ -66,7 +67,7 @@ def assess(
         duration_s=duration_s,
         frames=len(alarms),
         cameras=tuple(sorted(alarms["camera"].unique().cast(pl.String))),
-        alarms=alarm_figures(outcomes, len(_rises(alarms, AlarmState.CLEAR)), false, clean_s),
+        alarms=alarm_figures(outcomes, _rises(alarms), false, clean_s),
         decision=DecisionFigures(
             time_to_stop_s=time_to_stop(outcomes),
             false_stop_s=false_stop_s,
@@ -113,16 +114,20 @@ def fraction(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def false_alarms(events: Sequence[Event], alarms: pl.DataFrame, limits: Limits) -> dict[str, int]:
-    """Count the moments at which a camera's alarm rises without an event of that camera; by camera."""
-    # A camera that has shown nothing is reported as RAISED: that is no false alarm.
-    rises = _rises(alarms, AlarmState.RAISED)
-    counts = {}
+def false_alarms(events: Sequence[Event], alarms: pl.DataFrame, limits: Limits) -> dict[str, list[tuple[float, float]]]:
+    """Begin and end, seconds, of each alarm that rises without an event of its camera; by camera."""
+    found = {}
     for camera in sorted(alarms["camera"].unique().cast(pl.String)):
-        own = rises.filter(pl.col("camera") == camera)["time_s"].to_numpy()
-        spans = [(event.start_s, event.end_s + limits.release_s) for event in events if event.camera == camera]
-        counts[camera] = sum(not any(start_s <= time_s <= end_s for start_s, end_s in spans) for time_s in own)
-    return counts
+        own = alarms.filter(pl.col("camera") == camera)
+        spans = spans_of(own["time_s"], own.select(_RAISED)["state"], inf)
+        due = [(event.start_s, event.end_s + limits.release_s) for event in events if event.camera == camera]
+        found[camera] = [
+            (span.begin_s, span.end_s)
+            for number, span in enumerate(spans)
+            # A camera that has shown nothing is reported as RAISED: that is no false alarm.
+            if span.value and number and not any(start_s <= span.begin_s <= end_s for start_s, end_s in due)
+        ]
+    return found
 
 
 def time_to_release(event: Event, not_nominal: Sequence[Span], stop_s: float) -> float | None:
@@ -146,10 +151,10 @@ def latency_of(times_ms: pl.Series) -> Latency:
     return Latency(*map(float, np.percentile(finite, [50, 95, 99]))) if len(finite) else Latency(None, None, None)
 
 
-def _rises(alarms: pl.DataFrame, before: AlarmState) -> pl.DataFrame:
-    """Rows at which a camera's alarm rises; ``before`` is its state before the first one."""
-    was_raised = _RAISED.shift(1, fill_value=before is AlarmState.RAISED).over("camera")
-    return alarms.filter(_RAISED & ~was_raised)
+def _rises(alarms: pl.DataFrame) -> int:
+    """How often a camera's alarm rises, a first one that is RAISED included."""
+    was_raised = _RAISED.shift(1, fill_value=False).over("camera")
+    return len(alarms.filter(_RAISED & ~was_raised))
 
 
 def _outcome(event: Event, alarms: pl.DataFrame, stops: pl.DataFrame, limits: Limits) -> EventOutcome:

@@ -43,6 +43,8 @@ _ALARMS = {
     "threshold": pl.Float64,  # likewise
     "fault": KIND,  # null where the frame was judged
     "cause": pl.UInt32,  # its row
+    "lasting_score": pl.Float64,  # mean over seconds; NaN where there is no lasting path
+    "lasting_threshold": pl.Float64,  # likewise
     "latency_ms": pl.Float64,  # of the network; NaN where it was not asked
     "from_image": pl.Boolean,
 }
@@ -126,9 +128,12 @@ class ReplayRecorder:
         is_image: bool,
     ) -> None:
         states = (time_s, alarm.camera, alarm.stamp_ns, alarm.state.value, mode.name)
-        judged = (alarm.score, alarm.threshold, alarm.fault or None, self._row_of(alarm.cause), latency_ms, is_image)
+        judged = (alarm.score, alarm.threshold, alarm.fault or None, self._row_of(alarm.cause))
+        lasting = (alarm.lasting_score, alarm.lasting_threshold)
         scores = verdict.scores if verdict is not None else {}
-        self._alarms.append((*states, *judged, *(scores.get(name) for name in self._detectors)))
+        self._alarms.append(
+            (*states, *judged, *lasting, latency_ms, is_image, *(scores.get(name) for name in self._detectors))
+        )
 
     def _row_of(self, cause: Cause) -> int:
         """Row of the cause, which is added where it is not among the last ones."""

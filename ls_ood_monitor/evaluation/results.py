@@ -43,7 +43,10 @@ class Delays:
 
 @dataclass(frozen=True)
 class AlarmFigures:
-    """Alarms against events. ``false`` counts those outside the events of their camera, also under a stop that is due."""
+    """Alarms against events.
+
+    ``false`` counts bursts (``core/bursts.py``) outside the events of their camera, also under a stop that is due.
+    """
 
     events: int
     detected: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from ..core.bursts import count_span_bursts
 from ..core.metrics import aupr, auroc, fpr_at_tpr
 from ..core.types import FallbackMode
 from ..recordings.events import Event
@@ -59,7 +60,7 @@ def summarise_replay(
             faults=_counts(faults["fault"]),
             fault_count=len(faults),
             by_camera={
-                camera: CameraFigures(images_of.get(camera, 0), false, faults_of.get(camera, 0))
+                camera: CameraFigures(images_of.get(camera, 0), count_span_bursts(false), faults_of.get(camera, 0))
                 for camera, false in false_alarms(events, alarms, limits).items()
             },
             silences=tuple(SilenceFigures(*silence[:4]) for silence in silences_of(alarms)),
