@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,8 @@ from .settings import CalibrationSettings
 from .table_file import pack_table, thin_table, whole_table
 from .work_folder import key_of
 
+#: Longest time for measuring what a monitor sees, unless another one is given, seconds.
+MAX_SENSITIVITY_S = 90.0
 _FILES = (NETWORK, MONITOR, *GRAPHS.values(), CALIBRATION, MANIFEST)
 
 
@@ -101,7 +104,7 @@ def write_calibrated_bundle(
     runner: DriveRunner | None = None,
     network: NetworkSource | None = None,
     max_sample: int = MAX_SAMPLE,
-    sensitivity_s: float = 0.0,
+    sensitivity_s: float | None = 0.0,
 ) -> CalibratedBundle:
     """Read the drives, fit detectors, set thresholds, check them on further drives, and save the bundle.
 
@@ -126,7 +129,8 @@ def write_calibrated_bundle(
         runner: reads the drives; None = in this process, and nothing is kept on the way.
         network: where the runner's processes get the same network from; None = this process alone has it.
         max_sample: largest number of frames that detectors are fitted to.
-        sensitivity_s: time to spend on measuring what ``detector`` sees of disturbances; 0 = not measured.
+        sensitivity_s: time to spend on measuring what ``detector`` sees of disturbances; 0 = not measured, None = as long as
+            the reading took, at most ``MAX_SENSITIVITY_S``.
 
     Raises:
         CalibrationError: a drive without frames or with too many faulty ones, or data that cannot support the target.
@@ -138,7 +142,10 @@ def write_calibrated_bundle(
     _require_distinct(drives, check, earlier)
     runner = runner or DriveRunner()
     passes = _Passes(network or LoadedNetwork(frame_pass), runner, drives, settings, progress, max_sample)
+    begin_s = time.monotonic()
     new = passes.read()
+    if sensitivity_s is None:
+        sensitivity_s = min(time.monotonic() - begin_s, MAX_SENSITIVITY_S)
     table = new if earlier is None else concatenate_tables([earlier, new])
     settings = settle_target(table, settings)
     with ExitStack() as stack:

@@ -58,7 +58,7 @@ with the scores that they have. --table all keeps the features of the whole samp
 
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "images", "street")
 _DEFAULT_BLOCK_S, _DEFAULT_RATE, _DEFAULT_MAX_FAULTY = 10.0, 0.01, 0.05
-_DEFAULT_PER_HOUR, _DEFAULT_SENSITIVITY_MIN = 20.0, 1.5
+_DEFAULT_PER_HOUR = 20.0
 _MAX_LISTED = 4
 _STREET_DRIVES, _STREET_CHECK_DRIVES = 60, 30
 
@@ -159,9 +159,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result.add_argument(
         "--sensitivity-minutes",
         type=float,
-        default=_DEFAULT_SENSITIVITY_MIN,
         metavar="MIN",
-        help="time to disturb clean clips and measure what is detected, and how soon (default %(default)g; 0 = not measured)",
+        help="time to disturb clean clips and measure what is detected, and how soon (default: as long as the reading takes, "
+        "at most 1.5; 0 = not measured)",
     )
     result.add_argument("--detectors", metavar="A,B,C", help="detectors to fit (default: those of the bundle)")
     result.add_argument("--detector", help="detector that raises the alarm (default: as in the bundle)")
@@ -212,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; name a folder.")
     require_file_place("--plot", args.plot, PICTURES)
-    if not args.sensitivity_minutes >= 0.0:
+    if args.sensitivity_minutes is not None and not args.sensitivity_minutes >= 0.0:
         raise ConfigError(f"--sensitivity-minutes is {args.sensitivity_minutes}; it must be 0 or larger.")
     jobs = read_jobs(args)
     drives, check = _drives(args)
@@ -276,7 +276,7 @@ def run(args: argparse.Namespace) -> int:
                     "added_to_earlier": [drive.name for drive in drives] if args.update else [],
                 },
                 table_kind=args.table or "thin",
-                sensitivity_s=60.0 * args.sensitivity_minutes,
+                sensitivity_s=None if args.sensitivity_minutes is None else 60.0 * args.sensitivity_minutes,
                 runner=DriveRunner(jobs, args.scheduler or "", work),
                 network=network,
             )

@@ -17,7 +17,7 @@ CAUSES = [
     Cause(CauseKind.NEVER_HEARD, "left"),
     Cause(CauseKind.ALL_CLEAR),
     Cause(CauseKind.UNREADABLE, "front", detail="größer than 3 bytes"),
-    Cause(CauseKind.SUDDEN, "front", 3.0, 2.0, progress=AlarmProgress("window", 2, 3, 5)),
+    Cause(CauseKind.SUDDEN, "front", 3.0, 2.0, progress=AlarmProgress("consecutive", 2, 3)),
     WAITS,
     Cause(
         CauseKind.MIN_TIME,
