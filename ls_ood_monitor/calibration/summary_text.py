@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _MAX_DRIVES = 4
@@ -53,3 +53,32 @@ def calibration_target(calibration: Mapping[str, Any]) -> str:
         "worst": "the larger threshold of blocks and drives held out",
     }[calibration["hold_out"]]
     return f"{text}; {held_out}."
+
+
+def sensitivity_sentences(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what ``calibration.sensitivity`` says: how many of the disturbed clips alarm, how soon, by severity."""
+    for shares, name in (
+        (facts["anomalies"], "anomalies of severity"),
+        (facts["harmless"], "harmless changes of level"),
+    ):
+        for level in dict.fromkeys(share["level"] for share in shares):
+            parts = [
+                f"{_percent(share['value'])} ({_percent(share['low'])} to {_percent(share['high'])}) within "
+                f"{share['within_s']:g} s"
+                for share in shares
+                if share["level"] == level
+            ]
+            yield f"{name} {level}: alarm in {', '.join(parts)}"
+    if not facts["is_complete"]:
+        yield "The time was over before all clips were disturbed; --sensitivity-minutes gives more."
+
+
+def _percent(share: float) -> str:
+    return f"{two_digits(100 * share)} %"
+
+
+def two_digits(value: float) -> str:
+    """Two significant digits; a value too small to matter is said to be so."""
+    if 0.0 < value < 0.01:
+        return "< 0.01"
+    return f"{value:.0f}" if value >= 10.0 else f"{value:.2g}"

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..calibration.summary_text import calibrated_on, calibration_target
+from ..calibration.summary_text import calibrated_on, calibration_target, sensitivity_sentences, two_digits
 
 #: An interval of a share that is wider says nothing.
 _NO_KNOWLEDGE = 0.9
@@ -68,20 +68,7 @@ def sensitivity_report(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         _delays(facts, is_harmless, heading)
         for is_harmless, heading in ((False, title), (True, "Harmless changes, which should not alarm"))
     )
-    for shares, name in (
-        (facts["anomalies"], "anomalies at severity"),
-        (facts["harmless"], "harmless changes at level"),
-    ):
-        for level in dict.fromkeys(share["level"] for share in shares):
-            parts = [
-                f"{_percent(share['value'])} ({_percent(share['low'])} to {_percent(share['high'])}) within "
-                f"{share['within_s']:g} s"
-                for share in shares
-                if share["level"] == level
-            ]
-            yield Text(f"{name} {level}: alarm in {', '.join(parts)}")
-    if not facts["is_complete"]:
-        yield Text("The time was over before all clips were changed; --sensitivity-minutes gives more.")
+    yield from map(Text, sensitivity_sentences(facts))
 
 
 def _delays(facts: Mapping[str, Any], is_harmless: bool, title: str) -> Table:
@@ -101,29 +88,18 @@ def _delays(facts: Mapping[str, Any], is_harmless: bool, title: str) -> Table:
     return table
 
 
-def _percent(share: float) -> str:
-    return f"{_number(100 * share)} %"
-
-
 def _share(share: Mapping[str, Any] | None, units: str) -> str:
     if not share:
         return "-"
-    rate = _number(100 * share["above"] / share["frames"])
+    rate = two_digits(100 * share["above"] / share["frames"])
     if share["high"] - share["low"] > _NO_KNOWLEDGE:
         return f"{rate}\ntoo few {units} to say"
-    return f"{rate}\n{_number(100 * share['low'])} to {_number(100 * share['high'])}"
+    return f"{rate}\n{two_digits(100 * share['low'])} to {two_digits(100 * share['high'])}"
 
 
 def _alarms(rate: Mapping[str, Any] | None) -> str:
     if not rate:
         return "-"
     if rate["events"] == 0:
-        return f"0\nclaim < {_number(rate['upper'])}"
-    return f"{_number(rate['per_hour'])}\n{_number(rate['low'])} to {_number(rate['high'])}"
-
-
-def _number(value: float) -> str:
-    """Two significant digits; what is smaller than people care for is said to be so."""
-    if 0.0 < value < 0.01:
-        return "< 0.01"
-    return f"{value:.0f}" if value >= 100.0 else f"{value:.2g}"
+        return f"0\nclaim < {two_digits(rate['upper'])}"
+    return f"{two_digits(rate['per_hour'])}\n{two_digits(rate['low'])} to {two_digits(rate['high'])}"

@@ -289,7 +289,12 @@ def run(args: argparse.Namespace) -> int:
     plot = args.plot or args.out / "calibration.png"
     unseen = result.provenance.get("check_on_unseen_drives")
     draw_calibration(
-        result.fitted, result.table, plot, check=unseen, title=f"Calibration of bundle {result.bundle_id[:12]}"
+        result.fitted,
+        result.table,
+        plot,
+        check=unseen,
+        sensitivity=result.provenance["calibration"].get("sensitivity"),
+        title=f"Calibration of bundle {result.bundle_id[:12]}",
     )
     thresholds = {name: item.threshold.to_dict() for name, item in result.fitted.items()}
     write_json(

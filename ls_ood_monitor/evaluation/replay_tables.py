@@ -89,6 +89,11 @@ def score_over_threshold() -> pl.Expr:
     return pl.when(pl.col("threshold") <= 0.0).then("score").otherwise(pl.col("score") / pl.col("threshold"))
 
 
+def has_lasting(alarms: pl.DataFrame) -> bool:
+    """Whether the alarms have a lasting path."""
+    return "lasting_threshold" in alarms.columns and bool(alarms["lasting_threshold"].is_finite().any())
+
+
 class ReplayRecorder:
     """Gathers the rows of a replay, with the scores of ``detectors``; counts its ``images``, the last one at ``last_image_s``."""
 

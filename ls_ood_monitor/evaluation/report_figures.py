@@ -18,12 +18,12 @@ from ..core.types import AlarmState, FallbackMode
 from ..recordings.events import Event
 from .downsampling import LabelledSpan, keep_extremes, merge_spans
 from .ranking import Curve, FrameScores, Ranking, histogram
-from .replay_tables import ReplayTables, score_over_threshold
+from .replay_tables import ReplayTables, has_lasting, score_over_threshold
 from .results import Stop, StopReason
 from .silence import SILENCE_PERIOD_S, Silence, silences_of
 from .timespans import spans_of
 
-_GOOD, _UNSURE, _BAD, _LINE, _SILENT = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa"
+_GOOD, _UNSURE, _BAD, _LINE, _SILENT, _LASTING = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa", "#1565c0"
 _QUIET = "#ce93d8"
 _LABEL = "rgba(255, 255, 255, 0.7)"
 _EVENT = {"fillcolor": "rgba(96, 125, 139, 0.25)", "line_width": 0, "layer": "below"}
@@ -121,6 +121,20 @@ def _draw_scores(figure: Any, tables: ReplayTables, own: pl.DataFrame, row: int,
         row=row,
         col=1,
     )
+    if has_lasting(own):
+        means = (own["lasting_score"] / own["lasting_threshold"]).to_numpy()
+        figure.add_scatter(
+            x=np.insert(times, line, times[line]),
+            y=np.insert(means[chosen], line, np.nan),
+            mode="lines",
+            line={"color": _LASTING, "width": 1.5},
+            name="mean / its threshold",
+            legendgroup="lasting",
+            showlegend=row == 1,
+            hovertemplate="%{x:.2f} s, mean %{y:.2f}<extra></extra>",
+            row=row,
+            col=1,
+        )
     for state, (colour, symbol) in _STATES.items():
         marks = np.flatnonzero(severities[chosen] == state.severity)
         figure.add_scatter(

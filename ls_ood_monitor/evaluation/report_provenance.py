@@ -6,9 +6,10 @@ import html
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
+from math import isfinite
 from typing import Any
 
-from ..calibration.summary_text import calibrated_on, calibration_target
+from ..calibration.summary_text import calibrated_on, calibration_target, sensitivity_sentences
 from ..config import AlarmSettings
 from ..monitor import OodMonitor
 from .report_tables import facts_table
@@ -41,6 +42,11 @@ def bundle_part(summary: Summary, monitor: OodMonitor | None) -> str:
             ("threshold", html.escape(f"{threshold.method}, rank {threshold.rank} of {threshold.n} scores")),
             ("calibration", html.escape(f"{calibrated_on(calibration)} {calibration_target(calibration)}")),
         ]
+        if isfinite(threshold.lasting_value):
+            rows.append(("lasting threshold", f"{threshold.lasting_value:.4g}, of the mean over seconds"))
+        if sensitivity := calibration.get("sensitivity"):
+            lines = map(html.escape, sensitivity_sentences(sensitivity))
+            rows.append(("seen at calibration", "synthetic disturbances of clean clips:<br>" + "<br>".join(lines)))
         if threshold.warning:
             rows.append(("warning", f"<span class=bad>{html.escape(threshold.warning)}</span>"))
         data = monitor.provenance.get("dataset", {})

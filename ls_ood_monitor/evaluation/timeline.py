@@ -11,13 +11,14 @@ import polars as pl
 from ..core.types import AlarmState, FallbackMode
 from ..recordings.events import Event
 from .downsampling import LabelledSpan, keep_extremes, merge_spans
-from .replay_tables import score_over_threshold
+from .replay_tables import has_lasting, score_over_threshold
 from .timespans import spans_of
 
 _STATE_COLOURS = {AlarmState.CLEAR: "#2e7d32", AlarmState.PENDING: "#f9a825", AlarmState.RAISED: "#c62828"}
 _MODE_COLOURS = {FallbackMode.NOMINAL: "#2e7d32", FallbackMode.SLOW: "#f9a825", FallbackMode.STOP: "#c62828"}
 #: Of one camera, and of the command, in the picture; it is some thousand dots wide.
 _MAX_POINTS, _MAX_SPANS = 6000, 1000
+_LASTING_COLOUR = "#1565c0"
 
 
 def draw_timeline(
@@ -48,6 +49,8 @@ def draw_timeline(
                 middle_s, place = (event.start_s + event.end_s) / 2, axis.get_xaxis_transform()
                 axis.text(middle_s, 0.04, event.label, ha="center", va="bottom", transform=place, fontsize=10)
         axis.plot(times, ratio, color="#37474f", linewidth=1.0, zorder=2)
+        if "lasting" in own.columns:
+            axis.plot(times, own["lasting"].to_numpy(), color=_LASTING_COLOUR, linewidth=1.4, zorder=2.5)
         colours = [_STATE_COLOURS[AlarmState(state)] for state in own["state"]]
         axis.scatter(times, ratio, s=16, zorder=3, color=colours)
         known = np.isfinite(ratio)
@@ -78,6 +81,8 @@ def draw_timeline(
         Patch(color=colour, label=f"{state.value} / {mode.name}")
         for (state, colour), mode in zip(_STATE_COLOURS.items(), FallbackMode, strict=True)
     ]
+    if has_lasting(alarms):
+        handles.append(Line2D([], [], color=_LASTING_COLOUR, label="mean over seconds / its threshold"))
     handles.append(Patch(color="#90a4ae", alpha=0.35, label="event (ground truth)"))
     if not alarms["score"].is_finite().all():
         handles.append(Line2D([], [], color="#37474f", marker="|", linestyle="", label="not judged, or silent"))
@@ -90,4 +95,6 @@ def _shown_rows(own: pl.DataFrame) -> pl.DataFrame:
     """Rows of one camera with their ``ratio``, NaN where there is none; of more than the picture can show the extremes."""
     ratio = score_over_threshold()
     own = own.with_columns(ratio=pl.when(ratio.is_finite()).then(ratio).otherwise(np.nan))
+    if has_lasting(own):
+        own = own.with_columns(lasting=pl.col("lasting_score") / pl.col("lasting_threshold"))
     return own[keep_extremes(own["time_s"], own["ratio"], own["state"].to_physical(), _MAX_POINTS)]
