@@ -52,7 +52,7 @@ class _Task:
         except MonitorError as error:
             return _Outcome(None, error)
         except OSError as error:
-            text = f"{error.filename or self.drive_pass.name} cannot be used: {error.strerror or error!r}."
+            text = f"{error.filename or self.drive_pass.name} cannot be used: {error.strerror or error}."
             return _Outcome(None, DataError(text))
         except Exception:
             return _Outcome(None, None, traceback.format_exc())
