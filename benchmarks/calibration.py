@@ -60,7 +60,7 @@ def write_drives(folder: Path, frames: int) -> list[Path]:
                 for camera in CAMERAS:
                     scene = scenes[camera][index // 50 % _SCENES].astype(np.int16)
                     shift = int(random.integers(SIZE[0]))
-                    picture = np.clip(scene + np.roll(noise[random.integers(64)], shift, axis=1), 0, 255)
+                    picture = np.clip(scene + np.roll(noise[index % 64], shift, axis=1), 0, 255)
                     writer.write(camera, picture.astype(np.uint8), START_NS + index * PERIOD_NS, True)
     return paths
 
