@@ -4,7 +4,7 @@
     network.safetensors   weights
     monitor.safetensors   mask bank and detector arrays (``<detector>.<array>``)
     encoder.onnx, decoder.onnx   optional: the network's two graphs for ONNX Runtime, with their weights
-    calibration.safetensors   optional: features of the clean frames, to add a drive later; not read on the vehicle
+    calibration.safetensors   optional: the clean frames, to add a drive later; not read on the vehicle
 
 The bundle's identity is the SHA-256 of its manifest. The manifest contains the hashes of the other files.
 """
@@ -172,7 +172,7 @@ def read_calibration(folder: Path | str) -> bytes:
     if CALIBRATION not in contents:
         raise BundleError(
             f"{folder} has no {CALIBRATION}, so no drive can be added to it; calibrate again from all drives, without "
-            "--no-table."
+            "--table none or --no-table."
         )
     return contents[CALIBRATION]
 

@@ -369,5 +369,5 @@ def _write_at_once(out: Path, write: Any) -> str:
                 else:
                     (out / name).unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"the bundle cannot be written to {out}: {error.strerror or error!r}.") from error
+        raise DataError(f"the bundle cannot be written to {out}: {error.strerror or error}.") from error
     return identity

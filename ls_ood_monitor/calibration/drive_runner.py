@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from .. import __version__
 from ..errors import CalibrationError, DataError, MonitorError
+from ..recordings.drive_source import DriveSource
+from ..recordings.recording import identity_of
 from ..workers.processes import OnTaskProgress, run_in_processes
 from .work_folder import WorkFolder
 
@@ -22,8 +26,8 @@ class DrivePass(Protocol[R_co]):
     """One pass over one drive. It can be pickled for another process, unless it holds a network."""
 
     @property
-    def name(self) -> str:
-        """Name of the drive."""
+    def drive(self) -> DriveSource:
+        """The drive."""
         ...
 
     def run(self, on_progress: OnTaskProgress, threads: int = 1) -> R_co:
@@ -42,23 +46,44 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Task:
-    """A pass whose errors are part of its result."""
+    """A pass whose errors are part of its result.
+
+    Attributes:
+        drive_pass: the pass.
+        identity: of the drive's files, which a worker must see, too; empty = not checked.
+        version: of the package that asks.
+    """
 
     drive_pass: DrivePass[Any]
+    identity: str = ""
+    version: str = __version__
 
     def run(self, on_progress: OnTaskProgress, threads: int) -> _Outcome:
         try:
+            self._require_same_files()
             return _Outcome(self.drive_pass.run(on_progress, threads))
         except MonitorError as error:
             return _Outcome(None, error)
         except OSError as error:
-            text = f"{error.filename or self.drive_pass.name} cannot be used: {error.strerror or error!r}."
+            text = f"{error.filename or self.drive_pass.drive.name} cannot be used: {error.strerror or error}."
             return _Outcome(None, DataError(text))
         except Exception:
             return _Outcome(None, None, traceback.format_exc())
 
+    def _require_same_files(self) -> None:
+        where, path = f"on {platform.node()}", self.drive_pass.drive.path
+        if self.version != __version__:
+            raise DataError(
+                f"ls_ood_monitor {where} is {__version__}, but {self.version} asks; install the same version."
+            )
+        shared = "every worker must see recordings and bundle under the same paths (a shared disk)."
+        if self.identity and path is not None and not path.exists():
+            raise DataError(f"there is no {path} {where}; {shared}")
+        if self.identity and path is not None and identity_of(path) != self.identity:
+            raise DataError(f"{path} {where} is not the recording that was asked for; {shared}")
+
     def given_up(self, sentence: str) -> _Outcome:
-        return _Outcome(None, CalibrationError(f"{self.drive_pass.name} could not be read: {sentence}"))
+        return _Outcome(None, CalibrationError(f"{self.drive_pass.drive.name} could not be read: {sentence}"))
 
 
 class DriveRunner:
@@ -107,14 +132,16 @@ class DriveRunner:
         return [results[index] for index in range(len(passes))]
 
     def _outcomes(self, passes: Sequence[DrivePass[Any]], meter: _Meter) -> Iterator[tuple[int, _Outcome]]:
-        tasks = [_Task(drive_pass) for drive_pass in passes]
-        if not tasks:
+        if not passes:
             return iter(())
-        if self._scheduler:
-            from ..workers.cluster import run_on_cluster
+        if not self._scheduler:
+            return run_in_processes([_Task(drive_pass) for drive_pass in passes], self._jobs, meter.update)
+        from ..workers.cluster import run_on_cluster
 
-            return run_on_cluster(tasks, self._scheduler, meter.update)
-        return run_in_processes(tasks, self._jobs, meter.update)
+        paths = [drive_pass.drive.path for drive_pass in passes]
+        identities = ["" if path is None else identity_of(path) for path in paths]
+        tasks = [_Task(drive_pass, identity) for drive_pass, identity in zip(passes, identities, strict=True)]
+        return run_on_cluster(tasks, self._scheduler, meter.update)
 
 
 class _Meter:

@@ -25,6 +25,7 @@ TABLES = ("thin", "all", "none")
 #: Largest size of a thin table, bytes a frame.
 BYTES_A_FRAME = 1000
 MIN_FEATURES = 50
+_HEAD_BYTES = 4000  # names of arrays and cameras
 _FEATURE, _SCORE = "feature.", "score."
 
 
@@ -35,9 +36,10 @@ def thin_table(table: FeatureTable, scores: HeldOutScores) -> FeatureTable:
         table: clean frames.
         scores: held-out scores of all frames.
     """
-    columns = 8 + 4 + 4 + 4 * sum(len(units) for units in scores.values())
-    row_bytes = sum(4 * rows[:1].size for rows in table.features.rows.values())
-    fitting = (BYTES_A_FRAME - columns) * len(table) // max(1, row_bytes)
+    column_bytes = 8 + 4 + 4 + 4 * sum(len(units) for units in scores.values())
+    head_bytes = _HEAD_BYTES + sum(len(json.dumps(name)) + 2 for name in table.drives.names)
+    row_bytes = 8 + sum(4 * rows[:1].size for rows in table.features.rows.values())
+    fitting = ((BYTES_A_FRAME - column_bytes) * len(table) - head_bytes) // row_bytes
     kept = min(len(table.sampled), max(MIN_FEATURES, fitting))
     return _with_features(table, scores, np.linspace(0, len(table.sampled) - 1, kept).round().astype(np.int64))
 

@@ -99,7 +99,7 @@ class WorkFolder:
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{error.filename or path} cannot be written: {error.strerror or error!r}.")
+    return DataError(f"{error.filename or path} cannot be written: {error.strerror or error}.")
 
 
 def _packed(result: Any) -> Arrays:

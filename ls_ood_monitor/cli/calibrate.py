@@ -378,8 +378,12 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
     from .topics import parse_topics
 
     options = {"topics": parse_topics(args.topic), "rate_hz": args.rate}
-    drives = open_drives(args.data, start_s=args.start, end_s=args.end, **options)
-    check = open_drives(args.check or (), **options)
+    # The workers of a cluster have other working folders.
+    data, further = (
+        [path.absolute() for path in paths] if args.scheduler else paths for paths in (args.data, args.check or [])
+    )
+    drives = open_drives(data, start_s=args.start, end_s=args.end, **options)
+    check = open_drives(further, **options)
     if args.drives is not None and args.dataset != "street":
         raise ConfigError("--drives counts drives of the procedural street; give --dataset street with it.")
     if args.dataset == "street":

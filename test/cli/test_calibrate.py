@@ -128,7 +128,7 @@ def test_the_table_is_verified_and_not_for_the_vehicle(calibrated, data, tmp_pat
     assert calibrate(data / "monday", *options, copy) == 0
     assert not (copy / CALIBRATION).exists()
     assert calibrate(data / "friday", "--update", copy, "--out", tmp_path / "x") == 2
-    assert "without --no-table" in capsys.readouterr().err
+    assert "without --table none" in capsys.readouterr().err
 
 
 def test_bundle_show_prints_the_calibration(calibrated, capsys):
@@ -225,3 +225,79 @@ def test_a_bundle_of_fresh_masks_is_calibrated_in_its_mode(data, tiny_bundle, tm
     options = ("--block", "4", "--target-rate", "0.05", "--rate", "4")
     assert calibrate(data / "monday", "--bundle", tmp_path / "fresh", "--out", out, *options) == 0
     assert load_bundle(out, device="cpu").frame_pass.masks == "fresh"
+
+
+def test_faulty_images_are_left_out_and_counted(data, tiny_bundle, tmp_path, capsys):
+    """A cut JPEG does not end a calibration: it is counted in notes, JSON and provenance; too many end it in one sentence."""
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    for place in sorted((data / "tuesday").iterdir()):
+        cv2.imwrite(str(folder / f"{place.stem}.jpg"), cv2.imread(str(place)))
+    cut = folder / "007.jpg"
+    cut.write_bytes(cut.read_bytes()[:300])
+    options = (
+        "--bundle",
+        tiny_bundle,
+        "--rate",
+        "4",
+        "--block",
+        "2",
+        "--target-rate",
+        "0.1",
+        "--detectors",
+        "multistage",
+    )
+    assert calibrate(folder, *options, "--out", tmp_path / "b", "--json", tmp_path / "result.json") == 0
+    (name,) = json.loads((tmp_path / "result.json").read_text())["calibration"]["drives"]
+    left_out = {name: {"front": {"unreadable": 1}}}
+    assert json.loads((tmp_path / "result.json").read_text())["left_out"] == left_out
+    assert verify_bundle(tmp_path / "b").content["provenance"]["calibration"]["left_out"] == left_out
+    assert "1 of 40 images are left out (front: 1 unreadable)" in capsys.readouterr().err
+    assert calibrate(folder, *options, "--out", tmp_path / "c", "--max-faulty", "0.01") == 2
+    assert "most of camera front: 1 unreadable of 40." in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_interruption_leaves_no_bundle_and_resume_goes_on(data, tiny_bundle, tmp_path, monkeypatch, capsys):
+    """Ctrl-C in the second drive: one line, nothing in --out; --resume reads the second drive alone."""
+    import ls_ood_monitor.calibration.drive_passes as drive_passes
+
+    options = (
+        "--bundle",
+        tiny_bundle,
+        "--rate",
+        "4",
+        "--block",
+        "4",
+        "--target-rate",
+        "0.05",
+        "--detectors",
+        "multistage",
+    )
+    command = (data / "tuesday", data / "friday", *options, "--out", tmp_path / "b")
+    read, began = drive_passes.ReadTask.run, []
+
+    def interrupted(task, on_progress, threads=1):
+        began.append(task.name.split("/")[-1])
+        if len(began) == 2:
+            raise KeyboardInterrupt
+        return read(task, on_progress, threads)
+
+    monkeypatch.setattr(drive_passes.ReadTask, "run", interrupted)
+    assert calibrate(*command) == 130
+    said = capsys.readouterr().err
+    assert "with --resume goes on" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert not (tmp_path / "b").exists()
+    assert calibrate(*command, "--resume") == 0
+    assert began == ["tuesday", "friday", "friday"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_processes_and_an_address_are_checked(data, tiny_bundle, tmp_path, capsys):
+    """As for evaluate."""
+    options = ("--bundle", tiny_bundle, "--out", tmp_path / "b")
+    assert calibrate(data / "monday", *options, "--jobs", "many") == 2
+    assert "--jobs is many" in capsys.readouterr().err
+    assert calibrate(data / "monday", *options, "--jobs", "2", "--scheduler", "tcp://127.0.0.1:9") == 2
+    assert "exclude each other" in capsys.readouterr().err
