@@ -86,7 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drives",
         type=int,
         metavar="N",
-        help=f"number of drives of the synthetic street, for --dataset street (default {_STREET_DRIVES})",
+        help=f"number of drives of the synthetic street, for --dataset street (default {_STREET_DRIVES}); with --target-per-hour "
+        "each is a video of 24 s",
     )
     data.add_argument(
         "--topic",
@@ -373,7 +374,7 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
     """Return the drives to calibrate on, and the drives to check on."""
     from ..errors import ConfigError
     from ..recordings.drive_source import dataset_drives, distinct, open_drives
-    from ..street.drive_sources import street_drives
+    from ..street.drive_sources import street_drives, street_videos
     from ..street.shots import CALIBRATION_DRIVES, TEST_DRIVES
     from .topics import parse_topics
 
@@ -392,7 +393,8 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
         count = _STREET_DRIVES if args.drives is None else args.drives
         if not 1 <= count <= len(CALIBRATION_DRIVES):
             raise ConfigError(f"--drives is {count}; it must lie within [1, {len(CALIBRATION_DRIVES)}].")
-        drives += street_drives(CALIBRATION_DRIVES[:count])
+        make = street_drives if args.target_per_hour is None else street_videos
+        drives += make(CALIBRATION_DRIVES[:count])
         check = check or street_drives(TEST_DRIVES[:_STREET_CHECK_DRIVES])
     elif args.dataset is not None:
         if args.datapath is None:
