@@ -159,18 +159,20 @@ def test_other_detectors_and_a_target_an_hour(data, tiny_bundle, tmp_path):
     assert (tmp_path / "picture.png").exists()
 
 
-def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path):
-    """The threshold is set by the chosen alarm rule, and the bundle stores the rule."""
+def test_the_settings_of_the_alarm_go_into_the_bundle(data, tiny_bundle, tmp_path):
+    """Both thresholds are set for the chosen counts and time constant, and the bundle stores them."""
     code = calibrate(
         *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
         *("--target-per-hour", "2", "--detectors", "mahalanobis", "--detector", "mahalanobis"),
-        *("--rule", "cusum", "--cusum-limit", "1.5", "--release", "4"),
+        *("--lasting-time", "0.5", "--release", "4"),
     )
     assert code == 0
     monitor = load_bundle(tmp_path / "b", device="cpu")
-    assert monitor.alarm == AlarmSettings(rule="cusum", cusum_limit=1.5, release_consecutive_frames=4)
-    assert "cumulative sum of 1.5" in monitor.thresholds["mahalanobis"].method
-    assert monitor.clean_median < monitor.threshold
+    assert monitor.alarm == AlarmSettings(lasting_time_constant_s=0.5, release_consecutive_frames=4)
+    assert "the mean over 0.5 s" in monitor.thresholds["mahalanobis"].method
+    levels = monitor.lasting_levels
+    assert levels.clean_median < levels.threshold
+    assert levels.cap == monitor.threshold
 
 
 @pytest.mark.parametrize(
