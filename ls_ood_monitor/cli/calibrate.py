@@ -435,5 +435,5 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
         block_s=before.get("block_s", _DEFAULT_BLOCK_S) if args.block is None else args.block,
         alarm=from_mapping(AlarmSettings, alarm),
         allow_small=args.allow_small,
-        max_faulty=_DEFAULT_MAX_FAULTY if args.max_faulty is None else args.max_faulty,
+        max_faulty=before.get("max_faulty", _DEFAULT_MAX_FAULTY) if args.max_faulty is None else args.max_faulty,
     )

@@ -140,7 +140,8 @@ def run(args: argparse.Namespace) -> int:
     from ..engines.device import choose_device
 
     disturbance = _check_options(args)
-    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
+    # Faulty pictures are left out, but however many they are, a training does not end with them.
+    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small, max_faulty=1.0)
     settings = _with_option_names(lambda: _training_settings(args))
     wanted = "gpu" if args.slurm else args.device
     device = str(choose_device({"gpu": "cuda"}.get(wanted, wanted)))
