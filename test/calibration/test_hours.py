@@ -18,7 +18,7 @@ from ls_ood_monitor.calibration.calibrate import calibrate
 from ls_ood_monitor.calibration.calibrated_bundle import write_calibrated_bundle
 from ls_ood_monitor.calibration.collect import collect_drives
 from ls_ood_monitor.calibration.drive_runner import DriveRunner
-from ls_ood_monitor.calibration.feature_table import FeatureTable, blocks_of_time, video_streams
+from ls_ood_monitor.calibration.feature_table import FeatureTable, blocks_of_time, clean_video
 from ls_ood_monitor.calibration.network import BundleNetwork
 from ls_ood_monitor.calibration.sampling import SamplePlan, StrideSampler
 from ls_ood_monitor.calibration.settings import CalibrationSettings
@@ -151,9 +151,9 @@ def test_every_frame_is_scored_without_its_block_and_its_drive(sampled, network,
 
 def test_a_calibration_on_a_sample_is_close_to_the_whole(sampled, network, drives):
     """The network sees each frame once, and streams and hours are those of all frames."""
-    streams, hours = video_streams(sampled.table)
-    assert [len(stream) for stream in streams] == [40, 40, 60, 60]
-    assert hours == pytest.approx(10.0 / 3600.0)
+    video = clean_video(sampled.table)
+    assert [len(stream) for stream in video.streams] == [40, 40, 60, 60]
+    assert video.hours == pytest.approx(10.0 / 3600.0)
     facts = sampled.provenance["calibration"]
     assert (facts["frames"], facts["fitted_to_frames"], facts["images"]) == (200, 50, 200)
 
