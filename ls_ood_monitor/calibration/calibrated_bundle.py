@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..bundle import CALIBRATION, GRAPHS, MANIFEST, MONITOR, NETWORK, save_bundle
 from ..core.coded_names import CodedNames
-from ..core.detectors import detector_spec
+from ..core.detectors import Detector, detector_spec
 from ..core.held_out import fit_all
 from ..errors import ConfigError, DataError
 from ..features import FrameFeatures
@@ -27,7 +27,7 @@ from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
 from ..recordings.recording import identity_of
 from .calibrate import DetectorCalibration, calibrate, settle_target, shares_above
-from .clean_clips import choose_clips, read_clips, scorer
+from .clean_clips import choose_clips, read_clips
 from .clean_reading import FaultCounts, require_clean
 from .drive_passes import CheckTask, DriveFrames, ReadTask, ScoreTask
 from .drive_runner import DriveRunner
@@ -217,8 +217,11 @@ def _sensitivity(
     rows = table.features.of(spec.feature)
 
     def scorer_without(block: int) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float64]]:
-        fitted = fit_all(partial(spec.make, frame_pass.head), rows[blocks[sampled] != block])
-        return scorer(frame_pass, spec.feature, fitted)
+        @cache  # only the clips that there is time for need a fit
+        def detector_without() -> Detector:
+            return fit_all(partial(spec.make, frame_pass.head), rows[blocks[sampled] != block])
+
+        return lambda pictures: detector_without().score(frame_pass.features_of(list(pictures)).of(spec.feature))
 
     places = choose_clips(table, blocks, calibration, settings, CLIPS)
     by_name = {drive.name: drive for drive in drives}

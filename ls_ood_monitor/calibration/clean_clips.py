@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.alarm import AlarmFilter
-from ..core.detectors import Detector
 from ..core.types import AlarmState, Frame
-from ..frame_pass import FramePass
 from ..recordings.drive_source import DriveSource
 from .calibrate import DetectorCalibration
 from .feature_table import MAX_GAP_S, FeatureTable, clean_video
@@ -151,15 +148,3 @@ def read_clips(
                 )
             )
     return clips
-
-
-def score_pictures(
-    frame_pass: FramePass, feature: str, detector: Detector, pictures: Sequence[NDArray[np.uint8]]
-) -> NDArray[np.float64]:
-    """Scores (N,) of N pictures."""
-    return detector.score(frame_pass.features_of(list(pictures)).of(feature))
-
-
-def scorer(frame_pass: FramePass, feature: str, detector: Detector) -> Callable[..., NDArray[np.float64]]:
-    """``score_pictures`` of one detector."""
-    return partial(score_pictures, frame_pass, feature, detector)

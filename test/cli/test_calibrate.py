@@ -19,7 +19,9 @@ from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_frames
 
 
 def calibrate(*arguments: str | Path) -> int:
-    """Exit code of the command, in this process: a new one would load torch again."""
+    """Exit code of the command, in this process: a new one would load torch again. Clips are disturbed only if asked for."""
+    if "--sensitivity-minutes" not in arguments:
+        arguments = (*arguments, "--sensitivity-minutes", "0")
     with pytest.raises(SystemExit) as end:
         main(["calibrate", *map(str, arguments), "--device", "cpu"])
     return int(end.value.code or 0)
@@ -157,6 +159,44 @@ def test_other_detectors_and_a_target_an_hour(data, tiny_bundle, tmp_path):
     assert (monitor.detector, set(monitor.detectors)) == ("larem", {"larem", "mahalanobis"})
     assert "rule of three" in monitor.thresholds["larem"].warning
     assert (tmp_path / "picture.png").exists()
+
+
+def test_what_the_monitor_sees_is_measured_and_shown(data, tiny_bundle, tmp_path, capsys):
+    """A clip of the clean drive is disturbed: table, bundle and picture tell which changes alarm; 'bundle show' repeats it."""
+    code = calibrate(
+        *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
+        *("--target-per-hour", "2", "--sensitivity-minutes", "0.001"),
+    )
+    assert code == 0
+    shown = capsys.readouterr().out
+    assert "which should not alarm" in shown
+    assert "anomalies of severity 5: alarm in" in shown
+    facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]["sensitivity"]
+    assert (facts["clips"], facts["is_complete"]) == (1, False)
+    with pytest.raises(SystemExit):
+        main(["bundle", "show", str(tmp_path / "b")])
+    assert "anomalies of severity 5: alarm in" in capsys.readouterr().out
+
+
+def test_video_gets_a_target_an_hour_where_it_is_long_enough(tiny_bundle, tmp_path, make_pictures):
+    """Ten minutes of video: 20 false alarms an hour, said in the bundle; 12 s of it: 1 % of frames, and what that means."""
+    for name, gap_s in (("long", 1.0), ("short", 0.02)):
+        with FrameBagWriter(tmp_path / name) as writer:
+            for index, picture in enumerate(make_pictures(600, seed=5)):
+                writer.write("front", picture, 10**18 + round(index * gap_s * 1e9))
+        code = calibrate(
+            *(tmp_path / name, "--bundle", tiny_bundle, "--out", tmp_path / f"{name}_bundle"),
+            *("--detectors", "mahalanobis", "--detector", "mahalanobis", "--block", str(60 * gap_s)),
+        )
+        assert code == 0
+    calibrations = {
+        name: verify_bundle(tmp_path / f"{name}_bundle").content["provenance"]["calibration"]
+        for name in ("long", "short")
+    }
+    assert calibrations["long"]["target"] == {"per_hour": 20.0}
+    assert calibrations["short"]["target"] == {"rate": 0.01}
+    notes = calibrations["short"]["detectors"]["mahalanobis"]["notes"]
+    assert any("false alarms an hour on these drives" in note for note in notes)
 
 
 def test_the_settings_of_the_alarm_go_into_the_bundle(data, tiny_bundle, tmp_path):
