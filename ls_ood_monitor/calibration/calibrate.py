@@ -7,6 +7,7 @@ later on the same drive, held-out drives how it does on the next drive.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +27,8 @@ from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, clean_video
 from .held_out_scores import ScoreRest, held_out_scores
 from .notes import calibration_notes
 from .settings import CalibrationSettings
+
+_MAX_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def calibrate(
             raise ConfigError(
                 f"detector {name} learns from OoD frames, too; it cannot be calibrated on clean data alone."
             )
-    all_scores = held_out_scores(table, units, chosen, head, progress, score_rest)
+    all_scores, fitted_to = held_out_scores(table, units, chosen, head, progress, score_rest)
     results = {}
     for name in chosen:
         spec, scores = detector_spec(name), all_scores[name]
@@ -120,7 +123,7 @@ def calibrate(
         alarms = {unit: _alarm_rate(values, threshold, video, settings) for unit, values in scores.items()}
         moments = _moments(table, false_alarm_bursts(scores["block"], threshold, video, settings.alarm))
         results[name] = DetectorCalibration(
-            fit_all(partial(spec.make, head), table.features.of(spec.feature)),
+            fit_all(partial(spec.make, head), table.features.of(spec.feature)[fitted_to[name]]),
             threshold,
             candidates,
             scores,
@@ -131,6 +134,7 @@ def calibrate(
             (
                 *calibration_notes(table.drives, units, scores, candidates, threshold, moments),
                 *_rate_note(threshold, alarms),
+                *_outlier_note(table, fitted_to[name]),
             ),
         )
     return results
@@ -162,6 +166,18 @@ def shares_above(
 ) -> dict[str, dict[str, Any]]:
     """``false_alarms`` of frames whose scores are known: detector -> (N,) scores, and N names of drives."""
     return {name: share_of(scores[name] > result.threshold.value, drives).to_dict() for name, result in fitted.items()}
+
+
+def _outlier_note(table: FeatureTable, fitted_to: NDArray[np.bool_]) -> Iterator[str]:
+    """Which frames the detector was not fitted to."""
+    left_out = table.sampled[~fitted_to]
+    if len(left_out):
+        drives = Counter(table.drives[frame] for frame in left_out.tolist())
+        listing = ", ".join(f"{name} ({count})" for name, count in drives.most_common(_MAX_LISTED))
+        yield (
+            f"not fitted to {len(left_out)} of {len(fitted_to)} frames, which no other block resembles: {listing}. "
+            "They count in the thresholds; cut them out if they are not clean."
+        )
 
 
 def _rate_note(threshold: Threshold, alarms: Mapping[str, EventRate | None]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.detectors import Detector, Head, detector_spec
-from ..core.held_out import fit_folds, folds_of, in_blocks
+from ..core.held_out import fit_folds, folds_of, in_blocks, unlike_the_rest
 from ..errors import CalibrationError
 from .collect import Progress
 from .feature_table import FeatureTable, nearest_sampled
@@ -29,8 +29,8 @@ def held_out_scores(
     head: Head,
     progress: Callable[[str, int], Progress] | None = None,
     score_rest: ScoreRest | None = None,
-) -> Scores:
-    """Score every frame by detectors that have not seen its unit.
+) -> tuple[Scores, dict[str, NDArray[np.bool_]]]:
+    """Score every frame by detectors that have not seen its unit, nor frames that stand out (``unlike_the_rest``).
 
     Args:
         table: clean frames; detectors are fitted to those with features.
@@ -41,7 +41,8 @@ def held_out_scores(
         score_rest: scores frames that have neither features nor stored scores; called once, after all fits.
 
     Returns:
-        Detector -> unit -> (N,) scores. If each block is a whole drive, both units have the same array.
+        Detector -> unit -> (N,) scores; if each block is a whole drive, both units have the same array. And detector ->
+        (s,) frames of the sample that it is fitted to.
 
     Raises:
         CalibrationError: fewer than two units, or frames that nothing scores.
@@ -56,23 +57,21 @@ def held_out_scores(
     sample = table.sampled
     scores: Scores = {}
     detectors: dict[str, dict[str, list[Detector]]] = {}
+    fitted_to: dict[str, NDArray[np.bool_]] = {}
     for name in names:
-        spec = detector_spec(name)
-        for unit, numbers in folds.items():
-            blocks = len(np.unique(units[unit]))
-            update = None if progress is None else progress(f"{name}: leaving out each {unit}", blocks)
-            values, kept = fit_folds(
-                partial(spec.make, head),
-                table.features.of(spec.feature),
-                numbers[sample],
-                None if update is None else in_blocks(update, blocks),
-                count=int(numbers.max()) + 1,
-                keep=bool(unknown.any()),
-            )
-            own = np.full(len(table), np.nan)
-            own[sample] = values
-            scores.setdefault(name, {})[unit] = own
-            detectors.setdefault(name, {})[unit] = kept
+        usable = np.ones(len(sample), bool)
+        for attempt in range(2):
+            for unit, numbers in folds.items():
+                values, kept = _fit(table, name, unit, units, numbers, head, progress, usable, keep=bool(unknown.any()))
+                own = np.full(len(table), np.nan)
+                own[sample] = values
+                scores.setdefault(name, {})[unit] = own
+                detectors.setdefault(name, {})[unit] = kept
+            outlying = unlike_the_rest(scores[name]["block"][sample])
+            if attempt or not outlying.any():
+                break
+            usable = ~outlying
+        fitted_to[name] = usable
     if unknown.any() and score_rest is not None:
         _fill(scores, score_rest(FoldScorers(detectors), folds))
     if (rest & ~unknown).any():
@@ -80,7 +79,34 @@ def held_out_scores(
     for own_scores in scores.values():
         for unit in units:
             own_scores.setdefault(unit, own_scores["block"])
-    return scores
+    return scores, fitted_to
+
+
+def _fit(
+    table: FeatureTable,
+    name: str,
+    unit: str,
+    units: Mapping[str, NDArray[np.int64]],
+    folds: NDArray[np.int64],
+    head: Head,
+    progress: Callable[[str, int], Progress] | None,
+    usable: NDArray[np.bool_],
+    *,
+    keep: bool,
+) -> tuple[NDArray[np.float64], list[Detector]]:
+    """Scores (s,) of the sample by detectors of usable frames of other folds, and these detectors."""
+    spec, sample, blocks = detector_spec(name), table.sampled, len(np.unique(units[unit]))
+    again = "" if usable.all() else f" again, without {int((~usable).sum())} frames that stand out"
+    update = None if progress is None else progress(f"{name}: leaving out each {unit}{again}", blocks)
+    return fit_folds(
+        partial(spec.make, head),
+        table.features.of(spec.feature),
+        folds[sample],
+        None if update is None else in_blocks(update, blocks),
+        count=int(folds.max()) + 1,
+        keep=keep,
+        usable=usable,
+    )
 
 
 def _stored(table: FeatureTable, name: str, unit: str) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _MAX_DRIVES = 4
+#: An interval of a share that is wider says nothing.
+NO_KNOWLEDGE = 0.9
 
 
 def calibrated_on(calibration: Mapping[str, Any]) -> str:
@@ -62,19 +64,16 @@ def sensitivity_sentences(facts: Mapping[str, Any]) -> Iterator[str]:
         (facts["harmless"], "harmless changes of level"),
     ):
         for level in dict.fromkeys(share["level"] for share in shares):
-            parts = [
-                f"{_percent(share['value'])} ({_percent(share['low'])} to {_percent(share['high'])}) within "
-                f"{share['within_s']:g} s"
-                for share in shares
-                if share["level"] == level
-            ]
+            parts = [f"{_share(share)} within {share['within_s']:g} s" for share in shares if share["level"] == level]
             yield f"{name} {level}: alarm in {', '.join(parts)}"
     if not facts["is_complete"]:
         yield "The time was over before all clips were disturbed; --sensitivity-minutes gives more."
 
 
-def _percent(share: float) -> str:
-    return f"{two_digits(100 * share)} %"
+def _share(share: Mapping[str, Any]) -> str:
+    if share["high"] - share["low"] > NO_KNOWLEDGE:
+        return f"{two_digits(100 * share['value'])} % (too few clips for an interval)"
+    return f"{two_digits(100 * share['value'])} % ({two_digits(100 * share['low'])} to {two_digits(100 * share['high'])} %)"
 
 
 def two_digits(value: float) -> str:

@@ -10,10 +10,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..calibration.summary_text import calibrated_on, calibration_target, sensitivity_sentences, two_digits
-
-#: An interval of a share that is wider says nothing.
-_NO_KNOWLEDGE = 0.9
+from ..calibration.summary_text import (
+    NO_KNOWLEDGE,
+    calibrated_on,
+    calibration_target,
+    sensitivity_sentences,
+    two_digits,
+)
 
 
 def calibration_report(
@@ -63,15 +66,14 @@ def calibration_report(
 def sensitivity_report(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Yield what the monitor saw of disturbed clean clips (``calibration.sensitivity``), and which harmless changes alarmed."""
     clips = facts["clips"]
-    title = f"What {facts['detector']} sees: synthetic changes of {clips} clean clips, {facts['length_s']:g} s each"
-    yield from (
-        _delays(facts, is_harmless, heading)
-        for is_harmless, heading in ((False, title), (True, "Harmless changes, which should not alarm"))
-    )
+    title = f"What {facts['detector']} sees: synthetic changes of {clips} clean clips, {facts['length_s']:g} s each:"
+    for is_harmless, heading in ((False, title), (True, "Harmless changes, which should not alarm:")):
+        yield Text(heading)
+        yield _delays(facts, is_harmless)
     yield from map(Text, sensitivity_sentences(facts))
 
 
-def _delays(facts: Mapping[str, Any], is_harmless: bool, title: str) -> Table:
+def _delays(facts: Mapping[str, Any], is_harmless: bool) -> Table:
     """One row a change, one column a level: clips that alarmed, and the median time to the alarm."""
     rows: dict[str, dict[int, str]] = {}
     for condition in facts["conditions"]:
@@ -82,7 +84,7 @@ def _delays(facts: Mapping[str, Any], is_harmless: bool, title: str) -> Table:
             soon = f", {median_s:.1f} s" if median_s < inf else ""
             rows.setdefault(condition["name"], {})[condition["level"]] = f"{hits}/{len(delays)}{soon}" if hits else "-"
     levels = sorted({level for cells in rows.values() for level in cells})
-    table = Table("change", *(str(level) for level in levels), title=title, title_justify="left")
+    table = Table("change", *(str(level) for level in levels))
     for name, cells in rows.items():
         table.add_row(name.replace("_", " "), *(cells.get(level, "") for level in levels))
     return table
@@ -92,7 +94,7 @@ def _share(share: Mapping[str, Any] | None, units: str) -> str:
     if not share:
         return "-"
     rate = two_digits(100 * share["above"] / share["frames"])
-    if share["high"] - share["low"] > _NO_KNOWLEDGE:
+    if share["high"] - share["low"] > NO_KNOWLEDGE:
         return f"{rate}\ntoo few {units} to say"
     return f"{rate}\n{two_digits(100 * share['low'])} to {two_digits(100 * share['high'])}"
 

@@ -18,6 +18,8 @@ from .detectors.base import Detector
 MAX_FOLDS = 40
 _FITS_AT_ONCE = 2  # each holds a copy of the rows that it learns from
 _ROWS_AT_ONCE = 512
+#: See ``unlike_the_rest``.
+OUTLIER_TIMES, MAX_OUTLIERS = 3.0, 0.05
 
 
 def blocks_per_fold(blocks: int) -> int:
@@ -48,6 +50,7 @@ def fit_folds(
     *,
     count: int,
     keep: bool = False,
+    usable: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], list[Detector]]:
     """Fit a detector for each fold to the rows of the other folds, and score the rows of the fold with it.
 
@@ -58,6 +61,7 @@ def fit_folds(
         progress: called with the number of folds done.
         count: number of folds; one may have no row.
         keep: return the detectors, too. They score further frames of their folds.
+        usable: (N,) rows that a fit may see; None = all. Every row is scored.
 
     Returns:
         (N,) scores, and the detectors by fold; no detectors without ``keep``.
@@ -66,7 +70,8 @@ def fit_folds(
 
     def fit(fold: int) -> tuple[Detector | None, NDArray[np.int64], NDArray[np.float64]]:
         detector = make_detector()
-        seen, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        is_own = folds == fold
+        seen, own = np.flatnonzero(~is_own if usable is None else ~is_own & usable), np.flatnonzero(is_own)
         detector.fit(rows[_drawn(detector, seen)])
         parts = [own[first : first + _ROWS_AT_ONCE] for first in range(0, len(own), _ROWS_AT_ONCE)]
         values = [detector.score(rows[part]) for part in parts]
@@ -83,6 +88,19 @@ def fit_folds(
             if progress is not None:
                 progress(done)
     return scores, detectors
+
+
+def unlike_the_rest(scores: ArrayLike) -> NDArray[np.bool_]:
+    """Rows (N,) whose held-out scores (N,) stand out: they are not clean, or of a scene that no other block shows.
+
+    A few per cent of unclean frames among those that a detector is fitted to hide all like them. The detector that has not
+    seen their block shows them: more than ``OUTLIER_TIMES`` times as far above the median as the 95th percentile is. If more
+    than ``MAX_OUTLIERS`` of the rows stand out, the blocks differ altogether, and none is left out.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    median, high = np.percentile(values, [50.0, 95.0])
+    outlying = values > median + OUTLIER_TIMES * (high - median)
+    return outlying if outlying.mean() <= MAX_OUTLIERS else np.zeros(len(values), bool)
 
 
 def fit_all(make_detector: Callable[[], Detector], rows: NDArray[Any]) -> Detector:

@@ -119,8 +119,9 @@ def test_what_is_held_out_decides_the_threshold(hold_out):
 def test_a_detector_that_does_not_transfer_is_named():
     """A drive unlike the others gives a note with its name; equal drives do not."""
     settings = {"target_rate": 0.02, "block_s": 2.0}
-    (few,) = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 0.0}), **settings).notes
+    few, rate = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 0.0}), **settings).notes
     assert "45 blocks cannot prove" in few
+    assert "false alarms an hour on these drives" in rate
     result = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 4.0}), **settings)
     assert any("does not transfer between your drives" in note and "friday 100%" in note for note in result.notes)
     assert result.worst_drive[0] == "friday"
@@ -258,3 +259,22 @@ def test_default_detectors_calibrate(monitor):
     fitted = calibrate(table, settings, names=DEFAULT_DETECTORS, head=monitor.frame_pass.head)
     assert set(fitted) == set(DEFAULT_DETECTORS)
     assert all(np.isfinite(result.threshold.value) for result in fitted.values())
+
+
+def test_a_few_unclean_frames_do_not_hide_their_like():
+    """3 % of the frames are of another kind, in one block: the detector is not fitted to them, says so, and still sees it."""
+    random = np.random.default_rng(0)
+    clean, unclean = table_of({"monday": 0.0}, count=600), 18
+    rows = {name: np.array(values) for name, values in clean.features.rows.items()}
+    for values in rows.values():
+        values[100 : 100 + unclean] += 8.0 + random.normal(size=values[:unclean].shape)
+    mixed = FeatureTable(FrameFeatures(rows), clean.stamps_ns, clean.cameras, clean.drives)
+    settings = {"target_rate": 0.05, "block_s": 2.0}
+    result, untouched = fit(mixed, **settings), fit(clean, **settings)
+    assert any(f"not fitted to {unclean} of 600 frames" in note and "monday" in note for note in result.notes)
+    assert not any("not fitted to" in note for note in untouched.notes)
+    rows_of = mixed.features.of("stage_means")
+    assert result.detector.score(rows_of[100 : 100 + unclean]).min() > 3.0 * result.threshold.value
+    np.testing.assert_allclose(
+        result.detector.score(rows_of[200:300]), untouched.detector.score(rows_of[200:300]), rtol=0.1
+    )
