@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .core.causes import AlarmProgress, Cause, CauseKind
-from .core.types import Alarm
-from .core.velocity_gate import GatedVelocity, GateReason
+
+if TYPE_CHECKING:  # they need numpy, which help texts must not wait for
+    from .core.types import Alarm
+    from .core.velocity_gate import GatedVelocity
 
 _Words = Callable[[Cause], str]
 
@@ -87,18 +90,18 @@ _SENTENCES: dict[CauseKind, Callable[[Cause, str], str]] = {
 
 
 #: Of the velocity gate.
-_GATE: dict[GateReason, Callable[[GatedVelocity], str]] = {
-    GateReason.NO_COMMAND: lambda _: "no velocity command has arrived yet",
-    GateReason.STOP: lambda _: "the decision is STOP",
-    GateReason.SILENT: lambda it: f"no velocity command for {it.value:.2f} s (limit {it.limit:.2f} s)",
-    GateReason.NOT_FINITE: lambda it: f"the velocity command is no number: {it.detail}",
-    GateReason.SLOW: lambda it: f"the decision is SLOW; scaled by {it.value:g}",
+_GATE: dict[str, Callable[[GatedVelocity], str]] = {
+    "NO_COMMAND": lambda _: "no velocity command has arrived yet",
+    "STOP": lambda _: "the decision is STOP",
+    "SILENT": lambda it: f"no velocity command for {it.value:.2f} s (limit {it.limit:.2f} s)",
+    "NOT_FINITE": lambda it: f"the velocity command is no number: {it.detail}",
+    "SLOW": lambda it: f"the decision is SLOW; scaled by {it.value:g}",
 }
 
 
 def gate_sentence(gated: GatedVelocity) -> str:
     """What the velocity gate does with the commands."""
-    return "commands pass" if gated.reason is None else _GATE[gated.reason](gated)
+    return "commands pass" if gated.reason is None else _GATE[gated.reason.name](gated)
 
 
 def clause(cause: Cause) -> str:
