@@ -89,7 +89,7 @@ _SENTENCES: dict[CauseKind, Callable[[Cause, str], str]] = {
 }
 
 
-#: Of the velocity gate.
+#: Of the velocity gate, by the name of ``GateReason``, which is not imported here.
 _GATE: dict[str, Callable[[GatedVelocity], str]] = {
     "NO_COMMAND": lambda _: "no velocity command has arrived yet",
     "STOP": lambda _: "the decision is STOP",

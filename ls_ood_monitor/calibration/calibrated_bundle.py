@@ -37,7 +37,7 @@ from .held_out_scores import Folds
 from .network import LoadedNetwork, NetworkSource
 from .provenance import provenance_of
 from .sampling import MAX_SAMPLE, SamplePlan
-from .sensitivity import CLIPS, CONDITIONS, Sensitivity, measure_sensitivity
+from .sensitivity import CLIPS, PICTURE_CHANGES, Sensitivity, measure_sensitivity
 from .settings import CalibrationSettings
 from .table_file import pack_table, thin_table, whole_table
 from .work_folder import key_of
@@ -225,7 +225,7 @@ def _sensitivity(
 
     places = choose_clips(table, blocks, calibration, settings, CLIPS)
     by_name = {drive.name: drive for drive in drives}
-    with progress("Disturbing clean clips", len(places) * len(CONDITIONS)) as update:
+    with progress("Disturbing clean clips", len(places) * len(PICTURE_CHANGES)) as update:
         clips = read_clips(places, by_name, table, calibration.scores["block"], scorer_without)
         if not clips:
             return None

@@ -31,7 +31,7 @@ HARMLESS_LEVELS = (1, 2)
 CLIPS = 8
 #: A disturbance lasts so long, seconds.
 LENGTH_S = 5.0
-#: The tables tell what is detected within these times, seconds.
+#: The tables show what is detected within these times, seconds.
 WITHIN_S = (1.0, 5.0)
 #: Pictures are disturbed and judged so many at a time, until the alarm is raised.
 _BATCH = 4
@@ -57,7 +57,7 @@ class CleanClip:
 
 
 @dataclass(frozen=True)
-class Condition:
+class PictureChange:
     """One way to change a picture.
 
     Attributes:
@@ -75,9 +75,9 @@ class Condition:
         return (harmless if self.is_harmless else apply_anomaly)(self.name, image, self.level, seed)
 
 
-CONDITIONS: tuple[Condition, ...] = (
-    *(Condition(name, level, True) for name, level in product(HARMLESS, HARMLESS_LEVELS)),
-    *(Condition(name, level, False) for name, level in product(ANOMALIES, SEVERITIES) if name != "identity"),
+PICTURE_CHANGES: tuple[PictureChange, ...] = (
+    *(PictureChange(name, level, True) for name, level in product(HARMLESS, HARMLESS_LEVELS)),
+    *(PictureChange(name, level, False) for name, level in product(ANOMALIES, SEVERITIES) if name != "identity"),
 )
 
 
@@ -94,7 +94,7 @@ class Sensitivity:
 
     detector: str
     clips: int
-    delays_s: Mapping[Condition, Sequence[float]]
+    delays_s: Mapping[PictureChange, Sequence[float]]
     is_complete: bool
 
     def detected(self, within_s: float, *, level: int, is_harmless: bool = False) -> dict[str, float]:
@@ -149,13 +149,13 @@ def measure_sensitivity(
         max_seconds: no further clip begins after this time; the first one is always measured.
         progress: called with the number of conditions done, of all clips.
     """
-    delays: dict[Condition, list[float]] = {condition: [] for condition in CONDITIONS}
+    delays: dict[PictureChange, list[float]] = {condition: [] for condition in PICTURE_CHANGES}
     begin = time.monotonic()
     done = 0
     for number, clip in enumerate(clips):
         if number and time.monotonic() - begin > max_seconds:
             break
-        for condition in CONDITIONS:
+        for condition in PICTURE_CHANGES:
             delays[condition].append(_delay_s(clip, partial(condition.change, seed=number), threshold, settings))
             done += 1
             if progress is not None:

@@ -1,4 +1,4 @@
-"""What a calibration should reach: target, what is held out, alarm rule."""
+"""What a calibration should reach: target, what is held out, settings of the alarm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CalibrationSettings:
         per_hour_if_supported: taken as ``target_per_hour`` if that is not given and the drives are long enough for it.
         hold_out: ``block``, ``drive``, or ``worst`` of both. A single drive can only be held out by blocks.
         block_s: length of a block, seconds; None makes each drive one block.
-        alarm: alarm rule.
+        alarm: settings of the alarm.
         allow_small: accept data that cannot support the target, and add a note.
         max_faulty: largest share of a drive's images that may fail the vehicle's checks; they are left out.
 

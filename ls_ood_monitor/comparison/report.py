@@ -32,9 +32,9 @@ def write_scores(path: Path, scores: ComparisonScores) -> None:
 _Column = Callable[[str, Any], str]
 
 
-def percent(entry: Mapping[str, float | None] | None) -> str:
+def percent(entry: Mapping[str, float | None] | None, digits: int = 1) -> str:
     """Format a share with its interval in percent, such as ``97.3 (95.0 to 99.1)``; ``-`` where there is none."""
-    return compact(entry, 100.0, 1, " to ")
+    return compact(entry, 100.0, digits, " to ")
 
 
 def number(entry: Mapping[str, float | None] | None) -> str:

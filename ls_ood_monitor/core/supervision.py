@@ -209,7 +209,7 @@ class Supervisor:
         if alarm.stamp_ns <= 0:  # no frame: keep the newest stamp
             return alarm
         back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
-        if back_s > 0.0 or not alarm.cause.kind.is_fault:  # the stamp of a fault may lie ahead
+        if back_s > 0.0 or not alarm.is_fault:  # the stamp of a fault may lie ahead
             self._newest_ns[alarm.camera] = alarm.stamp_ns
         if back_s <= 0.0:
             return alarm
@@ -266,7 +266,7 @@ class Supervisor:
         mode = self._mode_of(alarm)
         if mode < FallbackMode.STOP and alarm.state is not AlarmState.CLEAR and camera not in self._cleared:
             return CameraStatus(camera, FallbackMode.STOP, _because_of(CauseKind.NOT_CLEARED, alarm.cause), age_s)
-        is_ood = alarm.state is AlarmState.RAISED and not alarm.cause.kind.is_fault
+        is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
         return CameraStatus(camera, mode, alarm.cause, age_s, is_ood)
 
     def _mode_of(self, alarm: Alarm) -> FallbackMode:
@@ -274,7 +274,7 @@ class Supervisor:
         if alarm.state is AlarmState.CLEAR:
             return FallbackMode.NOMINAL
         if alarm.state is AlarmState.PENDING:
-            slows = self.settings.slow_on_pending or alarm.cause.kind.is_fault
+            slows = self.settings.slow_on_pending or alarm.is_fault
             return FallbackMode.SLOW if slows else FallbackMode.NOMINAL
         raised_by = alarm.cause if alarm.cause.underlying is None else alarm.cause.underlying
         asked = {CauseKind.SUDDEN: self.settings.on_sudden, CauseKind.LASTING: self.settings.on_lasting}
@@ -289,7 +289,7 @@ class Supervisor:
         if len(sources) > 1:
             return Cause(CauseKind.SEVERAL_SENDERS, camera, len(sources), 1, ", ".join(sources))
         if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
-            detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.cause.kind.is_fault else ''}"
+            detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}"
             return Cause(CauseKind.CONTRADICTION, camera, alarm.score, alarm.threshold, detail)
         return None
 
@@ -333,6 +333,6 @@ def _is_well_formed(alarm: object) -> bool:
 
 def _supports_clear(alarm: Alarm) -> bool:
     """Whether the alarm's own numbers agree with CLEAR: a stamped frame, judged, within a finite threshold."""
-    judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.cause.kind.is_fault
+    judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.is_fault
     is_over = alarm.score > alarm.threshold or alarm.lasting_score > alarm.lasting_threshold
     return judged and not is_over and alarm.stamp_ns > 0

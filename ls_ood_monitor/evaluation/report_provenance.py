@@ -54,7 +54,7 @@ def bundle_part(summary: Summary, monitor: OodMonitor | None) -> str:
             rows.append(("network trained on", html.escape(str(data["data"]))))
     parameters = summary.provenance.parameters["perception_node"]
     rule = [f"{spec.name} {parameters[spec.name]}" for spec in fields(AlarmSettings) if spec.name in parameters]
-    rows.append(("alarm rule", html.escape(", ".join(rule))))
+    rows.append(("alarm settings", html.escape(", ".join(rule))))
     return facts_table(rows)
 
 

@@ -145,7 +145,7 @@ class Inference:
             "network_ms": round(network_ms, 3),
         }
         self._alarms.publish(alarm, facts, image.arrival, verdict)
-        if alarm.cause.kind.is_fault:
+        if alarm.is_fault:
             self._warn(alarm)
         self._outputs[camera].score.publish(Float64(data=verdict.score))
         return alarm

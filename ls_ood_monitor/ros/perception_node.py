@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 from ..bundle import load_bundle
 from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.causes import Cause, CauseKind
-from ..core.pipeline import PerceptionPipeline, alarm_without_frame
+from ..core.pipeline import SILENCE_PERIOD_NS, PerceptionPipeline, alarm_without_frame
 from ..engines.device import limit_gpu_memory
 from ..errors import ConfigError, MonitorError
 from ..monitor import OodMonitor
@@ -95,7 +95,7 @@ class PerceptionNode(LifecycleNode):
         # A steady clock, because both timers must run while simulated time is paused or has not begun.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics_timer = self.create_timer(1.0, self._publish_diagnostics, clock=steady)
-        self._silence_timer = self.create_timer(0.1, self._report_silence, clock=steady)
+        self._silence_timer = self.create_timer(SILENCE_PERIOD_NS / 1e9, self._report_silence, clock=steady)
 
     @property
     def problem(self) -> str:

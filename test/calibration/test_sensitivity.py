@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.anomalies import apply_anomaly
-from ls_ood_monitor.calibration.sensitivity import CONDITIONS, CleanClip, measure_sensitivity
+from ls_ood_monitor.calibration.sensitivity import PICTURE_CHANGES, CleanClip, measure_sensitivity
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.threshold import Threshold
 from ls_ood_monitor.core.types import Frame
@@ -71,7 +71,7 @@ def test_shares_count_every_kind_and_clip(measured):
 def test_facts_are_plain_and_complete(measured):
     """What goes into the bundle reads back from JSON, every condition with a delay a clip."""
     facts = json.loads(json.dumps(measured.facts(), allow_nan=False))
-    assert len(facts["conditions"]) == len(CONDITIONS)
+    assert len(facts["conditions"]) == len(PICTURE_CHANGES)
     assert {len(condition["delays_s"]) for condition in facts["conditions"]} == {2}
     assert (facts["clips"], facts["is_complete"]) == (2, True)
 
@@ -83,7 +83,7 @@ def test_time_may_end_before_the_clips():
         [clip(), clip(1)], "brightness", THRESHOLD, SETTINGS, max_seconds=0.0, progress=steps.append
     )
     assert (short.clips, short.is_complete) == (1, False)
-    assert steps == list(range(1, len(CONDITIONS) + 1))
+    assert steps == list(range(1, len(PICTURE_CHANGES) + 1))
 
 
 def test_without_a_lasting_path_only_the_sudden_one_detects():
