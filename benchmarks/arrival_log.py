@@ -25,7 +25,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 
-from ls_ood_monitor.ros.conversions import alarms_of, decision_of, number_of, values_of
+from ls_ood_monitor.ros.conversions import alarms_of, float_value, values_of
+from ls_ood_monitor.ros.observer import HeardDecision
 
 PERCEPTION, SUPERVISOR = "/perception_node", "/supervisor_node"
 _FLUSH_S = 0.1
@@ -42,7 +43,7 @@ def alarm_rows(message: DiagnosticArray, at_ns: int) -> list[Alarm]:
     rows = []
     for alarm, status in zip(alarms_of(message), message.status, strict=False):
         values = values_of(status)
-        times = (number_of(values, name) for name in ("latency_ms", "network_ms", "decode_ms", "send_ms"))
+        times = (float_value(values, name) for name in ("latency_ms", "network_ms", "decode_ms", "send_ms"))
         if alarm.stamp_ns > 0:
             rows.append(Alarm(at_ns, alarm.camera, alarm.stamp_ns, alarm.score, alarm.fault, *times))
     return rows
@@ -59,11 +60,9 @@ def count_rows(message: DiagnosticArray, at_ns: int) -> list[Counts]:
 
 
 class ArrivalLog(Node):
-    """Writes a row for every message; the time is taken before the message is read.
+    """Writes a row for every message into ``file``; the time is taken before the message is read.
 
-    Args:
-        cameras: whose segmentations are subscribed to.
-        file: takes the rows.
+    It subscribes to the segmentations of ``cameras``.
     """
 
     def __init__(self, cameras: list[str], file: TextIO) -> None:
@@ -93,8 +92,8 @@ class ArrivalLog(Node):
 
     @staticmethod
     def _decision(message: DiagnosticArray, at_ns: int) -> list[Row]:
-        mode, reason = decision_of(message)
-        return [Decision(at_ns, mode.name, reason)]
+        heard = HeardDecision.of(message, at_ns)
+        return [Decision(at_ns, heard.mode.name, heard.reason)]
 
     def _receiver(self, rows_of: Callable[..., list[Row]]) -> Callable[[object], None]:
         def receive(message: object) -> None:

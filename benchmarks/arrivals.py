@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 #: Largest share of lost images at a rate that counts as held.
 LOSS_LIMIT = 0.05
+#: Lowest rate of the search, Hz, and the distance at which it ends, as a share of the rate held.
+_FLOOR_HZ, _PRECISION = 1.0, 0.05
 _PERCENTILES = (50, 95, 99)
 
 
@@ -81,7 +83,7 @@ class Counts(NamedTuple):
 
 
 Row = Published | Alarm | Segmentation | Stop | Decision | Counts
-_ROW_TYPES = {row_type.__name__: row_type for row_type in (Published, Alarm, Segmentation, Stop, Decision, Counts)}
+_ROW_TYPES = {row_type.__name__: row_type for row_type in get_args(Row)}
 
 
 def row_text(row: Row) -> str:
@@ -280,25 +282,10 @@ class Search:
     limited_by: str
 
 
-def highest_rate(
-    attempt: Callable[[float], Trial],
-    start_hz: float,
-    ceiling_hz: float,
-    *,
-    floor_hz: float = 1.0,
-    precision: float = 0.05,
-) -> Search:
-    """Double or halve the rate until one is held and one is not, then bisect between the two.
-
-    Args:
-        attempt: tries a rate.
-        start_hz: first rate.
-        ceiling_hz: highest rate to try.
-        floor_hz: lowest rate to try.
-        precision: the search ends at this distance, as a share of the rate held.
-    """
+def highest_rate(attempt: Callable[[float], Trial], start_hz: float, ceiling_hz: float) -> Search:
+    """Double or halve the rate until one is held and one is not, then bisect, to 5 % of the rate held."""
     trials: list[Trial] = []
-    good, bad, rate_hz = 0.0, None, min(max(start_hz, floor_hz), ceiling_hz)
+    good, bad, rate_hz = 0.0, None, min(start_hz, ceiling_hz)
     while True:
         trials.append(attempt(rate_hz))
         if trials[-1].held:
@@ -307,9 +294,9 @@ def highest_rate(
             bad = trials[-1]
         if bad is None and good < ceiling_hz:
             rate_hz = min(2.0 * good, ceiling_hz)
-        elif bad is not None and good == 0.0 and bad.rate_hz > floor_hz:
-            rate_hz = max(bad.rate_hz / 2.0, floor_hz)
-        elif bad is not None and good > 0.0 and bad.rate_hz - good > precision * good:
+        elif bad is not None and good == 0.0 and bad.rate_hz > _FLOOR_HZ:
+            rate_hz = max(bad.rate_hz / 2.0, _FLOOR_HZ)
+        elif bad is not None and good > 0.0 and bad.rate_hz - good > _PRECISION * good:
             rate_hz = (good + bad.rate_hz) / 2.0
         else:
             break

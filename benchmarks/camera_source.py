@@ -48,15 +48,7 @@ def spoiled(picture: Picture, kind: str) -> Picture:
 
 
 class Camera:
-    """Publisher and messages of one camera.
-
-    Args:
-        node: that publishes.
-        name: of the camera.
-        pictures: clean ones.
-        spoil: spoiled ones; none = it is never spoiled.
-        compressed: JPEG instead of raw images.
-    """
+    """Publisher and messages of one camera, JPEG if ``compressed``; if ``spoil`` is empty, it is never spoiled."""
 
     def __init__(
         self, node: Node, name: str, pictures: Sequence[Picture], spoil: Sequence[Picture], compressed: bool
@@ -85,11 +77,8 @@ def run_plan(
 ) -> list[Published]:
     """Send every image of a plan at its moment; late ones are sent at once, so that their number is kept.
 
-    Args:
-        plan: see the module.
-        cameras: the first one is spoiled.
-        first: number of the first picture.
-        on_event: called as ``on_event("phase", name=..., at_ns=...)`` where a phase begins; at the end the name is "".
+    The first camera is spoiled, and the first picture has the number ``first``. Where a phase begins, ``on_event`` is
+    called as ``on_event("phase", name=..., at_ns=...)``; at the end the name is "".
     """
     period_s, withhold = 1.0 / plan["rate_hz"], plan.get("withhold", 0)
     published: list[Published] = []

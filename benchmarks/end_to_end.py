@@ -27,9 +27,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,6 @@ from arrivals import (
     Counts,
     Losses,
     Published,
-    Search,
     Trial,
     complaints,
     delays_ms,
@@ -60,7 +60,7 @@ from ls_ood_monitor.cli.console import STDOUT, console, progress_bar, warn, writ
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.ros.environment import asked_domain, private_domain, require_rclpy, ros_environment
-from ls_ood_monitor.ros.processes import NodeProcess
+from ls_ood_monitor.ros.processes import NodeProcess, monitor_nodes
 from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 from ls_ood_monitor.street import CAMERAS
 
@@ -92,7 +92,7 @@ _SETTLE_S = 10.0
 
 @dataclass(frozen=True)
 class Setup:
-    """What the nodes are started for; its rates follow one another without a restart."""
+    """What the nodes are started for; its rates follow one another without a restart. Names are as in ``--cases``."""
 
     cameras: int
     width: int
@@ -101,25 +101,23 @@ class Setup:
 
     @property
     def name(self) -> str:
-        """As in ``--cases``."""
+        """Name without a rate."""
         return f"{self.cameras}cam-{self.width}x{self.height}-{self.transport}"
 
-
-def case_name(setup: Setup, rate_hz: float) -> str:
-    """As in ``--cases``."""
-    return f"{setup.name}-{rate_hz:g}hz"
+    def case(self, rate_hz: float) -> str:
+        """Name of a case."""
+        return f"{self.name}-{rate_hz:g}hz"
 
 
 def chosen_cases(patterns: Sequence[str]) -> dict[Setup, list[float]]:
     """The rates of each setup whose case names match a pattern; all of them without a pattern.
 
-    Raises:
-        ConfigError: no case matches.
+    Raises ``ConfigError`` if no case matches.
     """
     setups = [
         Setup(cameras, *size, transport) for cameras in (1, len(CAMERAS)) for size in SIZES for transport in TRANSPORTS
     ]
-    cases = {case_name(setup, rate): (setup, rate) for setup in setups for rate in RATES_HZ}
+    cases = {setup.case(rate): (setup, rate) for setup in setups for rate in RATES_HZ}
     chosen: dict[Setup, list[float]] = {}
     for name, (setup, rate) in cases.items():
         if not patterns or any(fnmatch(name, pattern) for pattern in patterns):
@@ -129,79 +127,44 @@ def chosen_cases(patterns: Sequence[str]) -> dict[Setup, list[float]]:
     return chosen
 
 
-class Companion:
-    """A script of this folder as a process that takes lines and prints JSON objects; a context manager.
-
-    Args:
-        script: file name.
-        arguments: of its command line.
-        environment: from ``ros_environment``.
-        log: takes its error output.
-    """
+class Companion(NodeProcess):
+    """A script of this folder as a process that takes lines and prints JSON objects; a context manager."""
 
     def __init__(self, script: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.name, self.log = script, log
-        self._command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
-        self._environment = dict(environment)
+        super().__init__(script, {}, environment, log)
+        self.command = [sys.executable, str(Path(__file__).with_name(f"{script}.py")), *arguments]
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def __enter__(self) -> Companion:
+        pipe = subprocess.PIPE
         with self.log.open("wb") as errors:
             self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
+                self.command, env=self._environment, stdin=pipe, stdout=pipe, stderr=errors
             )
         threading.Thread(target=self._listen, daemon=True).start()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        for end in (self._process.terminate, self._process.kill):
-            try:
-                self._process.wait(5.0)
-                return
-            except subprocess.TimeoutExpired:
-                end()
-        self._process.wait()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    def poll(self) -> int | None:
-        """Exit code, or None while it runs."""
-        return self._process.poll()
+        self._running().stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(5.0)
+        self.stop()
 
     def send(self, content: Mapping[str, object]) -> None:
         """Write a line to it."""
-        if self._process.stdin is None:
-            raise RuntimeError(f"{self.name} takes no input.")
-        self._process.stdin.write(json.dumps(content) + "\n")
-        self._process.stdin.flush()
+        self._running().stdin.write(f"{json.dumps(content)}\n".encode())
+        self._running().stdin.flush()
 
     def next_event(self, timeout_s: float) -> dict[str, Any] | None:
         """The next event it prints, or None where none comes within that time."""
-        try:
+        with suppress(queue.Empty):
             return self._events.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
+        return None
 
     def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            if line.startswith("{"):  # not a library's greeting
+        for line in self._running().stdout:
+            if line.startswith(b"{"):  # not a library's greeting
                 self._events.put(json.loads(line))
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that is not empty."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "its log is empty."
 
 
 @dataclass
@@ -221,13 +184,8 @@ class Run:
 class Vehicle:
     """Both nodes, cameras and listener for one setup; a context manager that leaves nothing behind.
 
-    Args:
-        setup: cameras.
-        out: folder of logs.
-        environment: from ``ros_environment``.
-        perception: further parameters of perception_node.
-        spoil: anomaly of the spoiled pictures.
-        watched: the listener subscribes to every segmentation, so that the decoder runs.
+    ``perception`` are further parameters of perception_node, ``spoil`` is the anomaly of the spoiled pictures. If
+    ``watched``, the listener subscribes to every segmentation, so that the decoder runs.
     """
 
     def __init__(
@@ -242,12 +200,8 @@ class Vehicle:
         self.setup, self.cameras = setup, list(CAMERAS[: setup.cameras])
         self._out, self._environment = out, environment
         compressed = setup.transport == "jpeg"
-        self._parameters = {
-            "cameras": self.cameras,
-            "autostart": True,
-            "transport": "compressed" if compressed else "raw",
-            **perception,
-        }
+        transport = "compressed" if compressed else "raw"
+        self._parameters = {"cameras": self.cameras, "autostart": True, "transport": transport, **perception}
         self._source_arguments = [
             *("--width", str(setup.width), "--height", str(setup.height), "--spoil", spoil),
             *(["--compressed"] if compressed else []),
@@ -259,24 +213,17 @@ class Vehicle:
     def __enter__(self) -> Vehicle:
         self._out.mkdir(parents=True, exist_ok=True)
         self._rows = self._out / "arrivals.jsonl"
-        remap = ("ood_alarm:=/perception_node/ood_alarm",)
         with ExitStack() as stack:
 
-            def start(name: str, parameters: Mapping[str, object], remaps: Sequence[str] = ()) -> NodeProcess:
-                log = self._out / f"{name}.log"
-                return stack.enter_context(NodeProcess(name, parameters, self._environment, log, remaps))
+            def start(name: str, arguments: Sequence[str]) -> Companion:
+                return stack.enter_context(Companion(name, arguments, self._environment, self._out / f"{name}.log"))
 
-            def start_companion(name: str, arguments: Sequence[str]) -> Companion:
-                log = self._out / f"{name}.log"
-                return stack.enter_context(Companion(f"{name}.py", arguments, self._environment, log))
-
-            listening = ["--out", str(self._rows), "--cameras", *self._watched]
-            self._processes: dict[str, NodeProcess | Companion] = {
-                "supervisor_node": start("supervisor_node", {"cameras": self.cameras}, remap),
-                "perception_node": start("perception_node", self._parameters),
-            }
-            self._listener = self._processes["arrival_log"] = start_companion("arrival_log", listening)
-            self._source = self._processes["camera_source"] = start_companion("camera_source", self._source_arguments)
+            nodes = monitor_nodes(self._environment, self._out, self._parameters, {"cameras": self.cameras})
+            self._perception, supervisor = stack.enter_context(nodes)
+            self._listener = start("arrival_log", ["--out", str(self._rows), "--cameras", *self._watched])
+            self._source = start("camera_source", self._source_arguments)
+            started = (supervisor, self._perception, self._listener, self._source)
+            self._processes = {process.executable: process for process in started}
             self._next_event(self._listener, START_S)
             self._next_event(self._source, START_S)
             self._wait_for_counts(0)
@@ -346,8 +293,8 @@ class Vehicle:
             self._check()
             if time.monotonic() > deadline:
                 raise DataError(
-                    f"{companion.name} printed nothing for {timeout_s:.0f} s; perception_node's last line: "
-                    f"{last_line(self._processes['perception_node'].log)}"
+                    f"{companion.executable}.py printed nothing for {timeout_s:.0f} s; perception_node's last line: "
+                    f"{self._perception.last_line()}"
                 )
         return event
 
@@ -355,7 +302,7 @@ class Vehicle:
         """Raise ``DataError`` with the last line of a process that has ended."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise DataError(f"{name} ended with {process.poll()}: {last_line(process.log)}")
+                raise DataError(f"{name} ended with {process.poll()}: {process.last_line()}")
 
 
 def measure(vehicle: Vehicle, rate_hz: float, clean_s: float, stops: int) -> dict[str, Any]:
@@ -367,7 +314,7 @@ def measure(vehicle: Vehicle, rate_hz: float, clean_s: float, stops: int) -> dic
     timed = episodes(run.images, run.arrivals) if stops else []
     times = [episode.stop_ms for episode in timed if isfinite(episode.stop_ms)]
     return {
-        "case": case_name(vehicle.setup, rate_hz),
+        "case": vehicle.setup.case(rate_hz),
         **asdict(vehicle.setup),
         "rate_hz": rate_hz,
         "seconds": clean_s,
@@ -391,8 +338,9 @@ def measure(vehicle: Vehicle, rate_hz: float, clean_s: float, stops: int) -> dic
     }
 
 
-def search(vehicle: Vehicle, clean_s: float, on_trial: Callable[[Trial], None], found: list[str]) -> Search:
-    """The highest rate at which at most 5 % are lost; complaints of all trials go to ``found``."""
+def search(vehicle: Vehicle, clean_s: float, update: Callable[[str], None]) -> tuple[dict[str, Any], list[str]]:
+    """The highest rate at which at most 5 % are lost, as it goes into the file, and the complaints of all trials."""
+    found: list[str] = []
 
     def attempt(rate_hz: float) -> Trial:
         run = vehicle.drive(rate_hz, [("warm", WARM_S, False), ("clean", clean_s, False)])
@@ -400,10 +348,11 @@ def search(vehicle: Vehicle, clean_s: float, on_trial: Callable[[Trial], None], 
         clean = run.phase("clean")
         late_ms = percentiles(image.late_ms for image in clean)["p95"]
         trial = Trial(rate_hz, losses(clean, run.arrivals.alarms).share, late_ms < 500.0 / rate_hz)
-        on_trial(trial)
+        update(f"{vehicle.setup.name}, {rate_hz:g} Hz: {100.0 * trial.loss:.1f} % lost")
         return trial
 
-    return highest_rate(attempt, RATES_HZ[0], CEILING_HZ)
+    result = highest_rate(attempt, RATES_HZ[0], CEILING_HZ)
+    return {**asdict(result), "trials": [{**trial._asdict(), "held": trial.held} for trial in result.trials]}, found
 
 
 def short(out: Path, environment: Mapping[str, str], perception: Mapping[str, object]) -> tuple[list[str], Losses]:
@@ -505,21 +454,14 @@ def run_all(
             folder, watched = out / setup.name, not args.alarms_only
             with Vehicle(setup, folder, environment, perception, args.spoil, watched) as vehicle:
                 for rate_hz in fixed:
-                    update(done, case_name(setup, rate_hz))
+                    update(done, setup.case(rate_hz))
                     cases.append(measure(vehicle, rate_hz, args.seconds, args.stops))
                     wrong += [f"{cases[-1]['case']}: {text}" for text in cases[-1]["complaints"]]
                     keep(found)
                     done += 1
                 if not args.no_search:
-
-                    def show(trial: Trial, setup: Setup = setup, done: int = done) -> None:
-                        update(done, f"{setup.name}, {trial.rate_hz:g} Hz: {100.0 * trial.loss:.1f} % lost")
-
-                    search_complaints: list[str] = []
-                    result = search(vehicle, args.search_seconds, show, search_complaints)
-                    trials = [{**trial._asdict(), "held": trial.held} for trial in result.trials]
-                    rates[setup.name] = {**asdict(result), "trials": trials}
-                    wrong += [f"{setup.name}, search: {text}" for text in search_complaints]
+                    rates[setup.name], found_wrong = search(vehicle, args.search_seconds, partial(update, done))
+                    wrong += [f"{setup.name}, search: {text}" for text in found_wrong]
                     keep(found)
                     done += 1
             update(done)
@@ -529,21 +471,18 @@ def run_all(
 def main() -> int:
     """Measure and print."""
     parser = make_parser(__doc__)
-    parser.add_argument("--cases", nargs="+", default=[], metavar="PATTERN", help="names such as '4cam-*-jpeg-*'")
-    parser.add_argument("--seconds", type=seconds, default=SECONDS, help="clean time of a case (default %(default)s)")
-    parser.add_argument("--stops", type=int, default=STOPS, help="spoiled moments of a case (default %(default)s)")
-    parser.add_argument("--spoil", default="fog", help="an anomaly at its strongest, or black (default %(default)s)")
-    parser.add_argument(
-        "--alarms-only", action="store_true", help="subscribe to no segmentation, so that no decoder runs"
-    )
-    parser.add_argument("--no-search", action="store_true", help="fixed rates only")
-    parser.add_argument("--search-seconds", type=seconds, default=6.0, help="of a rate (default %(default)s)")
-    parser.add_argument("--bundle", type=Path, help="default: the one in the package")
-    parser.add_argument(
-        "--set", action="append", type=parameter, default=[], metavar="NAME=VALUE", help="parameter of perception_node"
-    )
-    parser.add_argument("--short", action="store_true", help="one case of a few seconds that looks at no time")
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the processes' logs there")
+    add = parser.add_argument
+    add("--cases", nargs="+", default=[], metavar="PATTERN", help="names such as '4cam-*-jpeg-*'")
+    add("--seconds", type=seconds, default=SECONDS, help="clean time of a case (default %(default)s)")
+    add("--stops", type=int, default=STOPS, help="spoiled moments of a case (default %(default)s)")
+    add("--spoil", default="fog", help="an anomaly at its strongest, or black (default %(default)s)")
+    add("--alarms-only", action="store_true", help="subscribe to no segmentation, so that no decoder runs")
+    add("--no-search", action="store_true", help="fixed rates only")
+    add("--search-seconds", type=seconds, default=6.0, help="of a rate (default %(default)s)")
+    add("--bundle", type=Path, help="default: the one in the package")
+    add("--set", action="append", type=parameter, default=[], metavar="NAME=VALUE", help="parameter of perception_node")
+    add("--short", action="store_true", help="one case of a few seconds that looks at no time")
+    add("--logs", type=Path, metavar="DIR", help="keep the processes' logs there")
     args = read_arguments(parser)
     require_rclpy()
     if args.spoil not in (*ANOMALIES, "black") or args.spoil == "identity":

@@ -31,23 +31,14 @@ from ls_ood_monitor.profiling.frame_cost import EngineChoice
 
 @dataclass
 class Agreement:
-    """One detector by one engine, against eager torch in single precision.
-
-    Attributes:
-        engine: which.
-        detector: whose scores.
-        frames: judged by both.
-        above: number of them above the threshold by eager torch.
-        different: number of them on the other side of it by this engine.
-        largest: difference of two scores, as a share of the threshold.
-    """
+    """One detector by one engine, against eager torch in single precision."""
 
     engine: str
     detector: str
-    frames: int = 0
-    above: int = 0
-    different: int = 0
-    largest: float = 0.0
+    frames: int = 0  # judged by both
+    above: int = 0  # of them above the threshold by eager torch
+    different: int = 0  # of them on the other side of it by this engine
+    largest: float = 0.0  # difference of two scores, as a share of the threshold
 
     def add(self, expected: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> None:
         """Count further frames."""

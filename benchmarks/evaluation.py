@@ -40,15 +40,13 @@ from ls_ood_monitor.config import HealthSettings
 from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
-from ls_ood_monitor.evaluation.processes import cores
 from ls_ood_monitor.evaluation.request import Request
-from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.frame_pass import FramePass, LatentSettings
-from ls_ood_monitor.parameter_file import VehicleSettings
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
 from ls_ood_monitor.recordings.recording import open_recording
 from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
 from ls_ood_monitor.vision.preprocess import PreprocessSpec
+from ls_ood_monitor.workers.processes import cores
 
 START_NS, PERIOD_NS = 10**18, 10**8
 DETECTORS = ("larem", "multistage")
@@ -80,36 +78,19 @@ def small_bundle(path: Path) -> Path:
     frames = [Frame(picture(index, 64, 48), 1 + index * 10**9, "front") for index in range(40)]
     table = collect_features(frames, frame_pass)
     fitted = calibrate(table, CalibrationSettings(0.05, block_s=5.0), names=DETECTORS, head=frame_pass.head)
-    save_bundle(
-        path,
-        frame_pass,
-        LatentSettings(mc_samples=8),
-        {name: result.detector for name, result in fitted.items()},
-        {name: result.threshold for name, result in fitted.items()},
-        "multistage",
-        embedded.class_names,
-        {"domain": "benchmark"},
-    )
+    detectors = {name: result.detector for name, result in fitted.items()}
+    thresholds = {name: result.threshold for name, result in fitted.items()}
+    settings, facts = LatentSettings(mc_samples=8), {"domain": "benchmark"}
+    save_bundle(path, frame_pass, settings, detectors, thresholds, "multistage", embedded.class_names, facts)
     return path
 
 
 def request_for(bag: Path, bundle: Path | None, out: Path) -> Request:
     """As the command would make it."""
     out.mkdir()
-    return Request(
-        recording=open_recording(bag),
-        events=None,
-        bundle=bundle,
-        bundle_id=load_bundle(bundle, device="cpu").bundle_id,
-        detector=None,
-        device="cpu",
-        vehicle=VehicleSettings(),
-        acceptance=None,
-        limits=Limits(),
-        out=out,
-        command="benchmark",
-        run=uuid.uuid4().hex,
-    )
+    bundle_id = load_bundle(bundle, device="cpu").bundle_id
+    facts = {"bundle": bundle, "bundle_id": bundle_id, "device": "cpu", "out": out}
+    return Request(recording=open_recording(bag), command="benchmark", run=uuid.uuid4().hex, **facts)
 
 
 def seconds(work: Iterable[object]) -> float:
@@ -136,8 +117,7 @@ def speed(bag: Path, request: Request) -> dict[str, float]:
     total, frames = evaluation_s(request)
     with (request.out / "frames.csv").open(encoding="utf-8") as file:
         latencies = [float(row["latency_ms"]) for row in csv.DictReader(file)]
-    reading = seconds(iter_raw(bag))
-    arrivals = seconds(iter_arrivals(bag))
+    reading, arrivals = seconds(iter_raw(bag)), seconds(iter_arrivals(bag))
     validator, watch = FrameValidator("front", HealthSettings()), ArrivalMonitor(HealthSettings(), 1.0)
     watch.start(START_NS)
 
@@ -198,16 +178,12 @@ def draw_growth(growth: Mapping[int, Mapping[str, float]], path: Path) -> None:
 
     figure, panels = plt.subplots(1, 2, figsize=(6.8, 2.8))
     counts = sorted(growth)
-    first = growth[counts[0]]
-    for panel, (key, label) in zip(
-        panels, {"peak_mb": "peak memory, MB", "frame_ms": "ms a frame"}.items(), strict=True
-    ):
+    for panel, key, label in zip(panels, ("peak_mb", "frame_ms"), ("peak memory, MB", "ms a frame"), strict=True):
         values = [growth[frames][key] for frames in counts]
         panel.plot(counts, values, "o-")
-        for frames, value in zip(counts, values, strict=True):
-            panel.annotate(
-                f"x{value / first[key]:.2f}", (frames, value), (0, 8), textcoords="offset points", ha="center"
-            )
+        for place, value in zip(counts, values, strict=True):
+            note = f"x{value / values[0]:.2f}"
+            panel.annotate(note, (place, value), (0, 8), textcoords="offset points", ha="center")
         panel.set_xscale("log")
         panel.set_xticks(counts, [f"{frames:,}" for frames in counts])
         panel.minorticks_off()

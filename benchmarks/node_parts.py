@@ -35,7 +35,7 @@ from ls_ood_monitor.core.types import Alarm, Frame
 from ls_ood_monitor.machine import describe_machine
 from ls_ood_monitor.monitor import OodMonitor
 from ls_ood_monitor.ros.conversions import alarm_message, ns_to_stamp, stamp_to_ns
-from ls_ood_monitor.ros.image_conversion import compressed_to_bgr, image_to_bgr
+from ls_ood_monitor.ros.image_conversion import image_reader
 from ls_ood_monitor.street import StreetDrive
 from ls_ood_monitor.street.shots import DEMO_DRIVE
 from ls_ood_monitor.vision.preprocess import resize_image
@@ -61,8 +61,8 @@ class ImagePath:
         self._monitor = monitor
         self._validator = FrameValidator(CAMERA, HealthSettings())
         self._arrivals = ArrivalMonitor(HealthSettings(), timeout_s=inf)
-        self._alarm_filter = AlarmFilter(monitor.alarm, CAMERA, monitor.clean_median)
-        self._convert = image_to_bgr if transport == "raw" else compressed_to_bgr
+        self._alarm_filter = AlarmFilter(monitor.alarm, CAMERA, monitor.lasting_levels)
+        self._convert = image_reader(transport)
         self._make = raw_messages(pictures) if transport == "raw" else jpeg_messages(pictures, JPEG_QUALITY)
         topic = self.name.replace(" ", "_")
         self._alarms = node.create_publisher(DiagnosticArray, f"~/ood_alarm_{topic}", 10)

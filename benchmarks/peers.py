@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ls_ood_monitor.cli.console import warn
 from ls_ood_monitor.core.entropy import latent_entropies
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, upsample
-from ls_ood_monitor.vision.mc_dropout import run_time_dropblock
+from ls_ood_monitor.vision.mc_dropout import inference_dropblock
 
 EntropiesToScore = Callable[[np.ndarray], np.ndarray]
 #: Samples of the reference's online form.
@@ -126,21 +126,18 @@ def contenders(
     mask_bank: torch.Tensor,
     entropies_to_score: EntropiesToScore,
 ) -> dict[str, Callable[[], object]]:
-    """Whole monitored frames of the peers, by name.
+    """Whole monitored frames of the peers, by name: each call does one and returns its ``MonitoredFrame`` on the CPU.
 
     Args:
         network: put into eval mode here.
         pictures: normalised (N, 3, H, W), on the network's device.
         mask_bank: (M, h, w), our own bank; it has the size of the feature map.
         entropies_to_score: (N, C) nats -> scores (N,).
-
-    Returns:
-        Name -> a call that does one frame and returns once its ``MonitoredFrame`` is on the CPU.
     """
     network.eval()
-    size = _size(pictures)
+    size = pictures.shape[2:]
     settings = network.settings
-    block, prob = run_time_dropblock(
+    block, prob = inference_dropblock(
         settings.dropblock_size, settings.dropblock_prob, mask_bank.shape[-2], mask_bank.shape[-1]
     )
     drop = SeamDropBlock(prob, block).train()
@@ -178,8 +175,9 @@ def _torch_uncertainty(
 
     def frame(wrapped: nn.Module) -> MonitoredFrame:
         logits = wrapped(pictures)  # (16 * N, classes, H/4, W/4), pass by pass
-        samples = logits.softmax(dim=1).unflatten(0, (-1, len(pictures)))
-        return _by_entropy(samples.mean(dim=0), pictures)
+        mean = logits.softmax(dim=1).unflatten(0, (-1, len(pictures))).mean(dim=0)
+        score = torch.special.entr(mean).sum(dim=1).mean(dim=(1, 2))  # entropy, averaged over the pixels
+        return _of_probabilities(mean, pictures.shape[2:], score.to("cpu", torch.float64).numpy())
 
     work: dict[str, Callable[[], object]] = {}
     for name, at_once in (("torch-uncertainty, 16 passes", False), ("torch-uncertainty, batch of 16", True)):
@@ -200,7 +198,7 @@ def _pytorch_ood(network: DeepLabV3Plus, pictures: Tensor, block: int, prob: flo
         mean = MCD.run_mean(model, pictures, samples=16)
         # What its ``predict`` makes of these probabilities in mode "mean", averaged over the pixels.
         score = -mean.max(dim=1).values.mean(dim=(1, 2))
-        return _of_probabilities(mean, _size(pictures), score.to("cpu", torch.float64).numpy())
+        return _of_probabilities(mean, pictures.shape[2:], score.to("cpu", torch.float64).numpy())
 
     return {"pytorch-ood MCD, 16 passes": frame}
 
@@ -208,16 +206,6 @@ def _pytorch_ood(network: DeepLabV3Plus, pictures: Tensor, block: int, prob: flo
 def _left_out(package: str, error: ImportError) -> dict[str, Callable[[], object]]:
     warn(f"{package} is left out: {error}; pip install -r requirements/bench.txt to compare with it.")
     return {}
-
-
-def _by_entropy(probabilities: Tensor, pictures: Tensor) -> MonitoredFrame:
-    """Scored by the entropy of the mean prediction, averaged over the pixels."""
-    score = torch.special.entr(probabilities).sum(dim=1).mean(dim=(1, 2))
-    return _of_probabilities(probabilities, _size(pictures), score.to("cpu", torch.float64).numpy())
-
-
-def _size(pictures: Tensor) -> tuple[int, int]:
-    return pictures.shape[2], pictures.shape[3]
 
 
 def _of_probabilities(probabilities: Tensor, size: tuple[int, int], score: np.ndarray) -> MonitoredFrame:

@@ -116,11 +116,7 @@ def figures_of(
         above = sum(float(heard.values[key]) > threshold["value"] for heard in alarms)
         low, high = wilson_interval(above, len(alarms))
         shares[detector] = {"above": above, "share": above / len(alarms), "low": low, "high": high}
-    stops = [
-        heard
-        for heard in decisions
-        if heard.mode.name == "STOP" and heard.because == CauseKind.OUT_OF_DISTRIBUTION.value
-    ]
+    stops = [heard for heard in decisions if heard.mode.name == "STOP" and heard.because == CauseKind.SUDDEN.value]
     return {
         "sent": sent,
         "judged": len(alarms),

@@ -30,7 +30,7 @@ from ls_ood_monitor.comparison.conditions import BENIGN, CLEAN_CONDITION, OOD, m
 from ls_ood_monitor.comparison.pictures import Picture, PictureRenderer
 from ls_ood_monitor.comparison.protocols import ALL_KINDS
 from ls_ood_monitor.core.detectors import SpatialDetector
-from ls_ood_monitor.core.grid import blocks_of
+from ls_ood_monitor.core.detectors.spatial import blocks_of
 from ls_ood_monitor.core.threshold import quantile_threshold
 from ls_ood_monitor.features import NetworkPass, compute_features, pool_cells
 from ls_ood_monitor.frame_pass import FramePass

@@ -1,3 +1,3 @@
 """Camera out-of-distribution monitor for ROS 2. Importing this package imports nothing heavy."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -4,7 +4,7 @@
     network.safetensors   weights
     monitor.safetensors   mask bank and detector arrays (``<detector>.<array>``)
     encoder.onnx, decoder.onnx   optional: the network's two graphs for ONNX Runtime, with their weights
-    calibration.safetensors   optional: features of the clean frames, to add a drive later; not read on the vehicle
+    calibration.safetensors   optional: the clean frames, to add a drive later; not read on the vehicle
 
 The bundle's identity is the SHA-256 of its manifest. The manifest contains the hashes of the other files.
 """
@@ -27,7 +27,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from . import __version__
-from .bundle_upgrade import upgrade_arrays, upgrade_manifest
+from .bundle_upgrade import upgrade_alarm, upgrade_arrays, upgrade_manifest
 from .config import AlarmSettings, from_mapping
 from .core.detectors import Detector, detector_spec, required_features
 from .core.threshold import Threshold
@@ -172,7 +172,7 @@ def read_calibration(folder: Path | str) -> bytes:
     if CALIBRATION not in contents:
         raise BundleError(
             f"{folder} has no {CALIBRATION}, so no drive can be added to it; calibrate again from all drives, without "
-            "--no-table."
+            "--table none or --no-table."
         )
     return contents[CALIBRATION]
 
@@ -299,7 +299,7 @@ def load_bundle(
             raise BundleError(f"{len(class_names)} class names for {network.settings.classes} classes")
         provenance = content["provenance"]
         calibration = provenance.get("calibration", {})
-        alarm = from_mapping(AlarmSettings, calibration.get("alarm", {}))
+        alarm = from_mapping(AlarmSettings, upgrade_alarm(calibration.get("alarm", {})))
         cameras = tuple(calibration.get("cameras", {}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
         raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error

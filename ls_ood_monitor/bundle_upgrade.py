@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from safetensors.numpy import load, save
 
 from .core.detectors import RENAMED_DETECTORS
+from .errors import BundleError
 
 T = TypeVar("T")
 
@@ -18,6 +19,7 @@ _ARRAYS = {
     "feature.taps": "feature.stage_means",
 }
 _THRESHOLD = {"usual": "clean_median"}
+_RULE_SETTINGS = ("rule", "window_frames", "cusum_limit")
 
 
 def upgrade_manifest(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,6 +37,18 @@ def upgrade_manifest(content: Mapping[str, Any]) -> dict[str, Any]:
         provenance["calibration"] = {**calibration, "detectors": _renamed(calibration["detectors"], RENAMED_DETECTORS)}
     detector = RENAMED_DETECTORS.get(content["detector"], content["detector"])
     return {**content, "detector": detector, "thresholds": thresholds, "provenance": provenance}
+
+
+def upgrade_alarm(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the alarm without the choice of a rule that bundles before version 0.3 hold.
+
+    Raises:
+        BundleError: a rule that is gone; its threshold fits no other.
+    """
+    rule = values.get("rule", "consecutive")
+    if rule != "consecutive":
+        raise BundleError(f"its alarm rule is {rule!r}, which the lasting path has replaced")
+    return {name: value for name, value in values.items() if name not in _RULE_SETTINGS}
 
 
 def upgrade_arrays(data: bytes) -> bytes:

@@ -74,68 +74,38 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
 
 @dataclass(frozen=True)
 class AlarmSettings(Checked):
-    """When the scores of one camera raise and clear its alarm (core/alarm.py, core/alarm_rules.py)."""
+    """When the scores of one camera raise and clear its alarm (core/alarm.py)."""
 
     trigger_consecutive_frames: int = setting(
-        3,
-        "OoD or unusable frames, in a row or within the window, that raise the alarm",
-        low=1,
-        high=1000,
-        unit="frames",
+        3, "OoD or unusable frames in a row that raise the alarm", low=1, high=1000, unit="frames"
     )
     release_consecutive_frames: int = setting(
         5, "in-distribution frames in a row that clear the alarm", low=1, high=10000, unit="frames"
     )
-    rule: str = setting(
-        "consecutive",
-        "what raises the alarm: bad frames in a row, bad frames within a window, or the cumulative sum of excesses (cusum)",
-        choices=("consecutive", "window", "cusum"),
+    lasting_time_constant_s: float = setting(
+        2.0, "time constant of the mean score of the lasting path", low=0.1, high=60.0, unit="s"
     )
-    window_frames: int = setting(5, "length of the window of the rule window", low=1, high=10000, unit="frames")
-    cusum_limit: float = setting(
-        1.0,
-        "sum of excesses that raises the alarm by the rule cusum; the excess of a frame is its score minus the threshold, in "
-        "units of the distance from the median clean score to the threshold",
-        low=0.01,
-        high=1000.0,
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rule == "window" and self.window_frames < self.trigger_consecutive_frames:
-            raise ConfigError(
-                f"AlarmSettings.window_frames is {self.window_frames}; it must be at least the "
-                f"{self.trigger_consecutive_frames} frames that raise the alarm (trigger_consecutive_frames)."
-            )
 
 
 def _as_calibrated(name: str) -> Any:
-    """The setting of ``AlarmSettings`` with one more value, 0 or empty: as the bundle was calibrated."""
-    spec = AlarmSettings.__dataclass_fields__[name]
-    meta, default = spec.metadata, spec.default
-    is_text = isinstance(default, str)
-    return setting(
-        "" if is_text else 0.0 if isinstance(default, float) else 0,
-        f"{meta['description']}; {'empty' if is_text else '0'} = as the bundle was calibrated",
-        low=None if is_text else 0,
-        high=meta["high"],
-        unit=meta["unit"],
-        choices=("", *meta["choices"]) if is_text else (),
-    )
+    """The setting of ``AlarmSettings`` with one more value, 0: as the bundle was calibrated."""
+    meta = AlarmSettings.__dataclass_fields__[name].metadata
+    description = f"{meta['description']}; 0 = as the bundle was calibrated"
+    return setting(0, description, low=0, high=meta["high"], unit=meta["unit"])
 
 
 @dataclass(frozen=True)
 class AlarmOverrides(Checked):
-    """A vehicle's changes of the alarm rule that its bundle was calibrated for; 0 or empty = as calibrated."""
+    """A vehicle's changes of the alarm that its bundle was calibrated for; 0 = as calibrated.
+
+    The lasting path has none: its threshold fits its time constant alone.
+    """
 
     trigger_consecutive_frames: int = _as_calibrated("trigger_consecutive_frames")
     release_consecutive_frames: int = _as_calibrated("release_consecutive_frames")
-    rule: str = _as_calibrated("rule")
-    window_frames: int = _as_calibrated("window_frames")
-    cusum_limit: float = _as_calibrated("cusum_limit")
 
     def of(self, calibrated: AlarmSettings) -> AlarmSettings:
-        """The calibrated settings with these changes. Raises ``ConfigError`` for a combination that cannot work."""
+        """The calibrated settings with these changes."""
         return replace(calibrated, **{spec.name: value for spec in fields(self) if (value := getattr(self, spec.name))})
 
 
@@ -153,6 +123,12 @@ class SupervisorSettings(Checked):
     slow_on_pending: bool = setting(
         True,
         "SLOW while a camera's alarm is PENDING because of its score; a frame that cannot be judged always causes SLOW",
+    )
+    on_sudden: str = setting(
+        "stop", "mode that a sudden alarm (frames above the threshold) asks for", choices=("stop", "slow")
+    )
+    on_lasting: str = setting(
+        "stop", "mode that a lasting alarm (mean over seconds above its threshold) asks for", choices=("stop", "slow")
     )
     stop_requires_reset: bool = setting(
         False, "hold STOP, if an alarm or a missing message caused it, until the reset service is called"

@@ -80,18 +80,6 @@ def pool_cells(plane: Tensor) -> Tensor:
     return _adaptive_means(plane, GRID).flatten(2).transpose(1, 2)
 
 
-def _entropies(run: NetworkPass) -> Tensor:
-    return tensor_entropies(run.latents)
-
-
-def _latent_means(run: NetworkPass) -> Tensor:
-    return run.encoded.high.mean(dim=(2, 3))
-
-
-def _stage_means(run: NetworkPass) -> Tensor:
-    return torch.cat([stage.mean(dim=(2, 3)) for stage in run.encoded.stages[:-1]], dim=1)
-
-
 def _cells(run: NetworkPass) -> Tensor:
     # Pooled before channels are dropped: selecting channels of a whole stage would copy it.
     return torch.cat([_selected(pool_cells(stage)) for stage in run.encoded.stages[:-1]], dim=2)
@@ -126,10 +114,6 @@ def _window_weights(cells: int, into: int, like: Tensor) -> Tensor:
     return weights
 
 
-def _head_cells(run: NetworkPass) -> Tensor:
-    return pool_cells(run.penultimate)
-
-
 def _class_latents(run: NetworkPass) -> Tensor:
     high = run.encoded.high
     # The class of a cell is that of its mean logits.
@@ -141,14 +125,8 @@ def _class_latents(run: NetworkPass) -> Tensor:
 
 
 def _output(score: Callable[[Tensor], Tensor]) -> Callable[[NetworkPass], Tensor]:
-    def mean_over_pixels(run: NetworkPass) -> Tensor:
-        return score(run.logits).mean(dim=(1, 2))[:, None]
-
-    return mean_over_pixels
-
-
-def _mutual_information(run: NetworkPass) -> Tensor:
-    return uncertainty.mutual_information(run.sampled_probabilities(MI_SAMPLES)).mean(dim=(1, 2))[:, None]
+    """Mean over the pixels of a score of the logits."""
+    return lambda run: score(run.logits).mean(dim=(1, 2))[:, None]
 
 
 #: Feature name -> function from a pass to rows (N, ...).
@@ -165,17 +143,19 @@ def _mutual_information(run: NetworkPass) -> Tensor:
 #: - ``mutual_information`` (N, 1): nats, averaged likewise, of ``MI_SAMPLES`` decoder passes with masks on the latent. As in
 #:   the published setting, low-level features are not masked.
 FEATURES: dict[str, Callable[[NetworkPass], Tensor]] = {
-    "entropies": _entropies,
-    "latent_means": _latent_means,
-    "stage_means": _stage_means,
+    "entropies": lambda run: tensor_entropies(run.latents),
+    "latent_means": lambda run: run.encoded.high.mean(dim=(2, 3)),
+    "stage_means": lambda run: torch.cat([stage.mean(dim=(2, 3)) for stage in run.encoded.stages[:-1]], dim=1),
     "cells": _cells,
-    "head_cells": _head_cells,
+    "head_cells": lambda run: pool_cells(run.penultimate),
     "class_latents": _class_latents,
     "msp": _output(uncertainty.msp),
     "energy": _output(uncertainty.energy),
     "gen": _output(uncertainty.gen),
     "predictive_entropy": _output(uncertainty.predictive_entropy),
-    "mutual_information": _mutual_information,
+    "mutual_information": lambda run: uncertainty.mutual_information(run.sampled_probabilities(MI_SAMPLES)).mean(
+        dim=(1, 2)
+    )[:, None],
 }
 #: Features that need the encoder only: their scores need not wait for the decoder.
 ENCODER_FEATURES = frozenset({"entropies", "latent_means", "stage_means", "cells"})

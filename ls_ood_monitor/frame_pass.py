@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from .config import Checked, setting
 from .core.detectors import (
     DEFAULT_DETECTORS,
-    ArrayApiDetector,
-    ArrayDetector,
     Detector,
     Head,
     detector_spec,
@@ -28,7 +26,7 @@ from .core.detectors import (
 from .engines import CELLS, SCORE, DecoderOutput, Engine, EnginePass, FeatureRows, make_engine
 from .features import ENCODER_FEATURES, MC_FEATURES, FrameFeatures, check_features
 from .vision.deeplabv3p import DeepLabV3Plus
-from .vision.mc_dropout import FreshMasks, averaging_weights, run_time_dropblock
+from .vision.mc_dropout import FreshMasks, averaging_weights, inference_dropblock
 from .vision.preprocess import PreprocessSpec, resize_image
 
 T = TypeVar("T")
@@ -83,7 +81,7 @@ class FramePass:
         precision: str = "fp32",
         graphs: Mapping[str, bytes] | None = None,
         threads: int = 0,
-        scores: Mapping[str, ArrayApiDetector] | None = None,
+        scores: Mapping[str, Detector] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
@@ -109,7 +107,7 @@ class FramePass:
             scores=scores,
         )
 
-    def with_features(self, features: Iterable[str], scores: Mapping[str, ArrayApiDetector] | None = None) -> FramePass:
+    def with_features(self, features: Iterable[str], scores: Mapping[str, Detector] | None = None) -> FramePass:
         """The same pass for other features. Exported graphs compute their own features only: eager torch replaces them."""
         names = tuple(features)
         graphs = self.graphs if names == self.features else None
@@ -139,9 +137,7 @@ class FramePass:
         portable = {
             name: detector
             for name, detector in detectors.items()
-            if isinstance(detector, ArrayDetector)
-            and detector.portable
-            and detector_spec(name).feature in ENCODER_FEATURES
+            if detector.portable and detector_spec(name).feature in ENCODER_FEATURES
         }
         return self.with_features(required_features(name for name in detectors if name not in portable), portable)
 
@@ -222,5 +218,5 @@ def _fresh_masks(network: DeepLabV3Plus, mask_bank: torch.Tensor, seed: int | No
     """Fresh masks of the bank's number and size."""
     count, rows, columns = mask_bank.shape
     settings = network.settings
-    block, prob = run_time_dropblock(settings.dropblock_size, settings.dropblock_prob, rows, columns)
+    block, prob = inference_dropblock(settings.dropblock_size, settings.dropblock_prob, rows, columns)
     return FreshMasks(count, rows, columns, block_size=block, drop_prob=prob, seed=seed)

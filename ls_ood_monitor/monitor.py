@@ -14,11 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .config import AlarmSettings
-from .core.detectors import CellDetector, Detector, detector_spec, refuse_old_name
+from .core.detectors import Detector, detector_spec, refuse_old_name
 from .core.grid import GRID
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult, Verdict
@@ -33,14 +32,23 @@ class OodMonitor:
     Attributes:
         frame_pass: runs the network.
         detectors: fitted detectors by name.
+        features: name of the feature that each detector reads.
         thresholds: calibrated threshold of each detector.
         detector: name of the detector that raises alarms.
+        threshold: of this detector: a score above it is out of distribution.
+        lasting_levels: levels of the lasting path for this detector.
         class_names: names of the segmentation classes, by id.
         bundle_id: SHA-256 of the bundle's manifest, hex.
-        alarm: the alarm rule for which the thresholds were calibrated.
+        alarm: settings of the alarm for which the thresholds were calibrated.
         cameras: names of the cameras of the calibration; empty if the bundle does not name them.
         provenance: data of training and calibration, from the manifest; for people and reports.
         difference: difference of the engine from eager torch, measured at load; None if eager torch runs on the CPU.
+        device: runs the network.
+        engine_name: one of ``ENGINES`` except ``auto``.
+        precision: of the network, one of ``PRECISIONS``.
+        engine_label: engine and precision for people, ``onnx fp32`` for example.
+        reentrant: a batch may begin before the results of the last one are read.
+        preferred_batch_size: default limit of frames to judge in one batch; depends on engine and device.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class OodMonitor:
             raise ConfigError(f"detector is {detector!r}; this bundle holds {', '.join(sorted(detectors))}.")
         self.frame_pass = frame_pass
         self._scoring = frame_pass.with_scores(detectors)
+        self.features = {name: detector_spec(name).feature for name in detectors}
         self.detectors = dict(detectors)
         self.thresholds = dict(thresholds)
         self.detector = detector
@@ -69,47 +78,13 @@ class OodMonitor:
         self.cameras = tuple(cameras)
         self.provenance = dict(provenance or {})
         self.difference: Difference | None = None
+        self.threshold = self.thresholds[detector].value
+        self.lasting_levels = self.thresholds[detector].lasting_levels
+        engine, self.device = frame_pass.engine, frame_pass.device
+        self.engine_name, self.precision, self.reentrant = engine.name, engine.precision, engine.reentrant
+        self.engine_label = f"{engine.name} {engine.precision}"
+        self.preferred_batch_size = engine.preferred_batch_size
         self._one_at_a_time: AbstractContextManager[Any] = nullcontext() if self.reentrant else threading.Lock()
-
-    @property
-    def device(self) -> torch.device:
-        """Device that runs the network."""
-        return self.frame_pass.device
-
-    @property
-    def engine_name(self) -> str:
-        """Name of the inference engine, one of ``ENGINES`` except ``auto``."""
-        return self.frame_pass.engine.name
-
-    @property
-    def precision(self) -> str:
-        """Precision of the network, one of ``PRECISIONS``."""
-        return self.frame_pass.engine.precision
-
-    @property
-    def engine_label(self) -> str:
-        """Engine and precision for people, ``onnx fp32`` for example."""
-        return f"{self.engine_name} {self.precision}"
-
-    @property
-    def preferred_batch_size(self) -> int:
-        """Default limit of frames to judge in one batch; depends on engine and device."""
-        return self.frame_pass.engine.preferred_batch_size
-
-    @property
-    def reentrant(self) -> bool:
-        """Whether a batch may begin before the results of the last one are read."""
-        return self.frame_pass.engine.reentrant
-
-    @property
-    def threshold(self) -> float:
-        """Threshold of the detector that raises alarms: a score above it is out of distribution."""
-        return self.thresholds[self.detector].value
-
-    @property
-    def clean_median(self) -> float:
-        """Median clean score of the detector that raises alarms; NaN in the earliest bundles."""
-        return self.thresholds[self.detector].clean_median
 
     def warm_up(self, batch: int = 1) -> None:
         """Run blank batches of 1 to ``batch`` frames, so that set-up, compilation and capture delay no real frame."""
@@ -136,15 +111,12 @@ class OodMonitor:
         if not frames:
             return []
         with self._one_at_a_time:
-            return self.begin(frames).results()
+            run = self.begin(frames)
+            return [run.result(index) for index in range(len(frames))]
 
 
 class MonitorPass:
-    """A batch of frames in the monitor. Verdicts come first; the segmentation may follow later.
-
-    Attributes:
-        network: the network's run over the frames.
-    """
+    """A batch of frames in the monitor; ``network`` is its run. Verdicts come first; the segmentation may follow later."""
 
     def __init__(self, monitor: OodMonitor, frames: Sequence[Frame], network: PendingPass) -> None:
         self._monitor, self._frames, self.network = monitor, frames, network
@@ -180,14 +152,8 @@ class MonitorPass:
         if scored is not None:
             # As on the host: a row that is not finite scores NaN.
             return np.where(np.isfinite(scored[0]), scored[0], np.nan), scored[1]
-        rows = self.network.features.of(detector_spec(name).feature)
-        if name == self._monitor.detector and isinstance(detector, CellDetector):
-            return detector.score_and_cells(rows)
-        return detector.score(rows), None
-
-    def results(self) -> list[FrameResult]:
-        """Verdicts with segmentation and confidence; waits for the decoder."""
-        return [self.result(index) for index in range(len(self._frames))]
+        rows = self.network.features.rows[self._monitor.features[name]]
+        return detector.score_and_cells(rows) if name == self._monitor.detector else (detector.score(rows), None)
 
     def result(self, index: int) -> FrameResult:
         """Result of one frame, at the frame's own size; waits for the decoder."""

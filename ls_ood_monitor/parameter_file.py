@@ -24,21 +24,18 @@ S = TypeVar("S", bound=Checked)
 
 @dataclass(frozen=True)
 class VehicleSettings:
-    """What decides when a vehicle stops, beside the bundle.
+    """What decides when a vehicle stops, beside the bundle."""
 
-    Attributes:
-        alarm: overrides of the bundle's alarm settings.
-        health: limits of the input.
-        supervisor: policy of the fallback.
-        image_timeout_s: silence after which a camera is stale.
-        publish_rate_hz: of the stop command.
-    """
+    alarm: AlarmOverrides = field(default_factory=AlarmOverrides)  # of the bundle's alarm settings
+    health: HealthSettings = field(default_factory=HealthSettings)  # limits of the input
+    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)  # policy of the fallback
+    image_timeout_s: float = PerceptionNodeSettings().image_timeout_s  # silence after which a camera is stale
+    publish_rate_hz: float = SupervisorNodeSettings().publish_rate_hz  # of the stop command
 
-    alarm: AlarmOverrides = field(default_factory=AlarmOverrides)
-    health: HealthSettings = field(default_factory=HealthSettings)
-    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
-    image_timeout_s: float = PerceptionNodeSettings().image_timeout_s
-    publish_rate_hz: float = SupervisorNodeSettings().publish_rate_hz
+    @property
+    def optional_cameras(self) -> tuple[str, ...]:
+        """Cameras that stop no vehicle."""
+        return self.supervisor.optional_cameras
 
 
 def read_parameters(path: Path) -> VehicleSettings:
@@ -54,12 +51,11 @@ def read_parameters(path: Path) -> VehicleSettings:
     known = {spec.name for cls in (PerceptionNodeSettings, AlarmOverrides, HealthSettings) for spec in fields(cls)}
     if unknown := sorted(set(perception) - known - {"use_sim_time"}):
         raise ConfigError(f"{path}: perception_node has no parameter {', '.join(unknown)}.")
-    node = _settings(PerceptionNodeSettings, perception)
     return VehicleSettings(
         _settings(AlarmOverrides, perception),
         _settings(HealthSettings, perception),
         _settings(SupervisorSettings, supervisor),
-        node.image_timeout_s,
+        _settings(PerceptionNodeSettings, perception).image_timeout_s,
         _settings(SupervisorNodeSettings, supervisor).publish_rate_hz,
     )
 
@@ -67,10 +63,7 @@ def read_parameters(path: Path) -> VehicleSettings:
 def read_image_topics(path: Path, cameras: Sequence[str] = (), transport: str = "") -> list[str]:
     """Topics on which perception awaits its images, relative to its namespace.
 
-    Args:
-        path: ROS parameter file.
-        cameras: that are given beside the file, and go before it.
-        transport: likewise.
+    ``cameras`` and ``transport`` are those that are given beside the file, and go before it.
 
     Raises:
         ConfigError: no readable YAML, or a value that the node would refuse.

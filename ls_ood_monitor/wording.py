@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .core.causes import AlarmProgress, Cause, CauseKind
+
+if TYPE_CHECKING:  # they need numpy, which help texts must not wait for
+    from .core.types import Alarm
+    from .core.velocity_gate import GatedVelocity
 
 _Words = Callable[[Cause], str]
 
 #: Of the causes that say all with one clause.
 _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.IN_DISTRIBUTION: lambda it: f"in distribution, score {it.value:.2f} within threshold {it.limit:.2f}",
-    CauseKind.OUT_OF_DISTRIBUTION: lambda it: (
-        f"out of distribution, score {it.value:.2f} above threshold {it.limit:.2f}"
+    CauseKind.SUDDEN: lambda it: f"out of distribution, score {it.value:.2f} above threshold {it.limit:.2f}",
+    CauseKind.LASTING: lambda it: (
+        f"out of distribution for seconds, mean score {it.value:.2f} above threshold {it.limit:.2f}"
     ),
     CauseKind.STALE: lambda it: (
         f"no image for {it.value:.1f} s (limit {it.limit:.2f} s){f' on {it.detail}' if it.detail else ''}"
@@ -83,6 +89,21 @@ _SENTENCES: dict[CauseKind, Callable[[Cause, str], str]] = {
 }
 
 
+#: Of the velocity gate, by the name of ``GateReason``, which is not imported here.
+_GATE: dict[str, Callable[[GatedVelocity], str]] = {
+    "NO_COMMAND": lambda _: "no velocity command has arrived yet",
+    "STOP": lambda _: "the decision is STOP",
+    "SILENT": lambda it: f"no velocity command for {it.value:.2f} s (limit {it.limit:.2f} s)",
+    "NOT_FINITE": lambda it: f"the velocity command is no number: {it.detail}",
+    "SLOW": lambda it: f"the decision is SLOW; scaled by {it.value:g}",
+}
+
+
+def gate_sentence(gated: GatedVelocity) -> str:
+    """What the velocity gate does with the commands."""
+    return "commands pass" if gated.reason is None else _GATE[gated.reason.name](gated)
+
+
 def clause(cause: Cause) -> str:
     """What is the matter, without the camera and without what the alarm counts."""
     return _CLAUSES[cause.kind](cause)
@@ -91,11 +112,26 @@ def clause(cause: Cause) -> str:
 def sentence(cause: Cause) -> str:
     """The whole of it: camera, matter, and how far the alarm is."""
     if cause.kind in _SENTENCES:
-        return _SENTENCES[cause.kind](cause, "" if cause.after is None else sentence(cause.after))
+        return _SENTENCES[cause.kind](cause, "" if cause.underlying is None else sentence(cause.underlying))
     camera = f"camera {cause.camera}: " if cause.camera else ""
     note = "" if cause.progress is None else f"; {_progress(cause.progress)}"
-    held_for = f" after: {_of_camera(cause.after)}" if cause.after is not None else ""
+    held_for = f" after: {_of_camera(cause.underlying)}" if cause.underlying is not None else ""
     return f"{camera}{_of_camera(cause)}{note}{held_for}"
+
+
+def node_sentence(problem: str, uncalibrated: str) -> str:
+    """State of perception: its problem, or which cameras its bundle does not know; each empty where there is none."""
+    return problem or (f"running; {uncalibrated}" if uncalibrated else "running")
+
+
+def camera_sentence(alarm: Alarm | None, silent_s: float | None, has_foreign_clock: bool) -> str:
+    """State of one camera at perception; ``silent_s`` is None unless it is silent."""
+    if silent_s is not None:
+        return f"no image for {silent_s:.1f} s"
+    if alarm is None:
+        return "no frame judged yet"
+    clock = "; its stamps are of another clock, so its age is known by arrival alone" if has_foreign_clock else ""
+    return f"{sentence(alarm.cause)}{clock}"
 
 
 def _of_camera(cause: Cause) -> str:
@@ -108,8 +144,4 @@ def _progress(progress: AlarmProgress) -> str:
     count, needed = progress.count, progress.needed
     if progress.rule == "release":
         return f"{count:.0f} of {needed:.0f} good frames to clear"
-    if progress.rule == "window":
-        return f"{count:.0f} bad of the last {progress.window} frames, {needed:.0f} raise"
-    if progress.rule == "cusum":
-        return f"evidence {count:.2f} of {needed:g} to raise"
     return f"{count:.0f} of {needed:.0f} bad frames to raise"

@@ -31,6 +31,7 @@ MARKED = {
     "slow": (
         "benchmarks",
         "calibration/test_calibrate.py::test_default_detectors_calibrate",
+        "calibration/test_hours.py",
         "cli/test_calibrate.py",
         "cli/test_evaluate.py",
         "cli/test_profile.py::test_engines_are_held_against_eager_torch",

@@ -75,7 +75,7 @@ def test_one_altered_byte_is_noticed(copy, name):
 def test_a_bundle_without_calibration_table_says_so(copy):
     """The table is optional: verify does without, and what needs it says how to get it."""
     assert CALIBRATION not in verify_bundle(copy).content["files"]
-    with pytest.raises(BundleError, match="without --no-table"):
+    with pytest.raises(BundleError, match="without --table none"):
         read_calibration(copy)
 
 

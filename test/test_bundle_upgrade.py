@@ -111,7 +111,8 @@ def test_a_default_detector_and_a_table_of_format_1_get_their_new_names(tiny_bun
     write_manifest(folder, content)
     monitor = load_bundle(folder, device="cpu")
     assert monitor.detector == "multistage"
-    assert monitor.clean_median == load_bundle(tiny_bundle, device="cpu").clean_median
+    levels = load_bundle(tiny_bundle, device="cpu").lasting_levels
+    assert monitor.lasting_levels.clean_median == levels.clean_median
     assert list(load(read_calibration(folder))) == ["feature.stage_means"]
 
 
@@ -154,3 +155,19 @@ def test_the_old_name_of_a_detector_is_refused_with_the_new_one(tiny_bundle):
     """Who asks for ``multitap`` learns its name."""
     with pytest.raises(ConfigError, match="'multitap' is called 'multistage'"):
         load_bundle(tiny_bundle, device="cpu", detector="multitap")
+
+
+def test_alarm_rules_that_are_gone_are_refused(tiny_bundle, tmp_path):
+    """Bundles of the rule ``consecutive`` load; the threshold of another rule fits no rule of today."""
+    for rule in ("consecutive", "cusum"):
+        folder = tmp_path / rule
+        shutil.copytree(tiny_bundle, folder)
+        content = json.loads((folder / MANIFEST).read_text())
+        alarm = {"rule": rule, "trigger_consecutive_frames": 4, "window_frames": 5, "cusum_limit": 1.0}
+        content["provenance"]["calibration"] = {"alarm": alarm}
+        write_manifest(folder, content)
+    assert load_bundle(tmp_path / "consecutive", device="cpu").alarm.trigger_consecutive_frames == 4
+    with pytest.raises(
+        BundleError, match=r"alarm rule is 'cusum', which the lasting path has replaced.*calibrate again"
+    ):
+        load_bundle(tmp_path / "cusum", device="cpu")

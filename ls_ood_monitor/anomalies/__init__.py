@@ -19,7 +19,7 @@ __all__ = ["ANOMALIES", "MASKED_ANOMALIES", "anomaly_mask", "apply_anomaly"]
 
 
 def apply_anomaly(name: str, image: Image, severity: int, seed: int) -> Image:
-    """Return a disturbed copy of ``image``.
+    """Return a disturbed copy of ``image``, BGR uint8 (H, W, 3).
 
     Args:
         name: one of ``ANOMALIES``; ``identity`` is the control and returns an equal copy.
@@ -42,18 +42,9 @@ def apply_anomaly(name: str, image: Image, severity: int, seed: int) -> Image:
 def anomaly_mask(name: str, image: Image, severity: int, seed: int) -> Image:
     """Pixels that a local anomaly hides: the object, or where dirt or an occluder is more than half opaque.
 
-    Args:
-        name: one of ``MASKED_ANOMALIES``.
-        image: the clean picture, BGR uint8 (H, W, 3). An occlusion hides nothing outside a fisheye's image circle.
-        severity: as for ``apply_anomaly``.
-        seed: as for ``apply_anomaly``.
-
-    Returns:
-        uint8 (H, W), 1 on hidden pixels and 0 elsewhere.
-
-    Raises:
-        ConfigError: a name without mask, severity or seed out of range.
-        DataError: ``image`` is not a BGR uint8 picture.
+    Arguments and errors as for ``apply_anomaly``, but ``name`` is one of ``MASKED_ANOMALIES`` and ``image`` is the
+    clean picture. An occlusion hides nothing outside a fisheye's image circle. Returns uint8 (H, W), 1 on hidden
+    pixels.
     """
     if name not in _MASKS:
         raise ConfigError(f"Anomaly {name!r} has no mask; known: {', '.join(MASKED_ANOMALIES)}.")
@@ -72,12 +63,8 @@ def _check(image: Image, severity: int, seed: int) -> None:
         raise DataError(f"An anomaly needs a BGR uint8 picture (H, W, 3); this one is {image.dtype} {image.shape}.")
 
 
-def _identity(image: Image, level: int, seed: int) -> Image:
-    return np.array(image)
-
-
 _TRANSFORMS: dict[str, Callable[[Image, int, int], Image]] = {
-    "identity": _identity,
+    "identity": lambda image, level, seed: np.array(image),
     "fog": weather.fog,
     "mud": lens.mud,
     "blur": lens.blur,

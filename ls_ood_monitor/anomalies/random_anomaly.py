@@ -15,17 +15,10 @@ REFERENCE_KINDS: tuple[str, ...] = ("mud", "fog", "sun_flare")
 
 
 class RandomAnomaly:
-    """Applies exactly one of several anomalies to each picture.
+    """Applies exactly one of several anomalies to each picture; kinds and severities are drawn with equal probability.
 
-    Equal seed, number and picture give an equal result, in any order and in any process.
-
-    Args:
-        kinds: names out of ``ANOMALIES``, drawn with equal probability.
-        severities: 1 to 5, drawn with equal probability.
-        seed: >= 0.
-
-    Raises:
-        ConfigError: unknown kind, severity out of range, or an empty list.
+    Equal seed, number and picture give an equal result, in any order and in any process. Raises ``ConfigError`` for an
+    unknown kind, a severity outside 1 to 5, or an empty list.
     """
 
     def __init__(

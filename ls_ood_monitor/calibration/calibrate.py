@@ -7,30 +7,28 @@ later on the same drive, held-out drives how it does on the next drive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.alarm import alarm_onsets
 from ..core.detectors import Detector, Head, detector_spec
+from ..core.held_out import blocks_per_fold, fit_all
 from ..core.intervals import EventRate, Share, event_rate, share_of, worst_share
-from ..core.threshold import (
-    Threshold,
-    alarm_threshold,
-    blocks_per_fold,
-    leave_one_block_out_scores,
-    left_out,
-    quantile_threshold,
-)
+from ..core.threshold import Threshold, left_out, quantile_threshold
 from ..errors import CalibrationError, ConfigError
+from .alarm_thresholds import CleanVideo, alarm_thresholds, false_alarm_bursts, hours_needed
 from .collect import Progress
-from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, video_streams
+from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, clean_video
+from .held_out_scores import ScoreRest, held_out_scores
 from .notes import calibration_notes
 from .settings import CalibrationSettings
+
+_MAX_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,13 @@ class DetectorCalibration:
     """One fitted detector with its threshold and the figures that support it.
 
     Attributes:
-        detector: detector fitted to all frames.
+        detector: detector fitted to all frames with features.
         threshold: chosen threshold.
         candidates: thresholds by what was held out, ``block`` or ``drive``.
         scores: (N,) held-out scores of all frames, by the same names.
         rates: share of frames above the chosen threshold, by the same names.
-        alarms: alarms per hour at the chosen threshold, by the same names; empty if the frames are not video.
+        alarms: bursts of alarms an hour at the chosen thresholds, by the same names; empty if the frames are not video.
+        false_alarms: where each burst of them begins in the clean drives: drive, camera, seconds from the drive's start.
         worst_drive: name, frames above and frames of the drive with the largest share of held-out frames above.
         notes: what a person should know, as sentences.
     """
@@ -54,6 +53,7 @@ class DetectorCalibration:
     scores: Mapping[str, NDArray[np.float64]]
     rates: Mapping[str, Share]
     alarms: Mapping[str, EventRate]
+    false_alarms: tuple[tuple[str, str, float], ...]
     worst_drive: tuple[str, int, int]
     notes: tuple[str, ...]
 
@@ -64,6 +64,9 @@ class DetectorCalibration:
             "thresholds": {name: threshold.value for name, threshold in self.candidates.items()},
             "held_out": {name: share.to_dict() for name, share in self.rates.items()},
             "alarms": {name: rate.to_dict() for name, rate in self.alarms.items()},
+            "false_alarms": [
+                {"drive": name, "camera": camera, "at_s": at_s} for name, camera, at_s in self.false_alarms
+            ],
             "worst_drive": {"name": drive, "above": above, "frames": frames},
             "notes": list(self.notes),
         }
@@ -76,8 +79,9 @@ def calibrate(
     names: Iterable[str],
     head: Head,
     progress: Callable[[str, int], Progress] | None = None,
+    score_rest: ScoreRest | None = None,
 ) -> dict[str, DetectorCalibration]:
-    """Fit each detector to all frames and set its threshold on held-out scores.
+    """Fit each detector to the frames with features and set its threshold on held-out scores of all frames.
 
     Args:
         table: clean frames.
@@ -85,6 +89,7 @@ def calibrate(
         names: detectors to fit.
         head: the network's last layer (``FramePass.head``).
         progress: called with a title and the number of fits; returns a function to call with the number of fits done.
+        score_rest: scores the frames without features (``held_out_scores``); not needed if all have features.
 
     Returns:
         Calibrations by the name of the detector.
@@ -94,39 +99,54 @@ def calibrate(
         ConfigError: an unknown detector, or one that also learns from OoD frames.
     """
     units = _units(table, settings)
-    streams, hours = video_streams(table)
-    if settings.target_per_hour is not None and not streams:
+    video = clean_video(table)
+    if settings.target_per_hour is not None and not video.streams:
         raise CalibrationError(
             "a target of false alarms an hour needs video: frames at most "
             f"{MAX_GAP_S:g} s apart whose times are known (give --rate for pictures without time). "
             "Give a target rate a frame instead."
         )
-    results = {}
-    for name in names:
-        spec = detector_spec(name)
-        if spec.supervised:
+    chosen = tuple(names)
+    for name in chosen:
+        if detector_spec(name).supervised:
             raise ConfigError(
                 f"detector {name} learns from OoD frames, too; it cannot be calibrated on clean data alone."
             )
-        rows = table.features.of(spec.feature)
-        scores = _held_out_scores(name, rows, units, head, progress)
+    all_scores, fitted_to = held_out_scores(table, units, chosen, head, progress, score_rest)
+    results = {}
+    for name in chosen:
+        spec, scores = detector_spec(name), all_scores[name]
         candidates = {
-            unit: _threshold(scores[unit], unit, len(np.unique(units[unit])), settings, streams, hours)
-            for unit in scores
+            unit: _threshold(scores[unit], unit, len(np.unique(units[unit])), settings, video) for unit in scores
         }
         threshold = _choose(candidates, settings.hold_out)
-        alarms = {unit: _alarm_rate(values, threshold, streams, hours, settings) for unit, values in scores.items()}
+        alarms = {unit: _alarm_rate(values, threshold, video, settings) for unit, values in scores.items()}
+        moments = _moments(table, false_alarm_bursts(scores["block"], threshold, video, settings.alarm))
         results[name] = DetectorCalibration(
-            spec.make(head).fit(rows),
+            fit_all(partial(spec.make, head), table.features.of(spec.feature)[fitted_to[name]]),
             threshold,
             candidates,
             scores,
             {unit: share_of(values > threshold.value, units[unit]) for unit, values in scores.items()},
             {unit: rate for unit, rate in alarms.items() if rate is not None},
+            moments,
             worst_share(scores.get("drive", scores["block"]) > threshold.value, table.drives),
-            tuple(calibration_notes(table.drives, units, scores, candidates, threshold)),
+            (
+                *calibration_notes(table.drives, units, scores, candidates, threshold, moments),
+                *_rate_note(threshold, alarms),
+                *_outlier_note(table, fitted_to[name]),
+            ),
         )
     return results
+
+
+def settle_target(table: FeatureTable, settings: CalibrationSettings) -> CalibrationSettings:
+    """The settings with ``per_hour_if_supported`` as the target, where the drives are long enough for it."""
+    wanted = settings.per_hour_if_supported
+    hours = clean_video(table).hours
+    if settings.target_per_hour is None and wanted is not None and hours >= hours_needed(wanted):
+        return replace(settings, target_per_hour=wanted)
+    return settings
 
 
 def false_alarms(fitted: Mapping[str, DetectorCalibration], table: FeatureTable) -> dict[str, dict[str, Any]]:
@@ -135,13 +155,49 @@ def false_alarms(fitted: Mapping[str, DetectorCalibration], table: FeatureTable)
     Returns:
         Detector -> share with 95 % intervals by drive and by frame, as plain values.
     """
-    return {
-        name: share_of(
-            result.detector.score(table.features.of(detector_spec(name).feature)) > result.threshold.value,
-            table.drives,
-        ).to_dict()
-        for name, result in fitted.items()
+    scores = {
+        name: result.detector.score(table.features.of(detector_spec(name).feature)) for name, result in fitted.items()
     }
+    return shares_above(fitted, scores, table.drives)
+
+
+def shares_above(
+    fitted: Mapping[str, DetectorCalibration], scores: Mapping[str, NDArray[np.float64]], drives: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """``false_alarms`` of frames whose scores are known: detector -> (N,) scores, and N names of drives."""
+    return {name: share_of(scores[name] > result.threshold.value, drives).to_dict() for name, result in fitted.items()}
+
+
+def _outlier_note(table: FeatureTable, fitted_to: NDArray[np.bool_]) -> Iterator[str]:
+    """Which frames the detector was not fitted to."""
+    left_out = table.sampled[~fitted_to]
+    if len(left_out):
+        drives = Counter(table.drives[frame] for frame in left_out.tolist())
+        listing = ", ".join(f"{name} ({count})" for name, count in drives.most_common(_MAX_LISTED))
+        yield (
+            f"not fitted to {len(left_out)} of {len(fitted_to)} frames, which no other block resembles: {listing}. "
+            "They count in the thresholds; cut them out if they are not clean."
+        )
+
+
+def _rate_note(threshold: Threshold, alarms: Mapping[str, EventRate | None]) -> Iterator[str]:
+    """What a target of frames means in time."""
+    rate = alarms["block"]
+    if threshold.target_per_hour is None and rate is not None:
+        yield (
+            f"a target of {threshold.target_rate:.2g} of the frames means {rate.per_hour:.2g} false alarms an hour on these "
+            f"drives (95 % interval {rate.low:.2g} to {rate.high:.2g}), and no lasting alarm; --target-per-hour sets both."
+        )
+
+
+def _moments(table: FeatureTable, frames: NDArray[np.int64]) -> tuple[tuple[str, str, float], ...]:
+    """Drive, camera and seconds from the drive's start of each of these frames."""
+    stamps, drives = table.stamps_ns, table.drives
+    begins = {drive: stamps[drives.codes == drive].min() for drive in np.unique(drives.codes[frames])}
+    return tuple(
+        (drives[frame], table.cameras[frame], round((stamps[frame] - begins[drives.codes[frame]]) / 1e9, 1))
+        for frame in frames.tolist()
+    )
 
 
 def _units(table: FeatureTable, settings: CalibrationSettings) -> dict[str, NDArray[np.int64]]:
@@ -155,37 +211,12 @@ def _units(table: FeatureTable, settings: CalibrationSettings) -> dict[str, NDAr
     return {"block": blocks, "drive": drives} if several else {"block": blocks}
 
 
-def _held_out_scores(
-    name: str,
-    rows: NDArray[Any],
-    units: Mapping[str, NDArray[np.int64]],
-    head: Head,
-    progress: Callable[[str, int], Progress] | None,
-) -> dict[str, NDArray[np.float64]]:
-    """Held-out scores by ``block`` and ``drive``. If each block is a whole drive, both are the same array."""
-    make_detector = partial(detector_spec(name).make, head)
-    scores: dict[str, NDArray[np.float64]] = {}
-    for unit, ids in units.items():
-        if "block" in scores and _same_partition(units["block"], ids):
-            scores[unit] = scores["block"]
-            continue
-        update = None if progress is None else progress(f"{name}: leaving out each {unit}", len(np.unique(ids)))
-        scores[unit] = leave_one_block_out_scores(make_detector, rows, ids, update)
-    return scores
-
-
-def _same_partition(first: NDArray[np.int64], second: NDArray[np.int64]) -> bool:
-    pairs = len(np.unique(np.stack([first, second]), axis=1).T)
-    return pairs == len(np.unique(first)) == len(np.unique(second))
-
-
 def _threshold(
     scores: NDArray[np.float64],
     unit: str,
     count: int,
     settings: CalibrationSettings,
-    streams: Sequence[NDArray[np.int64]],
-    hours: float,
+    video: CleanVideo,
 ) -> Threshold:
     if settings.block_s is None:
         unit = "drive"  # the blocks are whole drives
@@ -199,10 +230,9 @@ def _threshold(
             unit=unit,
             allow_small=settings.allow_small,
         )
-    return alarm_threshold(
+    return alarm_thresholds(
         scores,
-        streams,
-        hours,
+        video,
         settings.target_per_hour,
         settings=settings.alarm,
         origin=origin,
@@ -218,13 +248,8 @@ def _choose(candidates: Mapping[str, Threshold], hold_out: str) -> Threshold:
 
 
 def _alarm_rate(
-    scores: NDArray[np.float64],
-    threshold: Threshold,
-    streams: Sequence[NDArray[np.int64]],
-    hours: float,
-    settings: CalibrationSettings,
+    scores: NDArray[np.float64], threshold: Threshold, video: CleanVideo, settings: CalibrationSettings
 ) -> EventRate | None:
-    if not streams:
+    if not video.streams:
         return None
-    alarms = [alarm_onsets(scores[index], threshold.value, settings.alarm, threshold.clean_median) for index in streams]
-    return event_rate(sum(map(len, alarms)), hours)
+    return event_rate(len(false_alarm_bursts(scores, threshold, video, settings.alarm)), video.hours)

@@ -1,4 +1,4 @@
-"""Computing the features of clean drives."""
+"""Computing the features of all frames of a few clean drives. Drives of hours are read by ``drive_passes``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.coded_names import CodedNames
 from ..core.types import Frame
 from ..errors import CalibrationError
 from ..features import FrameFeatures
 from ..frame_pass import FramePass
 from ..recordings.drive_source import DriveSource
 from .feature_table import FeatureTable, concatenate_tables
+from .network import BATCH, require_finite
 
 Progress = Callable[[int], None]
 
@@ -22,7 +24,7 @@ def collect_features(
     frames: Iterable[Frame],
     frame_pass: FramePass,
     *,
-    batch: int = 8,
+    batch: int = BATCH,
     progress: Progress | None = None,
     drive: str = "drive",
     assumed_rate_hz: float | None = None,
@@ -45,8 +47,9 @@ def collect_features(
     cameras: list[str] = []
     iterator = iter(frames)
     while chunk := list(islice(iterator, batch)):
-        rows = frame_pass.features_of([frame.image for frame in chunk]).rows
-        parts.append({name: values.astype(np.float32) for name, values in rows.items()})
+        rows = frame_pass.features_of([frame.image for frame in chunk])
+        require_finite(rows, chunk, len(stamps))
+        parts.append({name: values.astype(np.float32) for name, values in rows.rows.items()})
         stamps += [frame.stamp_ns for frame in chunk]
         cameras += [frame.camera for frame in chunk]
         if progress is not None:
@@ -56,20 +59,14 @@ def collect_features(
             f"there are no frames to calibrate on in {drive}; check the recording, its topics and the time range."
         )
     features = FrameFeatures({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    for name, values in features.rows.items():
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if bad.any():
-            index = int(bad.argmax())
-            raise CalibrationError(
-                f"{name} of frame {index} ({cameras[index]}, stamp {stamps[index]} ns) are not finite; "
-                "the network's weights are damaged or its input is."
-            )
     assumed = {} if assumed_rate_hz is None else {drive: assumed_rate_hz}
-    return FeatureTable(features, np.asarray(stamps, np.int64), tuple(cameras), (drive,) * len(stamps), assumed)
+    return FeatureTable(
+        features, np.asarray(stamps, np.int64), CodedNames.of(cameras), CodedNames.of([drive] * len(stamps)), assumed
+    )
 
 
 def collect_drives(
-    drives: Sequence[DriveSource], frame_pass: FramePass, *, batch: int = 8, progress: Progress | None = None
+    drives: Sequence[DriveSource], frame_pass: FramePass, *, batch: int = BATCH, progress: Progress | None = None
 ) -> FeatureTable:
     """Compute the features of several drives.
 

@@ -16,6 +16,7 @@ _TRANSFER_TIMES = 2.0
 #: A drive is named if even the lower end of its interval is this many times the target.
 _OUTLIER_TIMES = 5.0
 _FEW_BLOCKS = 10
+_MAX_MOMENTS = 6
 
 
 def calibration_notes(
@@ -24,6 +25,7 @@ def calibration_notes(
     scores: Mapping[str, NDArray[np.float64]],
     candidates: Mapping[str, Threshold],
     threshold: Threshold,
+    false_alarms: Sequence[tuple[str, str, float]],
 ) -> Iterator[str]:
     """Yield what a person should know about one detector's calibration, as sentences.
 
@@ -33,6 +35,7 @@ def calibration_notes(
         scores: (N,) held-out scores, by the same names.
         candidates: thresholds, by the same names.
         threshold: the chosen one.
+        false_alarms: drive, camera and second of each burst of alarms in the clean drives.
     """
     if threshold.warning:
         yield threshold.warning
@@ -40,6 +43,13 @@ def calibration_notes(
         count = len(np.unique(ids))
         if unit == "block" and count < _FEW_BLOCKS:
             yield f"only {count} blocks: the interval is rough; more drives make it honest."
+    if threshold.target_per_hour is not None and false_alarms:
+        shown = [f"{drive} {camera} at {at_s:.0f} s" for drive, camera, at_s in false_alarms[:_MAX_MOMENTS]]
+        more = f" and {len(false_alarms) - len(shown)} more" if len(false_alarms) > len(shown) else ""
+        yield (
+            f"alarms in your clean drives, which the target allows: {', '.join(shown)}{more}. Look at them: if they are not "
+            "clean, cut them out, and the thresholds fall."
+        )
     if "drive" not in scores:
         return
     # The threshold of held-out blocks shows what the next drive would meet if drives were not held out.

@@ -14,7 +14,9 @@ from .feature_table import FeatureTable
 
 _MANY_DRIVES = 8
 _UNITS = {"block": ("blocks left out", "#37474f"), "drive": ("drives left out", "#1565c0")}
-_LIMIT = "#c62828"
+_LIMIT, _LASTING = "#c62828", "#1565c0"
+_SEEING, _ALARMING = "Greens", "Reds"
+_SENSITIVITY_IN = 3.2  # height, inches
 
 
 def draw_calibration(
@@ -23,24 +25,32 @@ def draw_calibration(
     path: Path,
     *,
     check: Mapping[str, Mapping[str, Any]] | None = None,
+    sensitivity: Mapping[str, Any] | None = None,
     title: str = "",
 ) -> None:
-    """Draw a PNG with one row per detector.
+    """Draw a PNG with one row per detector, and below what was detected of disturbed clips.
 
     Args:
         fitted: calibrations by the name of the detector.
         table: the clean frames.
         path: file to write.
         check: share of further drives' frames above each threshold (``false_alarms``).
+        sensitivity: what the monitor saw (``Sensitivity.facts``).
         title: title of the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure = Figure(figsize=(12, 1.3 + 2.5 * len(fitted)), layout="constrained")
+    height = 1.0 + 2.5 * len(fitted)
+    figure = Figure(figsize=(12, height + (_SENSITIVITY_IN if sensitivity else 0.0)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(fitted), 2, squeeze=False, gridspec_kw={"width_ratios": [2.2, 1.0]})
+    upper: Any = figure
+    if sensitivity:
+        parts: Any = figure.subfigures(2, 1, height_ratios=[height, _SENSITIVITY_IN])
+        upper, lower = parts
+        _sensitivity(lower.subplots(1, 2, gridspec_kw={"width_ratios": [3.2, 1.0]}), sensitivity)
+    axes = upper.subplots(len(fitted), 2, squeeze=False, gridspec_kw={"width_ratios": [2.2, 1.0]})
     drives = np.asarray(table.drives)
     for (name, result), (left, right) in zip(fitted.items(), axes, strict=True):
         unit = "drive" if "drive" in result.scores else "block"
@@ -51,6 +61,10 @@ def draw_calibration(
         left.axvline(
             1.0 if ratio else limit, color=_LIMIT, linestyle="--", linewidth=1.2, label=f"threshold {limit:.4g}"
         )
+        lasting = result.threshold.lasting_value
+        if np.isfinite(lasting):
+            at = lasting / limit if ratio else lasting
+            left.axvline(at, color=_LASTING, linestyle=":", linewidth=1.4, label=f"of the mean {lasting:.4g}")
         if ratio:
             left.set_xscale("log")
             left.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -64,6 +78,31 @@ def draw_calibration(
     if title:
         figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=100)
+
+
+def _sensitivity(axes: Any, facts: Mapping[str, Any]) -> None:
+    """Share of clips that alarm, by change and level, as colour; the median delay in seconds as text."""
+    for axis, is_harmless in zip(axes, (False, True), strict=True):
+        own = [condition for condition in facts["conditions"] if condition["is_harmless"] is is_harmless]
+        names = list(dict.fromkeys(condition["name"] for condition in own))
+        levels = sorted({condition["level"] for condition in own})
+        shares = np.full((len(levels), len(names)), np.nan)
+        for condition in own:
+            row, column = levels.index(condition["level"]), names.index(condition["name"])
+            found = sorted(delay for delay in condition["delays_s"] if delay is not None)
+            shares[row, column] = len(found) / len(condition["delays_s"])
+            if found:
+                axis.text(column, row, f"{found[len(found) // 2]:.1f}", ha="center", va="center", fontsize=8)
+        axis.imshow(shares, cmap=_ALARMING if is_harmless else _SEEING, vmin=0.0, vmax=1.0, aspect="auto")
+        axis.set_xticks(
+            range(len(names)), [name.replace("_", " ") for name in names], rotation=50, ha="right", fontsize=8
+        )
+        axis.set_yticks(range(len(levels)), [str(level) for level in levels])
+        axis.set_ylabel("level" if is_harmless else "severity")
+        what = "Harmless changes: should not alarm" if is_harmless else f"What {facts['detector']} sees within "
+        axis.set_title(
+            what if is_harmless else f"{what}{facts['length_s']:g} s, and the median delay in s", fontsize=10
+        )
 
 
 def _histograms(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .calibrate import DetectorCalibration
-from .feature_table import FeatureTable, blocks_of_time, summarise, video_streams
+from .feature_table import FeatureTable, blocks_of_time, clean_video, summarise
 from .settings import CalibrationSettings
 
 
@@ -17,7 +17,6 @@ def provenance_of(
     table: FeatureTable, settings: CalibrationSettings, fitted: Mapping[str, DetectorCalibration]
 ) -> dict[str, Any]:
     """Describe the data, settings and results of a calibration, for a bundle's provenance. Plain values for JSON."""
-    _, hours = video_streams(table)
     target: dict[str, Any] = (
         {"rate": settings.target_rate} if settings.target_per_hour is None else {"per_hour": settings.target_per_hour}
     )
@@ -25,7 +24,7 @@ def provenance_of(
         **summarise(table),
         "blocks": len(np.unique(blocks_of_time(table, settings.block_s))),
         "block_s": settings.block_s,
-        "hours": hours,
+        "hours": clean_video(table).hours,
         "target": target,
         "hold_out": settings.hold_out,
         "alarm": asdict(settings.alarm),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _MAX_DRIVES = 4
+#: An interval of a share that is wider says nothing.
+NO_KNOWLEDGE = 0.9
 
 
 def calibrated_on(calibration: Mapping[str, Any]) -> str:
@@ -38,8 +40,13 @@ def calibration_target(calibration: Mapping[str, Any]) -> str:
     if not target:
         return ""
     if "per_hour" in target:
-        frames = calibration["alarm"]["trigger_consecutive_frames"]
-        text = f"Target: {target['per_hour']:g} false alarms an hour ({frames} frames in a row)"
+        alarm = calibration["alarm"]
+        lasting_s = alarm.get("lasting_time_constant_s")
+        means = f", or a mean over {lasting_s:g} s" if lasting_s else ""
+        text = (
+            f"Target: {target['per_hour']:g} false alarms an hour "
+            f"({alarm['trigger_consecutive_frames']} frames in a row{means})"
+        )
     else:
         text = f"Target: {target['rate']:.3g} of clean frames"
     held_out = {
@@ -48,3 +55,29 @@ def calibration_target(calibration: Mapping[str, Any]) -> str:
         "worst": "the larger threshold of blocks and drives held out",
     }[calibration["hold_out"]]
     return f"{text}; {held_out}."
+
+
+def sensitivity_sentences(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what ``calibration.sensitivity`` says: how many of the disturbed clips alarm, how soon, by severity."""
+    for shares, name in (
+        (facts["anomalies"], "anomalies of severity"),
+        (facts["harmless"], "harmless changes of level"),
+    ):
+        for level in dict.fromkeys(share["level"] for share in shares):
+            parts = [f"{_share(share)} within {share['within_s']:g} s" for share in shares if share["level"] == level]
+            yield f"{name} {level}: alarm in {', '.join(parts)}"
+    if not facts["is_complete"]:
+        yield "The time was over before all clips were disturbed; --sensitivity-minutes gives more."
+
+
+def _share(share: Mapping[str, Any]) -> str:
+    if share["high"] - share["low"] > NO_KNOWLEDGE:
+        return f"{two_digits(100 * share['value'])} % (too few clips for an interval)"
+    return f"{two_digits(100 * share['value'])} % ({two_digits(100 * share['low'])} to {two_digits(100 * share['high'])} %)"
+
+
+def two_digits(value: float) -> str:
+    """Two significant digits; a value too small to matter is said to be so."""
+    if 0.0 < value < 0.01:
+        return "< 0.01"
+    return f"{value:.0f}" if value >= 10.0 else f"{value:.2g}"

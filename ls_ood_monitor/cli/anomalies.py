@@ -6,6 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError, DataError
+from .console import console, progress_bar, write_json
+from .option_values import make_folder, parse_list, parse_severities
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,27 +40,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("picture", type=Path, nargs="?", help="picture, or folder of pictures (default: the street)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
-    parser.add_argument("--kinds", metavar="KIND,...", help="kinds, separated by commas (default: all but identity)")
-    parser.add_argument(
-        "--severities", default="1,3,5", metavar="N,...", help="1 (slight) to 5 (heavy) (default %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random parts (default %(default)s)")
-    parser.add_argument(
-        "--sheet", action="store_true", help="also write contact_sheet.png: all kinds on the first picture"
-    )
+    add = parser.add_argument
+    add("picture", type=Path, nargs="?", help="picture, or folder of pictures (default: the street)")
+    add("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    add("--kinds", metavar="KIND,...", help="kinds, separated by commas (default: all but identity)")
+    add("--severities", default="1,3,5", metavar="N,...", help="1 (slight) to 5 (heavy) (default %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the random parts (default %(default)s)")
+    add("--sheet", action="store_true", help="also write contact_sheet.png: all kinds on the first picture")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the disturbed pictures."""
     from ..anomalies import ANOMALIES, anomaly_mask, apply_anomaly
     from ..datasets.files import read_picture, write_png
-    from ..errors import ConfigError, DataError
-    from .console import console, progress_bar, write_json
 
     kinds = _kinds(args.kinds, ANOMALIES)
-    severities = _severities(args.severities)
+    severities = parse_severities(args.severities)
     if args.seed < 0:
         raise ConfigError(f"--seed is {args.seed}; it must be 0 or larger.")
     sources = _sources(args.picture)
@@ -64,11 +63,7 @@ def run(args: argparse.Namespace) -> int:
         read_picture(source)  # all are checked before the first result is written
     if args.picture is not None and args.out.resolve() in {path.resolve().parent for path in sources.values() if path}:
         raise ConfigError(f"--out is {args.out}, where the pictures are; choose another folder.")
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--out is {args.out}, which cannot be a folder: {error.strerror}.") from error
-
+    make_folder(args.out)
     written: list[str] = []
 
     def write(name: str, image: NDArray[np.uint8]) -> None:
@@ -102,31 +97,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _kinds(option: str | None, known: Sequence[str]) -> list[str]:
-    from ..errors import ConfigError
-
     if option is None:
         return [name for name in known if name != "identity"]
-    names = list(dict.fromkeys(part.strip() for part in option.split(",") if part.strip()))
+    names = parse_list(option)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise ConfigError(f"--kinds has {', '.join(unknown) or 'no kind'}; known: {', '.join(known)}.")
     return names
 
 
-def _severities(option: str) -> list[int]:
-    from ..errors import ConfigError
-
-    parts = list(dict.fromkeys(part.strip() for part in option.split(",") if part.strip()))
-    wrong = [part for part in parts if part not in ("1", "2", "3", "4", "5")]
-    if wrong or not parts:
-        raise ConfigError(f"--severities has {', '.join(wrong) or 'no number'}; known: 1, 2, 3, 4, 5.")
-    return [int(part) for part in parts]
-
-
 def _sources(picture: Path | None) -> dict[str, Path | None]:
     """Stem of the results -> picture, or None for the street."""
-    from ..errors import DataError
-
     if picture is None:
         return {"street": None}
     if not picture.exists():

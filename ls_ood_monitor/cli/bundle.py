@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
+from .console import console, write_json
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -26,8 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show, verify or export the bundle. A damaged bundle raises a ``MonitorError``."""
     from ..bundle import export_bundle, load_bundle, verify_bundle
-    from ..errors import ConfigError
-    from .console import console, write_json
 
     if args.action == "export":
         if args.bundle is None:
@@ -53,7 +54,6 @@ def _show(content: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from .bundle_report import calibration_report
-    from .console import console
 
     provenance = content["provenance"]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

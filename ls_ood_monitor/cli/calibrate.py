@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .engine_options import add_engine_arguments
+from .worker_options import add_worker_arguments, read_jobs
+
+if TYPE_CHECKING:
+    from ..calibration.clean_reading import FaultCounts
+    from ..calibration.feature_table import FeatureTable
 
 DESCRIPTION = """\
 Fits the OoD detectors of a bundle to clean data and sets their thresholds for a target of false alarms. The network is
 not changed.
 
-  ls-ood calibrate monday/bag tuesday/bag --out my_bundle                    (two drives, 1 % of clean frames)
+  ls-ood calibrate monday/bag tuesday/bag --out my_bundle                    (two drives, 20 false alarms an hour)
   ls-ood calibrate monday/bag tuesday/bag --out my_bundle --target-per-hour 2
   ls-ood calibrate pictures/ --rate 30 --out my_bundle --detectors multistage,larem
   ls-ood calibrate --dataset woodscape --datapath WoodScape --out my_bundle
@@ -28,16 +34,32 @@ with only two or three drives, a detector that has not seen one of them knows to
 and it detects nothing. The table shows the false alarms at the chosen threshold for both, with 95 % intervals by whole
 blocks and drives.
 
-A target per hour counts the alarms of all cameras, as --rule raises them. The bundle stores the rule for the vehicle.
-Such a target needs about 3 / target hours of clean driving: T hours without an alarm support a claim of at most 3 / T
-alarms per hour (rule of three).
+A target per hour sets two thresholds. Frames in a row above the higher one raise a sudden alarm within a fraction of a
+second; a mean score over seconds above the lower one raises a lasting alarm. Both together keep the target, over all
+cameras; alarms less than 5 s apart count as one. A target needs about 3 / target hours of clean driving: T hours without
+an alarm support a claim of at most 3 / T alarms per hour (rule of three). Pictures without time, and drives that are too
+short, get a share of frames as the target.
 
-The bundle's folder also gets calibration.png, and calibration.safetensors with the features of the clean frames.
-Only --update reads that file; a vehicle does not need it (--no-table leaves it out).
+After the thresholds, clips of the clean drives are disturbed: a table shows which anomalies the monitor sees on this camera,
+how soon, and which harmless changes alarm.
+
+Images that fail the vehicle's own checks (black, saturated, frozen, unreadable, late, ...) are left out and counted; a
+drive of which more than 5 % fail is refused (--max-faulty). Hours of driving need no more memory than minutes: detectors are
+fitted to a sample of at most 4 000 frames, spread evenly over all drives, and the drives are read a second time to score the
+other frames. --jobs and --scheduler spread the drives over processes and machines; the figures do not depend on that. After
+an interruption the same command with --resume reads only the drives that are left; until then what is finished is kept in
+DIR.unfinished, beside --out.
+
+The bundle's folder also gets calibration.png, and calibration.safetensors for --update; a vehicle does not need that file.
+It holds at most 1 KB a frame (or the features of 50 frames, 1.6 MB): time, camera, drive and held-out scores of every frame,
+and the features of a few frames, spread evenly. --update fits to these few and to the new drives; the other old frames count
+with the scores that they have. --table all keeps the features of the whole sample, --table none keeps no table.
 """
 
 _DATA_SETS = ("woodscape", "woodscape-soiling", "cityscapes", "images", "street")
-_DEFAULT_BLOCK_S, _DEFAULT_RATE = 10.0, 0.01
+_DEFAULT_BLOCK_S, _DEFAULT_RATE, _DEFAULT_MAX_FAULTY = 10.0, 0.01, 0.05
+_DEFAULT_PER_HOUR = 20.0
+_MAX_LISTED = 4
 _STREET_DRIVES, _STREET_CHECK_DRIVES = 60, 30
 
 
@@ -64,7 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drives",
         type=int,
         metavar="N",
-        help=f"number of drives of the synthetic street, for --dataset street (default {_STREET_DRIVES})",
+        help=f"number of drives of the synthetic street, for --dataset street (default {_STREET_DRIVES}); with --target-per-hour "
+        "each is a video of 24 s",
     )
     data.add_argument(
         "--topic",
@@ -81,6 +104,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frame rate of pictures, which carry no time (default 10; the bundle records that it was assumed)",
     )
     data.add_argument(
+        "--max-faulty",
+        type=float,
+        metavar="SHARE",
+        help="largest share of a drive's images that may fail the vehicle's checks; they are left out (default "
+        f"{_DEFAULT_MAX_FAULTY:g})",
+    )
+    data.add_argument(
         "--check",
         action="append",
         type=Path,
@@ -95,29 +125,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target-rate",
         type=float,
         metavar="SHARE",
-        help=f"accepted share of clean frames above the threshold (default {_DEFAULT_RATE:g})",
+        help=f"accepted share of clean frames above the threshold (default {_DEFAULT_RATE:g}, for data without time or too "
+        "short for a target an hour)",
     )
     target.add_argument(
-        "--target-per-hour", type=float, metavar="ALARMS", help="accepted false alarms per hour of driving"
+        "--target-per-hour",
+        type=float,
+        metavar="ALARMS",
+        help=f"accepted false alarms per hour of driving (default {_DEFAULT_PER_HOUR:g} from 9 minutes of driving on)",
     )
     goal.add_argument(
-        "--rule",
-        choices=("consecutive", "window", "cusum"),
-        help="what raises an alarm: frames in a row, a number of frames in a window, or the sum by which scores exceed the "
-        "threshold (default consecutive)",
+        "--trigger", type=int, metavar="FRAMES", help="frames in a row that raise a sudden alarm (default 3)"
     )
+    goal.add_argument("--release", type=int, metavar="FRAMES", help="frames in a row that clear it (default 5)")
     goal.add_argument(
-        "--trigger",
-        type=int,
-        metavar="FRAMES",
-        help="number of frames, in a row or in the window, that raise an alarm (default 3)",
-    )
-    goal.add_argument("--window", type=int, metavar="FRAMES", help="length of the window for --rule window (default 5)")
-    goal.add_argument(
-        "--cusum-limit", type=float, metavar="SUM", help="sum that raises an alarm with --rule cusum (default 1)"
-    )
-    goal.add_argument(
-        "--release", type=int, metavar="FRAMES", help="number of frames in a row that clear an alarm (default 5)"
+        "--lasting-time",
+        type=float,
+        metavar="S",
+        help="time constant of the mean score that raises a lasting alarm, seconds (default 2)",
     )
     goal.add_argument(
         "--hold-out", choices=("block", "drive", "worst"), help="what is held out of the fits (default block)"
@@ -132,31 +157,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     result = parser.add_argument_group("result")
+    result.add_argument(
+        "--sensitivity-minutes",
+        type=float,
+        metavar="MIN",
+        help="time to disturb clean clips and measure what is detected, and how soon (default: as long as the reading takes, "
+        "at most 1.5; 0 = not measured)",
+    )
     result.add_argument("--detectors", metavar="A,B,C", help="detectors to fit (default: those of the bundle)")
     result.add_argument("--detector", help="detector that raises the alarm (default: as in the bundle)")
     result.add_argument(
         "--plot", type=Path, metavar="FILE", help="plot of the calibration (default: calibration.png in --out)"
     )
-    result.add_argument(
-        "--no-table",
-        action="store_true",
-        help="leave out calibration.safetensors; then --update cannot add drives later",
+    table = result.add_mutually_exclusive_group()
+    table.add_argument(
+        "--table",
+        choices=("thin", "all", "none"),
+        help="what calibration.safetensors keeps for --update: the features of a few frames (thin, the default, at most 1 KB a "
+        "frame), of the whole sample (all, 32 KB a frame), or no such file (none)",
+    )
+    table.add_argument(
+        "--no-table", action="store_const", const="none", dest="table", help="the same as --table none, its former name"
     )
     result.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     add_engine_arguments(result)
+    add_worker_arguments(
+        parser.add_argument_group("work"),
+        "drives",
+        "the recordings, the bundle and --out",
+        "go on after an interruption: do not read again the drives that were finished with the same files and options",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the data, fit, set thresholds, write the bundle, print the table."""
-    from ..bundle import load_bundle, read_calibration, verify_bundle
+    from dataclasses import replace
+
+    from ..bundle import verify_bundle
     from ..calibration.calibrated_bundle import write_calibrated_bundle
-    from ..calibration.feature_table import FeatureTable
+    from ..calibration.drive_runner import DriveRunner
+    from ..calibration.network import BundleNetwork
     from ..calibration.plot import draw_calibration
-    from ..calibration.table_file import unpack_table
+    from ..calibration.work_folder import WorkFolder, work_folder_of
     from ..config import from_mapping
     from ..core.detectors import detector_spec, refuse_old_name, required_features
-    from ..errors import ConfigError
-    from ..features import FrameFeatures
+    from ..errors import ConfigError, MonitorError
     from ..frame_pass import LatentSettings
     from .bundle_report import calibration_report
     from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
@@ -168,8 +213,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; name a folder.")
     require_file_place("--plot", args.plot, PICTURES)
+    if args.sensitivity_minutes is not None and not args.sensitivity_minutes >= 0.0:
+        raise ConfigError(f"--sensitivity-minutes is {args.sensitivity_minutes}; it must be 0 or larger.")
+    jobs = read_jobs(args)
     drives, check = _drives(args)
-    content = verify_bundle(base).content
+    manifest = verify_bundle(base)
+    content = manifest.content
     before = content["provenance"].get("calibration", {})
     settings = _settings(args, before if args.update else {})
     given = [part.strip() for part in args.detectors.split(",")] if args.detectors else content["thresholds"]
@@ -189,48 +238,64 @@ def run(args: argparse.Namespace) -> int:
             f"the detector that raises the alarm is {detector!r}; it must be one of those calibrated, {', '.join(names)}: "
             "choose it with --detector."
         )
-    earlier = None
-    if args.update:
-        stored = unpack_table(read_calibration(args.update))
-        for name in names:
-            if detector_spec(name).feature not in stored.features.rows:
-                raise ConfigError(
-                    f"detector {name} reads {detector_spec(name).feature}, which the table of {args.update} lacks; "
-                    "calibrate again from all drives."
-                )
-        rows = FrameFeatures({name: stored.features.rows[name] for name in features})
-        earlier = FeatureTable(rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz)
-    monitor = load_bundle(base, device=args.device, engine=args.engine, precision=args.precision)
-    own = monitor.frame_pass
-    if own.graphs and features != own.features:
-        warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
-    frame_pass = own.with_features(features)
-    result = write_calibrated_bundle(
-        args.out,
-        frame_pass,
-        from_mapping(LatentSettings, content["latents"]),
-        monitor.class_names,
-        drives,
-        settings,
-        detector=detector,
-        names=names,
-        provenance=content["provenance"],
-        progress=progress_bar,
-        check=check,
-        earlier=earlier,
-        facts={
-            "start_s": args.start,
-            "end_s": args.end,
-            "from_bundle": monitor.bundle_id,
-            "engine": f"{frame_pass.engine.name} {frame_pass.engine.precision}",
-            "added_to_earlier": [drive.name for drive in drives] if args.update else [],
-        },
-        with_table=not args.no_table,
+    earlier = _earlier(args.update, names) if args.update else None
+    if args.scheduler:
+        from ..workers.cluster import require_cluster
+
+        require_cluster(args.scheduler)
+    network = BundleNetwork(
+        base and base.absolute(), manifest.bundle_id, args.device, args.engine, args.precision, features
     )
+    # The workers of a cluster have their own devices.
+    here = replace(network, device="cpu", engine="auto", precision="fp32") if args.scheduler else network
+    monitor, frame_pass = here.monitor(), here.open()
+    if monitor.frame_pass.graphs and features != monitor.frame_pass.features:
+        warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
+    work = WorkFolder(work_folder_of(args.out.absolute()), args.resume)
+    if work.has_results and not args.resume:
+        warn(f"{work.path} of an interrupted calibration is replaced; with --resume it would be used.")
+    try:
+        with work:
+            result = write_calibrated_bundle(
+                args.out.absolute(),
+                frame_pass,
+                from_mapping(LatentSettings, content["latents"]),
+                monitor.class_names,
+                drives,
+                settings,
+                detector=detector,
+                names=names,
+                provenance=content["provenance"],
+                progress=progress_bar,
+                check=check,
+                earlier=earlier,
+                facts={
+                    "start_s": args.start,
+                    "end_s": args.end,
+                    "from_bundle": monitor.bundle_id,
+                    "engine": f"{frame_pass.engine.name} {frame_pass.engine.precision}",
+                    "added_to_earlier": [drive.name for drive in drives] if args.update else [],
+                },
+                table_kind=args.table or "thin",
+                sensitivity_s=None if args.sensitivity_minutes is None else 60.0 * args.sensitivity_minutes,
+                runner=DriveRunner(jobs, args.scheduler or "", work),
+                network=network,
+            )
+    except (KeyboardInterrupt, MonitorError):
+        if work.has_results:
+            warn(f"the drives that were finished are kept in {work.path}; the same command with --resume goes on.")
+        raise
+    for note in _fault_notes(result.counts):
+        warn(note)
     plot = args.plot or args.out / "calibration.png"
     unseen = result.provenance.get("check_on_unseen_drives")
     draw_calibration(
-        result.fitted, result.table, plot, check=unseen, title=f"Calibration of bundle {result.bundle_id[:12]}"
+        result.fitted,
+        result.table,
+        plot,
+        check=unseen,
+        sensitivity=result.provenance["calibration"].get("sensitivity"),
+        title=f"Calibration of bundle {result.bundle_id[:12]}",
     )
     thresholds = {name: item.threshold.to_dict() for name, item in result.fitted.items()}
     write_json(
@@ -241,26 +306,85 @@ def run(args: argparse.Namespace) -> int:
             "thresholds": thresholds,
             "calibration": result.provenance["calibration"],
             "check_on_unseen_drives": unseen,
+            "left_out": {name: counts.left_out for name, counts in result.counts.items() if counts.total},
         },
     )
     for item in calibration_report(detector, thresholds, result.provenance):
         console.print(item, highlight=False)
-    size = f", {result.table_bytes / 1e6:.1f} MB of it the table for --update" if result.table_bytes else ""
+    size = ""
+    if result.table_bytes:
+        kept = f"the features of {result.table_features} of {len(result.table)} frames"
+        size = f", {result.table_bytes / 1e6:.1f} MB of it the table for --update with {kept}"
     console.print(f"Bundle {result.bundle_id[:12]} written to {args.out}{size}; picture: {plot}", highlight=False)
     return 0
+
+
+def _earlier(folder: Path, names: Sequence[str]) -> FeatureTable:
+    """The clean frames of a bundle, with the features of these detectors; says what they lack."""
+    from ..bundle import read_calibration
+    from ..calibration.feature_table import FeatureTable
+    from ..calibration.table_file import unpack_table
+    from ..core.detectors import detector_spec, required_features
+    from ..errors import ConfigError
+    from ..features import FrameFeatures
+    from .console import warn
+
+    stored = unpack_table(read_calibration(folder))
+    lacks_some = len(stored.sampled) < len(stored)
+    for name in names:
+        if detector_spec(name).feature not in stored.features.rows:
+            raise ConfigError(
+                f"detector {name} reads {detector_spec(name).feature}, which the table of {folder} lacks; "
+                "calibrate again from all drives."
+            )
+        if lacks_some and name not in stored.scores:
+            raise ConfigError(
+                f"the table of {folder} has the features of {len(stored.sampled)} of its {len(stored)} frames, and no scores "
+                f"of detector {name} for the others; calibrate again from all drives."
+            )
+    if lacks_some:
+        frames = stored.drives.counts()
+        kept = stored.drives[stored.sampled].counts()
+        listing = ", ".join(
+            f"{name} {kept.get(name, 0)} of {count}" for name, count in list(frames.items())[:_MAX_LISTED]
+        )
+        more = f" and {len(frames) - _MAX_LISTED} more drives" if len(frames) > _MAX_LISTED else ""
+        warn(
+            f"few frames of {folder} have kept their features ({listing}{more}); the others count with the held-out scores "
+            "that they had. Calibrate with --table all to keep the features of the whole sample."
+        )
+    rows = FrameFeatures({name: stored.features.rows[name] for name in required_features(names)})
+    return FeatureTable(
+        rows, stored.stamps_ns, stored.cameras, stored.drives, stored.assumed_rates_hz, stored.sample, stored.scores
+    )
+
+
+def _fault_notes(counts: Mapping[str, FaultCounts]) -> Iterator[str]:
+    """What was left out of the drives, a sentence each."""
+    from ..calibration.clean_reading import fault_note
+
+    notes = [note for note in (fault_note(name, own) for name, own in counts.items()) if note]
+    yield from notes[:_MAX_LISTED]
+    if len(notes) > _MAX_LISTED:
+        left_out = sum(own.total for own in counts.values())
+        yield f"{len(notes) - _MAX_LISTED} more drives have images that are left out, {left_out} images in all (--json)."
 
 
 def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
     """Return the drives to calibrate on, and the drives to check on."""
     from ..errors import ConfigError
     from ..recordings.drive_source import dataset_drives, distinct, open_drives
-    from ..street.drive_sources import street_drives
+    from ..street.drive_sources import street_drives, street_videos
     from ..street.shots import CALIBRATION_DRIVES, TEST_DRIVES
     from .topics import parse_topics
 
     options = {"topics": parse_topics(args.topic), "rate_hz": args.rate}
-    drives = open_drives(args.data, start_s=args.start, end_s=args.end, **options)
-    check = open_drives(args.check or (), **options)
+    # The workers of a cluster have other working folders.
+    data, further = (
+        [path.absolute() for path in paths] if args.scheduler else paths for paths in (args.data, args.check or [])
+    )
+    drives = open_drives(data, start_s=args.start, end_s=args.end, **options)
+    check = open_drives(further, **options)
     if args.drives is not None and args.dataset != "street":
         raise ConfigError("--drives counts drives of the procedural street; give --dataset street with it.")
     if args.dataset == "street":
@@ -269,7 +393,8 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
         count = _STREET_DRIVES if args.drives is None else args.drives
         if not 1 <= count <= len(CALIBRATION_DRIVES):
             raise ConfigError(f"--drives is {count}; it must lie within [1, {len(CALIBRATION_DRIVES)}].")
-        drives += street_drives(CALIBRATION_DRIVES[:count])
+        make = street_drives if args.target_per_hour is None else street_videos
+        drives += make(CALIBRATION_DRIVES[:count])
         check = check or street_drives(TEST_DRIVES[:_STREET_CHECK_DRIVES])
     elif args.dataset is not None:
         if args.datapath is None:
@@ -286,6 +411,7 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
 
 def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
     """Take each setting from the options, else from the bundle that is updated, else the default."""
+    from ..bundle_upgrade import upgrade_alarm
     from ..calibration.settings import CalibrationSettings
     from ..config import AlarmSettings, from_mapping
 
@@ -294,20 +420,20 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
         target = {"rate": args.target_rate}
     elif args.target_per_hour is not None:
         target = {"per_hour": args.target_per_hour}
-    alarm = dict(before.get("alarm", {}))
+    alarm = upgrade_alarm(before.get("alarm", {}))
     given = {
-        "rule": args.rule,
         "trigger_consecutive_frames": args.trigger,
         "release_consecutive_frames": args.release,
-        "window_frames": args.window,
-        "cusum_limit": args.cusum_limit,
+        "lasting_time_constant_s": args.lasting_time,
     }
     alarm |= {name: value for name, value in given.items() if value is not None}
     return CalibrationSettings(
         target_rate=target.get("rate", _DEFAULT_RATE),
         target_per_hour=target.get("per_hour"),
+        per_hour_if_supported=None if target else _DEFAULT_PER_HOUR,
         hold_out=args.hold_out or before.get("hold_out", "block"),
         block_s=before.get("block_s", _DEFAULT_BLOCK_S) if args.block is None else args.block,
         alarm=from_mapping(AlarmSettings, alarm),
         allow_small=args.allow_small,
+        max_faulty=before.get("max_faulty", _DEFAULT_MAX_FAULTY) if args.max_faulty is None else args.max_faulty,
     )

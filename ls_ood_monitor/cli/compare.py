@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DataError
+from .console import console, progress_bar, write_json
+from .option_values import make_folder, parse_list, parse_severities
 
 if TYPE_CHECKING:
     from ..comparison.protocols import Protocol
@@ -36,102 +43,76 @@ figures
 
 Writes to --out: results.json (everything), results.md (tables), scores.npz (every score), and plots.
 """
+#: Defaults of options that belong to one protocol.
+_DEFAULTS = {"drives": 30, "calibration_drives": 60, "per_drive": 2, "every": 1, "rate": 10.0, "block": 10.0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for results and plots (default: print the table only)"
-    )
-    parser.add_argument(
-        "--protocol", choices=("street", "recordings", "larex"), default="street", help="(default %(default)s)"
-    )
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="network to use (default: the embedded bundle's)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", help="folder for results and plots (default: print the table only)")
+    add("--protocol", choices=("street", "recordings", "larex"), default="street", help="(default %(default)s)")
+    add("--bundle", type=Path, metavar="DIR", help="network to use (default: the embedded bundle's)")
+    add(
         "--detectors",
         default="all",
         metavar="NAME,...",
         help="detectors; all = every detector that is fitted to clean frames only (default %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--reference",
         metavar="NAME",
         help="detector with which the others are compared (default: mahalanobis, if tested)",
     )
-    parser.add_argument("--kinds", metavar="KIND,...", help="anomalies (default: all; larex: mud,fog,sun_flare)")
-    parser.add_argument("--severities", metavar="N,...", help="1 (slight) to 5 (heavy) (default: all; larex: 3)")
-    parser.add_argument(
+    add("--kinds", metavar="KIND,...", help="anomalies (default: all; larex: mud,fog,sun_flare)")
+    add("--severities", metavar="N,...", help="1 (slight) to 5 (heavy) (default: all; larex: 3)")
+    add(
         "--target-rate",
         type=float,
         default=0.01,
         help="accepted share of clean frames above a threshold (default %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--ood-kind",
         default="fog",
         metavar="KIND",
         help="anomaly to which supervised detectors are fitted, on calibration drives only (default %(default)s)",
     )
-    parser.add_argument(
-        "--folds", type=int, default=0, metavar="N", help="hold out drives in N groups (default: one drive at a time)"
-    )
-    parser.add_argument(
-        "--resamples", type=int, default=1000, metavar="N", help="number of bootstrap resamples (default %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of anomalies, splits and bootstrap (default %(default)s)"
-    )
-    parser.add_argument(
+    add("--folds", type=int, default=0, metavar="N", help="hold out drives in N groups (default: one drive at a time)")
+    add("--resamples", type=int, default=1000, metavar="N", help="number of bootstrap resamples (default %(default)s)")
+    add("--seed", type=int, default=0, help="seed of anomalies, splits and bootstrap (default %(default)s)")
+    add(
         "--processes",
         type=int,
         metavar="N",
         help="worker processes that make pictures; 0 = none (default: number of cores)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
-    street = parser.add_argument_group("street")
-    for option, text in (
-        ("drives", "unseen test drives"),
-        ("calibration_drives", "calibration drives"),
-        ("per_drive", "moments per drive, 4 cameras each"),
-    ):
-        name, default = f"--{option.replace('_', '-')}", _DEFAULTS[option]
-        street.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default %(default)s)")
-    own = parser.add_argument_group("recordings")
-    own.add_argument("--clean", nargs="+", type=Path, default=[], metavar="DRIVE", help="clean drives to calibrate on")
-    own.add_argument("--test", nargs="+", type=Path, default=[], metavar="DRIVE", help="further clean drives, unseen")
-    own.add_argument("--ood", nargs="+", type=Path, default=[], metavar="DRIVE", help="drives that must alarm")
-    own.add_argument(
-        "--every", type=int, default=_DEFAULTS["every"], metavar="N", help="use each N-th frame (default %(default)s)"
-    )
-    own.add_argument(
-        "--rate",
-        type=float,
-        default=_DEFAULTS["rate"],
-        metavar="HZ",
-        help="frame rate of pictures in folders (default %(default)s)",
-    )
-    own.add_argument(
-        "--block",
-        type=float,
-        default=_DEFAULTS["block"],
-        metavar="S",
-        help="length of held-out blocks (default %(default)s)",
-    )
-    own.add_argument("--topic", action="append", metavar="TOPIC=CAMERA", help="image topic of the bags (default: all)")
-    larex = parser.add_argument_group("larex")
-    larex.add_argument("--woodscape", type=Path, metavar="DIR", help="WoodScape, in distribution")
-    larex.add_argument("--cityscapes", type=Path, metavar="DIR", help="Cityscapes, OoD")
-    larex.add_argument("--soiling", type=Path, metavar="DIR", help="WoodScape soiling, OoD")
-    larex.add_argument("--split", type=Path, metavar="FILE", help="split.json that the network was trained with")
-    larex.add_argument("--limit", type=int, metavar="N", help="at most N pictures of each set (default: all)")
+    add("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
+    add = parser.add_argument_group("street").add_argument
+    add("--drives", type=int, metavar="N", help="unseen test drives (default %(default)s)")
+    add("--calibration-drives", type=int, metavar="N", help="calibration drives (default %(default)s)")
+    add("--per-drive", type=int, metavar="N", help="moments per drive, 4 cameras each (default %(default)s)")
+    add = parser.add_argument_group("recordings").add_argument
+    add("--clean", nargs="+", type=Path, default=[], metavar="DRIVE", help="clean drives to calibrate on")
+    add("--test", nargs="+", type=Path, default=[], metavar="DRIVE", help="further clean drives, unseen")
+    add("--ood", nargs="+", type=Path, default=[], metavar="DRIVE", help="drives that must alarm")
+    add("--every", type=int, metavar="N", help="use each N-th frame (default %(default)s)")
+    add("--rate", type=float, metavar="HZ", help="frame rate of pictures in folders (default %(default)s)")
+    add("--block", type=float, metavar="S", help="length of held-out blocks (default %(default)s)")
+    add("--topic", action="append", metavar="TOPIC=CAMERA", help="image topic of the bags (default: all)")
+    add = parser.add_argument_group("larex").add_argument
+    add("--woodscape", type=Path, metavar="DIR", help="WoodScape, in distribution")
+    add("--cityscapes", type=Path, metavar="DIR", help="Cityscapes, OoD")
+    add("--soiling", type=Path, metavar="DIR", help="WoodScape soiling, OoD")
+    add("--split", type=Path, metavar="FILE", help="split.json that the network was trained with")
+    add("--limit", type=int, metavar="N", help="at most N pictures of each set (default: all)")
+    parser.set_defaults(**_DEFAULTS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Score all pictures, compute the figures, print and write them."""
-    import os
-
     from .. import __version__
     from ..anomalies import ANOMALIES
     from ..bundle import load_bundle
@@ -140,8 +121,6 @@ def run(args: argparse.Namespace) -> int:
     from ..comparison.scoring import detectors_named, score_protocol
     from ..comparison.summary import summarise
     from ..core.detectors import required_features
-    from ..errors import ConfigError
-    from .console import console, write_json
 
     names = detectors_named(args.detectors)
     reference = args.reference or ("mahalanobis" if "mahalanobis" in names else names[0])
@@ -152,22 +131,19 @@ def run(args: argparse.Namespace) -> int:
     if not 0.0 < args.target_rate < 1.0:
         raise ConfigError(f"--target-rate is {args.target_rate}; it must lie within (0, 1).")
     processes = (os.cpu_count() or 1) if args.processes is None else args.processes
-    for option, value, minimum in (
-        ("--resamples", args.resamples, 100),
-        ("--seed", args.seed, 0),
-        ("--folds", args.folds, 0),
-        ("--processes", processes, 0),
-    ):
-        if value < minimum:
-            raise ConfigError(f"{option} is {value}; it must be {minimum} or larger.")
+    numbers = {**vars(args), "processes": processes}
+    for name, minimum in (("resamples", 100), ("seed", 0), ("folds", 0), ("processes", 0)):
+        if numbers[name] < minimum:
+            raise ConfigError(f"--{name} is {numbers[name]}; it must be {minimum} or larger.")
     if args.folds == 1:
         raise ConfigError("--folds is 1; at least 2 groups are needed to hold one out, or 0 for one drive at a time.")
     protocol = _protocol(args)
-    _make_folder(args.out)
+    if args.out is not None:
+        make_folder(args.out)
     monitor = load_bundle(args.bundle, device=args.device, engine="eager")
     frame_pass = monitor.frame_pass.with_features(required_features(names))
     renderer = PictureRenderer(frame_pass.preprocess_spec, seed=args.seed, processes=processes)
-    with _ProgressBars() as bars:
+    with _progress_bars() as update:
         scores = score_protocol(
             protocol,
             names,
@@ -176,9 +152,9 @@ def run(args: argparse.Namespace) -> int:
             target_rate=args.target_rate,
             ood_kind=args.ood_kind,
             folds=args.folds,
-            progress=bars.update,
+            progress=update,
         )
-        bars.update("Timing and resampling", 0, None)
+        update("Timing and resampling", 0, None)
         fitted = {name: entry.detector for name, entry in scores.fitted.items()}
         cost = measure_cost(frame_pass, fitted, scores.sample)
         figures = summarise(scores, reference=reference, resamples=args.resamples, seed=args.seed)
@@ -215,18 +191,13 @@ def run(args: argparse.Namespace) -> int:
 def _protocol(args: argparse.Namespace) -> Protocol:
     from ..comparison.protocols import larex_protocol, recordings_protocol, street_protocol
     from ..datasets import read_split
-    from ..errors import ConfigError
     from .topics import parse_topics
 
     chosen: dict[str, Any] = {}
     if args.kinds is not None:
-        chosen["kinds"] = tuple(dict.fromkeys(part.strip() for part in args.kinds.split(",") if part.strip()))
+        chosen["kinds"] = tuple(parse_list(args.kinds))
     if args.severities is not None:
-        parts = [part.strip() for part in args.severities.split(",") if part.strip()]
-        wrong = [part for part in parts if part not in ("1", "2", "3", "4", "5")]
-        if wrong or not parts:
-            raise ConfigError(f"--severities has {', '.join(wrong) or 'no number'}; known: 1, 2, 3, 4, 5.")
-        chosen["severities"] = tuple(sorted({int(part) for part in parts}))
+        chosen["severities"] = tuple(sorted(parse_severities(args.severities)))
     _refuse_foreign_options(args)
     if args.protocol == "recordings":
         return recordings_protocol(
@@ -251,21 +222,8 @@ def _protocol(args: argparse.Namespace) -> Protocol:
     )
 
 
-#: Defaults of options that belong to one protocol.
-_DEFAULTS: dict[str, Any] = {
-    "drives": 30,
-    "calibration_drives": 60,
-    "per_drive": 2,
-    "every": 1,
-    "rate": 10.0,
-    "block": 10.0,
-}
-
-
 def _refuse_foreign_options(args: argparse.Namespace) -> None:
     """Refuse an option of another protocol, which would be ignored."""
-    from ..errors import ConfigError
-
     for protocol, options in (
         ("street", ("drives", "calibration_drives", "per_drive")),
         ("recordings", ("clean", "test", "ood", "topic", "every", "rate", "block")),
@@ -279,8 +237,6 @@ def _refuse_foreign_options(args: argparse.Namespace) -> None:
 
 def _reproduce_command(args: argparse.Namespace) -> str:
     """Return a command that repeats this call."""
-    import shlex
-
     command = ["ls-ood", "compare"]
     for name, value in vars(args).items():
         if name in ("command", "arguments", "json", "out") or value is None or value == []:
@@ -293,41 +249,20 @@ def _reproduce_command(args: argparse.Namespace) -> str:
     return shlex.join(command)
 
 
-def _make_folder(folder: Path | None) -> None:
-    from ..errors import DataError
+@contextmanager
+def _progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Yield ``update(title, done, total)``: progress bars, one after the other. A new title starts a new bar."""
+    title, move = "", None
+    with ExitStack() as stack:
 
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--out is {folder}, which cannot be a folder: {error.strerror}.") from error
+        def update(name: str, done: int, total: int | None) -> None:
+            nonlocal title, move
+            if move is None or name != title:
+                stack.close()
+                title, move = name, stack.enter_context(progress_bar(name, total))
+            move(done)
 
-
-class _ProgressBars:
-    """Progress bars, one after the other. A new title starts a new bar."""
-
-    def __init__(self) -> None:
-        from contextlib import ExitStack
-
-        self._stack = ExitStack()
-        self._title = ""
-        self._update: Any = None
-
-    def __enter__(self) -> _ProgressBars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def update(self, title: str, done: int, total: int | None) -> None:
-        """Move the bar of ``title``."""
-        from .console import progress_bar
-
-        if title != self._title:
-            self._stack.close()
-            self._title, self._update = title, self._stack.enter_context(progress_bar(title, total))
-        self._update(done)
+        yield update
 
 
 def _print_table(results: Mapping[str, Any]) -> None:
@@ -336,7 +271,6 @@ def _print_table(results: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from ..comparison.report import compact
-    from .console import console
 
     title = f"{results['domain']}: {results['frames']} unseen clean frames, {results['units']['control']} units"
     table = Table(title=title, box=SIMPLE, padding=(0, 1), collapse_padding=True)
@@ -379,8 +313,6 @@ def _print_table(results: Mapping[str, Any]) -> None:
 
 def _write(folder: Path, results: Mapping[str, Any], scores: Any) -> None:
     from ..comparison.report import draw_plots, markdown, write_scores
-    from ..errors import DataError
-    from .console import write_json
 
     chosen = list(dict.fromkeys([results["reference"], *results["detectors"]]))[:6]
     try:

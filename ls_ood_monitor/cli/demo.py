@@ -13,9 +13,9 @@ from .state_display import STYLES, number_text, score_bar
 
 if TYPE_CHECKING:
     from ..evaluation.results import LiveSummary
+    from ..ros.live_replay import LiveReplay
     from ..ros.observer import MonitorObserver
     from ..street.scenario import Scenario
-    from .demo_verdict import LiveSamples
 
 DESCRIPTION = """\
 Renders a short drive of the procedural (synthetic) street with two cameras: clean, fog on the front camera, clean,
@@ -64,15 +64,18 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(bag)  # of an earlier demo
     with progress_bar("Rendering the drive", len(scenario.stamps_s) * len(scenario.cameras)) as update:
         record_scenario(scenario, bag, args.out / "events.yaml", progress=update)
-    samples = _play(args, scenario, bag, ros_environment(private_domain() if domain_id is None else domain_id))
+    replay = _play(args, scenario, bag, ros_environment(private_domain() if domain_id is None else domain_id))
 
+    from ..evaluation.live import draw_live, summarise_live
     from ..evaluation.results import to_plain
-    from .demo_verdict import draw_demo, judge_demo, write_report
+    from .demo_verdict import live_samples, write_report
 
-    summary = judge_demo(scenario, samples, monitor.bundle_id)
+    scores, modes, stops = live_samples(replay.observer, replay.begin_ns, scenario.duration_s)
+    summary = summarise_live(scenario.events, scores, modes, stops, scenario.duration_s, monitor.bundle_id)
     for path in (args.out / "summary.json", args.json):
         write_json(path, {"domain": "procedural fisheye street (synthetic)", **to_plain(summary)})
-    draw_demo(args.out / "timeline.png", scenario, samples)
+    title = "OoD monitor on a procedural (synthetic) street, live over DDS"
+    draw_live(args.out / "timeline.png", scenario.events, scores, modes, scenario.duration_s, title)
     _print_verdict(summary)
     images = len(scenario.stamps_s) * len(scenario.cameras)
     with progress_bar("Judging it again offline", images) as update:
@@ -82,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     return 0 if summary.judgement.passed else 1
 
 
-def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, environment: dict[str, str]) -> LiveSamples:
-    """Play the recording to both nodes."""
+def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, environment: dict[str, str]) -> LiveReplay:
+    """Play the recording to both nodes; what they published is in the observer."""
     import os
 
     os.environ.update(environment)  # before rclpy, which reads it once
@@ -91,7 +94,6 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, environment: 
     from ..recordings.bags import iter_raw
     from ..ros.live_replay import LiveReplay
     from .console import console
-    from .demo_verdict import live_samples
 
     perception = {
         "device": args.device,
@@ -102,16 +104,18 @@ def _play(args: argparse.Namespace, scenario: Scenario, bag: Path, environment: 
     supervisor = {"alarm_timeout_s": _ALARM_TIMEOUT_S}
     domain_id = environment["ROS_DOMAIN_ID"]
     console.print(f"supervisor_node and perception_node run on ROS domain {domain_id}, this machine only")
-    with LiveReplay(scenario.cameras, args.out / "logs", perception, supervisor) as replay:
-        with Live(console=console, refresh_per_second=8) as live:
+    with (
+        LiveReplay(scenario.cameras, args.out / "logs", perception, supervisor) as replay,
+        Live(console=console, refresh_per_second=8) as live,
+    ):
 
-            def on_message(offset_s: float) -> None:
-                live.update(_table(replay.observer, scenario, offset_s))
-                _save_overlays(replay.observer, scenario, offset_s, args.out)
+        def on_message(offset_s: float) -> None:
+            live.update(_table(replay.observer, scenario, offset_s))
+            _save_overlays(replay.observer, scenario, offset_s, args.out)
 
-            replay.play(iter_raw(bag), scenario.duration_s, on_message)
-            live.update(_table(replay.observer, scenario, scenario.duration_s))
-        return live_samples(replay.observer, replay.begin_ns, scenario.duration_s)
+        replay.play(iter_raw(bag), scenario.duration_s, on_message)
+        live.update(_table(replay.observer, scenario, scenario.duration_s))
+    return replay
 
 
 def _print_verdict(summary: LiveSummary) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
 from ..errors import DataError
 from ..evaluation.evaluate import REPORT, evaluate
-from ..evaluation.live import ModeSample, ScoreSample, StopSample, draw_live, summarise_live
-from ..evaluation.processes import cores
+from ..evaluation.live import ModeSample, ScoreSample, StopSample
 from ..evaluation.request import Request
-from ..evaluation.results import LiveSummary
 from ..evaluation.timespans import Limits
 from ..monitor import OodMonitor
 from ..parameter_file import VehicleSettings
@@ -20,26 +17,14 @@ from ..recordings.recording import open_recording
 from ..ros.live_replay import on_recording_time
 from ..ros.observer import MonitorObserver
 from ..street.scenario import Scenario
+from ..workers.processes import cores
 from .console import reproduce_command
 
 
-@dataclass(frozen=True)
-class LiveSamples:
-    """Alarms, decisions and stop commands on the time axis of the recording."""
-
-    scores: list[ScoreSample]
-    modes: list[ModeSample]
-    stops: list[StopSample]
-
-
-def live_samples(observer: MonitorObserver, begin_ns: int, duration_s: float) -> LiveSamples:
-    """What an observer received until the end of a recording.
-
-    Args:
-        observer: that listened.
-        begin_ns: when the recording began, monotonic clock.
-        duration_s: length of the recording, seconds.
-    """
+def live_samples(
+    observer: MonitorObserver, begin_ns: int, duration_s: float
+) -> tuple[list[ScoreSample], list[ModeSample], list[StopSample]]:
+    """What an observer received until the end of a recording that began at ``begin_ns`` of the monotonic clock."""
     alarms = on_recording_time(observer.alarms(), begin_ns, duration_s)
     scores = [
         ScoreSample(
@@ -50,22 +35,11 @@ def live_samples(observer: MonitorObserver, begin_ns: int, duration_s: float) ->
     ]
     decisions = on_recording_time(observer.decisions(), begin_ns, duration_s)
     stops = on_recording_time(observer.stops(), begin_ns, duration_s)
-    return LiveSamples(
+    return (
         scores,
         [ModeSample(time_s, heard.mode, heard.reason) for time_s, heard in decisions],
         [StopSample(time_s, heard.stop) for time_s, heard in stops],
     )
-
-
-def judge_demo(scenario: Scenario, samples: LiveSamples, bundle_id: str) -> LiveSummary:
-    """Compare the samples with the events of the scenario."""
-    return summarise_live(scenario.events, samples.scores, samples.modes, samples.stops, scenario.duration_s, bundle_id)
-
-
-def draw_demo(path: Path, scenario: Scenario, samples: LiveSamples) -> None:
-    """Draw the scores of each camera with the events and the commands as a PNG."""
-    title = "OoD monitor on a procedural (synthetic) street, live over DDS"
-    draw_live(path, scenario.events, samples.scores, samples.modes, scenario.duration_s, title)
 
 
 def write_report(
@@ -80,18 +54,9 @@ def write_report(
 ) -> Path:
     """Evaluate the demo's recording offline, as ``ls-ood evaluate`` does; returns the path of the report.
 
-    Args:
-        out: folder of the demo.
-        bag: the recording; its ``events.yaml`` lies beside it.
-        scenario: of the recording.
-        monitor: loaded from the bundle.
-        bundle: folder of the bundle; None = the embedded one.
-        detector: that raises the alarm; None = the bundle's.
-        device: as asked for.
-        progress: called with the number of images judged, and a note.
-
-    Raises:
-        DataError: the recording cannot be evaluated.
+    ``events.yaml`` lies beside the bag. ``monitor`` was loaded from ``bundle`` (None = the embedded one), ``detector``
+    None is the bundle's, and ``progress`` is called with the number of images judged, and a note. Raises ``DataError``
+    if the recording cannot be evaluated.
     """
     report_folder = out / "evaluation"
     report_folder.mkdir(exist_ok=True)

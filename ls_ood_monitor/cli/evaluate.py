@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
+from ..errors import ConfigError, DataError
+from .console import console, progress_lines, reproduce_command, warn, write_json
 from .engine_options import add_engine_arguments
-from .evaluation_summary import print_failures, print_pool_summary, print_summary
+from .evaluation_summary import print_failures, print_summary
+from .topics import parse_topics
+from .worker_options import add_worker_arguments, read_jobs
 
 if TYPE_CHECKING:
     from ..evaluation.acceptance import Acceptance
     from ..evaluation.request import Request, Result
-    from ..evaluation.results import PoolSummary, Summary
+    from ..evaluation.results import Summary
     from ..parameter_file import VehicleSettings
     from ..recordings.events import Event
     from ..recordings.recording import Recording
 
-    Opened = tuple[Recording, tuple[Event, ...] | None]
+    #: With its ground truth, and the file that it was read from; None where there is none.
+    Opened = tuple[Recording, tuple[Event, ...] | None, Path | None]
 
 DESCRIPTION = """\
 Judges every frame of a recording with the checks, network, alarm and supervisor of the vehicle, on the recording's own
@@ -52,95 +58,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "recordings", nargs="+", type=Path, metavar="RECORDING", help="bag, video or folder of pictures"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to judge by (default: the embedded one)")
-    parser.add_argument("--detector", help="detector that raises the alarm (default: the bundle's)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
+    option = parser.add_argument
+    option("recordings", nargs="+", type=Path, metavar="RECORDING", help="bag, video or folder of pictures")
+    option("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    option("--bundle", type=Path, metavar="DIR", help="bundle to judge by (default: the embedded one)")
+    option("--detector", help="detector that raises the alarm (default: the bundle's)")
+    option("--device", default="auto", help="auto, cpu, cuda (default %(default)s)")
     add_engine_arguments(parser)
-    parser.add_argument("--events", type=Path, metavar="FILE", help="ground truth of a single recording")
-    parser.add_argument(
-        "--acceptance", type=Path, metavar="FILE", help="YAML of limits, for example max_time_to_stop_s: 1.0"
-    )
-    parser.add_argument("--gate", type=Path, dest="acceptance", help=argparse.SUPPRESS)  # its former name
-    parser.add_argument(
-        "--parameters", type=Path, metavar="FILE", help="the nodes' ROS parameter file (default: their defaults)"
-    )
-    parser.add_argument(
+    option("--events", type=Path, metavar="FILE", help="ground truth of a single recording")
+    option("--acceptance", type=Path, metavar="FILE", help="YAML of limits, for example max_time_to_stop_s: 1.0")
+    option("--gate", type=Path, dest="acceptance", help=argparse.SUPPRESS)  # its former name
+    option("--parameters", type=Path, metavar="FILE", help="the nodes' ROS parameter file (default: their defaults)")
+    option(
         "--topic", action="append", metavar="TOPIC=CAMERA", help="image topic of a bag and its camera (default: all)"
     )
-    parser.add_argument(
-        "--rate", type=float, metavar="HZ", help="frame rate of pictures (default 10), or of a video (its own)"
-    )
-    parser.add_argument(
+    option("--rate", type=float, metavar="HZ", help="frame rate of pictures (default 10), or of a video (its own)")
+    option(
         "--stop-within", type=float, default=1.0, metavar="S", help="STOP is due so soon after an event begins (1.0)"
     )
-    parser.add_argument(
+    option(
         "--release-within", type=float, default=2.0, metavar="S", help="STOP is no fault so long after an event (2.0)"
     )
-    parser.add_argument("--resume-within", type=float, dest="release_within", default=2.0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--jobs", default="1", metavar="N", help="recordings at once, in processes; auto or 0 = one a core (default 1)"
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a Dask cluster (tcp://HOST:8786) that does the work; its workers must see the recordings, the bundle and "
-        "--out under the same paths, on a shared disk",
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on after an interruption: do not repeat what was finished with the same files and options",
+    option("--resume-within", type=float, dest="release_within", default=2.0, help=argparse.SUPPRESS)
+    add_worker_arguments(
+        parser,
+        "recordings",
+        "the recordings, the bundle and --out",
+        "go on after an interruption: do not repeat what was finished with the same files and options",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Judge every recording, each into its folder, and print the verdict."""
-    from rich.markup import escape
-
-    from ..errors import ConfigError, DataError
     from ..evaluation.acceptance import read_acceptance, require_known_names
     from ..evaluation.evaluate import JUNIT, SUMMARY
-    from ..evaluation.pool_files import remove_pool
+    from ..evaluation.junit import junit_suite, write_junit
+    from ..evaluation.pool import pool
+    from ..evaluation.pool_files import remove_pool, write_pool
     from ..evaluation.results import to_plain
     from ..parameter_file import VehicleSettings, read_parameters
-    from ..recordings.recording import distinct_names, is_result, open_recording
-    from .console import console, warn, write_json
-    from .topics import parse_topics
+    from ..recordings.recording import distinct_names, open_recording
 
-    if args.events and len(args.recordings) > 1:
-        raise ConfigError("--events is for a single recording; lay NAME.events.yaml beside each of several.")
-    for name in ("stop_within", "release_within"):
-        if not 0.0 <= getattr(args, name) <= 3600.0:
-            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
-    jobs = _jobs(args)
-    topics = parse_topics(args.topic)
-    for path in args.recordings:
-        inside = path.is_dir() and path.resolve() in (args.out.resolve(), *args.out.resolve().parents)
-        if inside and path.resolve() == args.out.resolve() and is_result(path):
-            raise ConfigError(f"{path} is where --out writes, and holds former results, no recording; leave it out.")
-        if inside:
-            raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
-    if args.out.exists() and not args.out.is_dir():
-        raise ConfigError(f"--out is {args.out}, which is a file; name a folder.")
-    if args.rate is not None and not 0.0 < args.rate < float("inf"):
-        raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
+    _require_options(args)
+    jobs, topics = read_jobs(args), parse_topics(args.topic)
     names = distinct_names(args.recordings)
-    if args.json and len(names) > 1 and _POOL in names:
+    is_set = len(names) > 1
+    if args.json and is_set and _POOL in names:
         raise ConfigError(f"--json names the recordings and the {_POOL} of them, but one is named so; rename it.")
-    outs = {name: args.out / name if len(names) > 1 else args.out for name in names}
+    outs = {name: args.out / name if is_set else args.out for name in names}
     if not args.resume:  # with it, the verdict of what is finished holds
         for out in {*outs.values(), args.out}:
             (out / JUNIT).unlink(missing_ok=True)
-    _require_files(args)
+    _require_inputs(args)
     acceptance = read_acceptance(args.acceptance) if args.acceptance else None
     vehicle = read_parameters(args.parameters) if args.parameters else VehicleSettings()
-    _require_fitting_options(args)
     if args.scheduler:
-        from ..evaluation.cluster import require_cluster
+        from ..workers.cluster import require_cluster
 
         require_cluster(args.scheduler)
     # What is wrong for all is said before the recordings are opened, which may take long.
@@ -150,27 +123,25 @@ def run(args: argparse.Namespace) -> int:
     for name, path in zip(names, args.recordings, strict=True):
         try:
             recording = open_recording(path, topics, args.rate, name)
-            events = _events_of(recording, args.events)
-            opened.append((recording, events))
-            for note in _notes(args, recording, events):
+            place = _events_file(recording, args.events)
+            events = None if place is None else _events_of(recording, place)
+            opened.append((recording, events, place))
+            for note in _notes(args, recording, place):
                 warn(f"{name}: {note}")
         except DataError as error:
             failed[name] = str(error)
-            if len(names) > 1:
+            if is_set:
                 warn(f"{error} The other recordings are judged.")
     if acceptance is not None and not failed:  # a failed one may hold what the others do not
-        require_known_names(
-            acceptance,
-            {event.label for _, events in opened for event in events or ()},
-            {camera for recording, _ in opened for camera in recording.cameras},
-        )
+        labels = {event.label for _, events, _ in opened for event in events or ()}
+        require_known_names(acceptance, labels, {camera for recording, *_ in opened for camera in recording.cameras})
     requests = _requests(args, opened, outs, bundle_id, acceptance, vehicle)
-    if len(names) > 1:
+    if is_set:
         remove_pool(args.out)
     results = {result.name: result for result in _results(args, requests, jobs)}
     summaries: dict[str, Summary] = {}
     for request in requests:
-        result = results[request.recording.name]
+        result = results[request.name]
         for note in result.notes:
             warn(f"{result.name}: {note}")
         if result.summary is None:
@@ -179,8 +150,11 @@ def run(args: argparse.Namespace) -> int:
         summaries[result.name] = result.summary
         print_summary(result.summary, outs[result.name])
     broken = [name for name, summary in summaries.items() if summary.acceptance.passed is False]
-    if len(names) > 1:
-        pooled = _pool(args, names, summaries, failed, acceptance)
+    if is_set:
+        pooled = pool(names, summaries, failed, acceptance)
+        write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), acceptance is not None)
+        if summaries:
+            print_summary(pooled, args.out)
         if pooled.acceptance.broken:
             broken.append("the rules of all together")
         write_json(args.json, to_plain({**summaries, _POOL: pooled}))
@@ -195,7 +169,10 @@ def run(args: argparse.Namespace) -> int:
             console.print("[bold green]ACCEPTANCE PASSED[/]")
     if failed:
         for name, sentence in failed.items():
-            _put_junit(outs[name], name, sentence if acceptance is not None else "")
+            (outs[name] / JUNIT).unlink(missing_ok=True)
+            if acceptance is not None:  # the verdict of a recording that failed, in place of a former one
+                outs[name].mkdir(parents=True, exist_ok=True)
+                write_junit(outs[name] / JUNIT, junit_suite(name, [], sentence))
             if (outs[name] / SUMMARY).exists():
                 warn(f"{outs[name]} still holds the result of an earlier run, not of this one.")
         print_failures(failed, results.values(), len(args.recordings))
@@ -203,23 +180,25 @@ def run(args: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _pool(
-    args: argparse.Namespace,
-    names: Sequence[str],
-    summaries: Mapping[str, Summary],
-    failed: Mapping[str, str],
-    acceptance: Acceptance | None,
-) -> PoolSummary:
-    """Judge the recordings as one, write the result beside their folders, and print it."""
-    from ..evaluation.pool import pool
-    from ..evaluation.pool_files import write_pool
-    from .console import reproduce_command
+def _require_options(args: argparse.Namespace) -> None:
+    """Refuse what is wrong with the options by themselves, and with the place to write."""
+    from ..recordings.recording import is_result
 
-    pooled = pool(names, summaries, failed, acceptance)
-    write_pool(args.out, pooled, reproduce_command(["ls-ood", *args.arguments]), acceptance is not None)
-    if summaries:
-        print_pool_summary(pooled, args.out)
-    return pooled
+    if args.events and len(args.recordings) > 1:
+        raise ConfigError("--events is for a single recording; lay NAME.events.yaml beside each of several.")
+    for name in ("stop_within", "release_within"):
+        if not 0.0 <= getattr(args, name) <= 3600.0:
+            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must lie within [0, 3600] s.")
+    out = args.out.resolve()
+    for path in filter(Path.is_dir, args.recordings):
+        if path.resolve() == out and is_result(path):
+            raise ConfigError(f"{path} is where --out writes, and holds former results, no recording; leave it out.")
+        if path.resolve() in (out, *out.parents):
+            raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out is {args.out}, which is a file; name a folder.")
+    if args.rate is not None and not 0.0 < args.rate < float("inf"):
+        raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
 
 
 def _bundle_id(args: argparse.Namespace) -> str:
@@ -229,43 +208,19 @@ def _bundle_id(args: argparse.Namespace) -> str:
     """
     from ..bundle import load_bundle
 
-    if args.scheduler:
-        return load_bundle(args.bundle, device="cpu", detector=args.detector).bundle_id
-    return load_bundle(
-        args.bundle, device=args.device, detector=args.detector, engine=args.engine, precision=args.precision
-    ).bundle_id
+    engine = {} if args.scheduler else {"engine": args.engine, "precision": args.precision}
+    device = "cpu" if args.scheduler else args.device
+    return load_bundle(args.bundle, device=device, detector=args.detector, **engine).bundle_id
 
 
-def _jobs(args: argparse.Namespace) -> int:
-    from ..errors import ConfigError
-    from ..evaluation.processes import cores
-
-    if args.scheduler and args.jobs != "1":
-        raise ConfigError("--jobs and --scheduler exclude each other: a cluster has the workers that it has.")
-    if args.scheduler and not re.fullmatch(r"(\w+://)?\S+:\d+", args.scheduler):
-        raise ConfigError(f"--scheduler is {args.scheduler}; give HOST:PORT, for example tcp://10.0.0.7:8786.")
-    if args.jobs in ("auto", "0"):
-        return cores()
-    if not (args.jobs.isascii() and args.jobs.isdigit()):
-        raise ConfigError(f"--jobs is {args.jobs}; give a number of processes, or auto.")
-    return int(args.jobs)
-
-
-def _require_files(args: argparse.Namespace) -> None:
-    """Refuse a file that is not there, naming its option."""
-    from ..errors import ConfigError
+def _require_inputs(args: argparse.Namespace) -> None:
+    """Refuse a file that is not there, and an option that no recording takes; of a mixed set each takes its own."""
+    from ..recordings.drive_source import is_bag
 
     for option in ("events", "acceptance", "parameters"):
         path = getattr(args, option)
         if path is not None and not path.exists():
             raise ConfigError(f"there is no {option} file {path}, which --{option} names.")
-
-
-def _require_fitting_options(args: argparse.Namespace) -> None:
-    """Refuse an option that no recording takes; of a mixed set each takes its own."""
-    from ..errors import ConfigError
-    from ..recordings.drive_source import is_bag
-
     bags = [is_bag(path) for path in args.recordings if path.exists()]  # opening the others says so
     if args.rate is not None and bags and all(bags):
         raise ConfigError(
@@ -275,31 +230,27 @@ def _require_fitting_options(args: argparse.Namespace) -> None:
         raise ConfigError(f"--topic is for bags, but {args.recordings[0]} is none; leave it out.")
 
 
-def _events_of(recording: Recording, given: Path | None) -> tuple[Event, ...] | None:
-    """Ground truth of a recording; None where there is none."""
+def _events_of(recording: Recording, place: Path) -> tuple[Event, ...]:
     from math import inf
 
     from ..recordings.events import read_events
 
-    place = _events_file(recording, given)
-    if place is None:
-        return None
     # Events may lie in the part that is lost; a video need not tell its length.
     length_s = inf if recording.damage or not recording.images else recording.duration_s
     return read_events(place, recording.cameras, length_s)
 
 
-def _notes(args: argparse.Namespace, recording: Recording, events: Sequence[Event] | None) -> list[str]:
+def _notes(args: argparse.Namespace, recording: Recording, place: Path | None) -> list[str]:
     """What was taken for granted, a sentence each."""
     from ..evaluation.evidence_clip import read_clip
 
     notes = []
-    if events is None and len(args.recordings) > 1:
+    if place is None and len(args.recordings) > 1:
         notes.append(
             "it has no events, so every alarm counts as false; a file that holds [] says that nothing happens."
         )
-    if events is not None and args.events is None:
-        notes.append(f"judged by the events of {_events_file(recording, None)}, which lies beside it.")
+    if place is not None and args.events is None:
+        notes.append(f"judged by the events of {place}, which lies beside it.")
     if rate_hz := recording.assumed_rate_hz:
         notes.append(f"pictures carry no time, and count as taken at {rate_hz:g} Hz; --rate says another.")
     if args.parameters is None and read_clip(recording.path) is not None:
@@ -335,11 +286,10 @@ def _requests(
     from ..evaluation.evaluate import JUNIT, finished
     from ..evaluation.request import Request
     from ..evaluation.timespans import Limits
-    from .console import reproduce_command
 
     run = uuid.uuid4().hex
     requests = []
-    for recording, events in opened:
+    for recording, events, place in opened:
         out = outs[recording.name]
         out.mkdir(parents=True, exist_ok=True)
         request = Request(
@@ -347,18 +297,14 @@ def _requests(
             events=events,
             bundle=args.bundle and args.bundle.absolute(),
             bundle_id=bundle_id,
-            detector=args.detector,
-            device=args.device,
-            engine=args.engine,
-            precision=args.precision,
+            **{name: getattr(args, name) for name in ("detector", "device", "engine", "precision", "resume")},
             vehicle=vehicle,
             acceptance=acceptance,
             limits=Limits(args.stop_within, args.release_within),
             out=out.absolute(),
             command=reproduce_command(["ls-ood", *args.arguments]),
             run=run,
-            resume=args.resume,
-            events_file=None if events is None else _events_file(recording, args.events),
+            events_file=place,
             of_set=len(outs) > 1,
         )
         if args.resume and not finished(request):
@@ -367,33 +313,20 @@ def _requests(
     return requests
 
 
-def _put_junit(out: Path, name: str, error: str) -> None:
-    """The verdict of a recording that failed, in place of a former one; without an acceptance file there is none."""
-    from ..evaluation.evaluate import JUNIT
-    from ..evaluation.junit import junit_suite, write_junit
-
-    if not error:
-        (out / JUNIT).unlink(missing_ok=True)
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    write_junit(out / JUNIT, junit_suite(name, [], error))
-
-
 def _results(args: argparse.Namespace, requests: Sequence[Request], jobs: int) -> Iterator[Result]:
     """Results, with a line for each recording while they are made."""
+    from ..evaluation.cluster import evaluate_on_cluster
     from ..evaluation.processes import evaluate_here
-    from .console import progress_lines, warn
 
     if not requests:
         return
-    with progress_lines({request.recording.name: request.recording.images or None for request in requests}) as update:
+    with progress_lines({request.name: request.recording.images or None for request in requests}) as update:
         try:
-            if args.scheduler:
-                from ..evaluation.cluster import evaluate_on_cluster
-
-                results = evaluate_on_cluster(requests, args.scheduler, update)
-            else:
-                results = evaluate_here(requests, jobs, update)
+            results = (
+                evaluate_on_cluster(requests, args.scheduler, update)
+                if args.scheduler
+                else evaluate_here(requests, jobs, update)
+            )
             for result in results:
                 if result.summary is not None:
                     update(result.name, result.summary.frames, "done", is_last=True)

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
+from .console import console, warn
+
 if TYPE_CHECKING:
     from ..evaluation.request import Result
     from ..evaluation.results import AcceptanceResult, PoolSummary, Stop, Summary
@@ -14,20 +18,18 @@ if TYPE_CHECKING:
 _MAX_SHOWN = 4
 
 
-def print_summary(summary: Summary, out: Path) -> None:
-    """The paragraph of one recording, whose report lies in ``out``."""
-    _print(_sentences(summary), out)
+def print_summary(summary: Summary | PoolSummary, out: Path) -> None:
+    """The paragraph of one recording, or that of all together, whose report lies in ``out``."""
+    from ..evaluation.evaluate import REPORT
+    from ..evaluation.results import PoolSummary
 
-
-def print_pool_summary(pooled: PoolSummary, out: Path) -> None:
-    """That of all together."""
-    _print(_pool_sentences(pooled), out)
+    lines = _pool_sentences(summary) if isinstance(summary, PoolSummary) else _sentences(summary)
+    for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
+        console.print(line, soft_wrap=True)
 
 
 def print_failures(failed: Mapping[str, str], results: Iterable[Result], count: int) -> None:
     """On stderr, by name; a defect of this package with its traceback."""
-    from .console import warn
-
     for result in results:
         if result.trace:
             sys.stderr.write(result.trace)
@@ -55,20 +57,8 @@ def stop_lines(stops: Sequence[Stop]) -> list[str]:
     return lines
 
 
-def _print(lines: Sequence[str], out: Path) -> None:
-    from rich.markup import escape
-
-    from ..evaluation.evaluate import REPORT
-    from .console import console
-
-    for line in (*lines, f"  report: {escape(str(out / REPORT))}"):
-        console.print(line, soft_wrap=True)
-
-
 def _sentences(summary: Summary) -> list[str]:
     """What a person wants to know first; names that the user gave are no markup."""
-    from rich.markup import escape
-
     from ..evaluation import summary_text as text
 
     decision, silences = summary.decision, summary.silences
@@ -90,9 +80,7 @@ def _sentences(summary: Summary) -> list[str]:
     if summary.fault_count:
         lines.append(f"{text.counted(summary.fault_count, 'alarm')} without a verdict: {text.counts(summary)}")
     if silences:
-        first = [
-            f"{silence.camera} from {silence.start_s:.1f} to {silence.end_s:.1f} s" for silence in silences[:_MAX_SHOWN]
-        ]
+        first = [f"{gap.camera} from {gap.start_s:.1f} to {gap.end_s:.1f} s" for gap in silences[:_MAX_SHOWN]]
         more = f", and {len(silences) - len(first)} more" if len(silences) > len(first) else ""
         lines.append(f"alarm of a silent camera: {', '.join(first)}{more}")
     if summary.has_events:
@@ -110,8 +98,6 @@ def _sentences(summary: Summary) -> list[str]:
 
 def _pool_sentences(pooled: PoolSummary) -> list[str]:
     """One paragraph; names that the user gave are no markup."""
-    from rich.markup import escape
-
     from ..evaluation import summary_text as text
 
     alarms, decision, rate = pooled.alarms, pooled.decision, pooled.alarms.false_per_hour
@@ -142,7 +128,5 @@ def _pool_sentences(pooled: PoolSummary) -> list[str]:
 
 
 def _rule_lines(acceptance: AcceptanceResult) -> list[str]:
-    from rich.markup import escape
-
     kept = {True: "[green]kept[/]", False: "[bold red]BROKEN[/]"}
     return [f"  {kept[rule.passed]} {escape(rule.name)}: {escape(rule.sentence)}" for rule in acceptance.rules]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import ConfigError, MonitorError
+from ..errors import MonitorError
 
 #: Command -> one line for --help. The module has the same name.
 COMMANDS = {
@@ -79,10 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = make_parser(command).parse_args(arguments)
     options.arguments = arguments  # for commands that print how to repeat them
     module = importlib.import_module(f"{__package__}.{options.command}")
-    from .console import text_beside_json
+    from .console import require_file_place, text_beside_json
 
     try:
-        _check_json(options.json)
+        require_file_place("--json", options.json)  # before the work starts
         with text_beside_json(options.json):
             code = module.run(options)
     except MonitorError as error:
@@ -97,12 +97,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"ls-ood {options.command}: interrupted\n")
         code = 130
     sys.exit(code)
-
-
-def _check_json(path: Path | None) -> None:
-    """Refuse a result file that cannot be written, before the work starts."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise ConfigError(f"--json is {path}; it must be a file in a folder that exists.")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .console import console, progress_bar, warn, write_json
 
 if TYPE_CHECKING:
     from ..recordings.bags import BagInfo
@@ -29,16 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("bag", type=Path, metavar="BAG", help="recording of ROS 2 (sqlite3 or mcap) or ROS 1")
-    parser.add_argument("--rate", type=float, default=1.0, help="speed, 2 = twice as fast (default %(default)s)")
-    parser.add_argument("--clock", action="store_true", help="publish the recording's time on /clock")
-    parser.add_argument("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
-    parser.add_argument("--restamp", action="store_true", help="write the present time into the headers of images")
-    parser.add_argument("--all", action="store_true", help="publish every topic, not only images")
-    parser.add_argument(
-        "--record", type=Path, metavar="DIR", help="record what the nodes publish into this bag, which must not exist"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("bag", type=Path, metavar="BAG", help="recording of ROS 2 (sqlite3 or mcap) or ROS 1")
+    add("--rate", type=float, default=1.0, help="speed, 2 = twice as fast (default %(default)s)")
+    add("--clock", action="store_true", help="publish the recording's time on /clock")
+    add("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
+    add("--restamp", action="store_true", help="write the present time into the headers of images")
+    add("--all", action="store_true", help="publish every topic, not only images")
+    add("--record", type=Path, metavar="DIR", help="record what the nodes publish into this bag, which must not exist")
+    add(
         "--record-pictures",
         nargs="+",
         default=[],
@@ -46,14 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --record, record these pictures, too: segmentation, confidence, overlay, anomaly_map",
     )
-    parser.add_argument(
-        "--wait", type=float, default=30.0, metavar="S", help="time to wait for subscribers (default %(default)s)"
-    )
+    add("--wait", type=float, default=30.0, metavar="S", help="time to wait for subscribers (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot work, play, and print what was played and recorded."""
-    from ..errors import ConfigError
     from ..recordings.bags import bag_info
     from ..ros.environment import adopt_ros_environment, require_rclpy
 
@@ -77,10 +78,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from math import inf
-
-    from ..errors import ConfigError
-
     if not 0.0 < args.rate < inf:
         raise ConfigError(f"--rate is {args.rate}; it must be a number larger than 0.")
     if not 0.0 <= args.wait <= 3600.0:
@@ -95,9 +92,6 @@ def _check(args: argparse.Namespace) -> None:
 
 def _check_record(path: Path) -> None:
     """Refuse a folder that cannot take a recording, before anything is started."""
-    import os
-
-    from ..errors import ConfigError
     from ..ros.disk_space import check_free_space
 
     if path.exists():
@@ -112,7 +106,6 @@ def _check_record(path: Path) -> None:
 def _play(args: argparse.Namespace, info: BagInfo, topics: dict[str, str]) -> Playback:
     from ..recordings.bags import iter_raw
     from ..ros.playback import PlaybackSettings, play_to_nodes
-    from .console import progress_bar
 
     settings = PlaybackSettings(
         rate=args.rate,
@@ -133,20 +126,10 @@ def _play(args: argparse.Namespace, info: BagInfo, topics: dict[str, str]) -> Pl
 
 
 def _report(args: argparse.Namespace, played: Playback, images: dict[str, dict[str, int]]) -> None:
-    from .console import console, warn, write_json
-
     outputs = played.outputs
-    write_json(
-        args.json,
-        {
-            "messages": dict(played.messages),
-            "turns": played.turns,
-            "recorded": dict(outputs.messages),
-            "judged": outputs.scores(),
-            "cameras": images,
-            "pictures": outputs.pictures(),
-        },
-    )
+    facts = {"messages": dict(played.messages), "turns": played.turns, "recorded": dict(outputs.messages)}
+    judged = {"judged": outputs.scores(), "cameras": images, "pictures": outputs.pictures()}
+    write_json(args.json, {**facts, **judged})
     for prefix, counts in (("", played.messages), ("recorded ", outputs.messages)):
         for topic, count in sorted(counts.items()):
             console.print(f"{prefix}{topic}: {count} messages")

@@ -7,6 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+
+from ..errors import ConfigError, MonitorError
+from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
+
 if TYPE_CHECKING:
     from ..profiling.frame_cost import Contenders
     from ..profiling.random_network import RandomNetwork
@@ -35,33 +40,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--networks",
         help=f"backbones, or street for the embedded bundle's (default {','.join(_NETWORKS)}; with --growth the first)",
     )
-    parser.add_argument(
-        "--size", default="640x483", metavar="WIDTHxHEIGHT", help="size of the network's input (default %(default)s)"
-    )
-    parser.add_argument("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
-    parser.add_argument("--cameras", type=int, default=1, metavar="N", help="pictures per pass (default %(default)s)")
-    parser.add_argument(
+    add("--size", default="640x483", metavar="WIDTHxHEIGHT", help="size of the network's input (default %(default)s)")
+    add("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
+    add("--cameras", type=int, default=1, metavar="N", help="pictures per pass (default %(default)s)")
+    add(
         "--engines",
         help="for example eager,onnx,compile or eager,eager:bf16 (default: eager and onnx; on a GPU eager, in each precision)",
     )
-    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="turns to measure (default %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
-    parser.add_argument(
-        "--with", dest="peers", type=Path, metavar="FILE", help="Python file with further implementations"
-    )
-    parser.add_argument(
+    add("--repeats", type=int, default=15, metavar="N", help="turns to measure (default %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default %(default)s)")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    add("--with", dest="peers", type=Path, metavar="FILE", help="Python file with further implementations")
+    add(
         "--growth",
         type=Path,
         metavar="PICTURE",
         help="measure how the cost of one network by one engine grows around 640x483, and draw it",
     )
-    parser.add_argument("--make-bundle", type=Path, metavar="DIR", help="only write a bundle of random weights")
-    parser.add_argument("--check", action="store_true", help="only compare the engines' scores")
+    add("--make-bundle", type=Path, metavar="DIR", help="only write a bundle of random weights")
+    add("--check", action="store_true", help="only compare the engines' scores")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,10 +72,8 @@ def run(args: argparse.Namespace) -> int:
     from threadpoolctl import threadpool_limits
 
     from ..engines.device import choose_device
-    from ..errors import ConfigError
     from ..machine import describe_machine
     from ..profiling.frame_cost import EngineChoice
-    from .console import PICTURES, console, require_file_place, write_json
 
     width, height = parse_size(args.size)
     for name, low, high in (("masks", 2, 4096), ("cameras", 1, 64), ("repeats", 1, 10000), ("threads", 0, 1024)):
@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     # As in the nodes: the matrices of scores are small, and threads of numpy would only take cores from torch.
     threadpool_limits(1, user_api="blas")
-    engines = [EngineChoice.parse(text) for text in args.engines.split(",")] if args.engines else _engines(device)
+    default = "eager,eager:tf32,eager:fp16,eager:bf16" if device.type == "cuda" else "eager,onnx"
+    engines = [EngineChoice.parse(text) for text in (args.engines or default).split(",")]
     left_out: dict[str, dict[str, str]] = {}
     names = args.networks.split(",") if args.networks else _NETWORKS[:1] if args.growth else _NETWORKS
     result: dict[str, Any] = {
@@ -105,16 +106,15 @@ def run(args: argparse.Namespace) -> int:
         result["check"] = {name: _check(name, subject, engines) for name, subject in subjects.items()}
         write_json(args.json, result)
         rows = [row for rows in result["check"].values() for row in rows]
-        agrees = all(row["agrees"] for row in rows)
-        # A named engine that cannot run does not agree.
-        is_complete = bool(rows) and (not args.engines or len(rows) == len(engines) * len(subjects))
-        if not agrees:
+        if not all(row["agrees"] for row in rows):
             console.print("[bold red]engines disagree[/]")
-        elif not is_complete:
+            return 1
+        # A named engine that cannot run does not agree.
+        if not rows or (args.engines and len(rows) != len(engines) * len(subjects)):
             console.print("[bold red]not every engine could be compared[/]")
-        else:
-            console.print(f"all engines agree: {', '.join(dict.fromkeys(row['engine'] for row in rows))}")
-        return 0 if agrees and is_complete else 1
+            return 1
+        console.print(f"all engines agree: {', '.join(dict.fromkeys(row['engine'] for row in rows))}")
+        return 0
     if args.growth is not None:
         result["growth"] = _growth(args, subjects, engines, device)
     else:
@@ -133,8 +133,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_ignored(args: argparse.Namespace) -> None:
     """Refuse options that would be ignored."""
-    from ..errors import ConfigError
-
     if args.make_bundle is not None and (args.check or args.peers or args.growth or args.json):
         raise ConfigError("--make-bundle times nothing; leave out --check, --growth, --with and --json.")
     if args.check and args.peers:
@@ -151,24 +149,14 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
 
 def parse_size(text: str) -> tuple[int, int]:
     """Parse ``WIDTHxHEIGHT``. Raises ``ConfigError`` for another format, or a size that is too small or too large."""
-    from ..errors import ConfigError
-
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and 64 <= int(width) <= 8192 and 64 <= int(height) <= 8192):
         raise ConfigError(f"--size is {text}; it must be WIDTHxHEIGHT, each within [64, 8192], for example 640x483.")
     return int(width), int(height)
 
 
-def _engines(device: Any) -> list[Any]:
-    from ..profiling.frame_cost import EngineChoice
-
-    names = ("eager", "eager:tf32", "eager:fp16", "eager:bf16") if device.type == "cuda" else ("eager", "onnx")
-    return [EngineChoice.parse(name) for name in names]
-
-
 def _subject(name: str, width: int, height: int, masks: int, device: Any) -> RandomNetwork:
     from ..bundle import load_bundle
-    from ..errors import ConfigError
     from ..profiling.random_network import RandomNetwork
     from ..vision.backbones import BACKBONES
     from ..vision.deeplabv3p import NetworkSettings
@@ -186,8 +174,6 @@ def _load(path: Path) -> Contenders:
     """Load the function ``contenders`` of a Python file."""
     import importlib.util
 
-    from ..errors import ConfigError
-
     if not path.is_file():
         raise ConfigError(f"--with is {path}; there is no such file.")
     spec = importlib.util.spec_from_file_location("ls_ood_contenders", path)
@@ -203,9 +189,6 @@ def _load(path: Path) -> Contenders:
 
 
 def _make_bundle(subjects: Mapping[str, RandomNetwork], folder: Path) -> int:
-    from ..errors import ConfigError
-    from .console import console
-
     if len(subjects) != 1:
         raise ConfigError("--make-bundle makes one bundle; name one network, for example --networks resnet101.")
     (name, subject), *_ = subjects.items()
@@ -223,7 +206,6 @@ def _frames(
     left_out: dict[str, dict[str, str]],
 ) -> list[dict[str, Any]]:
     from ..profiling.frame_cost import PASS, frame_work, measure_frames, peer_work, plain_torch
-    from .console import console, progress_bar, warn
 
     work, missing = frame_work(subject, engines, args.cameras)
     for engine, reason in missing.items():
@@ -234,30 +216,18 @@ def _frames(
         work = {"torch as it comes, " + PASS: plain_torch(subject), **work}
     if contenders is not None:
         work |= peer_work(subject, contenders)
-    base = f"{engines[0]}, {PASS}"
-    if base not in work:
-        base = next(iter(work))
+    base = first if (first := f"{engines[0]}, {PASS}") in work else next(iter(work))
     with progress_bar(name, args.repeats + 1) as update:
         rows = measure_frames(work, args.repeats, base, update)
     title = f"{name}, {subject.width}x{subject.height}, M = {subject.masks}, {args.cameras} at once"
-    console.print(_table(title, base, rows))
-    return rows
-
-
-def _table(title: str, base: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
-
     table = Table("frame", "median ms", "quartiles", f"x {base}", "x own pass", title=title)
     for row in rows:
-        own = row["of_own_pass"]
-        table.add_row(
-            row["name"],
-            f"{row['ms']['median_ms']:.2f}",
-            f"{row['ms']['low_ms']:.2f} .. {row['ms']['high_ms']:.2f}",
-            f"{row['of_base']['median_ms']:.3f}",
-            f"{own['median_ms']:.3f}" if own else "",
-        )
-    return table
+        ms, of_base, own = row["ms"], row["of_base"]["median_ms"], row["of_own_pass"]
+        quartiles = f"{ms['low_ms']:.2f} .. {ms['high_ms']:.2f}"
+        own_ratio = f"{own['median_ms']:.3f}" if own else ""
+        table.add_row(row["name"], f"{ms['median_ms']:.2f}", quartiles, f"{of_base:.3f}", own_ratio)
+    console.print(table)
+    return rows
 
 
 def _check(name: str, subject: RandomNetwork, engines: Sequence[Any]) -> list[dict[str, Any]]:
@@ -265,8 +235,6 @@ def _check(name: str, subject: RandomNetwork, engines: Sequence[Any]) -> list[di
     from ..bundle import difference_from_eager
     from ..core.detectors import DEFAULT_DETECTORS
     from ..engines.verification import is_accepted
-    from ..errors import MonitorError
-    from .console import console, warn
 
     rows = []
     for choice in engines:
@@ -285,31 +253,19 @@ def _growth(
     args: argparse.Namespace, subjects: Mapping[str, RandomNetwork], engines: Sequence[Any], device: Any
 ) -> list[dict[str, Any]]:
     from ..profiling.growth import draw_growth, measure_growth, points
-    from .console import console, progress_bar
 
     first = next(iter(subjects))
     chosen = points(first, 483, args.masks)
     with progress_bar("growth", len(chosen)) as update:
         rows = list(measure_growth(chosen, engines[0], device, args.repeats, update))
-    console.print(_growth_table(rows))
+    table = Table("axis", "value", "pass ms", "monitored ms", "ratio")
+    for row in rows:
+        times = (f"{row[key]['median_ms']:.2f}" for key in ("pass_ms", "monitored_ms"))
+        table.add_row(row["axis"], str(row["value"]), *times, f"{row['ratio']['median_ms']:.3f}")
+    console.print(table)
     draw_growth(rows, args.growth)
     console.print(f"drawn in {args.growth}")
     return rows
-
-
-def _growth_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
-
-    table = Table("axis", "value", "pass ms", "monitored ms", "ratio")
-    for row in rows:
-        table.add_row(
-            row["axis"],
-            str(row["value"]),
-            f"{row['pass_ms']['median_ms']:.2f}",
-            f"{row['monitored_ms']['median_ms']:.2f}",
-            f"{row['ratio']['median_ms']:.3f}",
-        )
-    return table
 
 
 def _machine_line(machine: Mapping[str, Any], device: str) -> str:

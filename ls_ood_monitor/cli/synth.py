@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import ConfigError
+from .console import console, progress_bar, write_json
+
 DESCRIPTION = """\
 Renders a drive of the procedural (synthetic) fisheye street into a ROS 2 bag with an events file of ground truth.
 
@@ -22,51 +25,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
         help="output folder: gets bag/ and events.yaml, or the data set",
     )
-    parser.add_argument(
-        "--layout", choices=("bag", "woodscape"), default="bag", help="what to write (default %(default)s)"
-    )
-    parser.add_argument(
-        "--drive", type=int, default=5000, metavar="SEED", help="seed of the (first) drive (default %(default)s)"
-    )
-    parser.add_argument(
+    add("--layout", choices=("bag", "woodscape"), default="bag", help="what to write (default %(default)s)")
+    add("--drive", type=int, default=5000, metavar="SEED", help="seed of the (first) drive (default %(default)s)")
+    add(
         "--camera",
         action="append",
         metavar="NAME",
         help="front, left, right or rear; repeatable (default: front and left)",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=24.0, help="length of the recording, seconds (default %(default)s)"
-    )
-    parser.add_argument(
-        "--rate", type=float, default=5.0, help="frames per second of each camera (default %(default)s)"
-    )
-    parser.add_argument(
+    add("--seconds", type=float, default=24.0, help="length of the recording, seconds (default %(default)s)")
+    add("--rate", type=float, default=5.0, help="frames per second of each camera (default %(default)s)")
+    add(
         "--event",
         action="append",
         default=[],
         metavar="CAMERA:ANOMALY:SEVERITY:START:END",
         help="disturb a camera from START to END seconds, severity 1 to 5; repeatable",
     )
-    parser.add_argument(
-        "--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="bag format (default %(default)s)"
-    )
-    parser.add_argument("--compressed", action="store_true", help="JPEG images on <camera>/image/compressed")
-    parser.add_argument("--labels", action="store_true", help="also write class ids of each image, on <camera>/labels")
-    parser.add_argument(
+    add("--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="bag format (default %(default)s)")
+    add("--compressed", action="store_true", help="JPEG images on <camera>/image/compressed")
+    add("--labels", action="store_true", help="also write class ids of each image, on <camera>/labels")
+    add(
         "--drives",
         type=int,
         default=10,
         metavar="N",
         help="drives of a data set, each with its own seed (default %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--per-drive",
         type=int,
         default=4,
@@ -81,10 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
-    from ..errors import ConfigError
     from ..recordings.events import Event
     from ..street.scenario import Scenario, record_scenario
-    from .console import console, progress_bar, write_json
 
     events = []
     for option in args.event:
@@ -121,11 +113,9 @@ def _record(args: argparse.Namespace) -> int:
 
 
 def _write_data_set(args: argparse.Namespace) -> int:
-    from ..errors import ConfigError
     from ..street import CAMERAS
     from ..street.shots import render_shots, spread_shots
     from ..street.woodscape_writer import write_woodscape
-    from .console import console, progress_bar, write_json
 
     if args.event:
         raise ConfigError(

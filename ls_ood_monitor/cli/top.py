@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
+import time
 from collections.abc import Iterator
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import ConfigError
 from ..wording import sentence
+from .console import console, write_json
 from .state_display import STYLES, number_text, score_bar
 
 if TYPE_CHECKING:
@@ -57,13 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Listen, show, end."""
-    import re
-    import sys
-    import time
-
-    from ..errors import ConfigError
     from ..ros.environment import adopt_ros_environment, require_rclpy
-    from .console import console, write_json
 
     if args.seconds is not None and not 0.0 < args.seconds <= 1e6:
         raise ConfigError(f"--seconds is {args.seconds:g}; it must lie within (0, 1000000].")
@@ -109,25 +108,18 @@ def _is_complete(view: LiveView) -> bool:
 def board(view: LiveView) -> Group:
     """The table for a terminal of 80 columns or more."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    for name in ("camera", "alarm"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("score/thr", justify="right", no_wrap=True)
-    for name in ("", "trend, 30 s"):
-        table.add_column(name, no_wrap=True)
-    for name in ("Hz", "lost", "delay", "heard"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("camera", "alarm", "score/thr", "", "trend, 30 s", "Hz", "lost", "delay", "heard"):
+        is_text = name in ("camera", "alarm", "", "trend, 30 s")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
     for camera in view.cameras:
-        table.add_row(
-            Text(camera.camera),
-            _alarm(camera),
-            number_text(camera.alarm.ratio if camera.alarm else nan, ".2f"),
-            score_bar(camera.alarm.ratio if camera.alarm else nan),
-            _sparks(camera),
+        ratio = camera.alarm.ratio if camera.alarm else nan
+        numbers = (
             number_text(camera.image_rate_hz, ".1f"),
             number_text(camera.dropped, ".0f"),
             number_text(camera.delay_ms, ".0f", " ms"),
-            _age(camera),
         )
+        score = (number_text(ratio, ".2f"), score_bar(ratio))
+        table.add_row(Text(camera.camera), _alarm(camera), *score, _sparks(camera), *numbers, _age(camera))
     return Group(_decision(view), Text(), table, *_reasons(view), Text(), _perception(view))
 
 
@@ -152,10 +144,10 @@ def _perception(view: LiveView) -> Text:
     if view.is_perception_silent:
         return Text(f"perception_node: silent for {view.perception_s:.1f} s", "bold red")
     text = Text.assemble(("perception_node: ", "dim"), (view.perception, "" if view.perception_ok else "bold red"))
-    facts = dict(view.facts)
-    if "bundle_sha256" in facts:
-        facts["bundle_sha256"] = facts["bundle_sha256"][:12]
-    return text.append("".join(f", {name.removesuffix('_sha256')} {value}" for name, value in facts.items()), "dim")
+    facts = {name.removesuffix("_sha256"): value for name, value in view.facts.items()}
+    if "bundle" in facts:
+        facts["bundle"] = facts["bundle"][:12]
+    return text.append("".join(f", {name} {value}" for name, value in facts.items()), "dim")
 
 
 def _reasons(view: LiveView) -> Iterator[Text]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-if TYPE_CHECKING:
-    from pytorch_lightning.callbacks import ProgressBar
+from ..errors import CalibrationError, ConfigError, DataError
+from .console import console, progress_bar, warn, write_json
 
+if TYPE_CHECKING:
     from ..anomalies.random_anomaly import RandomAnomaly
     from ..calibration.settings import CalibrationSettings
     from ..training.data import LabelledPictures
@@ -54,19 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options. The first group has the names and defaults of the reference."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    like = parser.add_argument_group("as in the reference")
-    like.add_argument("-m", "--model", choices=_MODELS, default=_MODELS[0], help="variant (default %(default)s)")
-    like.add_argument("-e", "--epochs", type=int, default=1, help="passes over the pictures (default %(default)s)")
-    like.add_argument("-b", "--batch", type=int, default=16, help="pictures per step and device (default %(default)s)")
-    like.add_argument(
-        "--loss_type", choices=("cross_entropy", "focal_loss"), default="cross_entropy", help="(default %(default)s)"
-    )
-    like.add_argument(
-        "-s", "--seed", type=int, default=9290, help="seed of weights, order and split (default %(default)s)"
-    )
-    like.add_argument("-d", "--dataset", choices=_DATA_SETS, default="woodscape", help="(default %(default)s)")
-    like.add_argument("-p", "--datapath", type=Path, default=Path("Data/WoodScape"), help="(default %(default)s)")
-    like.add_argument(
+    add = parser.add_argument_group("as in the reference").add_argument
+    add("-m", "--model", choices=_MODELS, default=_MODELS[0], help="variant (default %(default)s)")
+    add("-e", "--epochs", type=int, default=1, help="passes over the pictures (default %(default)s)")
+    add("-b", "--batch", type=int, default=16, help="pictures per step and device (default %(default)s)")
+    add("--loss_type", choices=("cross_entropy", "focal_loss"), default="cross_entropy", help="(default %(default)s)")
+    add("-s", "--seed", type=int, default=9290, help="seed of weights, order and split (default %(default)s)")
+    add("-d", "--dataset", choices=_DATA_SETS, default="woodscape", help="(default %(default)s)")
+    add("-p", "--datapath", type=Path, default=Path("Data/WoodScape"), help="(default %(default)s)")
+    add(
         "--load_pretrained",
         nargs="?",
         const="",
@@ -74,69 +72,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="start from the weights of this checkpoint or state dict, where they fit "
         "(without FILE: Model_Woodscape.pth, for cityscapes Model_CityScapes.ckpt)",
     )
-    like.add_argument(
-        "--fine_tuning", action="store_true", help="with --load_pretrained: freeze the backbone, train the rest"
-    )
-    like.add_argument("--imgh", type=int, help="network input height (default 483; street: 242)")
-    like.add_argument("--imgw", type=int, help="network input width (default 640; street: 320)")
-    like.add_argument("--slurm", action="store_true", help="4 GPUs on each node of the SLURM job")
-    like.add_argument("--tqmd", "--tqdm", action="store_true", help="plain progress bar instead of the rich one")
+    add("--fine_tuning", action="store_true", help="with --load_pretrained: freeze the backbone, train the rest")
+    add("--imgh", type=int, help="network input height (default 483; street: 242)")
+    add("--imgw", type=int, help="network input width (default 640; street: 320)")
+    add("--slurm", action="store_true", help="4 GPUs on each node of the SLURM job")
+    add("--tqmd", "--tqdm", action="store_true", help="plain progress bar instead of the rich one")
 
-    more = parser.add_argument_group("network")
-    more.add_argument("--backbone", choices=_BACKBONES, help="(default resnet101; with --compact: mobilenet_v2)")
-    more.add_argument("--output-stride", type=int, choices=(8, 16), default=16, help="(default %(default)s)")
-    more.add_argument(
-        "--compact", action="store_true", help="separable 128-channel decoder, DropBlock 3 p 0.3, AdamW: CPU-sized"
-    )
-    more.add_argument("--initial", type=Path, metavar="PTH", help="torchvision's ImageNet weights of the backbone")
+    add = parser.add_argument_group("network").add_argument
+    add("--backbone", choices=_BACKBONES, help="(default resnet101; with --compact: mobilenet_v2)")
+    add("--output-stride", type=int, choices=(8, 16), default=16, help="(default %(default)s)")
+    add("--compact", action="store_true", help="separable 128-channel decoder, DropBlock 3 p 0.3, AdamW: CPU-sized")
+    add("--initial", type=Path, metavar="PTH", help="torchvision's ImageNet weights of the backbone")
 
-    course = parser.add_argument_group("training")
-    course.add_argument("--optimiser", choices=("adamw", "sgd"), help="(default sgd; with --compact: adamw)")
-    course.add_argument("--learning-rate", type=float, help="(default 0.01 normal, 0.001 others; --compact: 0.002)")
-    course.add_argument(
+    add = parser.add_argument_group("training").add_argument
+    add("--optimiser", choices=("adamw", "sgd"), help="(default sgd; with --compact: adamw)")
+    add("--learning-rate", type=float, help="(default 0.01 normal, 0.001 others; --compact: 0.002)")
+    add(
         "--schedule", choices=("one_cycle", "cosine", "poly", "constant"), help="(default cosine; --compact: one_cycle)"
     )
-    course.add_argument(
+    add(
         "--augmentation",
         choices=("none", "mirror", "reference"),
         help="none, mirror, or reference: one of crop, mirror, hue, brightness (default none; --compact: mirror)",
     )
-    course.add_argument("--early-stopping", type=int, default=0, metavar="EPOCHS", help="patience; 0 = never")
-    course.add_argument("--resume", type=Path, metavar="CKPT", help="continue an interrupted run")
-    course.add_argument(
-        "--precision", choices=("32-true", "16-mixed", "bf16-mixed"), default="32-true", help="(default %(default)s)"
-    )
-    course.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="(default %(default)s)")
-    course.add_argument("--devices", type=int, default=0, help="number of GPUs; 0 = all (default)")
-    course.add_argument("--workers", type=int, help="reading processes (default: 0 street, 4 or fewer others)")
+    add("--early-stopping", type=int, default=0, metavar="EPOCHS", help="patience; 0 = never")
+    add("--resume", type=Path, metavar="CKPT", help="continue an interrupted run")
+    add("--precision", choices=("32-true", "16-mixed", "bf16-mixed"), default="32-true", help="(default %(default)s)")
+    add("--device", choices=("auto", "cpu", "gpu"), default="auto", help="(default %(default)s)")
+    add("--devices", type=int, default=0, help="number of GPUs; 0 = all (default)")
+    add("--workers", type=int, help="reading processes (default: 0 street, 4 or fewer others)")
 
-    street = parser.add_argument_group("procedural street")
-    street.add_argument("--drives", type=int, default=90, help="training drives, 8 pictures each (default %(default)s)")
-    street.add_argument("--validation-drives", type=int, default=16, help="(default %(default)s)")
-    street.add_argument("--calibration-drives", type=int, default=120, help="(default %(default)s)")
-    street.add_argument("--check-drives", type=int, default=30, help="(default %(default)s)")
+    add = parser.add_argument_group("procedural street").add_argument
+    add("--drives", type=int, default=90, help="training drives, 8 pictures each (default %(default)s)")
+    add("--validation-drives", type=int, default=16, help="(default %(default)s)")
+    add("--calibration-drives", type=int, default=120, help="(default %(default)s)")
+    add("--check-drives", type=int, default=30, help="(default %(default)s)")
 
-    result = parser.add_argument_group("result")
-    result.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/<dataset>)")
-    result.add_argument(
-        "--evaluate", type=Path, metavar="CKPT", help="only evaluate this checkpoint on the test drives"
-    )
-    result.add_argument(
+    add = parser.add_argument_group("result").add_argument
+    add("--out", type=Path, metavar="DIR", help="output folder (default runs/<dataset>)")
+    add("--evaluate", type=Path, metavar="CKPT", help="only evaluate this checkpoint on the test drives")
+    add(
         "--disturb",
         metavar="KIND,...",
         help="with --evaluate: apply one of these synthetic anomalies to each picture (see ls-ood anomalies; 'reference' = "
         "mud,fog,sun_flare)",
     )
-    result.add_argument("--no-bundle", action="store_true", help="do not calibrate")
-    result.add_argument("--detector", default="spatial", help="detector that raises the alarm (default %(default)s)")
-    result.add_argument(
+    add("--no-bundle", action="store_true", help="do not calibrate")
+    add("--detector", default="spatial", help="detector that raises the alarm (default %(default)s)")
+    add(
         "--target-rate",
         type=float,
         default=0.01,
         help="accepted share of clean frames above the threshold (default %(default)s)",
     )
-    result.add_argument("--allow-small", action="store_true", help="calibrate on too few frames for the target")
-    result.add_argument(
+    add("--allow-small", action="store_true", help="calibrate on too few frames for the target")
+    add(
         "--no-table",
         action="store_true",
         help="leave the features of the clean frames out of the bundle; no drive can be added later",
@@ -150,7 +140,8 @@ def run(args: argparse.Namespace) -> int:
     from ..engines.device import choose_device
 
     disturbance = _check_options(args)
-    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small)
+    # Faulty pictures are left out, but however many they are, a training does not end with them.
+    calibration = CalibrationSettings(args.target_rate, block_s=None, allow_small=args.allow_small, max_faulty=1.0)
     settings = _with_option_names(lambda: _training_settings(args))
     wanted = "gpu" if args.slurm else args.device
     device = str(choose_device({"gpu": "cuda"}.get(wanted, wanted)))
@@ -160,8 +151,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_packages() -> None:
-    from ..errors import ConfigError
-
     try:
         from ..vision import torchvision_compat  # noqa: F401  before lightning, which looks for torchvision
 
@@ -176,7 +165,6 @@ def _check_options(args: argparse.Namespace) -> RandomAnomaly | None:
     """Refuse options that contradict each other; returns the anomalies of --disturb."""
     from ..anomalies.random_anomaly import REFERENCE_KINDS, RandomAnomaly
     from ..core.detectors import DEFAULT_DETECTORS, refuse_old_name
-    from ..errors import ConfigError
 
     refuse_old_name(args.detector)
     if args.detector not in DEFAULT_DETECTORS:
@@ -199,11 +187,9 @@ def _check_options(args: argparse.Namespace) -> RandomAnomaly | None:
 
 
 def _evaluate(args: argparse.Namespace, disturbance: RandomAnomaly | None, device: str) -> int:
-    from ..errors import ConfigError
     from ..training.checkpoints import load_checkpoint
     from ..training.data import DisturbedPictures
     from ..training.sources import SOURCES
-    from .console import write_json
 
     module = load_checkpoint(args.evaluate)
     known, classes = module.network.settings.classes, len(SOURCES[args.dataset])
@@ -214,38 +200,32 @@ def _evaluate(args: argparse.Namespace, disturbance: RandomAnomaly | None, devic
         )
     source = _source(args, module.spec, module)
     result: dict[str, Any] = {"dataset": source.facts}
-    pictures, description = source.check_labelled, _description(args)
+    pictures, prefix = source.check_labelled, ""
     if disturbance is not None:
-        pictures, description = DisturbedPictures(pictures, disturbance), f"synthetically disturbed {description}"
+        pictures, prefix = DisturbedPictures(pictures, disturbance), "synthetically disturbed "
         result["disturbed_by"] = {"kinds": list(disturbance.kinds), "severities": list(disturbance.severities)}
     out = args.out or args.evaluate.parent.parent / "evaluation"
-    result["test"] = _measure(module.network, pictures, source, module.spec, device, out, description)
+    result["test"] = _measure(module.network, pictures, source, module.spec, device, out, prefix)
     write_json(out / "report.json", result)
     write_json(args.json, result)
     return 0
 
 
 def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: CalibrationSettings, device: str) -> int:
-    from dataclasses import asdict
-
+    from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
     from pytorch_lightning.utilities import rank_zero_only
 
     from ..datasets import write_split
-    from ..errors import ConfigError
     from ..training.checkpoints import load_checkpoint, require_fresh, require_same_run
     from ..training.fit import Hardware, train_network
     from ..training.sources import SOURCES, require_labels
     from ..training.weights import load_initial_weights, load_network_weights
     from ..vision.backbones import imagenet_file
     from ..vision.preprocess import PreprocessSpec
-    from .console import progress_bar, warn, write_json
 
     initial = load_initial_weights(args.initial) if args.initial else None
-    pretrained = None
-    if args.load_pretrained is not None:
-        pretrained = load_network_weights(
-            Path(args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth"))
-        )
+    weights = args.load_pretrained or _PRETRAINED.get(args.dataset, "Model_Woodscape.pth")
+    pretrained = None if args.load_pretrained is None else load_network_weights(Path(weights))
     module = load_checkpoint(args.resume) if args.resume else None
     out = args.out or _run_folder(args)
     require_fresh(out, args.resume)
@@ -286,7 +266,7 @@ def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: Ca
         split=source.split.digest if source.split else "",
         hardware=hardware,
         classes=source.classes,
-        callbacks=[_progress_callback(args.tqmd)],
+        callbacks=[TQDMProgressBar(refresh_rate=10) if args.tqmd else RichProgressBar(leave=False)],
         on_warning=warn,
     )
     if getattr(rank_zero_only, "rank", 0):
@@ -300,7 +280,7 @@ def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: Ca
             "initial_weights": args.initial.name if args.initial else None,
         },
     }
-    result["test"] = _measure(network, source.check_labelled, source, spec, device, out, _description(args))
+    result["test"] = _measure(network, source.check_labelled, source, spec, device, out)
     write_json(out / "report.json", result)  # kept even if the calibration is refused
     if not args.no_bundle:
         result["bundle"] = _calibrate(args, network, source, spec, calibration, device, out, result)
@@ -309,14 +289,9 @@ def _train(args: argparse.Namespace, settings: TrainingSettings, calibration: Ca
     return 0
 
 
-def _description(args: argparse.Namespace) -> str:
-    return "synthetic pictures" if args.dataset == "street" else "pictures"
-
-
 def _require_calibration_data(args: argparse.Namespace, source: TrainingSource) -> None:
     """Refuse before the training what the calibration would refuse after it."""
     from ..core.threshold import shortage
-    from ..errors import CalibrationError, ConfigError
 
     blocks = len(source.calibration)
     if blocks < 2:
@@ -338,11 +313,12 @@ def _measure(
     spec: PreprocessSpec,
     device: str,
     out: Path,
-    description: str,
+    prefix: str = "",
 ) -> dict[str, Any]:
     """Evaluate the segmentation, print and draw it; returns its part of the report."""
-    from ..training.evaluation import draw_confusion, draw_examples, evaluate_segmentation
-    from .console import console, progress_bar
+    from ..datasets.files import write_png
+    from ..training.evaluation import draw_confusion, evaluate_segmentation
+    from ..training.prediction_grid import prediction_grid
 
     with progress_bar("Measuring on unseen drives", len(pictures)) as update:
         report = evaluate_segmentation(network, pictures, spec, device=device, progress=update)
@@ -351,10 +327,11 @@ def _measure(
         console.print(f"  IoU {name:16s} {value:.3f}")
     console.print(
         f"mIoU {report.miou:.3f}, calibration error {report.calibration_error:.3f}, "
-        f"on {report.pictures} {description} of unseen drives"
+        f"on {report.pictures} {prefix}{'synthetic ' if source.split is None else ''}pictures of unseen drives"
     )
     draw_confusion(report, names, out / "confusion.png")
-    draw_examples(network, pictures, spec, source.classes, out / "examples.png")
+    grid = prediction_grid(network, pictures, spec, source.classes)
+    write_png(out / "examples.png", grid[..., ::-1])
     return {
         "pictures": report.pictures,
         "miou": round(report.miou, 4),
@@ -377,26 +354,28 @@ def _calibrate(
     provenance: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the bundle, print and draw its thresholds; returns its part of the report."""
+    from ..calibration.calibrated_bundle import write_calibrated_bundle
     from ..calibration.plot import draw_calibration
     from ..core.classes import CLASS_NAMES
-    from ..frame_pass import LatentSettings
-    from ..training.bundling import make_bundle
-    from .console import console, progress_bar
+    from ..core.detectors import DEFAULT_DETECTORS
+    from ..frame_pass import FramePass, LatentSettings
+    from ..vision.mc_dropout import draw_network_masks
 
-    bundle = make_bundle(
+    latents = LatentSettings(mask_seed=args.seed)
+    bank = draw_network_masks(network.to(device).eval(), spec, latents.mc_samples, latents.mask_seed)
+    bundle = write_calibrated_bundle(
         out / "bundle",
-        network,
-        spec,
-        LatentSettings(mask_seed=args.seed),
+        FramePass(network, spec, bank, device, masks=latents.masks),
+        latents,
         CLASS_NAMES if args.dataset == "street" else source.classes.names,
         source.calibration,
-        source.check,
         settings,
         detector=args.detector,
+        names=DEFAULT_DETECTORS,
         provenance=provenance,
-        device=device,
         progress=progress_bar,
-        with_table=not args.no_table,
+        check=source.check,
+        table_kind="none" if args.no_table else "thin",
     )
     rates = bundle.provenance["check_on_unseen_drives"]
     for name, rate in rates.items():
@@ -421,8 +400,6 @@ def _run_folder(args: argparse.Namespace) -> Path:
 
 def _with_option_names(make: Callable[[], _T]) -> _T:
     """The result of ``make``; an error about a setting names it as the user's option."""
-    from ..errors import ConfigError
-
     try:
         return make()
     except ConfigError as error:
@@ -434,9 +411,7 @@ def _with_option_names(make: Callable[[], _T]) -> _T:
 def _source(args: argparse.Namespace, spec: PreprocessSpec, module: SegmentationModule | None) -> TrainingSource:
     """The pictures. A data set on disk is split as for the training of ``module``, if there is one."""
     from ..datasets import read_split
-    from ..errors import DataError
     from ..training.sources import from_folder, from_street
-    from .console import progress_bar, warn
 
     if args.dataset == "street":
         return from_street(
@@ -497,9 +472,3 @@ def _training_settings(args: argparse.Namespace) -> TrainingSettings:
         if getattr(args, name) is not None:
             chosen[name] = getattr(args, name)
     return TrainingSettings(**chosen) if args.compact else reference_settings(args.model, **chosen)
-
-
-def _progress_callback(plain: bool) -> ProgressBar:
-    from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
-
-    return TQDMProgressBar(refresh_rate=10) if plain else RichProgressBar(leave=False)

@@ -17,25 +17,16 @@ Image = NDArray[np.uint8]
 
 CLEAN, BENIGN, OOD = "clean", "benign", "ood"
 
-#: Kinds of anomaly whose pixels are known, so that an anomaly map can be compared with them.
-LOCAL_KINDS = MASKED_ANOMALIES
-
 _TILT_DEG, _EXPOSURE, _QUALITY = 1.0, 0.10, 90
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition in which every test picture is scored.
+    """A condition in which every test picture is scored."""
 
-    Attributes:
-        shift: kind of anomaly, name of a benign change, or name of a recorded OoD set.
-        severity: 1 to 5; 0 if the shift has none.
-        role: ``clean``, ``benign`` (must not alarm) or ``ood`` (must alarm).
-    """
-
-    shift: str
-    severity: int
-    role: str
+    shift: str  # kind of anomaly, name of a benign change, or name of a recorded OoD set
+    severity: int  # 1 to 5; 0 if the shift has none
+    role: str  # clean, benign (must not alarm) or ood (must alarm)
 
     @property
     def label(self) -> str:
@@ -74,8 +65,7 @@ BENIGN_CHANGES: tuple[str, ...] = tuple(_BENIGN)
 def make_conditions(kinds: Sequence[str], severities: Sequence[int]) -> tuple[Condition, ...]:
     """Return the clean condition, the benign changes, and every kind at every severity, in this order.
 
-    Raises:
-        ConfigError: an unknown kind or severity, or none of either.
+    Raises ``ConfigError`` for an unknown kind or severity, or none of either.
     """
     unknown = [kind for kind in kinds if kind not in ANOMALIES or kind == "identity"]
     if unknown or not kinds:
@@ -103,6 +93,6 @@ def disturb(image: Image, condition: Condition, seed: int) -> Image:
 
 def disturbed_pixels(image: Image, condition: Condition, seed: int) -> Image | None:
     """Return a mask (H, W) of the disturbed pixels, 1 or 0; None if the condition does not disturb certain pixels only."""
-    if condition.role != OOD or condition.shift not in LOCAL_KINDS:
+    if condition.role != OOD or condition.shift not in MASKED_ANOMALIES:
         return None
     return anomaly_mask(condition.shift, image, condition.severity, seed)

@@ -21,17 +21,10 @@ from ..vision.preprocess import preprocess
 def measure_cost(
     frame_pass: FramePass, detectors: Mapping[str, Detector], pictures: Sequence[NDArray[np.uint8]]
 ) -> dict[str, Any]:
-    """Measure the network's pass, each feature and each score, one picture at a time.
+    """Measure the network's pass (encoder and decoder), each feature and each score, one picture at a time.
 
-    The first picture warms up and is not counted, unless it is the only one.
-
-    Args:
-        frame_pass: network; the pass is its encoder and decoder.
-        detectors: fitted detectors by name.
-        pictures: BGR uint8 (H, W, 3) at the network's size.
-
-    Returns:
-        Plain values. Times are medians over the pictures, in milliseconds.
+    Pictures are BGR uint8 (H, W, 3) at the network's size. The first one warms up and is not counted, unless it is the
+    only one. Returns plain values; times are medians over the pictures, in milliseconds.
     """
     device = frame_pass.device
     averaging = averaging_weights(frame_pass.mask_bank).to(device)
@@ -55,19 +48,17 @@ def measure_cost(
                     detector.score(rows)
                     score_ms[name].append(_now(device) - start)
     plain = _median(passes)
+    medians = {name: _median(values) for name, values in feature_ms.items()}
+    costs = {name: (_median(values), medians[detector_spec(name).feature]) for name, values in score_ms.items()}
     return {
         "frames": max(1, len(pictures) - 1),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "pass_ms": plain,
-        "feature_ms": {name: _median(values) for name, values in feature_ms.items()},
+        "feature_ms": medians,
         "detectors": {
-            name: {
-                "score_ms": _median(values),
-                "feature_ms": _median(feature_ms[detector_spec(name).feature]),
-                "share_of_pass": (_median(values) + _median(feature_ms[detector_spec(name).feature])) / plain,
-            }
-            for name, values in score_ms.items()
+            name: {"score_ms": score, "feature_ms": feature, "share_of_pass": (score + feature) / plain}
+            for name, (score, feature) in costs.items()
         },
     }
 

@@ -5,6 +5,7 @@ Pixels are counted per drive in bins of score. So whole drives can be resampled 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import cv2
@@ -19,34 +20,21 @@ _BINS = 1024  # within the calibration scores, and as many beyond them
 
 @dataclass
 class MapFigures:
-    """Counts for one detector's map in one condition.
+    """Counts for one detector's map in one condition, by unit."""
 
-    Attributes:
-        above: unit -> frames whose largest cell exceeds the threshold.
-        found: unit -> frames in which that cell also overlaps the disturbed pixels.
-        frames: unit -> all frames.
-        clean: unit -> number of undisturbed pixels in each bin of score.
-        disturbed: unit -> number of disturbed pixels in each bin of score.
-    """
-
-    above: dict[str, int] = field(default_factory=dict)
-    found: dict[str, int] = field(default_factory=dict)
-    frames: dict[str, int] = field(default_factory=dict)
-    clean: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    disturbed: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    above: Counter[str] = field(default_factory=Counter)  # frames whose largest cell exceeds the threshold
+    found: Counter[str] = field(default_factory=Counter)  # frames in which that cell also overlaps the disturbed pixels
+    frames: Counter[str] = field(default_factory=Counter)  # all frames
+    clean: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # undisturbed pixels in each bin of score
+    disturbed: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # disturbed pixels in each bin of score
 
 
 @dataclass(frozen=True)
 class MapJudge:
-    """Counts maps against a threshold.
-
-    Attributes:
-        threshold: the frame's threshold, at which the vehicle tints its overlay; a cell above it is out of distribution.
-        edges: rising edges of the bins of cell scores.
-    """
+    """Counts maps against the frame's threshold, at which the vehicle tints its overlay: a cell above it is OoD."""
 
     threshold: Threshold
-    edges: NDArray[np.float64]
+    edges: NDArray[np.float64]  # rising edges of the bins of cell scores
 
     @classmethod
     def calibrate(cls, cells: NDArray[np.float64], threshold: Threshold) -> MapJudge:
@@ -77,12 +65,12 @@ class MapJudge:
         grid = np.nan_to_num(np.asarray(cells, dtype=np.float64), nan=worst, posinf=worst).reshape(GRID)
         row, column = divmod(int(grid.argmax()), GRID[1])
         above = bool(grid[row, column] > self.threshold.value)
-        figures.frames[unit] = figures.frames.get(unit, 0) + 1
-        figures.above[unit] = figures.above.get(unit, 0) + above
+        figures.frames[unit] += 1
+        figures.above[unit] += above
         if mask is None:
             return
         cell = mask[_pixels_of(row, GRID[0], mask.shape[0]), _pixels_of(column, GRID[1], mask.shape[1])]
-        figures.found[unit] = figures.found.get(unit, 0) + (above and bool(cell.any()))
+        figures.found[unit] += above and bool(cell.any())
         plane = cv2.resize(grid, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
         bins = np.searchsorted(self.edges, plane.ravel())
         count = len(self.edges) + 1

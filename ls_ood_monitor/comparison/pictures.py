@@ -33,69 +33,47 @@ _MAX_JOB_PICTURES, _MAX_JOB_IMAGES = 8, 256  # of one job; a worker returns them
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture that is not made yet.
+    """One picture that is not made yet."""
 
-    Attributes:
-        unit: drive, sequence or block of time that it belongs to; held out and resampled as a whole.
-        origin: a shot of the street to render, a file to read, or the picture itself.
-        drive: drive whose anomalies it gets, so that dirt keeps its place; empty = the unit.
-    """
-
-    unit: str
-    origin: Shot | Path | Image
-    drive: str = ""
+    unit: str  # drive, sequence or block of time that it belongs to; held out and resampled as a whole
+    origin: Shot | Path | Image  # a shot of the street to render, a file to read, or the picture itself
+    drive: str = ""  # drive whose anomalies it gets, so that dirt keeps its place; empty = the unit
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures with one use in a protocol.
+    """Pictures with one use in a protocol."""
 
-    Attributes:
-        name: name for people.
-        count: number of pictures; None if it is not known before reading.
-        read: starts an iteration over the pictures.
-    """
-
-    name: str
-    count: int | None
-    read: Callable[[], Iterator[Picture]]
+    name: str  # for people
+    count: int | None  # None if it is not known before reading
+    read: Callable[[], Iterator[Picture]]  # starts an iteration over the pictures
 
 
 @dataclass(frozen=True)
 class RenderedPicture:
-    """One picture in several conditions.
+    """One picture in several conditions."""
 
-    Attributes:
-        unit: as in ``Picture``.
-        images: BGR uint8 (conditions, height, width, 3) at the network's size.
-        masks: condition -> disturbed pixels, bool (height, width), for conditions that disturb certain pixels only.
-    """
-
-    unit: str
-    images: Image
+    unit: str  # as in Picture
+    images: Image  # BGR uint8 (conditions, height, width, 3) at the network's size
+    #: (height, width) disturbed pixels, for conditions that disturb certain pixels only.
     masks: dict[Condition, NDArray[np.bool_]]
 
 
-@dataclass(frozen=True)
-class _Job:
-    pictures: tuple[Picture, ...]
-    conditions: tuple[Condition, ...]
-    spec: PreprocessSpec
-    seed: int
-    masks: bool
-
-
-def _render(picture: Picture, job: _Job) -> RenderedPicture:
-    """Make one picture in all conditions: disturbed at camera resolution, then resized like every picture."""
-    image = _load(picture.origin)
-    seed = anomaly_seed(picture.drive or picture.unit, job.seed)
-    images = np.stack([resize_image(disturb(image, condition, seed), job.spec) for condition in job.conditions])
-    masks = {}
-    for condition in job.conditions if job.masks else ():
-        mask = disturbed_pixels(image, condition, seed)
-        if mask is not None:
-            masks[condition] = resize_image(255 * mask, job.spec) > 127
-    return RenderedPicture(picture.unit, images, masks)
+def _render(
+    pictures: Iterable[Picture], conditions: Sequence[Condition], spec: PreprocessSpec, base_seed: int, with_masks: bool
+) -> list[RenderedPicture]:
+    """Make pictures in all conditions: disturbed at camera resolution, then resized like every picture."""
+    rendered = []
+    for picture in pictures:
+        image, seed = _load(picture.origin), anomaly_seed(picture.drive or picture.unit, base_seed)
+        images = np.stack([resize_image(disturb(image, condition, seed), spec) for condition in conditions])
+        masks = {}
+        for condition in conditions if with_masks else ():
+            mask = disturbed_pixels(image, condition, seed)
+            if mask is not None:
+                masks[condition] = resize_image(255 * mask, spec) > 127
+        rendered.append(RenderedPicture(picture.unit, images, masks))
+    return rendered
 
 
 def _load(origin: Shot | Path | Image) -> Image:
@@ -111,12 +89,9 @@ def _drive(seed: int) -> StreetDrive:
 
 
 class PictureRenderer:
-    """Makes pictures in all their conditions, in worker processes.
+    """Makes pictures of the size of ``spec`` in all their conditions, in worker processes; 0 = in this process.
 
-    Args:
-        spec: size of the network's input.
-        seed: seed of the anomalies; each drive derives its own from it.
-        processes: number of workers; 0 makes the pictures in this process.
+    Each drive derives the seed of its anomalies from ``seed``.
     """
 
     def __init__(self, spec: PreprocessSpec, *, seed: int, processes: int) -> None:
@@ -147,22 +122,18 @@ class PictureRenderer:
         iterator = iter(pictures)
         size = max(1, min(_MAX_JOB_PICTURES, _MAX_JOB_IMAGES // max(1, len(conditions))))
         chunks = iter(lambda: tuple(islice(iterator, size)), ())
-        jobs = (_Job(chunk, tuple(conditions), self.spec, self.seed, masks) for chunk in chunks)
+        job = conditions, self.spec, self.seed, masks
         if self._pool is None:
-            for job in jobs:
-                yield from _run(job)
+            for chunk in chunks:
+                yield from _render(chunk, *job)
             return
         waiting: deque[Future[list[RenderedPicture]]] = deque()
-        for job in jobs:
-            waiting.append(self._pool.submit(_run, job))
+        for chunk in chunks:
+            waiting.append(self._pool.submit(_render, chunk, *job))
             if len(waiting) > 2 * self.processes:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
-
-
-def _run(job: _Job) -> list[RenderedPicture]:
-    return [_render(picture, job) for picture in job.pictures]
 
 
 def _prepare_worker() -> None:

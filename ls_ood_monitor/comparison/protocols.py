@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from ..anomalies import ANOMALIES
-from ..datasets import (
-    PictureFolder,
-    Sample,
-    Split,
-    open_cityscapes,
-    open_woodscape,
-    open_woodscape_soiling,
-    split_of,
-)
+from ..datasets import PictureFolder, Sample, Split, open_cityscapes, open_woodscape, open_woodscape_soiling, split_of
 from ..errors import ConfigError
 from ..recordings.drive_source import DriveSource, distinct, open_drives
 from ..street import CAMERAS
@@ -37,31 +32,18 @@ _MIN_DRIVES = 5  # fewer test drives say little about the spread between drives
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to compare detectors.
+    """One way to compare detectors."""
 
-    Attributes:
-        name: name on the command line.
-        domain: what the pictures are, printed with the figures.
-        calibration: clean pictures to which detectors are fitted and from which thresholds come.
-        control: unseen clean pictures, tested in every condition.
-        conditions: conditions of the control; the first is clean.
-        recorded: recorded OoD sets, tested unchanged.
-        unit: unit that the test counts and resamples.
-        held_out: unit that the calibration holds out: ``drive``, ``block`` or ``sequence``.
-        facts: exactly which data were used, as plain values for JSON.
-        notes: what the figures do not show, as sentences.
-    """
-
-    name: str
-    domain: str
-    calibration: PictureSet
-    control: PictureSet
-    conditions: tuple[Condition, ...]
-    recorded: tuple[PictureSet, ...]
-    unit: str
-    held_out: str
-    facts: dict[str, Any]
-    notes: tuple[str, ...]
+    name: str  # on the command line
+    domain: str  # what the pictures are, printed with the figures
+    calibration: PictureSet  # clean pictures to which detectors are fitted and from which thresholds come
+    control: PictureSet  # unseen clean pictures, tested in every condition
+    conditions: tuple[Condition, ...]  # of the control; the first is clean
+    recorded: tuple[PictureSet, ...]  # recorded OoD sets, tested unchanged
+    unit: str  # that the test counts and resamples
+    held_out: str  # unit that the calibration holds out: drive, block or sequence
+    facts: dict[str, Any]  # exactly which data were used, as plain values for JSON
+    notes: tuple[str, ...]  # what the figures do not show, as sentences
 
 
 def street_protocol(
@@ -74,8 +56,7 @@ def street_protocol(
 ) -> Protocol:
     """The procedural street: calibration drives and unseen test drives, ``per_drive`` moments of four cameras each.
 
-    Raises:
-        ConfigError: a number outside its range, or an unknown kind or severity.
+    Raises ``ConfigError`` for a number outside its range, or an unknown kind or severity.
     """
     for label, value, low, high in (
         ("calibration drives", calibration_drives, 2, len(CALIBRATION_DRIVES)),
@@ -87,9 +68,7 @@ def street_protocol(
 
     def shots(name: str, chosen: range) -> PictureSet:
         # Moments of one camera follow each other, because they share the camera's view of the drive.
-        ordered = sorted(
-            spread_shots(chosen, per_drive, CAMERAS), key=lambda shot: (shot.drive, shot.camera, shot.time_s)
-        )
+        ordered = sorted(spread_shots(chosen, per_drive, CAMERAS), key=attrgetter("drive", "camera", "time_s"))
         return PictureSet(name, len(ordered), lambda: (Picture(str(shot.drive), shot) for shot in ordered))
 
     calibration, test = CALIBRATION_DRIVES[:calibration_drives], TEST_DRIVES[:drives]
@@ -134,7 +113,7 @@ def recordings_protocol(
         test: further clean drives, none of ``clean``.
         ood: drives out of distribution.
         kinds: synthetic anomalies, applied to ``test``.
-        severities: severities of these anomalies.
+        severities: of these anomalies.
         rate_hz: frame rate of pictures in folders, which carry no time.
         block_s: length of the blocks that are held out, seconds.
         every: use each n-th frame of each recording.
@@ -154,8 +133,22 @@ def recordings_protocol(
     for option, value in (("--every", every), ("--rate", rate_hz), ("--block", block_s)):
         if not 0 < value < float("inf"):
             raise ConfigError(f"{option} is {value}; it must be larger than 0.")
-    setting = _Recordings(rate_hz, block_s, every, topics)
-    calibration, control = setting.drives(clean), setting.drives(test)
+
+    def pictures(name: str, drives: Sequence[DriveSource], *, blocks: bool = True) -> PictureSet:
+        def read() -> Iterator[Picture]:
+            for drive in drives:
+                first: int | None = None
+                for frame in islice(drive.read(), None, None, every):
+                    first = frame.stamp_ns if first is None else first
+                    block = int((frame.stamp_ns - first) // (block_s * 1e9))
+                    yield Picture(f"{drive.name}/{block}" if blocks else drive.name, frame.image, drive.name)
+
+        counts = [drive.frames for drive in drives]
+        known = None if None in counts else sum(-(-(count or 0) // every) for count in counts)
+        return PictureSet(name, known, read)
+
+    opened = partial(open_drives, topics=topics, rate_hz=rate_hz)
+    calibration, control = opened(clean), opened(test)
     distinct([*calibration, *control])  # a drive with the same name in both would be compared with itself
     by_drive = len(control) >= _MIN_DRIVES
     notes = [
@@ -170,13 +163,10 @@ def recordings_protocol(
     return Protocol(
         name="recordings",
         domain="recordings given by the user",
-        calibration=setting.pictures("clean drives", calibration, blocks=True),
-        control=setting.pictures("unseen drives", control, blocks=not by_drive),
+        calibration=pictures("clean drives", calibration),
+        control=pictures("unseen drives", control, blocks=not by_drive),
         conditions=make_conditions(kinds, severities),
-        recorded=tuple(
-            setting.pictures(name, setting.drives([path]), blocks=True)
-            for name, path in zip(_names(ood), ood, strict=True)
-        ),
+        recorded=tuple(pictures(name, opened([path])) for name, path in zip(_names(ood), ood, strict=True)),
         unit="drive" if by_drive else f"block of {block_s:g} s",
         held_out="block",
         facts={
@@ -189,34 +179,6 @@ def recordings_protocol(
         },
         notes=tuple(notes),
     )
-
-
-@dataclass(frozen=True)
-class _Recordings:
-    """Makes pictures with their units from the frames of drives."""
-
-    rate_hz: float
-    block_s: float
-    every: int
-    topics: dict[str, str] | None
-
-    def drives(self, paths: Sequence[Path]) -> list[DriveSource]:
-        return open_drives(paths, topics=self.topics, rate_hz=self.rate_hz)
-
-    def pictures(self, name: str, drives: Sequence[DriveSource], *, blocks: bool) -> PictureSet:
-        def read() -> Iterator[Picture]:
-            for drive in drives:
-                first: int | None = None
-                for number, frame in enumerate(drive.read()):
-                    if number % self.every:
-                        continue
-                    first = frame.stamp_ns if first is None else first
-                    block = int((frame.stamp_ns - first) // (self.block_s * 1e9))
-                    yield Picture(f"{drive.name}/{block}" if blocks else drive.name, frame.image, drive.name)
-
-        counts = [drive.frames for drive in drives]
-        known = None if None in counts else sum(-(-(count or 0) // self.every) for count in counts)
-        return PictureSet(name, known, read)
 
 
 def larex_protocol(
@@ -256,11 +218,8 @@ def larex_protocol(
     split = split or split_of(folder.root, folder.sequences, seed=seed)
     fit = folder.only(split.parts["train"])
     control = folder.only((*split.parts["valid"], *split.parts["test"]))
-    recorded = []
-    if cityscapes is not None:
-        recorded.append(_picture_set("cityscapes", open_cityscapes(cityscapes), limit))
-    if soiling is not None:
-        recorded.append(_picture_set("soiling", open_woodscape_soiling(soiling), limit))
+    sets = (("cityscapes", open_cityscapes, cityscapes), ("soiling", open_woodscape_soiling, soiling))
+    recorded = [_picture_set(name, opened(root), limit) for name, opened, root in sets if root is not None]
     return Protocol(
         name="larex",
         domain="WoodScape against own anomalies and recorded sets, as in the reference",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .scoring import ComparisonScores
 
@@ -27,186 +28,127 @@ def write_scores(path: Path, scores: ComparisonScores) -> None:
     np.savez_compressed(path, **arrays)
 
 
+#: Text of a cell of a table, from the name and the content of its row.
+_Column = Callable[[str, Any], str]
+
+
 def percent(entry: Mapping[str, float | None] | None, digits: int = 1) -> str:
-    """Format a share with its interval in percent, such as ``97.3 (95.0 to 99.1)``."""
-    return _with_interval(entry, 100.0, digits)
+    """Format a share with its interval in percent, such as ``97.3 (95.0 to 99.1)``; ``-`` where there is none."""
+    return compact(entry, 100.0, digits, " to ")
 
 
-def number(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
-    """Format a value with its interval, such as ``0.973 (0.950 to 0.991)``."""
-    return _with_interval(entry, 1.0, digits)
+def number(entry: Mapping[str, float | None] | None) -> str:
+    """Format a value with its interval, such as ``0.973 (0.950 to 0.991)``; ``-`` where there is none."""
+    return compact(entry, 1.0, 3, " to ")
 
 
-def compact(entry: Mapping[str, float | None], scale: float, digits: int) -> str:
-    """Format a value with its interval for a narrow table, such as ``97 (95-99)``."""
-    value, low, high = (f"{scale * float(entry[key] or 0.0):.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} ({low}-{high})"
-
-
-def _with_interval(entry: Mapping[str, float | None] | None, scale: float, digits: int) -> str:
+def compact(entry: Mapping[str, float | None] | None, scale: float, digits: int, between: str = "-") -> str:
+    """Format a value with its interval for a narrow table, such as ``97 (95-99)``; ``-`` where there is none."""
     if entry is None or entry["value"] is None:
         return "-"
     value, low, high = (f"{scale * float(entry[key] or 0.0):.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low}{between}{high})"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Write the results as Markdown: tables, the data and command they come from, and what they do not show."""
     detectors: Mapping[str, Any] = results["detectors"]
-    unit = results["unit"]
+    reference, cost = results["reference"], results["cost"]
     lines = [
         f"# Comparison: {results['protocol']}",
         "",
         f"`{results['command']}`",
         "",
         f"Domain: {results['domain']}. {results['frames']} clean test frames of {results['units']['control']} units "
-        f"({unit}), calibrated on {results['calibration']['frames']} frames of {results['calibration']['units']}. "
-        f"Target: {100 * results['target_rate']:g} % false alarms a frame. OoD is the positive class. In brackets: "
-        "95 % intervals by whole units; of single shares by Korn and Graubard, of means, differences, rankings and pixels "
-        f"by {results['bootstrap']['resamples']} resamples. "
+        f"({results['unit']}), calibrated on {results['calibration']['frames']} frames of "
+        f"{results['calibration']['units']}. Target: {100 * results['target_rate']:g} % false alarms a frame. OoD is "
+        "the positive class. In brackets: 95 % intervals by whole units; of single shares by Korn and Graubard, of "
+        f"means, differences, rankings and pixels by {results['bootstrap']['resamples']} resamples. "
         f"Bundle {results['bundle']['sha256'][:12]}.",
-        "",
-        "## Detectors",
-        "",
-        "Means over shifts and severities.",
-        "",
     ]
-    head = [
-        "detector",
-        "detection 1-2, %",
-        "detection 3-5, %",
-        "recorded, %",
-        "false alarms, %",
-        "AUROC",
-        "AUPR",
-        "FPR@95TPR",
-    ]
-    rows = [
-        [
-            f"`{name}`",
-            *(
-                percent(_metric(entry, group, "detection_rate"))
-                for group in ("severity_1_2", "severity_3_5", "recorded")
-            ),
-            percent(entry["false_alarm_rate"]),
-            *(number(_metric(entry, "all", metric)) for metric in ("auroc", "aupr", "fpr_at_95tpr")),
-        ]
-        for name, entry in detectors.items()
-    ]
-    lines += _table(head, rows)
-    reference = results["reference"]
-    lines += ["", f"## Difference to `{reference}`", "", "On the same resamples.", ""]
-    lines += _table(
-        ["detector", "detection, points", "AUROC", "AUPR", "FPR@95TPR"],
-        [
-            [
-                f"`{name}`",
-                percent(_metric(entry, "all", "detection_rate", "differences")),
-                *(number(_metric(entry, "all", metric, "differences")) for metric in ("auroc", "aupr", "fpr_at_95tpr")),
-            ]
-            for name, entry in detectors.items()
-            if name != reference
-        ],
-    )
-    lines += ["", "## Alarms on changes that must not alarm, %", ""]
-    changes = list(dict.fromkeys(change for entry in detectors.values() for change in entry["benign_alarm_rate"]))
-    lines += _table(
-        ["detector", "clean", *changes],
-        [
-            [
-                f"`{name}`",
-                percent(entry["false_alarm_rate"]),
-                *(percent(entry["benign_alarm_rate"][key]) for key in changes),
-            ]
-            for name, entry in detectors.items()
-        ],
-    )
-    for group, title in (("severity_1_2", "1-2"), ("severity_3_5", "3-5")):
-        shifts = _shifts(results, group)
-        if shifts:
-            lines += ["", f"## Detection at severity {title}, %", ""]
-            lines += _table(
-                ["shift", *(f"`{name}`" for name in detectors)],
-                [
-                    [
-                        shift,
-                        *(_short(entry["by_shift"][shift][group]["detection_rate"]) for entry in detectors.values()),
-                    ]
-                    for shift in shifts
-                ],
-            )
+    columns: dict[str, _Column] = {
+        "detector": _name,
+        "detection 1-2, %": _mean("detection_rate", "severity_1_2"),
+        "detection 3-5, %": _mean("detection_rate", "severity_3_5"),
+        "recorded, %": _mean("detection_rate", "recorded"),
+        "false alarms, %": _false_alarms,
+        **_rankings("means"),
+    }
+    lines += _section("Detectors", "Means over shifts and severities.", columns, detectors.items())
+    columns = {"detector": _name, "detection, points": _mean("detection_rate", part="differences")}
+    others = [(name, entry) for name, entry in detectors.items() if name != reference]
+    title = f"Difference to `{reference}`"
+    lines += _section(title, "On the same resamples.", columns | _rankings("differences"), others)
+    changes = dict.fromkeys(change for entry in detectors.values() for change in entry["benign_alarm_rate"])
+    columns = {"detector": _name, "clean": _false_alarms}
+    columns |= {key: lambda _, entry, key=key: percent(entry["benign_alarm_rate"][key]) for key in changes}
+    lines += _section("Alarms on changes that must not alarm, %", "", columns, detectors.items())
+    for group, severities in (("severity_1_2", "1-2"), ("severity_3_5", "3-5")):
+        if shifts := _shifts(results, group):
+            columns = {"shift": lambda shift, _: shift}
+            columns |= {f"`{name}`": _detection(entry, group) for name, entry in detectors.items()}
+            title = f"Detection at severity {severities}, %"
+            lines += _section(title, "", columns, ((shift, None) for shift in shifts))
     if results["maps"]:
-        lines += [
-            "",
-            "## Anomaly maps",
-            "",
-            "`found`: the largest cell exceeds the frame's threshold, as the overlay tints it, and lies on the anomaly.",
-            "",
-        ]
-        lines += _table(
-            [
-                "detector",
-                "shift",
-                "severity",
-                "disturbed pixels, %",
-                "found, %",
-                "largest cell alarms, %",
-                "pixel AUROC",
-                "pixel AP",
-            ],
-            [
-                [
-                    f"`{entry['detector']}`",
-                    entry["shift"],
-                    str(entry["severity"] or "-"),
-                    f"{100 * entry['disturbed_share']:.1f}" if "disturbed_share" in entry else "-",
-                    percent(entry.get("found_rate")),
-                    percent(entry["alarm_rate"]),
-                    number(entry.get("pixel_auroc")),
-                    number(entry.get("pixel_ap")),
-                ]
-                for entry in results["maps"]
-            ],
+        columns = {
+            "detector": _name,
+            "shift": lambda _, entry: entry["shift"],
+            "severity": lambda _, entry: str(entry["severity"] or "-"),
+            "disturbed pixels, %": lambda _, entry: (
+                f"{100 * entry['disturbed_share']:.1f}" if "disturbed_share" in entry else "-"
+            ),
+            "found, %": lambda _, entry: percent(entry.get("found_rate")),
+            "largest cell alarms, %": lambda _, entry: percent(entry["alarm_rate"]),
+            "pixel AUROC": lambda _, entry: number(entry.get("pixel_auroc")),
+            "pixel AP": lambda _, entry: number(entry.get("pixel_ap")),
+        }
+        text = (
+            "`found`: the largest cell exceeds the frame's threshold, as the overlay tints it, and lies on the anomaly."
         )
-    cost = results["cost"]
-    lines += [
-        "",
-        "## Cost a frame",
-        "",
+        lines += _section("Anomaly maps", text, columns, ((entry["detector"], entry) for entry in results["maps"]))
+    text = (
         f"Medians over {cost['frames']} frames, one at a time, on {cost['device']} ({cost['threads']} threads); "
-        f"the plain pass takes {cost['pass_ms']:.1f} ms.",
-        "",
-    ]
-    lines += _table(
-        ["detector", "feature", "feature, ms", "score, ms", "together, % of the pass"],
-        [
-            [
-                f"`{name}`",
-                detectors[name]["feature"],
-                f"{entry['feature_ms']:.3f}",
-                f"{entry['score_ms']:.3f}",
-                f"{100 * entry['share_of_pass']:.2f}",
-            ]
-            for name, entry in cost["detectors"].items()
-        ],
+        f"the plain pass takes {cost['pass_ms']:.1f} ms."
     )
+    columns = {
+        "detector": _name,
+        "feature": lambda name, _: detectors[name]["feature"],
+        "feature, ms": lambda _, entry: f"{entry['feature_ms']:.3f}",
+        "score, ms": lambda _, entry: f"{entry['score_ms']:.3f}",
+        "together, % of the pass": lambda _, entry: f"{100 * entry['share_of_pass']:.2f}",
+    }
+    lines += _section("Cost a frame", text, columns, cost["detectors"].items())
     lines += ["", "## What this does not show", "", *(f"- {note}" for note in results["notes"])]
     return "\n".join(lines) + "\n"
 
 
-def _metric(
-    entry: Mapping[str, Any], group: str, metric: str, part: str = "means"
-) -> Mapping[str, float | None] | None:
-    figure: Mapping[str, float | None] | None = entry[part].get(group, {}).get(metric)
-    return figure
+def _section(title: str, text: str, columns: Mapping[str, _Column], rows: Iterable[tuple[str, Any]]) -> list[str]:
+    """A heading, a paragraph unless ``text`` is empty, and a table: a line per name and entry, a cell per column."""
+    cells = [columns, ["---"] * len(columns), *([cell(*row) for cell in columns.values()] for row in rows)]
+    return ["", f"## {title}", "", *([text, ""] if text else []), *(f"| {' | '.join(line)} |" for line in cells)]
 
 
-def _short(entry: Mapping[str, float | None]) -> str:
-    return f"{100 * float(entry['value'] or 0.0):.0f}"
+def _name(name: str, _: Any) -> str:
+    return f"`{name}`"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+def _false_alarms(_: str, entry: Any) -> str:
+    return percent(entry["false_alarm_rate"])
+
+
+def _mean(metric: str, group: str = "all", part: str = "means") -> _Column:
+    form = percent if metric == "detection_rate" else number
+    return lambda _, entry: form(entry[part].get(group, {}).get(metric))
+
+
+def _rankings(part: str) -> dict[str, _Column]:
+    metrics = {"AUROC": "auroc", "AUPR": "aupr", "FPR@95TPR": "fpr_at_95tpr"}
+    return {head: _mean(metric, part=part) for head, metric in metrics.items()}
+
+
+def _detection(entry: Any, group: str) -> _Column:
+    """Share of detected frames of one detector, per cent, in the rows of shifts."""
+    return lambda shift, _: f"{100 * float(entry['by_shift'][shift][group]['detection_rate']['value'] or 0.0):.0f}"
 
 
 def _shifts(results: Mapping[str, Any], group: str) -> list[str]:
@@ -231,6 +173,15 @@ def _figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _percentages(rates: Iterable[Mapping[str, float]]) -> NDArray[np.float64]:
+    """Values and their intervals, (N, 3), per cent."""
+    return np.array([[100 * rate[key] for key in ("value", "low", "high")] for rate in rates])
+
+
+def _style(index: int) -> dict[str, str]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
 def _draw_heatmap(path: Path, results: Mapping[str, Any]) -> None:
@@ -282,8 +233,7 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
                 (entry for entry in entries if entry["detector"] == name and entry["shift"] == shift),
                 key=lambda entry: int(entry["severity"]),
             )
-            rates = [[100 * entry["detection_rate"][key] for key in ("value", "low", "high")] for entry in own]
-            value, low, top = np.array(rates).T
+            value, low, top = _percentages(entry["detection_rate"] for entry in own).T
             # Side by side, so that equal curves stay visible.
             at = np.array([entry["severity"] for entry in own]) + 0.09 * (index - (len(chosen) - 1) / 2)
             spread = (np.maximum(value - low, 0.0), np.maximum(top - value, 0.0))
@@ -291,8 +241,7 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
                 at,
                 value,
                 yerr=spread,
-                color=_COLOURS[index % len(_COLOURS)],
-                marker=_MARKERS[index % len(_MARKERS)],
+                **_style(index),
                 markersize=4,
                 linewidth=1.2,
                 elinewidth=0.8,
@@ -318,9 +267,7 @@ def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
     figure = _figure(9.0, 2.0 + 0.42 * len(detectors))
     axis = figure.subplots()
     places = np.arange(len(detectors))
-    rates = np.array(
-        [[100 * entry["false_alarm_rate"][key] for key in ("value", "low", "high")] for entry in detectors.values()]
-    )
+    rates = _percentages(entry["false_alarm_rate"] for entry in detectors.values())
     spread = np.maximum([rates[:, 0] - rates[:, 1], rates[:, 2] - rates[:, 0]], 0.0)
     axis.barh(places, rates[:, 0], height=0.55, color="#90a4ae", xerr=spread, capsize=3, label="clean, 95 % interval")
     changes = [change for change in next(iter(detectors.values()))["benign_alarm_rate"] if change != "identity"]
@@ -331,8 +278,7 @@ def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
             places + 0.14 * (index - (len(changes) - 1) / 2),  # side by side, so that equal marks stay visible
             s=26,
             zorder=3,
-            color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            **_style(index),
             label=change,
         )
     target = 100 * results["target_rate"]

@@ -34,8 +34,7 @@ _WORST = float(np.finfo(np.float64).max)
 def detectors_named(option: str) -> tuple[str, ...]:
     """Parse a list of detectors separated by commas, or ``all``: every detector that needs no OoD frames.
 
-    Raises:
-        ConfigError: an unknown name, or none.
+    Raises ``ConfigError`` for an unknown name, or none.
     """
     if option.strip() == "all":
         return tuple(name for name, spec in DETECTORS.items() if not spec.supervised)
@@ -49,55 +48,33 @@ def detectors_named(option: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class CalibratedDetector:
-    """A detector ready for the test.
+    """A detector ready for the test."""
 
-    Attributes:
-        detector: detector fitted to all calibration pictures.
-        threshold: threshold from the scores of held-out calibration pictures.
-        maps: counts its anomaly maps; None if it has none.
-    """
-
-    detector: Detector
-    threshold: Threshold
-    maps: MapJudge | None
+    detector: Detector  # fitted to all calibration pictures
+    threshold: Threshold  # from the scores of held-out calibration pictures
+    maps: MapJudge | None  # counts its anomaly maps; None if it has none
 
 
 @dataclass
 class ConditionScores:
-    """Scores of the pictures in one condition.
-
-    Attributes:
-        condition: condition of the pictures.
-        pool: name of the set of units; conditions with the same pool have the same pictures in the same order.
-        units: unit of each of N pictures.
-        scores: detector -> N scores; larger = more OoD.
-        maps: detector -> counts of its anomaly maps.
-    """
+    """Scores of the N pictures in one condition; larger = more OoD."""
 
     condition: Condition
-    pool: str
-    units: list[str] = field(default_factory=list)
-    scores: dict[str, list[float]] = field(default_factory=dict)
-    maps: dict[str, MapFigures] = field(default_factory=dict)
+    pool: str  # name of the set of units; conditions with the same pool have the same pictures in the same order
+    units: list[str] = field(default_factory=list)  # unit of each picture
+    scores: dict[str, list[float]] = field(default_factory=dict)  # detector -> N scores
+    maps: dict[str, MapFigures] = field(default_factory=dict)  # detector -> counts of its anomaly maps
 
 
 @dataclass(frozen=True)
 class ComparisonScores:
-    """All scores of a comparison, from which its figures are computed.
-
-    Attributes:
-        fitted: detectors by name.
-        conditions: scores by condition; the first is clean.
-        calibration: facts about the calibration.
-        nonfinite: detector -> number of test scores that were not finite and counted as the largest.
-        sample: a few clean test pictures at the network's size, for timing.
-    """
+    """All scores of a comparison, from which its figures are computed."""
 
     fitted: dict[str, CalibratedDetector]
-    conditions: list[ConditionScores]
-    calibration: dict[str, Any]
-    nonfinite: dict[str, int]
-    sample: list[NDArray[np.uint8]]
+    conditions: list[ConditionScores]  # the first is clean
+    calibration: dict[str, Any]  # facts about the calibration
+    nonfinite: dict[str, int]  # detector -> number of test scores that were not finite and counted as the largest
+    sample: list[NDArray[np.uint8]]  # a few clean test pictures at the network's size, for timing
 
 
 def score_protocol(
@@ -128,9 +105,7 @@ def score_protocol(
         DataError: pictures that cannot be read, or none.
     """
     with renderer.opened():
-        fitted, facts = _calibrate(
-            protocol.calibration, protocol.held_out, names, frame_pass, renderer, target_rate, ood_kind, folds, progress
-        )
+        fitted, facts = _calibrate(protocol, names, frame_pass, renderer, target_rate, ood_kind, folds, progress)
         nonfinite = dict.fromkeys(names, 0)
         sample: list[NDArray[np.uint8]] = []
         scored = [ConditionScores(condition, "control") for condition in protocol.conditions]
@@ -172,8 +147,7 @@ def _features(images: NDArray[np.uint8], frame_pass: FramePass) -> FrameFeatures
 
 
 def _calibrate(
-    source: PictureSet,
-    held_out_unit: str,
+    protocol: Protocol,
     names: Sequence[str],
     frame_pass: FramePass,
     renderer: PictureRenderer,
@@ -187,7 +161,7 @@ def _calibrate(
     units: list[str] = []
     clean: list[FrameFeatures] = []
     ood: list[FrameFeatures] = []
-    for number, picture in enumerate(_render(source, renderer, conditions, False, progress)):
+    for number, picture in enumerate(_render(protocol.calibration, renderer, conditions, False, progress)):
         units.append(picture.unit)
         chosen = [0, 1 + number % 5] if supervised else [0]  # severities in turn
         both = _features(picture.images[chosen], frame_pass).rows
@@ -203,7 +177,8 @@ def _calibrate(
             )
     groups = _groups(units, folds)
     count = len(set(units))
-    origin = left_out(held_out_unit, -(-count // len(np.unique(groups))))
+    held_out_groups = len(np.unique(groups))
+    origin = left_out(protocol.held_out, -(-count // held_out_groups))
     head = frame_pass.head
     fitted = {}
     for number, name in enumerate(names, start=1):
@@ -213,16 +188,12 @@ def _calibrate(
         ood_rows = ood_features.of(spec.feature) if spec.supervised and ood_features is not None else None
         held_out, cells = _held_out(partial(spec.make, head), rows, ood_rows, groups)
         threshold = quantile_threshold(
-            held_out, target_rate, origin=origin, blocks=count, unit=held_out_unit, allow_small=True
+            held_out, target_rate, origin=origin, blocks=count, unit=protocol.held_out, allow_small=True
         )
         maps = None if cells is None else MapJudge.calibrate(cells, threshold)
         fitted[name] = CalibratedDetector(spec.make(head).fit(rows, ood_rows), threshold, maps)
         progress("Fitting detectors", number, len(names))
-    facts: dict[str, Any] = {
-        "frames": len(units),
-        "units": sorted(set(units)),
-        "held_out_groups": len(np.unique(groups)),
-    }
+    facts: dict[str, Any] = {"frames": len(units), "units": sorted(set(units)), "held_out_groups": held_out_groups}
     if supervised:
         facts["supervised"] = {"detectors": supervised, "kind": ood_kind, "severities": "1 to 5 in turn"}
     return fitted, facts

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,15 +33,16 @@ GROUPS: dict[str, tuple[int, ...]] = {"severity_1_2": (1, 2), "severity_3_5": (3
 ALL = "all"
 METRICS = ("detection_rate", "auroc", "aupr", "fpr_at_95tpr")
 
-Replicates = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class _Figure:
+class _Figure(NamedTuple):
     """A value with its interval, and its replicates over the resamples."""
 
     interval: Interval
-    replicates: Replicates
+    replicates: NDArray[np.float64]
+
+
+#: The conditions of one detector, each with its figures by metric.
+_Conditions = Sequence[tuple[ConditionScores, dict[str, _Figure]]]
 
 
 class _Resampler:
@@ -65,13 +65,7 @@ class _Resampler:
 
 
 def summarise(scores: ComparisonScores, *, reference: str, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Compute all figures, as plain values for JSON.
-
-    Args:
-        scores: all scores of the comparison.
-        reference: detector with which the others are compared.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+    """Compute all figures, as plain values for JSON; differences are to ``reference``, ``seed`` fixes the resamples.
 
     Returns:
         ``detectors``: name -> threshold, false alarms, means and differences. ``results``: one entry per detector and
@@ -82,23 +76,15 @@ def summarise(scores: ComparisonScores, *, reference: str, resamples: int = 1000
     clean = scores.conditions[0]
     results: list[dict[str, Any]] = []
     detectors: dict[str, dict[str, Any]] = {}
-    figures: dict[str, list[tuple[ConditionScores, dict[str, _Figure]]]] = {}
+    figures: dict[str, _Conditions] = {}
     for name, fitted in scores.fitted.items():
-        figures[name] = []
-        for part in scores.conditions:
-            computed = _condition_figures(name, clean, part, fitted.threshold.value, resampler)
-            figures[name].append((part, computed))
-            results.append(
-                {
-                    "detector": name,
-                    "shift": part.condition.shift,
-                    "severity": part.condition.severity or None,
-                    "role": part.condition.role,
-                    "frames": len(part.units),
-                    "units": len(set(part.units)),
-                    **{key: _plain(figure.interval) for key, figure in computed.items()},
-                }
-            )
+        threshold = fitted.threshold.value
+        figures[name] = [
+            (part, _condition_figures(name, clean, part, threshold, resampler)) for part in scores.conditions
+        ]
+        for part, computed in figures[name]:
+            plain = {key: _plain(figure.interval) for key, figure in computed.items()}
+            results.append({**_facts(name, part), "units": len(set(part.units)), **plain})
     base = figures[reference]
     for name, fitted in scores.fitted.items():
         spec = detector_spec(name)
@@ -128,6 +114,12 @@ def summarise(scores: ComparisonScores, *, reference: str, resamples: int = 1000
         "units": {part.pool: len(set(part.units)) for part in scores.conditions},
         "frames": len(clean.units),
     }
+
+
+def _facts(name: str, part: ConditionScores) -> dict[str, Any]:
+    condition = part.condition
+    facts = {"detector": name, "shift": condition.shift, "severity": condition.severity or None, "role": condition.role}
+    return {**facts, "frames": len(part.units)}
 
 
 def _plain(interval: Interval) -> dict[str, float | None]:
@@ -166,39 +158,33 @@ def _identity_difference(name: str, conditions: Iterable[ConditionScores]) -> fl
     return float(np.max(np.abs(clean - control) / np.maximum(np.abs(clean), 1e-12)))
 
 
-def _means(
-    own: Sequence[tuple[ConditionScores, dict[str, _Figure]]],
-    base: Sequence[tuple[ConditionScores, dict[str, _Figure]]] | None = None,
-) -> dict[str, dict[str, Any]]:
+def _means(own: _Conditions, base: _Conditions | None = None) -> dict[str, dict[str, Any]]:
     """Mean of each metric over the OoD conditions of each group, or of the paired differences to ``base``."""
     means: dict[str, dict[str, Any]] = {}
+    conditions = [part.condition for part, _ in own]
     for group, severities in (*GROUPS.items(), (ALL, (0, 1, 2, 3, 4, 5))):
-        chosen = [
-            index
-            for index, (part, _) in enumerate(own)
-            if part.condition.role == OOD and part.condition.severity in severities
-        ]
+        chosen = [n for n, tested in enumerate(conditions) if tested.role == OOD and tested.severity in severities]
         if chosen:
             means[group] = {metric: _mean(metric, chosen, own, base) for metric in METRICS}
             means[group]["conditions"] = len(chosen)
     return means
 
 
-def _mean(
-    metric: str,
-    chosen: Sequence[int],
-    own: Sequence[tuple[ConditionScores, dict[str, _Figure]]],
-    base: Sequence[tuple[ConditionScores, dict[str, _Figure]]] | None = None,
-) -> dict[str, float | None]:
-    value = float(np.mean([own[index][1][metric].interval.value for index in chosen]))
-    replicates = np.mean([own[index][1][metric].replicates for index in chosen], axis=0)
+def _mean(metric: str, chosen: Sequence[int], own: _Conditions, base: _Conditions | None) -> dict[str, float | None]:
+    value, replicates = _mean_of(metric, chosen, own)
     if base is not None:
-        value -= float(np.mean([base[index][1][metric].interval.value for index in chosen]))
-        replicates = replicates - np.mean([base[index][1][metric].replicates for index in chosen], axis=0)
+        base_value, base_replicates = _mean_of(metric, chosen, base)
+        value, replicates = value - base_value, replicates - base_replicates
     return _plain(percentile_interval(value, replicates))
 
 
-def _by_shift(own: Sequence[tuple[ConditionScores, dict[str, _Figure]]]) -> dict[str, dict[str, Any]]:
+def _mean_of(metric: str, chosen: Sequence[int], conditions: _Conditions) -> tuple[float, NDArray[np.float64]]:
+    figures = [conditions[index][1][metric] for index in chosen]
+    values = [figure.interval.value for figure in figures]
+    return float(np.mean(values)), np.mean([figure.replicates for figure in figures], axis=0)
+
+
+def _by_shift(own: _Conditions) -> dict[str, dict[str, Any]]:
     """Shift -> group of severities -> mean detection rate and AUROC."""
     shifts = dict.fromkeys(part.condition.shift for part, _ in own if part.condition.role == OOD)
     table: dict[str, dict[str, Any]] = {}
@@ -217,14 +203,7 @@ def _map_results(scores: ComparisonScores, resampler: _Resampler) -> list[dict[s
     for part in scores.conditions:
         names, _, counts = resampler.of(part)
         for name, figures in part.maps.items():
-            entry: dict[str, Any] = {
-                "detector": name,
-                "shift": part.condition.shift,
-                "severity": part.condition.severity or None,
-                "role": part.condition.role,
-                "frames": len(part.units),
-                "alarm_rate": _map_share(figures.above, figures.frames, names),
-            }
+            entry = {**_facts(name, part), "alarm_rate": _map_share(figures.above, figures.frames, names)}
             if figures.clean:
                 entry["found_rate"] = _map_share(figures.found, figures.frames, names)
                 entry |= _pixel_figures(figures, names, counts)

@@ -1,6 +1,7 @@
-"""Why a camera is not clear, and why the vehicle slows or stops: data, from which ``wording`` makes sentences.
+"""Causes of alarms and decisions, as data: why a camera is not clear, and why the vehicle slows or stops.
 
-The name of a cause travels in the alarm and in the supervisor's state, so that no program needs to read a sentence.
+Alarm and supervisor messages carry a cause by name, so no program needs to parse text. ``wording`` turns causes into
+sentences for people.
 """
 
 from __future__ import annotations
@@ -11,38 +12,51 @@ from math import nan
 
 
 class CauseKind(enum.Enum):
-    """What is the matter. The value is the name in messages and files."""
+    """Kind of a cause. The value is its name in messages and files.
+
+    Attributes:
+        is_fault: a frame, or an alarm, could not be judged.
+    """
+
+    _value_: str
+    is_fault: bool
+
+    def __new__(cls, name: str, is_fault: bool = False) -> CauseKind:  # noqa: D102
+        kind = object.__new__(cls)
+        kind._value_, kind.is_fault = name, is_fault
+        return kind
 
     # The frame was judged.
     IN_DISTRIBUTION = "in_distribution"
-    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    SUDDEN = "sudden"  # the score of a frame is above the threshold
+    LASTING = "lasting"  # the mean over seconds is above its own
 
     # Faults: the frame, or the lack of one, could not be judged.
-    STALE = "stale"
-    LATE = "late"
-    RATE = "rate"
-    FROZEN = "frozen"
-    BLACK = "black"
-    SATURATED = "saturated"
-    BLANK = "blank"
-    SIZE = "size"
-    ENCODING = "encoding"
-    UNREADABLE = "unreadable"
-    NO_STAMP = "no_stamp"
-    REPEATED = "repeated"
-    CLOCK_BACK = "clock_back"
-    CLOCK_AHEAD = "clock_ahead"
-    NOT_FINITE = "not_finite"
-    INFERENCE = "inference"
-    HUNG = "hung"
-    NOT_READY = "not_ready"
+    STALE = "stale", True
+    LATE = "late", True
+    RATE = "rate", True
+    FROZEN = "frozen", True
+    BLACK = "black", True
+    SATURATED = "saturated", True
+    BLANK = "blank", True
+    SIZE = "size", True
+    ENCODING = "encoding", True
+    UNREADABLE = "unreadable", True
+    NO_STAMP = "no_stamp", True
+    REPEATED = "repeated", True
+    CLOCK_BACK = "clock_back", True
+    CLOCK_AHEAD = "clock_ahead", True
+    NOT_FINITE = "not_finite", True
+    INFERENCE = "inference", True
+    HUNG = "hung", True
+    NOT_READY = "not_ready", True
 
     # Faults of the alarm message itself, found by the supervisor.
-    UNREADABLE_ALARM = "unreadable_alarm"
-    ALARM_OUT_OF_ORDER = "alarm_out_of_order"
-    UNNAMED = "unnamed"
+    UNREADABLE_ALARM = "unreadable_alarm", True
+    ALARM_OUT_OF_ORDER = "alarm_out_of_order", True
+    UNNAMED = "unnamed", True
 
-    # Causes of a decision beside the alarms.
+    # Causes of a decision that come from no alarm.
     ALL_CLEAR = "all_clear"
     NO_CAMERA = "no_camera"
     NEVER_HEARD = "never_heard"
@@ -54,49 +68,20 @@ class CauseKind(enum.Enum):
     CONTRADICTION = "contradiction"
     SUPERVISOR_CLOCK_BACK = "supervisor_clock_back"
 
-    # Causes that stand on another one (``Cause.after``).
+    # Causes that wrap another one (``Cause.underlying``).
     NOT_CLEARED = "not_cleared"
     OPTIONAL_CAMERA = "optional_camera"
     TOO_FEW_CAMERAS = "too_few_cameras"
     MIN_TIME = "min_time"
     LATCHED = "latched"
 
-    @property
-    def is_fault(self) -> bool:
-        """Whether it means that a frame, or an alarm, could not be judged."""
-        return self in _FAULTS
 
-
-_FAULTS = frozenset(
-    {
-        CauseKind.STALE,
-        CauseKind.LATE,
-        CauseKind.RATE,
-        CauseKind.FROZEN,
-        CauseKind.BLACK,
-        CauseKind.SATURATED,
-        CauseKind.BLANK,
-        CauseKind.SIZE,
-        CauseKind.ENCODING,
-        CauseKind.UNREADABLE,
-        CauseKind.NO_STAMP,
-        CauseKind.REPEATED,
-        CauseKind.CLOCK_BACK,
-        CauseKind.CLOCK_AHEAD,
-        CauseKind.NOT_FINITE,
-        CauseKind.INFERENCE,
-        CauseKind.HUNG,
-        CauseKind.NOT_READY,
-        CauseKind.UNREADABLE_ALARM,
-        CauseKind.ALARM_OUT_OF_ORDER,
-        CauseKind.UNNAMED,
-    }
-)
+#: The frame was judged: the camera is in or out of distribution.
+JUDGED = frozenset({CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN, CauseKind.LASTING})
 #: They say how the supervisor took another cause of the same camera.
 QUALIFYING = frozenset({CauseKind.NOT_CLEARED, CauseKind.OPTIONAL_CAMERA, CauseKind.TOO_FEW_CAMERAS})
 #: They hold a mode whose cause is over.
 HOLDING = frozenset({CauseKind.MIN_TIME, CauseKind.LATCHED})
-_ON_ANOTHER = QUALIFYING | HOLDING
 
 
 @dataclass(frozen=True)
@@ -104,16 +89,14 @@ class AlarmProgress:
     """How far a camera's alarm is on its way to RAISED, or from RAISED back to CLEAR.
 
     Attributes:
-        rule: rule of the alarm that counts (``AlarmSettings.rule``), or ``release``.
-        count: frames, or evidence, so far.
+        rule: ``consecutive``, bad frames that raise the alarm, or ``release``, good frames that clear it.
+        count: frames so far.
         needed: so many raise, or clear, the alarm.
-        window: frames that the rule ``window`` has looked at; 0 for the others.
     """
 
     rule: str
     count: float
     needed: float
-    window: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,14 +104,15 @@ class Cause:
     """One cause with its numbers.
 
     Attributes:
-        kind: what is the matter.
-        camera: whose; empty where no single camera is to blame.
-        value: what was measured, in the unit of the kind (seconds, share, score, ...); NaN where there is no number.
-        limit: what the value was held against; NaN where there is none.
-        detail: what numbers cannot say: an encoding, a size, the text of an error.
-        expected: what ``detail`` was held against; empty where there is nothing.
-        progress: of the alarm that goes with it; None where it is neither on its way to RAISED nor to CLEAR.
-        after: the cause that this one stands on: what a RAISED alarm, a latch or a least time still holds.
+        kind: kind of the cause.
+        camera: camera that it concerns; empty if it concerns none or several.
+        value: measured value, in the unit of the kind (seconds, share, score, ...); NaN if there is none.
+        limit: limit of ``value``; NaN if there is none.
+        detail: what a number cannot express: an encoding, a size, the text of an error.
+        expected: expected ``detail``; empty if there is none.
+        progress: of the alarm; None if it moves neither to RAISED nor to CLEAR.
+        underlying: the original cause: why an alarm that waits to clear was raised, why a latched stop began, or what a
+            wrapping kind qualifies.
     """
 
     kind: CauseKind
@@ -138,10 +122,4 @@ class Cause:
     detail: str = ""
     expected: str = ""
     progress: AlarmProgress | None = None
-    after: Cause | None = None
-
-    @property
-    def root(self) -> Cause:
-        """The cause behind it: what a latch, a least time, or an alarm that waits for good frames goes back to."""
-        holds = self.kind in _ON_ANOTHER or self.kind is CauseKind.IN_DISTRIBUTION
-        return self.after.root if self.after is not None and holds else self
+    underlying: Cause | None = None

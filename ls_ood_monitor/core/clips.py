@@ -54,9 +54,6 @@ class ClipBuffer(Generic[T]):
     An entry is kept while a new clip could begin with it, or a clip still needs it. The number of bytes is limited even if
     the writer stalls: the oldest entries are dropped, and those that a clip needed are counted.
 
-    Args:
-        settings: lengths of clips and the limit in bytes.
-
     Attributes:
         lost: entries that were dropped before a clip got them.
         skipped: alarms without a clip: a fault too soon after the last one, or too many clips waiting.
@@ -80,10 +77,6 @@ class ClipBuffer(Generic[T]):
     def waiting(self) -> int:
         """Number of clips that are not finished."""
         return len(self._clips)
-
-    def span_s(self) -> float:
-        """Seconds from the oldest entry to the newest."""
-        return (self._entries[-1].at_ns - self._entries[0].at_ns) / 1e9 if self._entries else 0.0
 
     def add(self, at_ns: int, size: int, item: T) -> None:
         """Add an entry of ``size`` bytes; ``at_ns`` must not decrease."""

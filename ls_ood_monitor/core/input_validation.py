@@ -23,12 +23,7 @@ _RATE_WINDOW_NS = 2_000_000_000
 
 
 class ArrivalMonitor:
-    """When one camera's images arrived, whether or not the network had time for them.
-
-    Args:
-        settings: the lowest rate.
-        timeout_s: silence after which the camera is stale.
-    """
+    """When one camera's images arrived, whether or not the network had time for them; stale after ``timeout_s`` without one."""
 
     def __init__(self, settings: HealthSettings, timeout_s: float) -> None:
         self._min_rate_hz = settings.min_rate_hz
@@ -92,10 +87,7 @@ class FrameValidator:
         A stamp that goes back is reported once and becomes the reference, so that a looping recording goes on. A frozen
         picture, a stamp ahead of the clock and a size other than the first frame's are reported for every frame, and do not
         become the reference. The scores belong to the geometry of the first frame.
-
-        Args:
-            frame: the next frame.
-            now_ns: time on the clock of the stamps; 0 = unknown.
+        ``now_ns`` is the time on the clock of the stamps; 0 = unknown.
         """
         if frame.image.size == 0 or frame.image.dtype != np.uint8:
             what = (
@@ -117,10 +109,7 @@ class FrameValidator:
     def check_age(self, stamp_ns: int, now_ns: int, held_ns: int = 0) -> Cause | None:
         """Check the age of a picture, before the network takes it and after.
 
-        Args:
-            stamp_ns: of the picture.
-            now_ns: time on the clock of the stamps; 0 = unknown.
-            held_ns: time since its arrival; it is the age where the stamp is of another clock.
+        Its age is ``now_ns`` (0 = unknown) minus its stamp, or ``held_ns`` since its arrival if the stamp is of another clock.
         """
         age_ns, limit_s = now_ns - stamp_ns, self.settings.max_age_s
         if now_ns <= 0 or age_ns > SANE_AGE_NS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, chi2, norm, t
+
+from .coded_names import CodedNames
 
 
 class Interval(NamedTuple):
@@ -137,10 +139,10 @@ def share_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95)
 
 def share_of(flags: ArrayLike, units: ArrayLike) -> Share:
     """Share of true flags (N,) with the 95 % intervals by whole units (N,) and by frames."""
-    marks, ids = np.asarray(flags, dtype=bool), np.asarray(units)
-    if marks.ndim != 1 or marks.shape != ids.shape or marks.size == 0:
-        raise ValueError(f"flags have shape {marks.shape}, units {ids.shape}; both must be (N,), N >= 1.")
-    index = np.unique(ids, return_inverse=True)[1]
+    marks = np.asarray(flags, dtype=bool)
+    _, index = _grouped(units)
+    if marks.ndim != 1 or marks.shape != index.shape or marks.size == 0:
+        raise ValueError(f"flags have shape {marks.shape}, units {index.shape}; both must be (N,), N >= 1.")
     totals = np.bincount(index)
     interval = share_interval(np.bincount(index, weights=marks), totals)
     above, frames = int(marks.sum()), int(marks.size)
@@ -177,10 +179,19 @@ def worst_share(flags: ArrayLike, units: ArrayLike) -> tuple[str, int, int]:
 
 def counts_by_unit(flags: ArrayLike, units: ArrayLike) -> Mapping[str, tuple[int, int]]:
     """Unit -> (flagged frames, frames), sorted by unit."""
-    names, index = np.unique(np.asarray(units), return_inverse=True)
+    names, index = _grouped(units)
     sizes: NDArray[np.int64] = np.bincount(index)
     hits = np.bincount(index, weights=np.asarray(flags, dtype=bool))
     return {str(name): (int(hit), int(size)) for name, hit, size in zip(names, hits, sizes, strict=True)}
+
+
+def _grouped(units: ArrayLike) -> tuple[Sequence[Any], NDArray[np.int64]]:
+    """The different units, sorted, and the index of each frame's unit, of the shape of ``units``."""
+    if isinstance(units, CodedNames):
+        return units.grouped()
+    ids = np.asarray(units)
+    names, index = np.unique(ids, return_inverse=True)
+    return names.tolist(), np.asarray(index, np.int64).reshape(ids.shape)
 
 
 def _check_confidence(confidence: float) -> None:

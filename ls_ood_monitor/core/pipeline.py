@@ -1,122 +1,74 @@
-"""The monitor of a vehicle without input and output: images, verdicts and ticks in, alarms and decisions out.
+"""The monitor's logic without ROS: images, verdicts and ticks in; alarms and decisions out.
 
-``PerceptionPipeline`` turns images into alarms, ``SupervisorLoop`` turns alarms into decisions; each node runs one of them.
-``VehiclePipeline`` runs both on one clock, for a recording. Every time comes from the caller: *steady* is a clock that
-never jumps, and times silence and delay; the other one is the clock of the stamps, which may jump.
+``PerceptionPipeline`` turns images into alarms, and ``SupervisorLoop`` turns alarms into decisions; each node runs one of
+them. ``VehiclePipeline`` runs both on one clock, for a recording. The caller gives every time, from two clocks: the
+*steady* clock never jumps and measures silence and delay; the clock of the stamps may jump.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from math import nan
-from typing import Generic, TypeVar
 
 from ..config import AlarmSettings, HealthSettings
-from .alarm import AlarmFilter
+from .alarm import AlarmFilter, LastingLevels
 from .causes import Cause, CauseKind
 from .input_validation import ArrivalMonitor, FrameValidator
 from .supervision import Supervisor
 from .types import Alarm, AlarmState, Decision, FallbackMode, Frame, Verdict
 
-#: Perception looks for silent cameras, and reports each of them, once in this time.
+#: Period at which perception reports each silent camera.
 SILENCE_PERIOD_NS = 100_000_000
-
-
-@dataclass(frozen=True)
-class InputImage:
-    """One image message that was read, or could not be.
-
-    Attributes:
-        camera: name.
-        stamp_ns: time of capture, nanoseconds; 0 = none.
-        arrived_ns: when it arrived, steady.
-        frame: its picture; None where it could not be read.
-        encoding: of a raw image; empty where there is none.
-        fault: why it could not be read.
-    """
-
-    camera: str
-    stamp_ns: int
-    arrived_ns: int
-    frame: Frame | None
-    encoding: str = ""
-    fault: Cause | None = None
-
-
-Image = TypeVar("Image", bound=InputImage)
-Result = TypeVar("Result", bound=Verdict)
-#: Judges frames, in their order; a cause instead means that it failed for all of them.
-Network = Callable[[Sequence[Frame]], Sequence[Result] | Cause]
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The two clocks, in nanoseconds: ``steady_ns()`` and ``stamp_ns()``, which is 0 where it has not begun."""
-
-    steady_ns: Callable[[], int]
-    stamp_ns: Callable[[], int]
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[Image, Result]):
-    """What one image came to: its alarm, and the verdict where the network judged it."""
-
-    image: Image
-    alarm: Alarm
-    verdict: Result | None
 
 
 class _Camera:
     def __init__(
-        self, name: str, alarm: AlarmSettings, clean_median: float, health: HealthSettings, timeout_s: float
+        self, name: str, alarm: AlarmSettings, levels: LastingLevels, health: HealthSettings, timeout_s: float
     ) -> None:
         self.validator = FrameValidator(name, health)
         self.arrivals = ArrivalMonitor(health, timeout_s)
-        self.alarm_filter = AlarmFilter(alarm, name, clean_median)
-        self.lock = threading.Lock()  # frames count in one thread, silence in another
+        self.alarm_filter = AlarmFilter(alarm, name, levels)
+        self.lock = threading.Lock()  # one thread counts frames, another reports silence
 
 
 class PerceptionPipeline:
-    """Images and verdicts of all cameras -> alarms.
+    """Turns images and verdicts of all cameras into alarms.
 
-    ``on_arrival``, ``judge`` and ``on_tick`` may be called by three threads.
+    An image is checked, and then counted with its verdict or its fault. ``on_arrival``, ``on_tick``, and ``check`` with the
+    counts may run in three different threads.
 
     Args:
         cameras: names.
-        alarm: what raises and clears an alarm.
-        clean_median: median score of clean frames (``Threshold.clean_median``), for the rule ``cusum``.
+        alarm: settings of the alarm.
+        levels: of the lasting path.
         health: limits of the input.
         timeout_s: silence after which a camera is stale.
 
     Attributes:
-        topics: camera -> topic of its images, for people who read that it is silent.
-
-    Raises:
-        ConfigError: the rule ``cusum`` without a median of clean scores.
+        topics: camera -> topic of its images, named in the alarm of a silent camera.
     """
 
     def __init__(
         self,
         cameras: Sequence[str],
         alarm: AlarmSettings,
-        clean_median: float,
+        levels: LastingLevels,
         health: HealthSettings,
         timeout_s: float,
     ) -> None:
-        self._cameras = {name: _Camera(name, alarm, clean_median, health, timeout_s) for name in cameras}
+        self._cameras = {name: _Camera(name, alarm, levels, health, timeout_s) for name in cameras}
         self.topics: dict[str, str] = {}
 
     def start(self, steady_ns: int) -> None:
-        """Forget the past and begin to wait for images."""
+        """Reset all cameras and start to measure their silence."""
         for camera in self._cameras.values():
             camera.validator.reset()
             camera.alarm_filter.reset()
             camera.arrivals.start(steady_ns)
 
     def on_arrival(self, camera: str, steady_ns: int) -> None:
-        """Count an image message, whether or not the network will have time for it."""
+        """Count an image message, even if it will be dropped before the network judges it."""
         self._cameras[camera].arrivals.arrived(steady_ns)
 
     def received(self, camera: str) -> int:
@@ -127,32 +79,31 @@ class PerceptionPipeline:
         """Seconds since the camera's last image message, or since the start."""
         return self._cameras[camera].arrivals.silent_s(steady_ns)
 
-    def judge(
-        self, images: Iterable[Image], network: Network[Result], clock: Clock
-    ) -> Iterator[Outcome[Image, Result]]:
-        """Check the images, let the network judge those that pass, all at once, and yield each image's alarm.
+    def check(self, frame: Frame, encoding: str, arrived_ns: int, now_ns: int) -> Cause | None:
+        """Why a frame cannot be judged, or None.
 
-        Images that fail a check come first. A verdict that comes too late is a fault: the world has moved on.
+        ``arrived_ns`` is on the steady clock, ``now_ns`` on the clock of the stamps (0 = unknown).
         """
-        passed: list[Image] = []
-        frames: list[Frame] = []
-        for image in images:
-            fault = image.fault or self._check(image, clock)
-            if image.frame is None or fault is not None:
-                fault = fault or Cause(CauseKind.UNREADABLE, detail="there is no picture")
-                yield Outcome(image, self._count_fault(image, fault), None)
-            else:
-                passed.append(image)
-                frames.append(image.frame)
-        if not passed:
-            return
-        verdicts = network(frames)
-        if isinstance(verdicts, Cause):
-            for image in passed:
-                yield Outcome(image, self._count_fault(image, verdicts), None)
-            return
-        for image, verdict in zip(passed, verdicts, strict=True):
-            yield Outcome(image, self._count_verdict(image, verdict, clock), verdict)
+        camera = self._cameras[frame.camera]
+        return (
+            camera.validator.check(frame, now_ns)
+            or camera.validator.check_encoding(encoding)
+            or camera.arrivals.check(arrived_ns)
+        )
+
+    def count(self, frame: Frame, verdict: Verdict, held_ns: int, now_ns: int) -> Alarm:
+        """Alarm after a judged frame. A verdict too late, ``held_ns`` after arrival, is a fault: the world has moved on."""
+        camera = self._cameras[frame.camera]
+        with camera.lock:
+            late = camera.validator.check_age(frame.stamp_ns, now_ns, held_ns)
+            if late is not None:
+                return camera.alarm_filter.fault(frame.stamp_ns, late)
+            return camera.alarm_filter.update(frame.stamp_ns, verdict.score, verdict.threshold)
+
+    def count_fault(self, camera: str, stamp_ns: int, cause: Cause) -> Alarm:
+        """Alarm after an image that could not be judged."""
+        with self._cameras[camera].lock:
+            return self._cameras[camera].alarm_filter.fault(stamp_ns, cause)
 
     def on_tick(self, steady_ns: int, problem: Cause | None = None) -> list[Alarm]:
         """Alarms of the cameras that are silent, or, with a problem of the node itself, of all; due ten times a second."""
@@ -165,32 +116,8 @@ class PerceptionPipeline:
                 alarms.append(alarm_without_frame(name, cause))
         return alarms
 
-    def _check(self, image: InputImage, clock: Clock) -> Cause | None:
-        camera = self._cameras[image.camera]
-        if image.frame is None:
-            return None
-        return (
-            camera.validator.check(image.frame, clock.stamp_ns())
-            or camera.validator.check_encoding(image.encoding)
-            or camera.arrivals.check(image.arrived_ns)
-        )
-
-    def _count_verdict(self, image: InputImage, verdict: Verdict, clock: Clock) -> Alarm:
-        camera = self._cameras[image.camera]
-        with camera.lock:
-            held_ns = clock.steady_ns() - image.arrived_ns
-            late = camera.validator.check_age(image.stamp_ns, clock.stamp_ns(), held_ns)
-            if late is not None:
-                return camera.alarm_filter.fault(image.stamp_ns, late)
-            return camera.alarm_filter.update(image.stamp_ns, verdict.score, verdict.threshold)
-
-    def _count_fault(self, image: InputImage, cause: Cause) -> Alarm:
-        camera = self._cameras[image.camera]
-        with camera.lock:
-            return camera.alarm_filter.fault(image.stamp_ns, cause)
-
     def _silence(self, name: str, steady_ns: int) -> Cause | None:
-        """A silence of the camera, if there is one; a camera that is too slow is reported with its own frames."""
+        """Cause if the camera is silent, else None. A low image rate is no silence: each image's own check reports it."""
         cause = self._cameras[name].arrivals.check(steady_ns)
         if cause is None or cause.kind is not CauseKind.STALE:
             return None
@@ -199,18 +126,13 @@ class PerceptionPipeline:
 
 
 def alarm_without_frame(camera: str, cause: Cause) -> Alarm:
-    """RAISED without a frame: a camera that is silent, or a node that cannot judge it."""
+    """A RAISED alarm without a frame, for a silent camera or for a node that cannot judge."""
     named = Cause(cause.kind, camera, cause.value, cause.limit, cause.detail)
     return Alarm(camera, 0, AlarmState.RAISED, nan, nan, named)
 
 
 class SupervisorLoop:
-    """A supervisor whose decision is handed out at every tick, and at once when it turns to STOP.
-
-    Args:
-        supervisor: decides.
-        on_decision: called with each decision that is due, and its time.
-    """
+    """Reports the supervisor's decision at every tick, and at once when it changes to STOP."""
 
     def __init__(self, supervisor: Supervisor, on_decision: Callable[[Decision, int], None]) -> None:
         self.supervisor = supervisor
@@ -223,9 +145,9 @@ class SupervisorLoop:
             self.supervisor.observe(alarm, now_ns)
         return self.decide(now_ns)
 
-    def forget(self, cause: Cause, now_ns: int) -> None:
-        """The sender of the alarms is gone (``Supervisor.forget``)."""
-        self.supervisor.forget(cause, now_ns)
+    def forget_alarms(self, cause: Cause, now_ns: int) -> None:
+        """The sender of the alarms is gone (``Supervisor.forget_alarms``)."""
+        self.supervisor.forget_alarms(cause, now_ns)
         self.decide(now_ns)
 
     def decide(self, now_ns: int) -> Decision:
@@ -284,11 +206,6 @@ class VehiclePipeline:
                 self._loop.tick(self._next_decision_ns)
                 self._next_decision_ns += self._period_ns
 
-    def judge(self, image: Image, network: Network[Result]) -> tuple[Outcome[Image, Result], Decision]:
-        """The outcome of an image, and the decision after it, at the time of its arrival."""
-        now_ns = image.arrived_ns
-        self.advance(now_ns)
-        self._perception.on_arrival(image.camera, now_ns)
-        clock = Clock(lambda: now_ns, lambda: now_ns)
-        (outcome,) = self._perception.judge([image], network, clock)
-        return outcome, self._loop.observe([outcome.alarm], now_ns)
+    def observe(self, alarm: Alarm, now_ns: int) -> Decision:
+        """Take in the alarm of a frame; returns the decision after it."""
+        return self._loop.observe([alarm], now_ns)

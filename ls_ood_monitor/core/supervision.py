@@ -9,7 +9,7 @@ from numbers import Integral, Real
 
 from ..config import SupervisorSettings
 from ..errors import ConfigError
-from .causes import Cause, CauseKind
+from .causes import HOLDING, QUALIFYING, Cause, CauseKind
 from .transit import TransitDelay
 from .types import Alarm, AlarmState, Decision, FallbackMode
 
@@ -102,7 +102,7 @@ class Supervisor:
             self._protocol_violation = (Cause(CauseKind.NO_ALARM, detail=f"{alarm!r:.200}"), now_ns)
         elif alarm.camera not in self.cameras:
             known = ", ".join(self.cameras)
-            cause = Cause(CauseKind.UNKNOWN_CAMERA, alarm.camera, expected=known, after=alarm.cause)
+            cause = Cause(CauseKind.UNKNOWN_CAMERA, alarm.camera, expected=known, underlying=alarm.cause)
             self._protocol_violation = (cause, now_ns)
         else:
             self._accept(alarm, now_ns)
@@ -124,7 +124,7 @@ class Supervisor:
         self._decision = self._hold_min_time(mode, cause, now_ns)
         return self._decision
 
-    def forget(self, why: Cause, now_ns: int) -> None:
+    def forget_alarms(self, why: Cause, now_ns: int) -> None:
         """The sender of the alarms is gone: STOP at once, until every camera is heard again."""
         self._advance(now_ns)
         self._heard.clear()
@@ -263,13 +263,22 @@ class Supervisor:
         age_s = (now_ns - received_ns) / 1e9
         if (fault := self._distrust(alarm, age_s, now_ns)) is not None:
             return CameraStatus(camera, FallbackMode.STOP, fault, age_s)
-        mode = {
-            AlarmState.CLEAR: FallbackMode.NOMINAL,
-            AlarmState.PENDING: FallbackMode.SLOW if self._slows(alarm) else FallbackMode.NOMINAL,
-            AlarmState.RAISED: FallbackMode.STOP,
-        }[alarm.state]
+        mode = self._mode_of(alarm)
+        if mode < FallbackMode.STOP and alarm.state is not AlarmState.CLEAR and camera not in self._cleared:
+            return CameraStatus(camera, FallbackMode.STOP, _because_of(CauseKind.NOT_CLEARED, alarm.cause), age_s)
         is_ood = alarm.state is AlarmState.RAISED and not alarm.is_fault
         return CameraStatus(camera, mode, alarm.cause, age_s, is_ood)
+
+    def _mode_of(self, alarm: Alarm) -> FallbackMode:
+        """What an alarm that can be trusted asks for."""
+        if alarm.state is AlarmState.CLEAR:
+            return FallbackMode.NOMINAL
+        if alarm.state is AlarmState.PENDING:
+            slows = self.settings.slow_on_pending or alarm.is_fault
+            return FallbackMode.SLOW if slows else FallbackMode.NOMINAL
+        raised_by = alarm.cause if alarm.cause.underlying is None else alarm.cause.underlying
+        asked = {CauseKind.SUDDEN: self.settings.on_sudden, CauseKind.LASTING: self.settings.on_lasting}
+        return FallbackMode[asked.get(raised_by.kind, "stop").upper()]
 
     def _distrust(self, alarm: Alarm, age_s: float, now_ns: int) -> Cause | None:
         """Why the camera's last alarm means STOP, whatever its state; None = its state counts."""
@@ -282,12 +291,7 @@ class Supervisor:
         if alarm.state is AlarmState.CLEAR and not _supports_clear(alarm):
             detail = f"stamp {alarm.stamp_ns} ns{' and a fault' if alarm.is_fault else ''}"
             return Cause(CauseKind.CONTRADICTION, camera, alarm.score, alarm.threshold, detail)
-        if alarm.state is AlarmState.PENDING and camera not in self._cleared:
-            return _because_of(CauseKind.NOT_CLEARED, alarm.cause)
         return None
-
-    def _slows(self, pending: Alarm) -> bool:
-        return self.settings.slow_on_pending or pending.is_fault
 
     def _recent_sources(self, camera: str, now_ns: int) -> dict[str, int]:
         """Processes that sent alarms of this camera lately, with the time of the last."""
@@ -295,9 +299,19 @@ class Supervisor:
         return {source: at for source, at in self._sources.get(camera, {}).items() if now_ns - at <= limit_ns}
 
 
-def _because_of(kind: CauseKind, after: Cause, *, value: float = nan, limit: float = nan, detail: str = "") -> Cause:
+def _because_of(
+    kind: CauseKind, underlying: Cause, *, value: float = nan, limit: float = nan, detail: str = ""
+) -> Cause:
     """A cause that stands on another one, and keeps its camera."""
-    return Cause(kind, after.camera, value, limit, detail, after=after)
+    return Cause(kind, underlying.camera, value, limit, detail, underlying=underlying)
+
+
+def root_cause(cause: Cause) -> Cause:
+    """What a cause goes back to: the alarm behind a latch, a least time, or an alarm that waits for good frames."""
+    goes_back = QUALIFYING | HOLDING | {CauseKind.IN_DISTRIBUTION}
+    while cause.underlying is not None and cause.kind in goes_back:
+        cause = cause.underlying
+    return cause
 
 
 def _is_well_formed(alarm: object) -> bool:
@@ -309,6 +323,8 @@ def _is_well_formed(alarm: object) -> bool:
         and isinstance(alarm.stamp_ns, Integral)
         and isinstance(alarm.score, Real)
         and isinstance(alarm.threshold, Real)
+        and isinstance(alarm.lasting_score, Real)
+        and isinstance(alarm.lasting_threshold, Real)
         and isinstance(alarm.cause, Cause)
         and isinstance(alarm.source, str)
         and isinstance(alarm.sent_ns, Integral)
@@ -318,4 +334,5 @@ def _is_well_formed(alarm: object) -> bool:
 def _supports_clear(alarm: Alarm) -> bool:
     """Whether the alarm's own numbers agree with CLEAR: a stamped frame, judged, within a finite threshold."""
     judged = isfinite(alarm.score) and isfinite(alarm.threshold) and not alarm.is_fault
-    return judged and alarm.score <= alarm.threshold and alarm.stamp_ns > 0
+    is_over = alarm.score > alarm.threshold or alarm.lasting_score > alarm.lasting_threshold
+    return judged and not is_over and alarm.stamp_ns > 0

@@ -5,25 +5,16 @@ Frames of a video are correlated. So blocks of time or whole drives are held out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from math import ceil, nan
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
+from numpy.typing import ArrayLike
 
-from ..config import AlarmSettings
 from ..errors import CalibrationError
-from .alarm import alarm_onsets
-from .detectors.contract import Detector
-from .intervals import poisson_upper_bound
-
-_MAX_FOLDS = 40
-_FITS_AT_ONCE = 4  # each holds a copy of the data
+from .alarm import LastingLevels
 
 
 @dataclass(frozen=True)
@@ -39,8 +30,8 @@ class Threshold:
         method: how threshold and scores were computed.
         warning: what the data cannot support, in a sentence; empty if nothing.
         target_per_hour: accepted false alarms per hour, if that was the target.
-        clean_median: median of the n clean scores, for the alarm rule ``cusum`` (``core/alarm_rules.py``); NaN in the
-            earliest bundles.
+        clean_median: median of the n clean scores; NaN in the earliest bundles.
+        lasting_value: a mean score above it is out of distribution (``core/alarm.py``); NaN = no lasting path.
     """
 
     value: float
@@ -52,6 +43,12 @@ class Threshold:
     warning: str = ""
     target_per_hour: float | None = None
     clean_median: float = nan
+    lasting_value: float = nan
+
+    @property
+    def lasting_levels(self) -> LastingLevels:
+        """Levels of the lasting path. A score counts in its mean as the threshold of a frame at most."""
+        return LastingLevels(self.lasting_value, self.clean_median, self.value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no NaN."""
@@ -68,61 +65,6 @@ class Threshold:
         if not np.isfinite(threshold.value):
             raise ValueError(f"threshold is {threshold.value}; it must be finite")
         return threshold
-
-
-def leave_one_block_out_scores(
-    make_detector: Callable[[], Detector],
-    rows: ArrayLike,
-    blocks: ArrayLike,
-    progress: Callable[[int], None] | None = None,
-) -> NDArray[np.float64]:
-    """Score every row by a detector that was fitted without the row's block.
-
-    There are at most 40 fits. With more blocks several whole blocks are left out together (``blocks_per_fold``).
-
-    Args:
-        make_detector: makes an unfitted detector.
-        rows: (N, ...) clean rows.
-        blocks: (N,) name of each row's block of time or drive.
-        progress: called with the number of blocks done.
-
-    Returns:
-        (N,) scores.
-
-    Raises:
-        CalibrationError: fewer than two blocks.
-    """
-    data, ids = np.asarray(rows, dtype=np.float64), np.asarray(blocks)
-    if ids.shape != (len(data),):
-        raise CalibrationError(f"there are {len(data)} rows but block ids of shape {ids.shape}; give one id a row.")
-    names, numbers = np.unique(ids, return_inverse=True)
-    if len(names) < 2:
-        raise CalibrationError(
-            f"the clean data form {len(names)} block; at least 2 are needed to hold one out. "
-            "Record longer, or use shorter blocks."
-        )
-    scores = np.empty(len(data))
-    folds = numbers % min(_MAX_FOLDS, len(names))
-
-    def unseen_scores(fold: int) -> NDArray[np.float64]:
-        detector = make_detector()
-        detector.fit(data[folds != fold])
-        return detector.score(data[folds == fold])
-
-    order = np.unique(folds)
-    # One thread per fit: for matrices this small the linear algebra's own threads mostly wait, and its sums would depend on
-    # their number.
-    with threadpool_limits(1), ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
-        for fold, values in zip(order, pool.map(unseen_scores, order), strict=True):
-            scores[folds == fold] = values
-            if progress is not None:
-                progress(len(np.unique(ids[folds <= fold])))
-    return scores
-
-
-def blocks_per_fold(blocks: int) -> int:
-    """Largest number of blocks that ``leave_one_block_out_scores`` leaves out together."""
-    return ceil(blocks / _MAX_FOLDS)
 
 
 def left_out(unit: str, per_fold: int = 1) -> str:
@@ -206,111 +148,4 @@ def shortage(n: int, target_rate: float) -> str:
     return (
         f"{n} clean frames cannot support a target of {target_rate:g} false alarms a frame; at least {needed} are needed "
         f"(better, many times that: neighbouring frames are nearly equal)."
-    )
-
-
-def alarm_threshold(
-    scores: ArrayLike,
-    streams: Sequence[NDArray[np.int64]],
-    hours: float,
-    target_per_hour: float,
-    *,
-    settings: AlarmSettings,
-    origin: str,
-    blocks: int = 1,
-    allow_small: bool = False,
-) -> Threshold:
-    """Lowest threshold such that it and every higher one keep the alarms per hour within the target (95 % confidence).
-
-    Alarms are those of ``AlarmFilter`` by the rule in ``settings``. Their number need not fall steadily as the threshold
-    rises, because one alarm may split in two. So every higher threshold is checked, too.
-
-    Args:
-        scores: (N,) held-out scores of clean frames.
-        streams: the indices of the frames of each camera in each drive, in order of time.
-        hours: driving time of the streams; cameras of one drive share it.
-        target_per_hour: accepted alarms of all cameras per hour of driving.
-        settings: the alarm rule.
-        origin: how the scores were made, stored in ``Threshold.method``; see ``left_out``.
-        blocks: number of blocks or drives that the scores come from.
-        allow_small: accept too short a time, with a warning in the threshold.
-
-    Raises:
-        CalibrationError: target not above 0, no stream long enough for an alarm, non-finite scores, or less than
-            3 / target hours (rule of three: T hours without an alarm support no less than 3 / T alarms per hour).
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    if not (np.isfinite(target_per_hour) and target_per_hour > 0.0):
-        raise CalibrationError(f"the target is {target_per_hour} false alarms an hour; it must be larger than 0.")
-    if not np.isfinite(values).all():
-        raise CalibrationError("some clean scores are not finite; a threshold needs finite ones.")
-    trigger = settings.trigger_consecutive_frames
-    long_enough = [values[stream] for stream in streams if len(stream) >= trigger]
-    if not long_enough or not hours > 0.0:
-        raise CalibrationError(
-            f"no camera has {trigger} frames in a row, which an alarm takes; record longer, or give a target rate a frame."
-        )
-    warning = ""
-    if poisson_upper_bound(0, hours) > target_per_hour:
-        text = (
-            f"{_duration(hours)} of clean driving cannot support a target of {target_per_hour:g} false alarms an hour: "
-            f"without any alarm in T hours one can claim no less than 3 / T an hour (rule of three), here "
-            f"{poisson_upper_bound(0, hours):.3g}; at least {_duration(poisson_upper_bound(0, 1.0) / target_per_hour)} "
-            "are needed."
-        )
-        if not allow_small:
-            raise CalibrationError(f"{text} Record more, or raise the target.")
-        warning = text
-    clean_median = float(np.median(values))
-    if settings.rule == "consecutive":
-        # An alarm can begin only where the smallest of the last `trigger` scores lies above the threshold.
-        candidates = np.unique(np.concatenate([sliding_window_view(part, trigger).min(axis=1) for part in long_enough]))
-    else:
-        candidates = np.unique(np.concatenate(long_enough))
-    value = float(candidates[-1])
-    for candidate in candidates[-2::-1]:
-        if candidate <= clean_median:  # more than half of the clean frames above it: no threshold any more
-            break
-        alarms = sum(len(alarm_onsets(part, float(candidate), settings, clean_median)) for part in long_enough)
-        if poisson_upper_bound(alarms, hours) > target_per_hour:
-            break
-        value = float(candidate)
-    rank = int((values <= value).sum())
-    method = f"alarms ({_rule(settings)}) over {origin} scores, 95 % bound within the target"
-    share = 1.0 - rank / (len(values) + 1)
-    return Threshold(value, share, len(values), blocks, rank, method, warning, target_per_hour, clean_median)
-
-
-def _rule(settings: AlarmSettings) -> str:
-    trigger = settings.trigger_consecutive_frames
-    return {
-        "consecutive": f"{trigger} frames in a row",
-        "window": f"{trigger} of {settings.window_frames} frames",
-        "cusum": f"cumulative sum of {settings.cusum_limit:g}",
-    }[settings.rule]
-
-
-def _duration(hours: float) -> str:
-    if hours >= 1.0:
-        return f"{hours:.1f} h"
-    return f"{hours * 60.0:.1f} min" if hours >= 1.0 / 60.0 else f"{hours * 3600.0:.1f} s"
-
-
-def time_blocks(stamps_ns: ArrayLike, groups: Sequence[object], block_s: float) -> NDArray[np.int64]:
-    """Number the blocks of ``block_s`` seconds of each group (a drive, a camera), from the group's first stamp."""
-    stamps = np.asarray(stamps_ns, dtype=np.int64)
-    if not block_s > 0.0:
-        raise CalibrationError(f"the block length is {block_s} s; it must be larger than 0.")
-    if len(groups) != len(stamps):
-        raise CalibrationError(f"there are {len(stamps)} stamps but {len(groups)} groups.")
-    first: dict[object, int] = {}
-    for group, stamp in zip(groups, stamps.tolist(), strict=True):
-        first[group] = min(first.get(group, stamp), stamp)
-    numbers: dict[tuple[object, int], int] = {}
-    return np.array(
-        [
-            numbers.setdefault((group, int((stamp - first[group]) // (block_s * 1e9))), len(numbers))
-            for group, stamp in zip(groups, stamps.tolist(), strict=True)
-        ],
-        dtype=np.int64,
     )

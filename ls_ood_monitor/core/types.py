@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,8 @@ class Alarm:
         cause: why the camera is in this state, with its numbers.
         source: process that sends the alarm; empty where it is not known. Only one may speak for a camera.
         sent_ns: when it was sent, on the steady clock of the sender's machine, nanoseconds; 0 where it is not known.
+        lasting_score: mean of the camera's scores over seconds (``core/alarm.py``); NaN where there is no lasting path.
+        lasting_threshold: mean above which the camera is OoD; NaN where there is no lasting path.
     """
 
     camera: str
@@ -102,6 +105,8 @@ class Alarm:
     cause: Cause
     source: str = ""
     sent_ns: int = 0
+    lasting_score: float = nan
+    lasting_threshold: float = nan
 
     @property
     def is_fault(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 
 from ..config import OutputSettings
 from .types import FallbackMode
@@ -14,21 +15,35 @@ AXES: tuple[str, ...] = ("linear.x", "linear.y", "linear.z", "angular.x", "angul
 ZERO: tuple[float, ...] = (0.0,) * len(AXES)
 
 
+class GateReason(enum.Enum):
+    """Why the velocity differs from the command."""
+
+    NO_COMMAND = enum.auto()
+    STOP = enum.auto()
+    SILENT = enum.auto()
+    NOT_FINITE = enum.auto()
+    SLOW = enum.auto()
+
+
 @dataclass(frozen=True)
 class GatedVelocity:
     """Output of the gate.
 
     Attributes:
         velocity: six numbers in the order of ``AXES``; no component is larger in magnitude than the command's.
-        reason: why the velocity differs from the command; empty if it does not.
+        reason: why the velocity differs from the command; None if it does not.
         is_closed: the gate is closed, so the velocity is zero.
-        is_fault: the command itself is faulty.
+        value: time without a command, s, or scale in SLOW.
+        limit: of that time, s.
+        detail: the numbers that are not finite, with their axes.
     """
 
     velocity: tuple[float, ...]
-    reason: str
+    reason: GateReason | None
     is_closed: bool
-    is_fault: bool = False
+    value: float = nan
+    limit: float = nan
+    detail: str = ""
 
 
 class VelocityGate:
@@ -54,17 +69,16 @@ class VelocityGate:
             self._command = None  # its age is unknown from now on
         command = self._command
         if command is None:
-            return GatedVelocity(ZERO, "no velocity command has arrived yet", True)
+            return GatedVelocity(ZERO, GateReason.NO_COMMAND, True)
         if mode not in (FallbackMode.NOMINAL, FallbackMode.SLOW):
-            return GatedVelocity(ZERO, "the decision is STOP", True)
+            return GatedVelocity(ZERO, GateReason.STOP, True)
         silent_s = (now_ns - self._received_ns) / 1e9
         if silent_s > self._timeout_s:
-            reason = f"no velocity command for {silent_s:.2f} s (limit {self._timeout_s:.2f} s)"
-            return GatedVelocity(ZERO, reason, True)
+            return GatedVelocity(ZERO, GateReason.SILENT, True, silent_s, self._timeout_s)
         unusable = [f"{axis} is {value}" for axis, value in zip(AXES, command, strict=True) if not isfinite(value)]
         if unusable:
-            return GatedVelocity(ZERO, f"the velocity command is no number: {', '.join(unusable)}", True, True)
+            return GatedVelocity(ZERO, GateReason.NOT_FINITE, True, detail=", ".join(unusable))
         if mode is FallbackMode.SLOW:
             slowed = tuple(value * self._slow_scale for value in command)
-            return GatedVelocity(slowed, f"the decision is SLOW; scaled by {self._slow_scale:g}", False)
-        return GatedVelocity(command, "", False)
+            return GatedVelocity(slowed, GateReason.SLOW, False, self._slow_scale)
+        return GatedVelocity(command, None, False)

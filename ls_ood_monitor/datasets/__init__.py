@@ -24,9 +24,7 @@ DATASETS: dict[str, Callable[[Path | str], PictureFolder]] = {
 def open_dataset(name: str, path: Path | str) -> PictureFolder:
     """Open the data set ``name`` at ``path``; a ``LabelledFolder`` for all names but ``images``.
 
-    Raises:
-        ConfigError: unknown name.
-        DataError: the folder is not laid out as this data set.
+    Raises ``ConfigError`` for an unknown name, ``DataError`` if the folder is not laid out as this data set.
     """
     if name not in DATASETS:
         raise ConfigError(f"data set is {name!r}; it must be one of {', '.join(DATASETS)}.")

@@ -51,34 +51,24 @@ CLASSES = ClassTable(
 )
 
 
-def _ids() -> LabelEncoding:
+def _encoding(values: Sequence[int], largest: int) -> LabelEncoding:
+    """``values`` are the classes in their order; all others up to ``largest``, and 255 (id -1 in 8 bits), are void."""
     lookup = np.full(256, -1, np.int16)
-    lookup[: _LAST_ID + 1] = VOID
-    lookup[IGNORE_LABEL] = VOID  # id -1, stored in eight bits
-    lookup[[number for number, _, _ in _CLASSES]] = np.arange(VOID)
-    return LabelEncoding(lookup, f"0 to {_LAST_ID}, or {IGNORE_LABEL} for void")
+    lookup[[*range(largest + 1), IGNORE_LABEL]] = VOID
+    lookup[list(values)] = np.arange(VOID)
+    return LabelEncoding(lookup, f"0 to {largest}, or {IGNORE_LABEL} for void")
 
 
-def _train_ids() -> LabelEncoding:
-    lookup = np.full(256, -1, np.int16)
-    lookup[:VOID] = np.arange(VOID)
-    lookup[IGNORE_LABEL] = VOID
-    return LabelEncoding(lookup, f"0 to {VOID - 1}, or {IGNORE_LABEL} for void")
-
-
-_IDS, _TRAIN_IDS = _ids(), _train_ids()
+_IDS = _encoding([number for number, _, _ in _CLASSES], _LAST_ID)
+_TRAIN_IDS = _encoding(range(VOID), VOID - 1)
 
 
 def open_cityscapes(root: Path | str, parts: Sequence[str] | None = None) -> LabelledFolder:
     """Open the pictures of ``leftImg8bit/<part>/<city>`` with the labels of ``gtFine/<part>/<city>``.
 
     Label files are ``*_gtFine_labelTrainIds.png`` where they exist, else ``*_gtFine_labelIds.png``. Ids without a
-    training class, and 255, become class 19, void.
-
-    Args:
-        root: folder that holds leftImg8bit and gtFine.
-        parts: any of ``train``, ``val`` and ``test``; None takes train and val where they exist. The published
-            labels of test are void throughout.
+    training class, and 255, become class 19, void. Parts are ``train``, ``val`` and ``test``; None takes train and val
+    where they exist. The published labels of test are void throughout.
 
     Raises:
         ConfigError: unknown part.

@@ -39,8 +39,7 @@ def require_folder(folder: Path, purpose: str) -> Path:
 def list_files(folder: Path, pattern: str, purpose: str) -> list[Path]:
     """Files of ``folder`` that match ``pattern`` (hidden ones left out), in natural order.
 
-    Raises:
-        DataError: no such folder, or nothing in it matches.
+    Raises ``DataError`` if there is no such folder, or nothing in it matches.
     """
     require_folder(folder, purpose)
     found = [path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith(".")]
@@ -52,8 +51,7 @@ def list_files(folder: Path, pattern: str, purpose: str) -> list[Path]:
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Read a picture (PNG, JPEG, BMP or what else OpenCV decodes) as BGR uint8 (H, W, 3).
 
-    Raises:
-        DataError: the file is missing, truncated or not a picture.
+    Raises ``DataError`` if the file is missing, truncated or not a picture.
     """
     data = _bytes_of(path, "picture")
     if data.startswith((_PNG, _JPEG)):
@@ -70,8 +68,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def read_label_map(path: Path) -> NDArray[np.uint8]:
     """Read a single-channel PNG of ids, uint8 (H, W), as stored.
 
-    Raises:
-        DataError: the file is missing, truncated, not a PNG, or holds colours or 16-bit values.
+    Raises ``DataError`` if the file is missing, truncated, not a PNG, or holds colours or 16-bit values.
     """
     data = _bytes_of(path, "label")
     labels = _decode(data, cv2.IMREAD_UNCHANGED) if data.startswith(_PNG) and b"IEND" in data[-16:] else None
@@ -89,11 +86,7 @@ def read_label_map(path: Path) -> NDArray[np.uint8]:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write BGR (H, W, 3) or single-channel (H, W) pixels.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Write BGR (H, W, 3) or single-channel (H, W) pixels. Raises ``DataError`` if the file cannot be written."""
     _, data = cv2.imencode(".png", pixels)
     try:
         path.write_bytes(data.tobytes())

@@ -18,30 +18,19 @@ IGNORE_LABEL = 255
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture on disk.
-
-    Attributes:
-        image: path of the picture.
-        label: path of its label map; None without labels.
-        sequence: its drive, city or folder; a split never divides a sequence.
-    """
+    """One picture on disk."""
 
     image: Path
-    label: Path | None
-    sequence: str
+    label: Path | None  # its label map; None without labels
+    sequence: str  # its drive, city or folder; a split never divides a sequence
 
 
 @dataclass(frozen=True, eq=False)
 class ClassTable:
-    """Classes in the order of their ids.
-
-    Attributes:
-        names: a name for each class.
-        colours: RGB uint8 (classes, 3).
-    """
+    """Classes in the order of their ids."""
 
     names: tuple[str, ...]
-    colours: NDArray[np.uint8]
+    colours: NDArray[np.uint8]  # RGB (classes, 3)
 
     def __post_init__(self) -> None:
         if self.colours.shape != (len(self.names), 3):
@@ -59,15 +48,10 @@ class ClassTable:
 
 @dataclass(frozen=True, eq=False)
 class LabelEncoding:
-    """How the values of a label file become class ids.
+    """How the values of a label file become class ids."""
 
-    Attributes:
-        lookup: int16 (256,), file value -> class id; -1 = value not allowed.
-        allowed: the allowed values, as text for messages.
-    """
-
-    lookup: NDArray[np.int16]
-    allowed: str
+    lookup: NDArray[np.int16]  # (256,) file value -> class id; -1 = value not allowed
+    allowed: str  # the allowed values, as text for messages
 
     @classmethod
     def identity(cls, classes: int) -> LabelEncoding:
@@ -89,12 +73,7 @@ class LabelEncoding:
 
 
 class PictureFolder:
-    """Pictures of a data set. ``len`` counts them, ``image`` reads one.
-
-    Args:
-        root: folder of the data set; names of pictures are relative to it.
-        samples: the pictures, in order.
-    """
+    """Pictures of a data set, with names relative to ``root``. ``len`` counts them, ``image`` reads one."""
 
     def __init__(self, root: Path, samples: Sequence[Sample]) -> None:
         self.root = root
@@ -136,11 +115,7 @@ class PictureFolder:
 class LabelledFolder(PictureFolder):
     """Pictures with their class ids. A pair is read when it is accessed, and not kept.
 
-    Args:
-        root: folder of the data set.
-        samples: pictures with labels, in order.
-        classes: names and colours of the ids.
-        encoding: path of a label file -> how its values become ids of ``classes``.
+    ``encoding`` takes the path of a label file and returns how its values become ids of ``classes``.
     """
 
     def __init__(
@@ -184,8 +159,7 @@ class LabelledFolder(PictureFolder):
 def pair_up(pictures: dict[str, Path], labels: dict[str, Path], where: Path) -> list[tuple[str, Path, Path]]:
     """Match pictures and labels by key: (key, picture, label), in the order of ``pictures``.
 
-    Raises:
-        DataError: a picture without label or a label without picture; the first is named, the rest counted.
+    Raises ``DataError`` for a picture without label or a label without picture; the first is named, the rest counted.
     """
     for part, other, lone in (
         ("picture", "label", [path for key, path in pictures.items() if key not in labels]),

@@ -16,10 +16,8 @@ _HOUR_NS = 3_600_000_000_000
 def open_pictures(root: Path | str) -> PictureFolder:
     """Every PNG, JPEG and BMP below ``root``, in natural order (``2.png`` before ``10.png``), without hidden files.
 
-    The sequence of a picture is its sub-folder, with forward slashes; ``.`` for the root itself.
-
-    Raises:
-        DataError: the folder is missing or holds no picture.
+    The sequence of a picture is its sub-folder, with forward slashes; ``.`` for the root itself. Raises ``DataError``
+    if the folder is missing or holds no picture.
     """
     root = require_folder(Path(root), "the pictures")
     pictures = []
@@ -36,20 +34,21 @@ def open_pictures(root: Path | str) -> PictureFolder:
 
 
 def iter_frames(folder: PictureFolder, camera: str = "front", rate_hz: float = 10.0) -> Iterator[Frame]:
-    """Pictures of ``folder`` as frames of ``camera``, read one at a time.
+    """Pictures of ``folder`` as frames of ``camera``, read one at a time, with the stamps of ``picture_stamps``.
 
-    Pictures have no time, so stamps count up at ``rate_hz``. The first stamp is one hour, because 0 would mean that a
-    stamp is missing. Each further sequence begins one hour after the last frame of the previous one.
-
-    Raises:
-        ConfigError: rate outside 0.001 to 1000 Hz.
-        DataError: a picture cannot be read.
+    Raises ``ConfigError`` for a rate out of range at once, and ``DataError`` for a picture that cannot be read.
     """
-    return _frames(folder, camera, picture_stamps(folder, rate_hz))
+    stamps = picture_stamps(folder, rate_hz)
+    return (Frame(folder.image(index), stamp_ns, camera) for index, stamp_ns in enumerate(stamps))
 
 
 def picture_stamps(folder: PictureFolder, rate_hz: float = 10.0) -> list[int]:
-    """Stamps of ``iter_frames``, nanoseconds; reads no picture. Raises ``ConfigError`` for a rate out of range."""
+    """Stamps of the frames of ``iter_frames``, nanoseconds; reads no picture.
+
+    Pictures have no time, so stamps count up at ``rate_hz``. The first stamp is one hour, because 0 would mean that a
+    stamp is missing. Each further sequence begins one hour after the last frame of the previous one. Raises
+    ``ConfigError`` for a rate outside 0.001 to 1000 Hz.
+    """
     if not 0.001 <= rate_hz <= 1000.0:
         raise ConfigError(f"rate is {rate_hz} Hz; it must lie within [0.001, 1000].")
     period_ns = round(1e9 / rate_hz)
@@ -59,8 +58,3 @@ def picture_stamps(folder: PictureFolder, rate_hz: float = 10.0) -> list[int]:
         stamps.append((stamps[-1] if stamps else 0) + (period_ns if sample.sequence == before else _HOUR_NS))
         before = sample.sequence
     return stamps
-
-
-def _frames(folder: PictureFolder, camera: str, stamps: list[int]) -> Iterator[Frame]:
-    for index, stamp_ns in enumerate(stamps):
-        yield Frame(folder.image(index), stamp_ns, camera)

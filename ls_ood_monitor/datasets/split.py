@@ -27,19 +27,12 @@ SPLIT_FILE = "split.json"
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a data set.
+    """The parts of a data set."""
 
-    Attributes:
-        seed: seed of the order of the sequences.
-        fractions: requested shares of ``PARTS``.
-        parts: part -> names of its pictures, in natural order.
-        sequences: name of a picture -> its sequence.
-    """
-
-    seed: int
-    fractions: tuple[float, float, float]
-    parts: Mapping[str, tuple[str, ...]]
-    sequences: Mapping[str, str]
+    seed: int  # of the order of the sequences
+    fractions: tuple[float, float, float]  # requested shares of PARTS
+    parts: Mapping[str, tuple[str, ...]]  # part -> names of its pictures, in natural order
+    sequences: Mapping[str, str]  # name of a picture -> its sequence
 
     @property
     def digest(self) -> str:
@@ -49,15 +42,10 @@ class Split:
 
 
 def split_by_sequence(sequences: Mapping[str, str], fractions: Sequence[float] = FRACTIONS, *, seed: int = 0) -> Split:
-    """Split pictures by whole sequences; equal input in any order gives an equal split.
+    """Split pictures, name -> sequence, by whole sequences; equal input in any order gives an equal split.
 
     The sequences are shuffled by ``seed``. Each goes to the part that lacks most pictures, so the shares are as near to
-    ``fractions`` as the sizes of the sequences allow.
-
-    Args:
-        sequences: name of a picture -> its sequence.
-        fractions: shares of training, validation and test pictures; positive, together 1.
-        seed: >= 0.
+    ``fractions`` (of training, validation and test; positive, together 1) as the sizes of the sequences allow.
 
     Raises:
         ConfigError: fractions or seed out of range.
@@ -112,8 +100,7 @@ def read_sequences(path: Path) -> dict[str, str]:
 def read_split(path: Path) -> Split:
     """Read a file of ``write_split``.
 
-    Raises:
-        DataError: the file is missing, holds something else, or has a sequence in two parts.
+    Raises ``DataError`` if the file is missing, holds something else, or has a sequence in two parts.
     """
     content = _load(path)
     sequences = _sequences_in(content, path)
@@ -144,8 +131,7 @@ def read_split(path: Path) -> Split:
 def split_of(root: Path, sequences: Mapping[str, str], *, seed: int = 0) -> Split:
     """The split in the data set's ``split.json``; without one, a split by sequence drawn from ``seed``.
 
-    Raises:
-        DataError: ``split.json`` is neither a split nor a list of sequences, or there are too few sequences.
+    Raises ``DataError`` if ``split.json`` is neither a split nor a list of sequences, or there are too few sequences.
     """
     path = root / SPLIT_FILE
     if path.exists() and "parts" in _load(path):

@@ -53,9 +53,7 @@ def _soiling_ids(_label: Path) -> LabelEncoding:
 def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
     """Open the semantic pictures of ``root``: ``rgb_images/*.png`` with ``semantic_annotations/gtLabels/*.png`` (ids 0 to 9).
 
-    Args:
-        root: folder of the data set.
-        block: number of consecutive indices in a sequence, without ``split.json``.
+    Without ``split.json`` a sequence is ``block`` consecutive indices.
 
     Raises:
         ConfigError: block below 1.
@@ -83,10 +81,7 @@ def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
 def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PARTS, block: int = 100) -> LabelledFolder:
     """Open the soiling pictures of ``root``: ``<part>/rgbImages/*.png`` with ``<part>/gtLabels/*.png`` (ids 0 to 3).
 
-    Args:
-        root: folder of the data set.
-        parts: any of ``train`` and ``test``; no sequence spans both.
-        block: number of consecutive indices in a sequence.
+    A sequence is ``block`` consecutive indices of a part (``train`` or ``test``).
 
     Raises:
         ConfigError: unknown part, or block below 1.
@@ -96,21 +91,17 @@ def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PART
     for part in parts:
         if part not in SOILING_PARTS:
             raise ConfigError(f"part is {part!r}; it must be one of {', '.join(SOILING_PARTS)}.")
-    samples = []
-    for part in parts:
-        folder = require_folder(root / part, f"the part {part!r} of WoodScape soiling")
-        for picture, label in _pairs(folder, SOILING_IMAGES, SOILING_LABELS):
-            samples.append(Sample(picture, label, f"{part}/{_block_of(picture, block)}"))
+    folders = {part: require_folder(root / part, f"the part {part!r} of WoodScape soiling") for part in parts}
+    samples = [
+        Sample(picture, label, f"{part}/{_block_of(picture, block)}")
+        for part, folder in folders.items()
+        for picture, label in _pairs(folder, SOILING_IMAGES, SOILING_LABELS)
+    ]
     return LabelledFolder(root, samples, SOILING, _soiling_ids)
 
 
 def _block_of(picture: Path, block: int) -> str:
-    """First and last index of the block of ``picture``, e.g. ``00100-00199``.
-
-    Raises:
-        ConfigError: block below 1.
-        DataError: the name is not ``<index>_<camera>.png``.
-    """
+    """First and last index of the block of ``picture``, e.g. ``00100-00199``. Errors as for ``open_woodscape``."""
     if isinstance(block, bool) or not isinstance(block, int) or block < 1:
         raise ConfigError(f"block is {block!r}; it must be a whole number of pictures, 1 or larger.")
     match = _NAME.fullmatch(picture.name)

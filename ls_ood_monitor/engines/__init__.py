@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ..config import ENGINES, PRECISIONS
-from ..core.detectors import ArrayApiDetector
+from ..core.detectors import Detector
 from ..errors import ConfigError
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec
@@ -26,7 +26,6 @@ __all__ = [
     "EncoderGraph",
     "Engine",
     "EnginePass",
-    "OnnxEngine",
     "DecoderOutput",
     "FeatureRows",
     "TorchEngine",
@@ -63,7 +62,7 @@ def make_engine(
     precision: str = "fp32",
     graphs: Mapping[str, bytes] | None = None,
     threads: int = 0,
-    scores: Mapping[str, ArrayApiDetector] | None = None,
+    scores: Mapping[str, Detector] | None = None,
 ) -> Engine:
     """Build an engine.
 

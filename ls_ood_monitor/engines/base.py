@@ -16,17 +16,12 @@ FeatureRows = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class DecoderOutput:
-    """Results of the decoder for N pictures.
+    """Results of the decoder for N pictures."""
 
-    Attributes:
-        class_ids: uint8 (N, height, width), at the network's input size.
-        confidence: uint8 (N, h, w), largest softmax probability times 255, at the decoder's own, smaller size.
-        rows: the features that need the decoder.
-    """
-
-    class_ids: NDArray[np.uint8]
+    class_ids: NDArray[np.uint8]  # (N, height, width), at the network's input size
+    #: (N, h, w) largest softmax probability times 255, at the decoder's own, smaller size.
     confidence: NDArray[np.uint8]
-    rows: FeatureRows
+    rows: FeatureRows  # the features that need the decoder
 
 
 class EnginePass(Protocol):
@@ -42,19 +37,12 @@ class EnginePass(Protocol):
 
 
 class Engine(Protocol):
-    """Runs the two graphs of the network.
+    """Runs the two graphs of the network."""
 
-    Attributes:
-        name: one of ``ENGINES`` except ``auto``.
-        precision: one of ``PRECISIONS``.
-        reentrant: several runs may be in progress at once, in several threads.
-        preferred_batch_size: default limit of pictures in one run, chosen for small networks.
-    """
-
-    name: str
-    precision: str
-    reentrant: bool
-    preferred_batch_size: int
+    name: str  # one of ENGINES except auto
+    precision: str  # one of PRECISIONS
+    reentrant: bool  # several runs may be in progress at once, in several threads
+    preferred_batch_size: int  # default limit of pictures in one run, chosen for small networks
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> EnginePass:
         """Start a run.

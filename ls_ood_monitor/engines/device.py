@@ -10,8 +10,7 @@ from ..errors import ConfigError
 def choose_device(name: str) -> torch.device:
     """Resolve ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``. A GPU in the result has its number.
 
-    Raises:
-        ConfigError: an unknown name, or a GPU that torch does not see.
+    Raises ``ConfigError`` for an unknown name, or a GPU that torch does not see.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -34,10 +33,8 @@ def choose_device(name: str) -> torch.device:
 def limit_gpu_memory(device: str, limit_mb: float) -> None:
     """Limit the memory that torch takes of a GPU; 0 = no limit. Does nothing on a CPU.
 
-    ONNX Runtime has memory of its own: sessions opened after this call may take as much again.
-
-    Raises:
-        ConfigError: see ``choose_device``; also a limit above the GPU's memory.
+    ONNX Runtime has memory of its own: sessions opened after this call may take as much again. Raises ``ConfigError``
+    as ``choose_device`` does, and for a limit above the GPU's memory.
     """
     target = choose_device(device)
     if target.type == "cpu":

@@ -26,16 +26,10 @@ OPSET = 20
 def export_graphs(
     network: DeepLabV3Plus, spec: PreprocessSpec, features: tuple[str, ...], averaging: Tensor
 ) -> tuple[bytes, bytes]:
-    """Encoder and decoder as ONNX, for any number of pictures.
+    """Encoder and decoder as ONNX, for any number of pictures and these features; the network stays as it is.
 
-    Args:
-        network: in eval mode; its device and weights stay as they are.
-        spec: size and normalisation.
-        features: names of features to compute.
-        averaging: averaging weights (M, h*w) of a fixed mask bank; the graphs take them as an input.
-
-    Raises:
-        ConfigError: fresh masks, a feature that cannot be exported, or a missing package.
+    The graphs take ``averaging``, the averaging weights (M, h*w) of a fixed mask bank, as an input. Raises
+    ``ConfigError`` for fresh masks, a feature that cannot be exported, or a missing package.
     """
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
@@ -53,17 +47,10 @@ def export_graphs(
     decoder = DecoderGraph(network, spec, features).to(device).eval()
     with torch.no_grad():
         low, high, *_ = encoder(pixels, averaging)
-        return (
-            _exported(
-                encoder, {"pixels": pixels, "averaging": averaging}, ("pixels",), ("low", "high", *encoder.outputs)
-            ),
-            _exported(
-                decoder,
-                {"low": low, "high": high, "averaging": averaging},
-                ("low", "high"),
-                ("class_ids", "confidence", *decoder.outputs),
-            ),
-        )
+        inputs, outputs = {"pixels": pixels, "averaging": averaging}, ("low", "high", *encoder.outputs)
+        exported = _exported(encoder, inputs, ("pixels",), outputs)
+        inputs = {"low": low, "high": high, "averaging": averaging}
+        return exported, _exported(decoder, inputs, ("low", "high"), ("class_ids", "confidence", *decoder.outputs))
 
 
 def _exported(

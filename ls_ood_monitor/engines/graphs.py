@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.detectors import ArrayApiDetector, CellDetector, detector_spec
+from ..core.detectors import Detector, detector_spec
 from ..features import ENCODER_FEATURES, FEATURES, NetworkPass
 from ..vision.deeplabv3p import DeepLabV3Plus, Features, upsample
 from ..vision.preprocess import Normalisation, PreprocessSpec
@@ -26,14 +26,11 @@ SCORE, CELLS = "score.", "cells."
 class ScoreGraph(nn.Module):
     """Scores of portable detectors, computed on the network's device: the features stay there, only scores are copied.
 
-    Args:
-        detectors: fitted detectors by name; each reads a feature that needs the encoder only.
-
-    Attributes:
-        outputs: names of the outputs: ``score.<detector>``, and ``cells.<detector>`` if the detector scores cells.
+    Each detector reads a feature that needs the encoder only. ``outputs`` are the names of the outputs:
+    ``score.<detector>``, and ``cells.<detector>`` if the detector scores cells.
     """
 
-    def __init__(self, detectors: Mapping[str, ArrayApiDetector]) -> None:
+    def __init__(self, detectors: Mapping[str, Detector]) -> None:
         super().__init__()
         self._detectors = dict(detectors)
         self._keys = {name: tuple(detector.state()) for name, detector in self._detectors.items()}
@@ -41,7 +38,7 @@ class ScoreGraph(nn.Module):
         for name, detector in self._detectors.items():
             for key, values in detector.state().items():
                 self.register_buffer(f"{name}_{key}", torch.from_numpy(np.ascontiguousarray(values)), persistent=False)
-            outputs += [f"{SCORE}{name}", *([f"{CELLS}{name}"] if isinstance(detector, CellDetector) else [])]
+            outputs += [f"{SCORE}{name}", *([f"{CELLS}{name}"] if detector.has_cells else [])]
         self.outputs = tuple(outputs)
 
     def forward(self, run: NetworkPass) -> list[Tensor]:
@@ -54,7 +51,7 @@ class ScoreGraph(nn.Module):
                 rows[feature] = FEATURES[feature](run).double()
             arrays = {key: getattr(self, f"{name}_{key}") for key in self._keys[name]}
             values.append(detector.portable_score(rows[feature], arrays))
-            if isinstance(detector, CellDetector):
+            if detector.has_cells:
                 values.append(detector.portable_cells(rows[feature], arrays))
         return values
 
@@ -62,14 +59,8 @@ class ScoreGraph(nn.Module):
 class EncoderGraph(nn.Module):
     """Pixels -> the decoder's inputs, and the features and scores that need the encoder only.
 
-    Args:
-        network: in eval mode.
-        spec: normalisation.
-        features: names of features (``features.FEATURES``); those that need the decoder are ignored.
-        scores: fitted detectors to score in this graph, by name.
-
-    Attributes:
-        outputs: names of the outputs after low and high.
+    Features that need the decoder are ignored; ``scores`` are fitted detectors to score in this graph. ``outputs`` are
+    the names of the outputs after low and high.
     """
 
     def __init__(
@@ -77,7 +68,7 @@ class EncoderGraph(nn.Module):
         network: DeepLabV3Plus,
         spec: PreprocessSpec,
         features: Iterable[str],
-        scores: Mapping[str, ArrayApiDetector] | None = None,
+        scores: Mapping[str, Detector] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -89,23 +80,17 @@ class EncoderGraph(nn.Module):
     def forward(self, pixels: Tensor, averaging: Tensor) -> tuple[Tensor, ...]:
         """BGR uint8 (N, H, W, 3) at the network's input size, averaging weights -> low, high, then one tensor per output."""
         encoded = self.network.encode(self.normalise(pixels))
-        run = NetworkPass(self.network, _in_single_precision(encoded), averaging)
         # In half precision, pooling and matrix products would add rounding errors of their own.
+        run = NetworkPass(self.network, Features(tuple(stage.float() for stage in encoded.stages)), averaging)
         with torch.autocast(pixels.device.type, enabled=False):
             rows = [*(FEATURES[name](run) for name in self._names), *self._scores(run)]
         return encoded.low, encoded.high, *rows
 
 
 class DecoderGraph(nn.Module):
-    """The decoder's inputs -> the segmentation, and the features that need the decoder.
+    """The decoder's inputs -> the segmentation, and the features that need the decoder; the others are ignored.
 
-    Args:
-        network: in eval mode.
-        spec: size of the segmentation.
-        features: names of features (``features.FEATURES``); those that need the encoder only are ignored.
-
-    Attributes:
-        outputs: names of the outputs after class ids and confidence.
+    ``outputs`` are the names of the outputs after class ids and confidence.
     """
 
     def __init__(self, network: DeepLabV3Plus, spec: PreprocessSpec, features: Iterable[str]) -> None:
@@ -126,7 +111,3 @@ class DecoderGraph(nn.Module):
         class_ids = upsample(logits, self.size).argmax(dim=1)
         rows = [FEATURES[name](run) for name in self.outputs]
         return class_ids.to(torch.uint8), confidence.to(torch.uint8), *rows
-
-
-def _in_single_precision(encoded: Features) -> Features:
-    return Features(tuple(stage.float() for stage in encoded.stages))

@@ -29,13 +29,7 @@ def is_installed() -> bool:
 
 
 class OnnxEngine:
-    """Runs exported graphs (``engines/export.py``).
-
-    Args:
-        encoder: content of the encoder's file.
-        decoder: content of the decoder's file.
-        device: cpu or cuda.
-        threads: CPU threads; 0 = as many as torch uses.
+    """Runs exported graphs (``engines/export.py``), the contents of their files; 0 threads = as many as torch uses.
 
     Raises:
         ConfigError: ONNX Runtime is missing, or the device is a GPU and this ONNX Runtime has no CUDA.

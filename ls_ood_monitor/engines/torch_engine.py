@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.detectors import ArrayApiDetector
+from ..core.detectors import Detector
 from ..features import as_rows
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec
@@ -56,7 +56,7 @@ class TorchEngine:
         compiled: bool = False,
         precision: str = "fp32",
         cuda_graphs: bool = True,
-        scores: Mapping[str, ArrayApiDetector] | None = None,
+        scores: Mapping[str, Detector] | None = None,
     ) -> None:
         self.name = "compile" if compiled else "eager"
         self.precision = precision

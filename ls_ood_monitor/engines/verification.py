@@ -19,17 +19,11 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Difference:
-    """Largest differences of an engine from eager torch in single precision.
+    """Largest differences of an engine from eager torch in single precision."""
 
-    Attributes:
-        score: largest difference of any detector's score, divided by the score or by its threshold, whichever is larger.
-        detector: the detector with that difference.
-        class_ids: share of pixels whose class differs.
-    """
-
-    score: float
-    detector: str
-    class_ids: float
+    score: float  # of any detector's score, divided by the score or by its threshold, whichever is larger
+    detector: str  # with that difference
+    class_ids: float  # share of pixels whose class differs
 
     def __str__(self) -> str:
         return f"scores differ by at most {self.score:.2g} ({self.detector}), classes in {self.class_ids:.2g} of the pixels"

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from ..config import Checked, setting
 from ..core.intervals import EventRate, poisson_upper_bound
 from ..errors import ConfigError
 from ..yaml_file import read_yaml
-from .results import Delays, EventOutcome, Figures, Rule, Summary
+from .assessment import alarm_figures, time_to_stop
+from .results import EventOutcome, Figures, Rule, Summary
 
 L = TypeVar("L", bound="EventLimits")
-Figure = Callable[[Figures], float | None]
 
 _NONE, _MAX = -1.0, 1e9
 _EXAMPLES = {"labels": "fog: {min_events_detected: 1.0}", "cameras": "front: {max_false_alarms: 0}"}
@@ -25,57 +24,50 @@ _EXAMPLES = {"labels": "fog: {min_events_detected: 1.0}", "cameras": "front: {ma
 _RENAMED = {"max_time_to_resume_s": "max_time_to_release_s"}
 
 
-def _limit(
-    description: str,
-    figure: Figure,
-    unit: str = "",
-    *,
-    high: float = _MAX,
-    never: Callable[[Figures], int] = lambda figures: 0,
-    an_hour: bool = False,
-    held: bool = False,
-) -> Any:
-    """A limit that is not checked unless given.
+@dataclass(frozen=True)
+class Limit:
+    """What is limited. A limit in per cent of a share from 0 to 1 could never be broken, or never be kept."""
 
-    Args:
-        description: of what is limited.
-        figure: what the limit is held against.
-        unit: of both.
-        high: largest limit: one in per cent of a share from 0 to 1 could never be broken, or never be kept.
-        never: after how many events that did not happen which the limit times.
-        an_hour: no single drive is long enough for it: a set of recordings answers as one.
-        held: an event that begins under STOP has no such time.
-    """
-    own = {"figure": figure, "never": never, "an_hour": an_hour, "held": held}
-    return field(
-        default=_NONE, metadata={**setting(_NONE, description, low=_NONE, high=high, unit=unit).metadata, **own}
-    )
+    description: str
+    figure: Callable[[Figures], float | None]
+    unit: str = ""  # of limit and figure
+    is_share: bool = False  # from 0 to 1
+    is_min: bool = False  # limits the figure from below
+    never: Callable[[Figures], int] = lambda it: 0  # after how many events what the limit times did not happen
+    is_hourly: bool = False  # no single drive is long enough for it: a set of recordings answers as one
+    is_to_stop: bool = False  # an event that begins under STOP has no such time
+    is_estimate: bool = False  # the figure is no bound
+
+
+def _limit(description: str, figure: Callable[[Figures], float | None], **facts: Any) -> Any:
+    """A field for the value of a limit, which is not checked unless given."""
+    return field(default=_NONE, metadata={"limit": Limit(description, figure, **facts)})
 
 
 @dataclass(frozen=True)
-class EventLimits(Checked):
+class EventLimits:
     """What is accepted of the events of one label; -1 = not checked."""
 
     min_events_detected: float = _limit(
-        "share of the events that raised their alarm", lambda figures: figures.alarms.detected_share, high=1.0
+        "share of the events that raised their alarm", lambda it: it.alarms.detected_share, is_share=True, is_min=True
     )
     max_events_detected: float = _limit(
         "share of the events that raised an alarm, where none is due",
-        lambda figures: figures.alarms.detected_share,
-        high=1.0,
+        lambda it: it.alarms.detected_share,
+        is_share=True,
     )
     max_alarm_delay_s: float = _limit(
         "longest time from an event's start to its alarm",
-        lambda figures: figures.alarms.delay_s.max,
-        "s",
-        never=lambda figures: sum(event.alarm_delay_s is None for event in figures.events),
+        lambda it: it.alarms.delay_s.max,
+        unit="s",
+        never=lambda it: sum(event.alarm_delay_s is None for event in it.events),
     )
     max_time_to_stop_s: float = _limit(
         "longest time from an event's start to STOP",
-        lambda figures: figures.decision.time_to_stop_s,
-        "s",
-        never=lambda figures: sum(event.stop_delay_s is None for event in figures.events),
-        held=True,
+        lambda it: it.decision.time_to_stop_s,
+        unit="s",
+        never=lambda it: sum(event.stop_delay_s is None for event in it.events),
+        is_to_stop=True,
     )
 
 
@@ -83,47 +75,49 @@ class EventLimits(Checked):
 class CameraLimits(EventLimits):
     """What is accepted of one camera: of its events, and of the rest of its time; -1 = not checked."""
 
-    max_false_alarms: float = _limit("alarms raised outside events", lambda figures: figures.alarms.false)
+    max_false_alarms: float = _limit("alarms raised outside events", lambda it: it.alarms.false)
     max_faults: float = _limit(
-        "alarms without a verdict: bad images, and ten a second of silence", lambda figures: figures.fault_count
+        "alarms without a verdict: bad images, and ten a second of silence", lambda it: it.fault_count
     )
 
 
 @dataclass(frozen=True)
 class Acceptance(CameraLimits):
-    """What is accepted of a recording; -1 = not checked. ``max_`` limits a figure from above, ``min_`` from below."""
+    """What is accepted of a recording; -1 = not checked."""
 
     max_false_alarms_per_hour: float = _limit(
         "false alarms in clean driving",
-        lambda figures: None if (rate := figures.alarms.false_per_hour) is None else rate.per_hour,
-        "an hour",
-        an_hour=True,
+        lambda it: rate.per_hour if (rate := it.alarms.false_per_hour) else None,
+        unit="an hour",
+        is_hourly=True,
+        is_estimate=True,
     )
     max_false_alarms_per_hour_upper: float = _limit(
         "one-sided 95 % bound of the false alarms",
-        lambda figures: None if (rate := figures.alarms.false_per_hour) is None else rate.upper,
-        "an hour",
-        an_hour=True,
+        lambda it: rate.upper if (rate := it.alarms.false_per_hour) else None,
+        unit="an hour",
+        is_hourly=True,
     )
     max_time_to_release_s: float = _limit(
         "longest time from an event's end to NOMINAL",
-        lambda figures: figures.decision.time_to_release_s,
-        "s",
-        never=lambda figures: figures.decision.not_released,
+        lambda it: it.decision.time_to_release_s,
+        unit="s",
+        never=lambda it: it.decision.not_released,
     )
     max_false_stop_ratio: float = _limit(
-        "share of clean driving spent in STOP", lambda figures: figures.decision.false_stop_ratio, high=1.0
+        "share of clean driving spent in STOP", lambda it: it.decision.false_stop_ratio, is_share=True
     )
     min_hold_ratio: float = _limit(
-        "share of the events' time spent in STOP", lambda figures: figures.decision.hold_ratio, high=1.0
+        "share of the events' time spent in STOP", lambda it: it.decision.hold_ratio, is_share=True, is_min=True
     )
     min_auroc: float = _limit(
         "area under the ROC curve, frames in events against clean ones",
-        lambda figures: figures.ood.auroc if isinstance(figures, Summary) else None,
-        high=1.0,
+        lambda it: it.ood.auroc if isinstance(it, Summary) else None,
+        is_share=True,
+        is_min=True,
     )
-    allow_damaged: bool = setting(False, "a recording that cannot be read to its end may pass")
-    require_events: bool = setting(False, "a recording without a file of events does not pass")
+    allow_damaged: bool = False  # a recording that cannot be read to its end may pass
+    require_events: bool = False  # a recording without a file of events does not pass
     #: Of events with that label, and of that camera.
     labels: Mapping[str, EventLimits] = field(default_factory=dict)
     cameras: Mapping[str, CameraLimits] = field(default_factory=dict)
@@ -134,26 +128,17 @@ _SECTIONS: dict[str, type[EventLimits]] = {"labels": EventLimits, "cameras": Cam
 WHOLE, TRUTH = "whole recording", "ground truth"
 
 
-@dataclass(frozen=True)
-class _Given:
+class _Given(NamedTuple):
     """A limit that is checked; ``name`` has its label or camera in front."""
 
     name: str
-    spec: Field[float]
+    limit: Limit
     value: float
 
     @property
-    def is_max(self) -> bool:
-        return self.spec.name.startswith("max_")
-
-    @property
-    def description(self) -> str:
-        return str(self.spec.metadata["description"])
-
-    @property
     def accepted(self) -> str:
-        side = "at most" if self.is_max else "at least"
-        return f"{side} {self.value:g} {self.spec.metadata['unit']}".rstrip() + " accepted"
+        side = "at least" if self.limit.is_min else "at most"
+        return f"{side} {self.value:g} {self.limit.unit}".rstrip() + " accepted"
 
 
 def read_acceptance(path: Path) -> Acceptance:
@@ -191,20 +176,19 @@ def _limits(path: Path, prefix: str, cls: type[L], values: Mapping[Any, Any]) ->
     if unknown := [str(name) for name in values if name not in known]:
         raise ConfigError(f"{where} has no limit {', '.join(unknown)}; known: {', '.join(known)}.")
     for spec in fields(cls):
-        value = values.get(spec.name, spec.default)
+        value, limit = values.get(spec.name, spec.default), _limit_of(spec)
         given = f"{path}: {prefix}{spec.name} is {'empty' if value is None else repr(value)}"
-        if _is_limit(spec) and not _is_accepted(value, _MAX):
-            unit = f" {spec.metadata['unit']}".rstrip()
-            raise ConfigError(f"{given}; a limit is a number, 0 or more{unit}, or -1 for none.")
-        if _is_limit(spec) and not _is_accepted(value, spec.metadata["high"]):
+        if limit and not _is_accepted(value, _MAX):
+            raise ConfigError(f"{given}; a limit is a number, 0 or more{f' {limit.unit}'.rstrip()}, or -1 for none.")
+        if limit and limit.is_share and not _is_accepted(value, 1.0):
             raise ConfigError(f"{given}; it limits a share from 0 to 1: 5 % is 0.05.")
         if isinstance(spec.default, bool) and not isinstance(value, bool):
             raise ConfigError(f"{given}; it must be true or false.")
     return cls(**values)
 
 
-def _is_limit(spec: Field[Any]) -> bool:
-    return "figure" in spec.metadata
+def _limit_of(spec: Field[Any]) -> Limit | None:
+    return spec.metadata.get("limit")
 
 
 def _is_accepted(value: Any, high: float) -> bool:
@@ -213,14 +197,14 @@ def _is_accepted(value: Any, high: float) -> bool:
 
 
 def _given(limits: EventLimits, prefix: str = "") -> list[_Given]:
-    values = [(spec, getattr(limits, spec.name)) for spec in fields(limits) if _is_limit(spec)]
-    return [_Given(f"{prefix}{spec.name}", spec, value) for spec, value in values if value != _NONE]
+    known = [(spec.name, _limit_of(spec), getattr(limits, spec.name)) for spec in fields(limits)]
+    return [_Given(f"{prefix}{name}", limit, value) for name, limit, value in known if limit and value != _NONE]
 
 
 def _all_given(acceptance: Acceptance) -> list[_Given]:
     given = _given(acceptance)
-    for section, limits_of in (("labels", acceptance.labels), ("cameras", acceptance.cameras)):
-        for name, limits in limits_of.items():
+    for section in _SECTIONS:
+        for name, limits in getattr(acceptance, section).items():
             given += _given(limits, f"{section}.{name}.")
     return given
 
@@ -228,13 +212,7 @@ def _all_given(acceptance: Acceptance) -> list[_Given]:
 def require_known_names(acceptance: Acceptance, labels: Collection[str], cameras: Collection[str]) -> None:
     """Refuse limits for what none of the recordings holds: a mistyped name would be checked nowhere.
 
-    Args:
-        acceptance: to be held.
-        labels: of all events of all recordings.
-        cameras: of all recordings.
-
-    Raises:
-        ConfigError: a label or a camera that is not among them.
+    ``labels`` and ``cameras`` are those of all recordings. Raises ``ConfigError`` for one that is not among them.
     """
     for section, limited, known, missing in (
         ("labels", acceptance.labels, labels, "event is labelled so"),
@@ -256,108 +234,88 @@ def check_acceptance(
     A figure that is missing breaks its rule. So does an event after which it never came to what the limit times: the
     longest of the others is no answer to it. A damaged recording breaks a rule of its own: what is lost may be what counts.
 
-    Args:
-        acceptance: the limits.
-        figures: of the recording.
-        truncated: what of it is not judged, a sentence; empty where all is.
-        of_set: others are judged with it. Limits an hour are then left to ``check_set``, and a limit that this recording has
-            nothing to measure on, no event, label or camera, is no rule of it.
+    ``truncated`` says what of it is not judged; empty where all is. With ``of_set`` others are judged with it: limits an
+    hour are left to ``check_set``, and a limit that this recording has nothing to measure on, no event, label or camera, is
+    no rule of it.
     """
     rules = []
     if truncated:
         sentence = f"{truncated} Accepted: allow_damaged." if acceptance.allow_damaged else truncated
         rules.append(Rule(WHOLE, acceptance.allow_damaged, sentence))
     if acceptance.require_events:
-        sentence = (
-            "events were given"
-            if figures.has_events
-            else "no events were given; where nothing happens, a file holds []"
-        )
+        none = "no events were given; where nothing happens, a file holds []"
+        sentence = "events were given" if figures.has_events else none
         rules.append(Rule(TRUTH, figures.has_events, f"{sentence} (require_events)"))
-    given = [limit for limit in _given(acceptance) if not (of_set and limit.spec.metadata["an_hour"])]
+    given = [given for given in _given(acceptance) if not (of_set and given.limit.is_hourly)]
     rules += _check(given, figures, may_be_unmeasured=of_set)
     for label, limits in acceptance.labels.items():
         part = _of_events(figures, [event for event in figures.events if event.label == label])
         rules += _check(_given(limits, f"labels.{label}."), part, may_be_unmeasured=of_set)
-    for camera, limits in acceptance.cameras.items():
-        part = _of_events(figures, [event for event in figures.events if event.camera == camera])
-        counts = figures.by_camera.get(camera)
-        given = _given(limits, f"cameras.{camera}.")
-        if counts is not None:
-            part = replace(part, alarms=replace(part.alarms, false=counts.false_alarms), fault_count=counts.faults)
-        rules += _check(given, part if counts is not None else None, may_be_unmeasured=of_set)
+    for camera, camera_limits in acceptance.cameras.items():
+        own: Figures | None = None
+        if counts := figures.by_camera.get(camera):
+            part = _of_events(figures, [event for event in figures.events if event.camera == camera])
+            own = replace(part, alarms=replace(part.alarms, false=counts.false_alarms), fault_count=counts.faults)
+        rules += _check(_given(camera_limits, f"cameras.{camera}."), own, may_be_unmeasured=of_set)
     return tuple(rules)
 
 
 def check_set(acceptance: Acceptance, pooled: Figures, answered: Collection[str], is_whole: bool) -> tuple[Rule, ...]:
     """Hold the limits that a set of recordings answers as one.
 
-    Args:
-        acceptance: the limits.
-        pooled: figures of all recordings.
-        answered: names of the rules that single recordings answered.
-        is_whole: every recording could be judged. Of one that could not be, nobody knows what it would have answered.
+    ``answered`` are the names of the rules that single recordings answered. Unless ``is_whole``, a recording could not be
+    judged, and nobody knows what it would have answered.
     """
-    hourly = [limit for limit in _given(acceptance) if limit.spec.metadata["an_hour"]]
+    hourly = [given for given in _given(acceptance) if given.limit.is_hourly]
     rules = _check(hourly, pooled, may_be_unmeasured=True)
-    if is_whole:
-        known = {*answered, *(rule.name for rule in rules)}
-        for limit in _all_given(acceptance):
-            if limit.name not in known:
-                sentence = f"{limit.description}: not measured in any recording ({limit.accepted})"
-                rules.append(Rule(limit.name, False, sentence))
+    known = {*answered, *(rule.name for rule in rules)}
+    missing = [given for given in _all_given(acceptance) if is_whole and given.name not in known]
+    rules += [_unmeasured(given, "any recording") for given in missing]
     return tuple(rules)
 
 
 def _of_events(figures: Figures, events: Sequence[EventOutcome]) -> Figures:
     """The figures, with those of alarms and stops that some of the events alone decide."""
-    alarms = [event.alarm_delay_s for event in events if event.alarm_delay_s is not None]
-    stops = [event.stop_delay_s for event in events if event.stop_delay_s is not None and not event.stop_was_on]
-    return replace(
-        figures,
-        events=tuple(events),
-        alarms=replace(
-            figures.alarms,
-            detected_share=len(alarms) / len(events) if events else None,
-            delay_s=Delays(None, max(alarms, default=None)),
-        ),
-        decision=replace(figures.decision, time_to_stop_s=max(stops, default=None)),
-    )
+    alarms = alarm_figures(events, figures.alarms.raised, figures.alarms.false, figures.decision.clean_s)
+    decision = replace(figures.decision, time_to_stop_s=time_to_stop(events))
+    return replace(figures, events=tuple(events), alarms=alarms, decision=decision)
 
 
 def _check(given: Sequence[_Given], figures: Figures | None, may_be_unmeasured: bool) -> list[Rule]:
     """Rules of one set of limits; None = there is nothing to measure them on."""
     rules = []
-    for limit in given:
-        unmeasured = f"{limit.description}: not measured in this recording ({limit.accepted})"
-        if figures is None:
-            rules += [] if may_be_unmeasured else [Rule(limit.name, False, unmeasured)]
-            continue
-        if never := limit.spec.metadata["never"](figures):
-            sentence = f"{limit.description}: never after {never} of {len(figures.events)} events ({limit.accepted})"
-            rules.append(Rule(limit.name, False, sentence))
-            continue
-        value, remark = limit.spec.metadata["figure"](figures), _remark(limit, figures)
+    for checked in given:
+        name, limit, accepted = checked
+        value = remark = None
+        if figures is not None:
+            if never := limit.never(figures):
+                after = f"never after {never} of {len(figures.events)} events"
+                rules.append(Rule(name, False, f"{limit.description}: {after} ({checked.accepted})"))
+                continue
+            value, remark = limit.figure(figures), _remark(checked, figures)
         if value is not None:
-            passed = value <= limit.value if limit.is_max else value >= limit.value
-            measured = f"{value:.4g} {limit.spec.metadata['unit']}".rstrip()
-            rules.append(Rule(limit.name, passed, f"{limit.description}: {measured} ({limit.accepted}){remark}"))
+            passed = value >= accepted if limit.is_min else value <= accepted
+            measured = f"{value:.4g} {limit.unit}".rstrip()
+            rules.append(Rule(name, passed, f"{limit.description}: {measured} ({checked.accepted}){remark}"))
         elif remark or not may_be_unmeasured:
-            rules.append(Rule(limit.name, False, f"{unmeasured}{remark}"))
+            rules.append(_unmeasured(checked, "this recording", remark or ""))
     return rules
 
 
-def _remark(limit: _Given, figures: Figures) -> str:
+def _unmeasured(given: _Given, where: str, remark: str = "") -> Rule:
+    sentence = f"{given.limit.description}: not measured in {where} ({given.accepted}){remark}"
+    return Rule(given.name, False, sentence)
+
+
+def _remark(given: _Given, figures: Figures) -> str:
     """What the figure of a limit does not say, to follow it; empty = nothing."""
-    if limit.spec.metadata["held"]:
-        held = sum(event.stop_was_on for event in figures.events)
-        count = len(figures.events)
+    if given.limit.is_to_stop:
+        held, count = sum(event.stop_was_on for event in figures.events), len(figures.events)
         return f"; STOP was on already when {held} of {count} events began, which tell no time" if held else ""
     rate = figures.alarms.false_per_hour
-    if rate is None or not limit.spec.metadata["an_hour"]:
+    if rate is None or not given.limit.is_hourly:
         return ""
-    is_estimate = limit.spec.name == "max_false_alarms_per_hour"
-    return f"; {'an estimate: ' if is_estimate else ''}{_can_show(rate, limit.value)}"
+    return f"; {'an estimate: ' if given.limit.is_estimate else ''}{_can_show(rate, given.value)}"
 
 
 def _can_show(rate: EventRate, limit: float) -> str:

@@ -9,18 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class LabelledSpan(NamedTuple):
-    """A stretch of time with what is shown of it.
-
-    Attributes:
-        begin_s: where it begins.
-        end_s: where it ends.
-        severity: the larger, the more it matters.
-        text: shown with it.
-    """
+    """A stretch of time with what is shown of it."""
 
     begin_s: float
     end_s: float
-    severity: int
+    severity: int  # the larger, the more it matters
     text: str
 
 
@@ -28,12 +21,8 @@ def keep_extremes(times: ArrayLike, values: ArrayLike, kinds: ArrayLike, most: i
     """Indices (K,), in order, of the points to draw; all of them while they are no more than ``most``.
 
     Time is cut into equal slices. Each keeps its smallest and its largest value and the first point of every kind in it.
-
-    Args:
-        times: (N,) not falling.
-        values: (N,), NaN where there is none.
-        kinds: (N,) small integers of a few kinds, K of them at most.
-        most: points that are welcome; a few more may be kept, never more than ``most`` + 2.
+    ``times`` (N,) do not fall, ``values`` (N,) are NaN where there is none, ``kinds`` (N,) are small integers of a few kinds.
+    A few points more than ``most`` may be kept, never more than ``most`` + 2.
     """
     moments, heights, sorts = np.asarray(times, float), np.asarray(values, float), np.asarray(kinds)
     count = len(moments)

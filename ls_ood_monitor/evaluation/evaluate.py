@@ -28,11 +28,11 @@ from .replay import Replay
 from .replay_tables import ReplayRecorder, ReplayTables
 from .report import write_report
 from .request import Request, Result
-from .results import AcceptanceResult, BundleFacts, Judgement, Summary, from_plain, to_plain
+from .results import AcceptanceResult, BundleFacts, EventCheck, Summary, from_plain, to_plain
 from .score_cache import CachedScorer
 from .summary import summarise_replay
 from .timeline import draw_timeline
-from .worst_frames import WorstFrame, WorstFrames
+from .worst_frames import WorstFrames
 
 SUMMARY, FRAMES, TIMELINE, REPORT, JUNIT = "summary.json", "frames.csv", "timeline.png", "report.html", "junit.xml"
 #: Within the folder of a recording: what an interruption leaves, removed when the result is there.
@@ -46,23 +46,18 @@ OnProgress = Callable[[int, str], None]
 def evaluate(request: Request, on_progress: OnProgress = lambda done, note: None, threads: int = 1) -> Result:
     """Judge the recording and write its folder; whatever goes wrong with it is part of the result.
 
-    The folder holds the former result until the new one is whole.
-
-    Args:
-        request: what to judge, by what, and where to.
-        on_progress: called after each image.
-        threads: pictures that the network may judge at a time on a CPU; the figures do not depend on it.
+    The folder holds the former result until the new one is whole. ``on_progress`` is called after each image. On a CPU the
+    network may judge ``threads`` pictures at a time; the figures do not depend on it.
     """
-    name = request.recording.name
     try:
         known = finished(request) if request.resume else None
         return known or _evaluate(request, on_progress, threads)
     except MonitorError as error:
-        return Result(name, None, error=str(error))
+        return request.failed(str(error))
     except OSError as error:  # a full disk does not say which file it was
-        return Result(name, None, error=f"{error.filename or request.out} cannot be used: {error.strerror or error!r}.")
+        return request.failed(f"{error.filename or request.out} cannot be used: {error.strerror or error!r}.")
     except Exception as error:  # a defect must not take the other recordings with it
-        return Result(name, None, error=repr(error), trace=traceback.format_exc())
+        return request.failed(repr(error), traceback.format_exc())
 
 
 def finished(request: Request) -> Result | None:
@@ -72,10 +67,9 @@ def finished(request: Request) -> Result | None:
         is_whole = all((request.out / name).is_file() for name in (FRAMES, TIMELINE, REPORT))
         if not is_whole or content["request"] != request.digest:
             return None
-        summary = from_plain(Summary, content)
+        return Result(request.name, from_plain(Summary, content), ("finished before, not done again.",))
     except (OSError, ValueError, KeyError, TypeError):  # none, or not one of this version
         return None
-    return Result(request.recording.name, summary, ("finished before, not done again.",))
 
 
 @lru_cache(maxsize=1)
@@ -128,7 +122,7 @@ def _evaluate(request: Request, on_progress: OnProgress, threads: int) -> Result
         not_judged = " ".join([truncated, *beyond]) if truncated else ""
         tables = replay.recorder.tables()
         summary = _summarise(request, monitor, tables, end_s, not_judged)
-        _write(request, monitor, summary, tables, worst.frames, unfinished / "files")
+        _write(request, monitor, summary, tables, worst, unfinished / "files")
     shutil.rmtree(unfinished)
     notes = [f"{truncated} The rest is judged."] if truncated else []
     return Result(recording.name, summary, (*notes, *beyond))
@@ -189,15 +183,14 @@ def _summarise(
     request: Request, monitor: OodMonitor, tables: ReplayTables, duration_s: float, truncated: str
 ) -> Summary:
     """All figures, judged by the events and held against the acceptance."""
-    truth, optional = request.events, request.vehicle.supervisor.optional_cameras
-    events = clip_events(truth or (), duration_s)
-    figures = summarise_replay(tables, events, duration_s, request.limits, optional)
+    truth = request.events or ()
+    optional = request.vehicle.optional_cameras
+    figures = summarise_replay(tables, clip_events(truth, duration_s), duration_s, request.limits, optional)
     clip = read_clip(request.recording.path)
-    known = vars(figures) | {"judgement": _judgement(figures.judgement, truth or (), duration_s)}
     summary = Summary(
-        **known,
-        recording=request.recording.name,
-        truth="none: every alarm counts as false" if truth is None else "events",
+        **vars(figures) | {"judgement": _judgement(figures.judgement, truth, duration_s)},
+        recording=request.name,
+        truth="none: every alarm counts as false" if request.events is None else "events",
         truncated=truncated,
         bundle=BundleFacts(monitor.bundle_id),
         detector=monitor.detector,
@@ -213,23 +206,15 @@ def _summarise(
     return replace(summary, acceptance=AcceptanceResult(all(rule.passed for rule in rules), rules))
 
 
-def _judgement(of_events: Judgement, truth: Sequence[Event], end_s: float) -> Judgement:
+def _judgement(of_events: EventCheck, truth: Sequence[Event], end_s: float) -> EventCheck:
     """What the events ask, and that each could be judged: one in a part that is lost was not seen to raise its alarm."""
-    lost = tuple(
-        f"{event.label} on {event.camera} at {event.start_s:g} s could not be judged"
-        for event in truth
-        if event.start_s >= end_s
-    )
-    return Judgement(of_events.passed and not lost, (*of_events.failures, *lost))
+    lost = [f"{event.label} on {event.camera} at {event.start_s:g} s" for event in truth if event.start_s >= end_s]
+    failures = (*of_events.failures, *(f"{event} could not be judged" for event in lost))
+    return EventCheck(of_events.passed and not lost, failures)
 
 
 def _write(
-    request: Request,
-    monitor: OodMonitor,
-    summary: Summary,
-    tables: ReplayTables,
-    worst: Sequence[WorstFrame],
-    folder: Path,
+    request: Request, monitor: OodMonitor, summary: Summary, tables: ReplayTables, worst: WorstFrames, folder: Path
 ) -> None:
     """Write all files into a folder beside the former ones, then put each into its place."""
     events = clip_events(request.events or (), summary.duration_s)
@@ -238,17 +223,8 @@ def _write(
     write_frames(folder / FRAMES, tables)
     title = f"{summary.recording}, replayed"
     draw_timeline(folder / TIMELINE, events, tables.alarms, tables.decisions, summary.duration_s, title)
-    write_report(
-        folder / REPORT,
-        summary,
-        tables,
-        events,
-        worst,
-        request.command,
-        limits=request.limits,
-        monitor=monitor,
-        note=request.note,
-    )
+    content = (folder / REPORT, summary, tables, events, worst.frames, request.command)
+    write_report(*content, limits=request.limits, monitor=monitor, note=request.note)
     if request.acceptance is not None:
         suite = junit_suite(summary.recording, summary.acceptance.rules, note=summary.truncated)
         write_junit(folder / JUNIT, suite)

@@ -25,19 +25,11 @@ def read_clip(recording: Path) -> dict[str, Any] | None:
         account = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(account, dict) or not isinstance(account.get("raised"), list):
-        return None
-    return account
+    return account if isinstance(account, dict) and isinstance(account.get("raised"), list) else None
 
 
 def compare_with_clip(account: Mapping[str, Any], alarms: pl.DataFrame, bundle_id: str) -> ClipComparison:
-    """Hold the alarms of a replay against those that the vehicle raised.
-
-    Args:
-        account: of the clip.
-        alarms: of the replay (``ReplayTables.alarms``).
-        bundle_id: that judged.
-    """
+    """Hold the alarms of a replay (``ReplayTables.alarms``) under a bundle against those that the vehicle raised."""
     risen, silent = _risen(alarms)
     compared = []
     for raised in account["raised"]:

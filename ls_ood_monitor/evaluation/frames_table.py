@@ -11,6 +11,7 @@ from pathlib import Path
 from .replay_tables import ReplayTables
 
 _COLUMNS = ("time_s", "camera", "stamp_ns", "score", "threshold", "alarm", "decision", "fault", "latency_ms", "reason")
+_LASTING = ("lasting_score", "lasting_threshold")
 #: Rows whose sentences are in memory at a time.
 _SLICE = 5000
 
@@ -20,26 +21,24 @@ def write_frames(path: Path, tables: ReplayTables) -> None:
     scores = [f"score.{name}" for name in tables.detectors]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*_COLUMNS, *scores])
+        writer.writerow([*_COLUMNS, *_LASTING, *scores])
         for part in tables.alarms.iter_slices(_SLICE):
             reasons = tables.sentences(part["cause"])
             shown = part.select(
-                "time_s", "camera", "stamp_ns", "score", "threshold", "state", "mode", "fault", "latency_ms", *scores
+                "time_s",
+                "camera",
+                "stamp_ns",
+                "score",
+                "threshold",
+                "state",
+                "mode",
+                "fault",
+                "latency_ms",
+                *_LASTING,
+                *scores,
             )
             for row, reason in zip(shown.iter_rows(), reasons, strict=True):
                 time_s, camera, stamp_ns, score, threshold, state, mode, fault, latency_ms, *others = row
-                writer.writerow(
-                    [
-                        f"{time_s:.6f}",
-                        camera,
-                        stamp_ns,
-                        repr(score),
-                        repr(threshold),
-                        state,
-                        mode,
-                        fault or "",
-                        f"{latency_ms:.3f}",
-                        reason,
-                        *("" if value is None else repr(value) for value in others),
-                    ]
-                )
+                numbers = ("" if value is None or value != value else repr(value) for value in others)
+                judged = (repr(score), repr(threshold), state, mode, fault or "", f"{latency_ms:.3f}", reason)
+                writer.writerow((f"{time_s:.6f}", camera, stamp_ns, *judged, *numbers))

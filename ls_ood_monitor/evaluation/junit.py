@@ -10,21 +10,15 @@ from .results import Rule
 
 
 def junit_suite(name: str, rules: Sequence[Rule], error: str = "", note: str = "") -> ElementTree.Element:
-    """One suite.
+    """One suite, of a recording.
 
-    Args:
-        name: of the recording.
-        rules: that were held against it.
-        error: why it has no result; empty where it has one.
-        note: what a reader must know beside the rules; empty = nothing.
+    ``error`` says why it has no result; ``note`` what a reader must know beside the rules; empty = nothing.
     """
     failures, errors = sum(not rule.passed for rule in rules), 1 if error else 0
     # Build servers take a suite without a test for one that did not run.
     is_alone = bool(error) or not rules
-    counts = {"tests": len(rules) + is_alone, "failures": failures, "errors": errors}
-    suite = ElementTree.Element(
-        "testsuite", {"name": _legal(name), **{key: str(value) for key, value in counts.items()}}
-    )
+    counts = {"tests": str(len(rules) + is_alone), "failures": str(failures), "errors": str(errors)}
+    suite = ElementTree.Element("testsuite", {"name": _legal(name), **counts})
     for rule in rules:
         case = ElementTree.SubElement(suite, "testcase", classname=_legal(name), name=_legal(rule.name))
         if rule.passed:

@@ -5,21 +5,18 @@ One drive is too short for a rate an hour; a set of them may be long enough.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from statistics import median
 
-from ..core.intervals import event_rate
 from .acceptance import Acceptance, check_set
+from .assessment import alarm_figures, fraction, longest, time_to_stop
 from .results import (
     AcceptanceResult,
-    AlarmFigures,
     CameraFigures,
     DecisionFigures,
-    Delays,
+    EventCheck,
     EventOutcome,
-    Judgement,
     PoolEntry,
     PoolSummary,
     Provenance,
@@ -30,19 +27,17 @@ from .results import (
 def pool(
     names: Sequence[str], summaries: Mapping[str, Summary], failed: Mapping[str, str], acceptance: Acceptance | None
 ) -> PoolSummary:
-    """Figures of a set of recordings.
+    """Figures of a set of recordings, in the order of ``names``; ``failed`` says why some could not be judged.
 
-    Args:
-        names: of all recordings, in their order.
-        summaries: of those that could be judged, by name.
-        failed: why the others could not, a sentence each.
-        acceptance: limits to hold the set against. It is not decided without any, and while a recording is missing that
-            could still break it.
+    The acceptance is not decided without limits, and while a recording is missing that could still break it.
     """
     judged = [summaries[name] for name in names if name in summaries]
     first = judged[0] if judged else None
     events = tuple(replace(event, recording=summary.recording) for summary in judged for event in summary.events)
+    silences = tuple(replace(gap, recording=summary.recording) for summary in judged for gap in summary.silences)
     faults = _sum(summary.faults for summary in judged)
+    decision = _decision(judged, events)
+    raised, false = (sum(getattr(summary.alarms, name) for summary in judged) for name in ("raised", "false"))
     pooled = PoolSummary(
         recordings=tuple(PoolEntry(name, failed.get(name, ""), summaries.get(name)) for name in names),
         failed=len(failed),
@@ -54,15 +49,13 @@ def pool(
         duration_s=sum(summary.duration_s for summary in judged),
         frames=sum(summary.frames for summary in judged),
         cameras=tuple(sorted({camera for summary in judged for camera in summary.cameras})),
-        alarms=_alarms(judged, events),
-        decision=_decision(judged, events),
+        alarms=alarm_figures(events, raised, false, decision.clean_s),
+        decision=decision,
         events=events,
         faults=faults,
         fault_count=sum(faults.values()),
         by_camera=_by_camera(judged),
-        silences=tuple(
-            replace(silence, recording=summary.recording) for summary in judged for silence in summary.silences
-        ),
+        silences=silences,
         judgement=_judgement(judged),
         acceptance=AcceptanceResult(),
     )
@@ -76,11 +69,11 @@ def _common(facts: Provenance) -> Provenance:
     return Provenance(facts.version, facts.network, facts.environment, facts.parameters)
 
 
-def _judgement(judged: Sequence[Summary]) -> Judgement:
+def _judgement(judged: Sequence[Summary]) -> EventCheck:
     """By the events of the recordings that have some."""
     known = [summary for summary in judged if summary.has_events]
     failures = (f"{summary.recording}: {failure}" for summary in known for failure in summary.judgement.failures)
-    return Judgement(all(summary.judgement.passed for summary in known) if known else None, tuple(failures))
+    return EventCheck(all(summary.judgement.passed for summary in known) if known else None, tuple(failures))
 
 
 def _truth(judged: Sequence[Summary]) -> str:
@@ -90,54 +83,31 @@ def _truth(judged: Sequence[Summary]) -> str:
     return f"events of {known} of {len(judged)} recordings: in the others every alarm counts as false"
 
 
-def _alarms(judged: Sequence[Summary], events: Sequence[EventOutcome]) -> AlarmFigures:
-    false, clean_h = (
-        sum(summary.alarms.false for summary in judged),
-        sum(summary.decision.clean_s for summary in judged) / 3600.0,
-    )
-    delays = [event.alarm_delay_s for event in events if event.alarm_delay_s is not None]
-    return AlarmFigures(
-        events=len(events),
-        detected=len(delays),
-        raised=sum(summary.alarms.raised for summary in judged),
-        false=false,
-        delay_s=Delays(median(delays) if delays else None, max(delays, default=None)),
-        detected_share=len(delays) / len(events) if events else None,
-        false_per_hour=event_rate(false, clean_h) if clean_h > 0.0 else None,
-    )
-
-
 def _decision(judged: Sequence[Summary], events: Sequence[EventOutcome]) -> DecisionFigures:
     parts = [summary.decision for summary in judged]
     false_stop_s, clean_s = sum(part.false_stop_s for part in parts), sum(part.clean_s for part in parts)
     held_s, event_s = sum(part.held_s for part in parts), sum(part.event_s for part in parts)
     return DecisionFigures(
-        time_to_stop_s=_longest(part.time_to_stop_s for part in parts),
+        time_to_stop_s=time_to_stop(events),
         false_stop_s=false_stop_s,
         clean_s=clean_s,
-        false_stop_ratio=false_stop_s / clean_s if clean_s else None,
+        false_stop_ratio=fraction(false_stop_s, clean_s),
         held_s=held_s,
         event_s=event_s,
-        hold_ratio=held_s / event_s if event_s else None,
-        time_to_release_s=_longest(part.time_to_release_s for part in parts),
+        hold_ratio=fraction(held_s, event_s),
+        time_to_release_s=longest(part.time_to_release_s for part in parts),
         not_released=sum(part.not_released for part in parts),
         not_stopped=sum(event.stop_delay_s is None for event in events),
         stop_was_on=sum(event.stop_was_on for event in events),
     )
 
 
-def _longest(times: Iterable[float | None]) -> float | None:
-    return max((time_s for time_s in times if time_s is not None), default=None)
-
-
 def _by_camera(judged: Sequence[Summary]) -> dict[str, CameraFigures]:
-    totals: dict[str, CameraFigures] = {}
-    for camera, counts in sorted(
-        (item for summary in judged for item in summary.by_camera.items()), key=lambda item: item[0]
-    ):
-        total = _sum((vars(totals[camera]) if camera in totals else {}, vars(counts)))
-        totals[camera] = CameraFigures(**total)
-    return totals
+    counts: defaultdict[str, list[dict[str, int]]] = defaultdict(list)
+    for summary in judged:
+        for camera, figures in summary.by_camera.items():
+            counts[camera].append(vars(figures))
+    return {camera: CameraFigures(**_sum(counts[camera])) for camera in sorted(counts)}
 
 
 def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

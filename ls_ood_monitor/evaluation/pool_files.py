@@ -12,11 +12,11 @@ from xml.etree.ElementTree import Element
 from .acceptance import WHOLE
 from .evaluate import JUNIT, REPORT, SUMMARY, put_in_place
 from .junit import junit_suite, write_junit
-from .report_page import UNIT, banner, command_line, page, rule_rows, seconds, word
+from .report_page import UNIT, banner, command_line, decision_rows, page, rule_rows, seconds, word
 from .report_provenance import bundle_rows, environment_part, parameters_part
 from .report_tables import facts_table, list_table
 from .results import AlarmFigures, CameraFigures, DecisionFigures, PoolEntry, PoolSummary, Summary, to_plain
-from .summary_text import counts, pool_headline, share
+from .summary_text import counts, pool_headline
 
 #: The test suite of the set; those of its recordings have their names.
 SUITE = "all recordings"
@@ -32,13 +32,9 @@ def remove_pool(out: Path) -> None:
 
 
 def write_pool(out: Path, pooled: PoolSummary, command: str, has_acceptance: bool) -> None:
-    """Write all files, then put each into its place.
+    """Write all files, then put each into its place in ``out``, which holds the folders of the recordings.
 
-    Args:
-        out: the folder that holds those of the recordings.
-        pooled: figures of the set (``pool.pool``).
-        command: that makes it again.
-        has_acceptance: then there is a ``junit.xml``.
+    ``command`` makes them again. Without an acceptance there is no ``junit.xml``.
     """
     folder = out / _UNFINISHED
     shutil.rmtree(folder, ignore_errors=True)
@@ -53,17 +49,16 @@ def write_pool(out: Path, pooled: PoolSummary, command: str, has_acceptance: boo
 
 
 def _suite(entry: PoolEntry) -> Element:
-    if entry.summary is None:
+    if (summary := entry.summary) is None:
         return junit_suite(entry.recording, [], entry.error)
-    return junit_suite(entry.recording, entry.summary.acceptance.rules, note=entry.summary.truncated)
+    return junit_suite(entry.recording, summary.acceptance.rules, note=summary.truncated)
 
 
 def _missing(pooled: PoolSummary) -> str:
     """Which recordings could not be judged, in a sentence; empty where all were."""
     names = [entry.recording for entry in pooled.recordings if entry.error]
-    if not names:
-        return ""
-    return f"{len(names)} of {len(pooled.recordings)} recordings could not be judged: {', '.join(names)}."
+    count = f"{len(names)} of {len(pooled.recordings)} recordings"
+    return f"{count} could not be judged: {', '.join(names)}." if names else ""
 
 
 def _page(pooled: PoolSummary, command: str) -> str:
@@ -72,9 +67,7 @@ def _page(pooled: PoolSummary, command: str) -> str:
     note = "A name leads to the report of its recording, in the folder beside this file; pass them on together."
     parts = [
         banner(*pool_headline(pooled)),
-        facts_table(_set_rows(pooled)),
-        "<h2>Recordings</h2>",
-        f"<p class=note>{note}</p>",
+        f"{facts_table(_set_rows(pooled))}<h2>Recordings</h2><p class=note>{note}</p>",
         list_table(head, [_recording_row(entry) for entry in pooled.recordings], most=count, cards=True),
     ]
     if pooled.summaries:
@@ -87,20 +80,16 @@ def _page(pooled: PoolSummary, command: str) -> str:
 
 
 def _set_rows(pooled: PoolSummary) -> list[tuple[str, str]]:
-    alarms, decision = pooled.alarms, pooled.decision
-    missing = _missing(pooled)
-    detected = f"{alarms.detected} of {alarms.events}"
+    alarms, decision, missing = pooled.alarms, pooled.decision, _missing(pooled)
     return [
         *rule_rows(pooled.acceptance),
         *([("not judged", word(False, "", missing))] if missing else []),
-        *([("events detected", detected)] if alarms.events else []),
-        ("longest time to STOP", seconds(decision.time_to_stop_s)),
-        ("of the events' time under STOP", share(decision.hold_ratio)),
-        ("longest time to release", seconds(decision.time_to_release_s)),
+        *([("events detected", f"{alarms.detected} of {alarms.events}")] if alarms.events else []),
+        *decision_rows(decision),
         ("false alarms" if pooled.has_events else "alarms", _rate(alarms)),
         ("STOP in clean driving", _false_stop(decision)),
         ("alarms without a verdict", html.escape(counts(pooled)) or "none"),
-        *((f"camera {name}", html.escape(_of_camera(camera))) for name, camera in pooled.by_camera.items()),
+        *((f"camera {name}", _of_camera(camera)) for name, camera in pooled.by_camera.items()),
         ("judged", f"{pooled.frames} images, {pooled.duration_s:.1f}{UNIT}"),
         ("ground truth", html.escape(pooled.truth)),
     ]

@@ -18,13 +18,10 @@ from ..config import AlarmSettings
 from ..machine import processor
 from ..monitor import OodMonitor
 from ..parameter_file import VehicleSettings
-from ..recordings.recording import Recording
+from ..recordings.recording import Recording, files_of
 from .request import Request
 from .results import Environment, NetworkFacts, RecordingFacts, RecordingProvenance
 from .timespans import Limits
-
-_OF_EVERY_RULE = ("rule", "trigger_consecutive_frames", "release_consecutive_frames")
-_OF_RULE = {"window": ("window_frames",), "cusum": ("cusum_limit",)}
 
 
 def provenance(request: Request, monitor: OodMonitor) -> RecordingProvenance:
@@ -41,36 +38,27 @@ def provenance(request: Request, monitor: OodMonitor) -> RecordingProvenance:
 
 def environment(monitor: OodMonitor) -> Environment:
     """Machine that judges, and versions of its libraries."""
-    libraries = {"numpy": np.__version__, "OpenCV": cv2.__version__}
-    others = {name: metadata.version(name) for name in ("plotly", "rosbags")}
-    versions = {"Python": platform.python_version(), "torch": torch.__version__, **libraries, **others}
+    versions = {"Python": platform.python_version(), "torch": torch.__version__}
+    versions |= {"numpy": np.__version__, "OpenCV": cv2.__version__}
+    versions |= {name: metadata.version(name) for name in ("plotly", "rosbags")}
     if monitor.engine_name == "onnx":
         import onnxruntime  # its GPU package has another name, so it is asked itself
 
         versions["ONNX Runtime"] = onnxruntime.__version__
-    device = monitor.device
-    return Environment(
-        f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
-        torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        versions,
-    )
+    machine = f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores"
+    gpu = torch.cuda.get_device_name(monitor.device) if monitor.device.type == "cuda" else None
+    return Environment(machine, gpu, versions)
 
 
 def recording_facts(recording: Recording) -> RecordingFacts:
     """Of its files; pictures and videos have no start."""
-    path = recording.path
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    start = None
+    files, start = files_of(recording.path), None
     if recording.topics is not None:
         moment = datetime.fromtimestamp(recording.begin_ns // 10**6 / 1e3, timezone.utc)
         start = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return RecordingFacts(
-        str(path),
-        _format(recording, files),
-        start,
-        recording.assumed_rate_hz or recording.rate_hz,
-        sum(file.stat().st_size for file in files),
-    )
+    rate_hz = recording.assumed_rate_hz or recording.rate_hz
+    size = sum(file.stat().st_size for file in files)
+    return RecordingFacts(str(recording.path), _format(recording, files), start, rate_hz, size)
 
 
 def _format(recording: Recording, files: list[Path]) -> str:
@@ -85,22 +73,12 @@ def _format(recording: Recording, files: list[Path]) -> str:
 def parameters(vehicle: VehicleSettings, calibrated: AlarmSettings, limits: Limits) -> dict[str, dict[str, Any]]:
     """What decides when the vehicle stops, by node, as in a ROS parameter file, and the limits of the judgement, seconds.
 
-    Args:
-        vehicle: settings of the nodes.
-        calibrated: alarm settings of the bundle, which those of the vehicle override.
-        limits: of the judgement.
+    The vehicle's alarm settings override the ``calibrated`` ones of the bundle.
     """
-    perception = {**alarm_rule(vehicle.alarm.of(calibrated)), **asdict(vehicle.health)}
-    supervisor = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(vehicle.supervisor).items()
-    }
+    perception = {**asdict(vehicle.alarm.of(calibrated)), **asdict(vehicle.health)}
+    supervisor = asdict(vehicle.supervisor) | {"optional_cameras": list(vehicle.optional_cameras)}
     return {
         "perception_node": {**perception, "image_timeout_s": vehicle.image_timeout_s},
         "supervisor_node": {**supervisor, "publish_rate_hz": vehicle.publish_rate_hz},
         "judgement": {"stop_within_s": limits.stop_s, "release_within_s": limits.release_s},
     }
-
-
-def alarm_rule(settings: AlarmSettings) -> dict[str, Any]:
-    """Of the settings of an alarm those that its rule uses."""
-    return {name: getattr(settings, name) for name in (*_OF_EVERY_RULE, *_OF_RULE.get(settings.rule, ()))}

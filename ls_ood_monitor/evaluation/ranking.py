@@ -6,7 +6,7 @@ than five of either no interval is given: their resamples are fewer than the per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ from .replay_tables import score_over_threshold
 from .timespans import CLEAN, Limits, events_of_frames
 
 BLOCK_S = 10.0
+#: The one figure of a ranking that is a share of frames.
+FPR_AT_95TPR = "clean frames above the score that catches 95 % of event frames"
 #: Of 4 units there are 35 different resamples, of 5 there are 126; the 2.5 % percentile needs more than 40.
 MIN_UNITS = 5
 _RESAMPLES = 1000
@@ -31,19 +33,12 @@ _PLACES = np.linspace(0.0, 1.0, 101)
 
 @dataclass(frozen=True)
 class FrameScores:
-    """Judged frames of one kind.
+    """Judged frames of one kind, (N,) each."""
 
-    Attributes:
-        ratios: (N,) score over threshold, larger = more OoD (``score_over_threshold``).
-        above: (N,) whether the score is above the threshold.
-        units: (N,) number of each frame's event or block of time, from 0.
-        unit: what a unit is, in the plural.
-    """
-
-    ratios: NDArray[np.float64]
-    above: NDArray[np.bool_]
-    units: NDArray[np.int64]
-    unit: str
+    ratios: NDArray[np.float64]  # score over threshold, larger = more OoD (``score_over_threshold``)
+    above: NDArray[np.bool_]  # whether the score is above the threshold
+    units: NDArray[np.int64]  # number of each frame's event or block of time, from 0
+    unit: str  # what a unit is, in the plural
 
     @property
     def unit_count(self) -> int:
@@ -58,21 +53,13 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve in the unit square with its band; the band is empty where there are too few units.
-
-    Attributes:
-        x: (K,) across.
-        y: (K,) up.
-        places: (G,) across, of the band.
-        low: (G,) its lower edge, point by point.
-        high: (G,) its upper edge.
-    """
+    """A curve (K,) in the unit square with its band (G,), which is empty where there are too few units."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    places: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    places: NDArray[np.float64]  # x of the band
+    low: NDArray[np.float64]  # its lower edge, point by point
+    high: NDArray[np.float64]  # its upper edge
 
 
 @dataclass(frozen=True)
@@ -81,16 +68,13 @@ class Ranking:
 
     roc: Curve
     pr: Curve
-    figures: dict[str, tuple[float, Interval | None]]
+    figures: Mapping[str, tuple[float, Interval | None]]
 
 
 def split_frames(images: pl.DataFrame, events: Sequence[Event], limits: Limits) -> tuple[FrameScores, FrameScores]:
     """Clean frames and frames in events (``timespans.events_of_frames``); what follows an event too soon is neither.
 
-    Args:
-        images: ``time_s``, ``camera``, ``score`` and ``threshold`` of each; NaN where it was not judged.
-        events: ground truth.
-        limits: with the time after an event.
+    ``images`` have ``time_s``, ``camera``, ``score`` and ``threshold``, NaN where one was not judged.
     """
     judged = images.select("time_s", "camera", "score", "threshold", ratio=score_over_threshold())
     judged = judged.filter(pl.col("ratio").is_finite())
@@ -141,31 +125,21 @@ def rank(clean: FrameScores, odd: FrameScores) -> Ranking:
     values = {
         "AUROC": auroc(clean.ratios, odd.ratios),
         "AUPR": aupr(clean.ratios, odd.ratios),
-        "clean frames above the score that catches 95 % of event frames": fpr_at_tpr(clean.ratios, odd.ratios),
+        FPR_AT_95TPR: fpr_at_tpr(clean.ratios, odd.ratios),
     }
-    if not (clean.is_enough and odd.is_enough):
-        none = np.zeros(0)
-        roc, pr = (_thinned(x, y, none, none, none) for x, y in ((false, true), (recall[::-1], precision[::-1])))
-        return Ranking(roc, pr, {name: (value, None) for name, value in values.items()})
-    drawn = (
-        clean.ratios,
-        clean.units,
-        odd.ratios,
-        odd.units,
-        resample_counts(clean.unit_count, _RESAMPLES, [0, 0]),
-        resample_counts(odd.unit_count, _RESAMPLES, [0, 1]),
-    )
-    fewest = min(clean.unit_count, odd.unit_count)
-    intervals = {
-        name: _interval(value, replicates, fewest)
-        for (name, value), replicates in zip(values.items(), ranking_replicates(*drawn), strict=True)
-    }
-    curves = curve_replicates(*drawn, places=_PLACES)
-    low, high = _band(curves.tpr, odd.unit_count)
-    low[-1] = 1.0  # below every score nothing is left open
-    roc = _thinned(false, true, _PLACES, low, high)
-    pr = _thinned(recall[::-1], precision[::-1], _PLACES, *_band(curves.precision, fewest))
-    return Ranking(roc, pr, {name: (value, intervals[name]) for name, value in values.items()})
+    roc_band = pr_band = (np.zeros(0),) * 3
+    intervals: list[Interval | None] = [None] * len(values)
+    if clean.is_enough and odd.is_enough:
+        by_clean, by_odd = (resample_counts(kind.unit_count, _RESAMPLES, [0, n]) for n, kind in enumerate((clean, odd)))
+        drawn = clean.ratios, clean.units, odd.ratios, odd.units, by_clean, by_odd
+        fewest, curves = min(clean.unit_count, odd.unit_count), curve_replicates(*drawn, places=_PLACES)
+        replicates = zip(values.values(), ranking_replicates(*drawn), strict=True)
+        intervals = [_interval(value, drawn_values, fewest) for value, drawn_values in replicates]
+        low, high = _band(curves.tpr, odd.unit_count)
+        low[-1] = 1.0  # below every score nothing is left open
+        roc_band, pr_band = (_PLACES, low, high), (_PLACES, *_band(curves.precision, fewest))
+    known = dict(zip(values, zip(values.values(), intervals, strict=True), strict=True))
+    return Ranking(_thinned(false, true, *roc_band), _thinned(recall[::-1], precision[::-1], *pr_band), known)
 
 
 def _interval(value: float, replicates: NDArray[np.float64], units: int) -> Interval:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from math import nan
 
 from ..core.causes import Cause, CauseKind
-from ..core.pipeline import InputImage, Outcome, PerceptionPipeline, VehiclePipeline
+from ..core.pipeline import PerceptionPipeline, VehiclePipeline
 from ..core.supervision import Supervisor
 from ..core.types import Alarm, Decision, FallbackMode, Frame, Verdict
 from ..monitor import OodMonitor
@@ -25,15 +25,10 @@ from .replay_tables import ReplayRecorder
 
 @dataclass(frozen=True)
 class TimedVerdict(Verdict):
-    """A verdict, and what it took.
+    """A verdict, and what it took."""
 
-    Attributes:
-        latency_ms: the network's time for it.
-        is_recalled: its scores come from a file, so that its anomaly map is not known.
-    """
-
-    latency_ms: float = field(default=nan, kw_only=True)
-    is_recalled: bool = field(default=False, kw_only=True)
+    latency_ms: float = field(default=nan, kw_only=True)  # the network's time for it
+    is_recalled: bool = field(default=False, kw_only=True)  # its scores come from a file: its anomaly map is not known
 
 
 def judge_timed(monitor: OodMonitor, frame: Frame) -> TimedVerdict:
@@ -41,46 +36,24 @@ def judge_timed(monitor: OodMonitor, frame: Frame) -> TimedVerdict:
     started = time.perf_counter()
     result = monitor.process([frame])[0]
     latency_ms = (time.perf_counter() - started) * 1e3
-    return TimedVerdict(
-        result.frame,
-        result.score,
-        result.threshold,
-        result.detector,
-        result.scores,
-        result.anomaly_map,
-        latency_ms=latency_ms,
-    )
+    return TimedVerdict(**{spec.name: getattr(result, spec.name) for spec in fields(Verdict)}, latency_ms=latency_ms)
 
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """What one image message came to.
+    """What one image message came to."""
 
-    Attributes:
-        time_s: reception, seconds from the start of the recording.
-        alarm: of its camera, after it.
-        mode: of the supervisor's decision, after it.
-        verdict: the network's; None where the image failed a check.
-    """
-
-    time_s: float
-    alarm: Alarm
-    mode: FallbackMode
-    verdict: TimedVerdict | None
+    time_s: float  # reception, from the start of the recording
+    alarm: Alarm  # of its camera, after it
+    mode: FallbackMode  # of the supervisor's decision, after it
+    verdict: TimedVerdict | None  # None where the image failed a check
 
 
 class Replay:
     """The nodes of a vehicle, without their processes.
 
-    Args:
-        monitor: with a bundle.
-        cameras: all of the recording; each must be clear for the vehicle to move.
-        settings: of the vehicle.
-        begin_ns: when the recording starts.
-        network: judges a frame; None = the monitor.
-
-    Attributes:
-        recorder: has a row for each alarm and each decision so far.
+    Every camera must be clear for the vehicle to move. The recording starts at ``begin_ns``. ``network`` judges a frame; None
+    = the monitor. ``recorder`` has a row for each alarm and each decision so far.
     """
 
     def __init__(
@@ -95,7 +68,7 @@ class Replay:
         self._begin_ns, self._started_ns, self._now_ns = begin_ns, time.monotonic_ns(), begin_ns
         self.recorder = ReplayRecorder(sorted(monitor.detectors))
         self._perception = PerceptionPipeline(
-            cameras, settings.alarm.of(monitor.alarm), monitor.clean_median, settings.health, settings.image_timeout_s
+            cameras, settings.alarm.of(monitor.alarm), monitor.lasting_levels, settings.health, settings.image_timeout_s
         )
         self._vehicle = VehiclePipeline(
             self._perception,
@@ -111,8 +84,13 @@ class Replay:
         for arrival in arrivals:
             self._now_ns = arrival.received_ns
             self._perception.topics[arrival.camera] = arrival.topic
-            outcome, decision = self._vehicle.judge(_input_of(arrival), self._judge)
-            yield self._record(outcome, decision)
+            self._vehicle.advance(arrival.received_ns)
+            alarm, verdict = self._judge(arrival)
+            decision = self._vehicle.observe(alarm, arrival.received_ns)
+            time_s = self._seconds(arrival.received_ns)
+            latency_ms = nan if verdict is None else verdict.latency_ms
+            self.recorder.add_image(time_s, alarm, decision.mode, verdict, latency_ms)
+            yield FrameRecord(time_s, alarm, decision.mode, verdict)
 
     @property
     def speed(self) -> float:
@@ -123,14 +101,19 @@ class Replay:
         """Let time pass until the end of the recording."""
         self._vehicle.advance(end_ns)
 
-    def _judge(self, frames: Sequence[Frame]) -> list[TimedVerdict]:
-        return [self._network(frame) for frame in frames]
-
-    def _record(self, outcome: Outcome[InputImage, TimedVerdict], decision: Decision) -> FrameRecord:
-        verdict, time_s = outcome.verdict, self._seconds(outcome.image.arrived_ns)
-        latency_ms = nan if verdict is None else verdict.latency_ms
-        self.recorder.add_image(time_s, outcome.alarm, decision.mode, verdict, latency_ms)
-        return FrameRecord(time_s, outcome.alarm, decision.mode, verdict)
+    def _judge(self, arrival: ImageArrival) -> tuple[Alarm, TimedVerdict | None]:
+        """The alarm after an image, and the network's verdict; None where the image failed a check."""
+        camera, now_ns = arrival.camera, arrival.received_ns
+        self._perception.on_arrival(camera, now_ns)
+        if arrival.image is None:
+            fault = Cause(CauseKind.UNREADABLE, detail=arrival.error)
+            return self._perception.count_fault(camera, arrival.stamp_ns, fault), None
+        frame = Frame(arrival.image, arrival.stamp_ns, camera)
+        cause = self._perception.check(frame, arrival.encoding, now_ns, now_ns)
+        if cause is not None:
+            return self._perception.count_fault(camera, arrival.stamp_ns, cause), None
+        verdict = self._network(frame)
+        return self._perception.count(frame, verdict, 0, now_ns), verdict
 
     def _on_silence(self, alarm: Alarm, decision: Decision, now_ns: int) -> None:
         self.recorder.add_silence(self._seconds(now_ns), alarm, decision.mode)
@@ -140,12 +123,3 @@ class Replay:
 
     def _seconds(self, now_ns: int) -> float:
         return (now_ns - self._begin_ns) / 1e9
-
-
-def _input_of(arrival: ImageArrival) -> InputImage:
-    frame, fault = None, None
-    if arrival.image is None:
-        fault = Cause(CauseKind.UNREADABLE, detail=arrival.error)
-    else:
-        frame = Frame(arrival.image, arrival.stamp_ns, arrival.camera)
-    return InputImage(arrival.camera, arrival.stamp_ns, arrival.received_ns, frame, arrival.encoding, fault)

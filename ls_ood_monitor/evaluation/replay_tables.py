@@ -1,6 +1,6 @@
 """The rows of a replay, in tables: alarms, decisions, and the causes of both. No picture is kept.
 
-Causes have a table of their own because one stands on another one (``Cause.after``), and because many rows share one.
+Causes have a table of their own because one stands on another one (``Cause.underlying``), and because many rows share one.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ _CAUSES = {
     "rule": pl.Categorical,  # null where there is no progress
     "count": pl.Float64,
     "needed": pl.Float64,
-    "window": pl.Int32,
-    "after": pl.UInt32,
+    "after": pl.UInt32,  # row of the cause that it stands on
 }
 _DECISIONS = {"time_s": pl.Float64, "mode": MODE, "cause": pl.UInt32}
 _ALARMS = {
-    "time_s": pl.Float64,
+    "time_s": pl.Float64,  # from the start of the recording
     "camera": pl.Categorical,
     "stamp_ns": pl.Int64,
     "state": STATE,
-    "mode": MODE,
-    "score": pl.Float64,
-    "threshold": pl.Float64,
+    "mode": MODE,  # of the decision after it
+    "score": pl.Float64,  # larger = more OoD; NaN where the frame was not judged
+    "threshold": pl.Float64,  # likewise
     "fault": KIND,  # null where the frame was judged
-    "cause": pl.UInt32,
-    "latency_ms": pl.Float64,
+    "cause": pl.UInt32,  # its row
+    "lasting_score": pl.Float64,  # mean over seconds; NaN where there is no lasting path
+    "lasting_threshold": pl.Float64,  # likewise
+    "latency_ms": pl.Float64,  # of the network; NaN where it was not asked
     "from_image": pl.Boolean,
 }
 #: Rows are Python objects until there are so many.
@@ -55,22 +56,12 @@ _MAX_RECENT = 256
 
 @dataclass(frozen=True)
 class ReplayTables:
-    """A whole replay.
+    """A whole replay, in order of time, in the columns above."""
 
-    Attributes:
-        alarms: a row an alarm, in order of time: of every image, and ten a second of a silent camera. ``time_s`` from the
-            start of the recording, ``camera``, ``stamp_ns``, ``state``, ``mode`` of the decision after it, ``score`` and
-            ``threshold`` (larger = more OoD; NaN where the frame was not judged), ``fault``, row of its ``cause``,
-            ``latency_ms`` of the network (NaN where it was not asked), ``from_image``, and ``score.NAME`` of each detector.
-        decisions: every tick's, and every new stop: ``time_s``, ``mode``, row of its ``cause``.
-        causes: ``Cause`` in columns; ``after`` is the row of the cause that it stands on.
-        detectors: whose scores there are.
-    """
-
-    alarms: pl.DataFrame
-    decisions: pl.DataFrame
+    alarms: pl.DataFrame  # of every image, and ten a second of a silent camera; with ``score.NAME`` of each detector
+    decisions: pl.DataFrame  # every tick's, and every new stop
     causes: pl.DataFrame
-    detectors: tuple[str, ...]
+    detectors: tuple[str, ...]  # whose scores there are
 
     @property
     def images(self) -> pl.DataFrame:
@@ -86,19 +77,11 @@ class ReplayTables:
         chosen = self.causes[pl.Series(rows, dtype=pl.UInt32)]
         behind = chosen["after"].drop_nulls().unique()
         after = dict(zip(behind, self.causes_at(behind), strict=True)) if len(behind) else {}
-        return [
-            Cause(
-                CauseKind(kind),
-                camera,
-                value,
-                limit,
-                detail,
-                expected,
-                None if rule is None else AlarmProgress(rule, count, needed, window),
-                after.get(row),
-            )
-            for kind, camera, value, limit, detail, expected, rule, count, needed, window, row in chosen.iter_rows()
-        ]
+        causes = []
+        for kind, camera, value, limit, detail, expected, rule, count, needed, row in chosen.iter_rows():
+            progress = None if rule is None else AlarmProgress(rule, count, needed)
+            causes.append(Cause(CauseKind(kind), camera, value, limit, detail, expected, progress, after.get(row)))
+        return causes
 
 
 def score_over_threshold() -> pl.Expr:
@@ -106,16 +89,13 @@ def score_over_threshold() -> pl.Expr:
     return pl.when(pl.col("threshold") <= 0.0).then("score").otherwise(pl.col("score") / pl.col("threshold"))
 
 
+def has_lasting(alarms: pl.DataFrame) -> bool:
+    """Whether the alarms have a lasting path."""
+    return "lasting_threshold" in alarms.columns and bool(alarms["lasting_threshold"].is_finite().any())
+
+
 class ReplayRecorder:
-    """Gathers the rows of a replay.
-
-    Args:
-        detectors: names of all whose scores are kept.
-
-    Attributes:
-        images: so many have been added.
-        last_image_s: time of the last one.
-    """
+    """Gathers the rows of a replay, with the scores of ``detectors``; counts its ``images``, the last one at ``last_image_s``."""
 
     def __init__(self, detectors: Sequence[str]) -> None:
         self._detectors = tuple(detectors)
@@ -129,12 +109,11 @@ class ReplayRecorder:
     ) -> None:
         """The alarm of an image, the mode after it, and the network's verdict, where it was asked for one."""
         self.images, self.last_image_s = self.images + 1, time_s
-        scores = verdict.scores if verdict is not None else {}
-        self._add_alarm(time_s, alarm, mode, latency_ms, True, scores)
+        self._add_alarm(time_s, alarm, mode, verdict, latency_ms, True)
 
     def add_silence(self, time_s: float, alarm: Alarm, mode: FallbackMode) -> None:
         """The alarm of a silent camera, and the mode after it."""
-        self._add_alarm(time_s, alarm, mode, nan, False, {})
+        self._add_alarm(time_s, alarm, mode, None, nan, False)
 
     def add_decision(self, time_s: float, decision: Decision) -> None:
         """A decision."""
@@ -149,25 +128,16 @@ class ReplayRecorder:
         time_s: float,
         alarm: Alarm,
         mode: FallbackMode,
+        verdict: Verdict | None,
         latency_ms: float,
-        from_image: bool,
-        scores: Mapping[str, float],
+        is_image: bool,
     ) -> None:
+        states = (time_s, alarm.camera, alarm.stamp_ns, alarm.state.value, mode.name)
+        judged = (alarm.score, alarm.threshold, alarm.fault or None, self._row_of(alarm.cause))
+        lasting = (alarm.lasting_score, alarm.lasting_threshold)
+        scores = verdict.scores if verdict is not None else {}
         self._alarms.append(
-            (
-                time_s,
-                alarm.camera,
-                alarm.stamp_ns,
-                alarm.state.value,
-                mode.name,
-                alarm.score,
-                alarm.threshold,
-                alarm.fault or None,
-                self._row_of(alarm.cause),
-                latency_ms,
-                from_image,
-                *(scores.get(name) for name in self._detectors),
-            )
+            (*states, *judged, *lasting, latency_ms, is_image, *(scores.get(name) for name in self._detectors))
         )
 
     def _row_of(self, cause: Cause) -> int:
@@ -175,9 +145,9 @@ class ReplayRecorder:
         row = self._recent.get(cause)
         if row is not None:
             return row
-        after = None if cause.after is None else self._row_of(cause.after)
+        after = None if cause.underlying is None else self._row_of(cause.underlying)
         progress = cause.progress
-        counted = (progress.rule, progress.count, progress.needed, progress.window) if progress else (None,) * 4
+        counted = (progress.rule, progress.count, progress.needed) if progress else (None,) * 3
         numbers = (cause.value, cause.limit, cause.detail, cause.expected)
         row = self._causes.append((cause.kind.value, cause.camera, *numbers, *counted, after))
         if len(self._recent) >= _MAX_RECENT:

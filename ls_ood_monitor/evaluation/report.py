@@ -21,9 +21,9 @@ from ..monitor import OodMonitor
 from ..recordings.events import Event
 from . import report_figures as figures
 from . import summary_text as text
-from .ranking import MIN_UNITS, FrameScores, Ranking, rank, share_above, split_frames
+from .ranking import FPR_AT_95TPR, MIN_UNITS, FrameScores, Ranking, rank, share_above, split_frames
 from .replay_tables import ReplayTables
-from .report_page import UNIT, banner, command_line, page, rule_rows, seconds, word
+from .report_page import UNIT, banner, command_line, decision_rows, page, rule_rows, seconds, word
 from .report_provenance import bundle_part, environment_part, parameters_part, recording_part
 from .report_tables import MAX_ROWS, facts_table, first_of, list_table, with_head
 from .results import DecisionFigures, Delays, Stop, Summary
@@ -88,16 +88,8 @@ def write_report(
 ) -> None:
     """Write the report of one recording.
 
-    Args:
-        path: of the file.
-        summary: its figures.
-        tables: its alarms and decisions.
-        events: ground truth.
-        worst: the strangest frames.
-        command: that makes it again.
-        limits: by which the summary was made.
-        monitor: that judged, for the bundle's provenance; None leaves it out.
-        note: what a reader must know first, a sentence; empty = nothing.
+    ``command`` makes it again. ``limits`` are those by which the summary was made. Without ``monitor`` it lacks the bundle's
+    provenance. ``note`` is what a reader must know first, a sentence; empty = nothing.
     """
     images = tables.images
     clean, odd = split_frames(images, events, limits)
@@ -147,22 +139,18 @@ def _verdict(summary: Summary) -> str:
         ("alarms", str(alarms.raised)),
         ("events detected", f"{alarms.detected} of {alarms.events}" if alarms.events else "-"),
         ("time to the alarm, median and longest", _delays(alarms.delay_s)),
-        ("longest time to STOP", seconds(decision.time_to_stop_s)),
-        ("of the events' time under STOP", text.share(decision.hold_ratio)),
-        ("longest time to release", seconds(decision.time_to_release_s)),
+        *decision_rows(decision),
         ("false alarms", html.escape(text.false_alarm_rate(summary))),
         ("STOP in clean driving", "-" if summary.clip else _clean(decision)),
         ("alarms without a verdict", html.escape(text.counts(summary)) or "none"),
+        *([("damage", word(False, "", summary.truncated))] if summary.truncated else []),
     ]
-    if summary.truncated:
-        rows.append(("damage", word(False, "", summary.truncated)))
     return facts_table(rows)
 
 
 def _judgement(summary: Summary) -> str:
-    if summary.judgement.passed:
-        return word(True, text.passed_sentence(summary), "")
-    return "<br>".join(word(False, "", failure) for failure in summary.judgement.failures)
+    failures = [word(False, "", failure) for failure in summary.judgement.failures]
+    return "<br>".join(failures) or word(True, text.passed_sentence(summary), "")
 
 
 def _delays(delay_s: Delays) -> str:
@@ -182,8 +170,7 @@ def _events(summary: Summary) -> str:
             html.escape(event.camera),
             seconds(event.start_s),
             seconds(event.end_s),
-            text.alarm_delay(event).replace(" s", UNIT),
-            text.stop_delay(event).replace(" s", UNIT),
+            *(delay(event).replace(" s", UNIT) for delay in (text.alarm_delay, text.stop_delay)),
         ]
         for event in summary.events
     ]
@@ -241,10 +228,9 @@ def _gallery(worst: Sequence[WorstFrame]) -> str:
             f"{frame.camera} at {frame.time_s:.2f} s: score {alarm.score:.2f} / threshold {alarm.threshold:.2f} = "
             f"{frame.ratio:.2f}, alarm {alarm.state.value}"
         )
-        pair = _picture(frame.picture, f"camera picture, {caption}")
-        if frame.map is not None:
-            pair += _picture(frame.map, f"anomaly map, {caption}")
-        pictures.append(f"<figure><div class=pair>{pair}</div><figcaption>{caption}</figcaption></figure>")
+        shown = {"camera picture": frame.picture, "anomaly map": frame.map}
+        pair = [_picture(pixels, f"{name}, {caption}") for name, pixels in shown.items() if pixels is not None]
+        pictures.append(f"<figure><div class=pair>{''.join(pair)}</div><figcaption>{caption}</figcaption></figure>")
     return f"<p class=note>{note}</p><div class=frames>{''.join(pictures)}</div>"
 
 
@@ -264,40 +250,34 @@ def _detection(clean: FrameScores, odd: FrameScores, ranking: Ranking | None, ha
     ]
     if ranking is not None:
         rows += [
-            (name, _with_interval(value, interval and interval[1:], percent=name.startswith("clean")))
+            (name, _with_interval(value, interval and interval[1:], percent=name == FPR_AT_95TPR))
             for name, (value, interval) in ranking.figures.items()
         ]
     notes = [
         "Frames of a video are alike: 95 % intervals draw whole events, and whole blocks of 10 s of clean driving."
     ]
-    few = [frames for _, frames in kinds if len(frames.ratios) and not frames.is_enough]
+    few = [f"{frames.unit} ({frames.unit_count})" for _, frames in kinds if len(frames.ratios) and not frames.is_enough]
     if few:
-        counted = ", ".join(f"{frames.unit} ({frames.unit_count})" for frames in few)
-        notes.append(f"Too few for an interval, which takes at least {MIN_UNITS}: {counted}.")
+        notes.append(f"Too few for an interval, which takes at least {MIN_UNITS}: {', '.join(few)}.")
+    notes.append(
+        "Without both clean frames and frames in events there is nothing to rank: no ROC, no precision and recall."
+        if ranking is None
+        else "Intervals know only such events as are in this recording; precision depends on how much of it they take up."
+    )
+    histogram = _plot(figures.score_histogram(clean, odd, has_events), "Histogram of score over threshold")
+    part = f"{facts_table(rows)}<p class=note>{' '.join(notes)}</p>{histogram}"
     if ranking is None:
-        notes.append(
-            "Without both clean frames and frames in events there is nothing to rank: no ROC, no precision and recall."
-        )
-    else:
-        notes.append(
-            "Intervals know only such events as are in this recording; precision depends on how much of it they take up."
-        )
-    parts = [facts_table(rows), f"<p class=note>{' '.join(notes)}</p>"]
-    parts.append(_plot(figures.score_histogram(clean, odd, has_events), "Histogram of score over threshold"))
-    if ranking is not None:
-        at = float(clean.above.mean()), float(odd.above.mean())
-        hits, alarms = int(odd.above.sum()), int(odd.above.sum() + clean.above.sum())
-        pair = _plot(figures.roc_figure(ranking, at), "ROC curve")
-        pair += _plot(figures.pr_figure(ranking, (at[1], hits / alarms) if alarms else None), "Precision and recall")
-        parts.append(f"<div class=halves>{pair}</div>")
-    return "".join(parts)
+        return part
+    at = float(clean.above.mean()), float(odd.above.mean())
+    hits, alarms = int(odd.above.sum()), int(odd.above.sum() + clean.above.sum())
+    roc = _plot(figures.roc_figure(ranking, at), "ROC curve")
+    pr = _plot(figures.pr_figure(ranking, (at[1], hits / alarms) if alarms else None), "Precision and recall")
+    return f"{part}<div class=halves>{roc}{pr}</div>"
 
 
 def _with_interval(value: float, interval: tuple[float, float] | None, percent: bool) -> str:
-    def figure(number: float) -> str:
-        return f"{100 * number:.1f}\u00a0%" if percent else f"{number:.3f}"
-
-    return figure(value) + (f", 95 % interval {figure(interval[0])} to {figure(interval[1])}" if interval else "")
+    numbers = [f"{100 * number:.1f}\u00a0%" if percent else f"{number:.3f}" for number in (value, *(interval or ()))]
+    return numbers[0] + (f", 95 % interval {numbers[1]} to {numbers[2]}" if interval else "")
 
 
 def _faults(tables: ReplayTables) -> str:
@@ -310,22 +290,20 @@ def _faults(tables: ReplayTables) -> str:
         .sort("len", descending=True, maintain_order=True)
     )
     rows = [
-        [html.escape(fault), str(count), seconds(time_s), html.escape(reason)]
-        for (fault, count, time_s, _), reason in zip(
-            by_fault.iter_rows(), tables.sentences(by_fault["cause"]), strict=True
-        )
+        [html.escape(fault), str(count), seconds(time_s), html.escape(tables.sentences([cause])[0])]
+        for fault, count, time_s, cause in by_fault.iter_rows()
     ]
     table = list_table({"fault": "", "alarms": "", "first at": "", "first reason": "text"}, rows)
     silences = silences_of(tables.alarms)
+    if not silences:
+        return table
     reasons = tables.sentences([silence.cause for silence in silences])
     silent = [
         [html.escape(silence.camera), seconds(silence.start_s), seconds(silence.end_s), html.escape(reason)]
         for silence, reason in zip(silences, reasons, strict=True)
     ]
-    if silent:
-        table += "<p class=note>A silent camera raises its alarm ten times a second:</p>"
-        table += list_table({"silent camera": "name", "alarm from": "", "to": "", "last reason": "text"}, silent)
-    return table
+    table += "<p class=note>A silent camera raises its alarm ten times a second:</p>"
+    return table + list_table({"silent camera": "name", "alarm from": "", "to": "", "last reason": "text"}, silent)
 
 
 def _latency(images: pl.DataFrame) -> str:

@@ -18,21 +18,24 @@ from ..core.types import AlarmState, FallbackMode
 from ..recordings.events import Event
 from .downsampling import LabelledSpan, keep_extremes, merge_spans
 from .ranking import Curve, FrameScores, Ranking, histogram
-from .replay_tables import ReplayTables, score_over_threshold
+from .replay_tables import ReplayTables, has_lasting, score_over_threshold
 from .results import Stop, StopReason
 from .silence import SILENCE_PERIOD_S, Silence, silences_of
 from .timespans import spans_of
 
-_GOOD, _UNSURE, _BAD, _LINE, _SILENT = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa"
+_GOOD, _UNSURE, _BAD, _LINE, _SILENT, _LASTING = "#2e7d32", "#f9a825", "#c62828", "#37474f", "#8e24aa", "#1565c0"
 _QUIET = "#ce93d8"
-_EVENT, _LABEL = "rgba(96, 125, 139, 0.25)", "rgba(255, 255, 255, 0.7)"
+_LABEL = "rgba(255, 255, 255, 0.7)"
+_EVENT = {"fillcolor": "rgba(96, 125, 139, 0.25)", "line_width": 0, "layer": "below"}
+_DASHED = {"dash": "dash", "width": 1}
 #: Shapes as well as colours: not everybody tells green from red.
 _STATES = {
     AlarmState.CLEAR: (_GOOD, "circle"),
     AlarmState.PENDING: (_UNSURE, "triangle-up"),
     AlarmState.RAISED: (_BAD, "square"),
 }
-_MODES = {FallbackMode.NOMINAL: _GOOD, FallbackMode.SLOW: _UNSURE, FallbackMode.STOP: _BAD}
+#: Name and colour of each kind of stretch.
+_MODES = {int(mode): (mode.name, colour) for mode, colour in zip(FallbackMode, (_GOOD, _UNSURE, _BAD), strict=True)}
 _JUDGED, _NO_IMAGE, _NOT_JUDGED, _ALARMED = range(4)
 _INPUTS = {
     _JUDGED: ("judged", "#90a4ae"),
@@ -57,64 +60,31 @@ def most_points(cameras: int) -> int:
 
 
 def timeline(tables: ReplayTables, events: Sequence[Event], duration_s: float, stops: Sequence[Stop] = ()) -> Any:
-    """A row a camera with score, threshold, alarm and events; what came in; what was commanded.
-
-    ``stops`` are those of the summary, for the reasons.
-    """
+    """A row a camera with score, threshold, alarm and events; what came in; what was commanded, with reasons of ``stops``."""
     from plotly.subplots import make_subplots
 
     images, silences = tables.images, silences_of(tables.alarms)
     cameras = sorted(tables.alarms["camera"].unique().cast(pl.String))
-    rows, length_s = len(cameras) + 2, max(duration_s, 0.1)
+    titles = [*(html.escape(f"{camera}: score / threshold") for camera in cameras), "input", "command"]
+    rows, length_s = len(titles), max(duration_s, 0.1)
     heights = [*[170.0] * len(cameras), 26.0 * len(cameras) + 14.0, 34.0]
+    spacing = 32.0 / (sum(heights) + 32.0 * rows)
     figure = make_subplots(
-        rows,
-        1,
-        shared_xaxes=True,
-        vertical_spacing=32.0 / (sum(heights) + 32.0 * rows),
-        row_heights=heights,
-        subplot_titles=[*(html.escape(f"{camera}: score / threshold") for camera in cameras), "input", "command"],
+        rows, 1, shared_xaxes=True, vertical_spacing=spacing, row_heights=heights, subplot_titles=titles
     )
     figure.update_annotations(x=0.0, xanchor="left")
     labelled = len(events) <= _MAX_LABELS
-    listed: set[str] = set()
     for row, camera in enumerate(cameras, 1):
         own = images.filter(pl.col("camera") == camera)
         _draw_scores(figure, tables, own, row, most_points(len(cameras)))
         for event in (event for event in events if event.camera == camera):
-            axis = "" if row == 1 else str(row)
-            figure.add_shape(
-                type="rect",
-                xref=f"x{axis}",
-                yref=f"y{axis} domain",
-                x0=event.start_s,
-                x1=min(event.end_s, length_s),
-                y0=0.0,
-                y1=1.0,
-                fillcolor=_EVENT,
-                line_width=0,
-                layer="below",
-            )
-            if labelled:
-                figure.add_annotation(
-                    text=html.escape(event.label),
-                    x=event.start_s,
-                    y=0.02,
-                    xref=f"x{axis}",
-                    yref=f"y{axis} domain",
-                    xanchor="left",
-                    yanchor="bottom",
-                    showarrow=False,
-                    bgcolor=_LABEL,
-                )
+            label = {"text": html.escape(event.label), "y": 0.02, "bgcolor": _LABEL}
+            shown = {"annotation": label, "annotation_position": "bottom left"} if labelled else {}
+            figure.add_vrect(event.start_s, min(event.end_s, length_s), row=row, col=1, **_EVENT, **shown)
         silent = [silence for silence in silences if silence.camera == camera]
         spans = merge_spans(_input_spans(tables, own, silent, length_s), _MAX_SPANS)
-        for severity, (name, colour) in _INPUTS.items():
-            shown = [span for span in spans if span.severity == severity]
-            _draw_bars(figure, shown, camera, name, colour, rows - 1, listed)
-    spans = merge_spans(_command_spans(tables, length_s, stops), _MAX_SPANS)
-    for mode, colour in _MODES.items():
-        _draw_bars(figure, [span for span in spans if span.severity == mode], "", mode.name, colour, rows, listed)
+        _draw_bars(figure, spans, camera, _INPUTS, rows - 1)
+    _draw_bars(figure, merge_spans(_command_spans(tables, length_s, stops), _MAX_SPANS), "", _MODES, rows)
     figure.update_layout(
         height=sum(heights) + 32.0 * rows + 150.0,
         template="plotly_white",
@@ -151,6 +121,20 @@ def _draw_scores(figure: Any, tables: ReplayTables, own: pl.DataFrame, row: int,
         row=row,
         col=1,
     )
+    if has_lasting(own):
+        means = (own["lasting_score"] / own["lasting_threshold"]).to_numpy()
+        figure.add_scatter(
+            x=np.insert(times, line, times[line]),
+            y=np.insert(means[chosen], line, np.nan),
+            mode="lines",
+            line={"color": _LASTING, "width": 1.5},
+            name="mean / its threshold",
+            legendgroup="lasting",
+            showlegend=row == 1,
+            hovertemplate="%{x:.2f} s, mean %{y:.2f}<extra></extra>",
+            row=row,
+            col=1,
+        )
     for state, (colour, symbol) in _STATES.items():
         marks = np.flatnonzero(severities[chosen] == state.severity)
         figure.add_scatter(
@@ -166,7 +150,7 @@ def _draw_scores(figure: Any, tables: ReplayTables, own: pl.DataFrame, row: int,
             row=row,
             col=1,
         )
-    figure.add_hline(y=1.0, line={"color": _BAD, "dash": "dash", "width": 1}, row=row, col=1)
+    figure.add_hline(y=1.0, line={"color": _BAD} | _DASHED, row=row, col=1)
     finite = ratios[np.isfinite(ratios)]
     if len(finite) and finite.min() > 0.0 and finite.max() > _FAR:
         figure.update_yaxes(type="log", row=row, col=1)
@@ -190,12 +174,7 @@ def broken_where_silent(times: ArrayLike, chosen: NDArray[np.int64]) -> NDArray[
 
 def patience_s(times: NDArray[np.float64]) -> float:
     """How long a camera may send nothing before it counts as a gap: some periods, seconds."""
-    return max(3.0 * _period_s(times, 0.0), 0.5) if len(times) > 1 else np.inf
-
-
-def _period_s(times: NDArray[np.float64], otherwise_s: float) -> float:
-    """Median time between two images."""
-    return float(np.median(np.diff(times))) if len(times) > 1 else otherwise_s
+    return max(3.0 * float(np.median(np.diff(times))), 0.5) if len(times) > 1 else np.inf
 
 
 def _input_spans(
@@ -221,7 +200,7 @@ def _input_spans(
     if not len(times):
         add_gap(0.0, length_s)
         return spans
-    usual_s, longest_s = _period_s(times, length_s), patience_s(times)
+    usual_s, longest_s = float(np.median(np.diff(times))) if len(times) > 1 else length_s, patience_s(times)
     nexts = np.append(times[1:], length_s)
     first, behind = np.searchsorted(starts, times), np.searchsorted(starts, nexts)
     is_alarmed = first < behind
@@ -244,12 +223,10 @@ def _command_spans(tables: ReplayTables, length_s: float, stops: Sequence[Stop])
     """Stretches of one command; its first reason stands for it, or, of the summary's ``stops``, the first few."""
     decisions = tables.decisions
     spans = spans_of(decisions["time_s"], decisions["mode"].to_physical(), length_s)
-    first = tables.sentences(decisions["cause"].gather([span.row for span in spans]))
-    of_stops = {stop.start_s: _first_reasons(stop.reasons) for stop in stops}
-    return [
-        LabelledSpan(span.begin_s, span.end_s, span.value, of_stops.get(round(span.begin_s, 6), _tooltip(reason)))
-        for span, reason in zip(spans, first, strict=True)
-    ]
+    reasons = tables.sentences(decisions["cause"].gather([span.row for span in spans]))
+    texts = {round(span.begin_s, 6): _tooltip(reason) for span, reason in zip(spans, reasons, strict=True)}
+    texts |= {stop.start_s: _first_reasons(stop.reasons) for stop in stops}
+    return [LabelledSpan(span.begin_s, span.end_s, span.value, texts[round(span.begin_s, 6)]) for span in spans]
 
 
 def _first_reasons(reasons: Sequence[StopReason]) -> str:
@@ -260,40 +237,37 @@ def _first_reasons(reasons: Sequence[StopReason]) -> str:
 
 
 def _draw_bars(
-    figure: Any, spans: Sequence[LabelledSpan], line: str, name: str, colour: str, row: int, listed: set[str]
+    figure: Any, spans: Sequence[LabelledSpan], line: str, kinds: Mapping[int, tuple[str, str]], row: int
 ) -> None:
-    """One colour of a strip; ``listed`` are the names in the legend, where each stands once."""
-    if not spans:
-        return
-    figure.add_bar(
-        x=[round(span.end_s - span.begin_s, 4) for span in spans],
-        base=[round(span.begin_s, 4) for span in spans],
-        y=[html.escape(line)] * len(spans),
-        text=[span.text for span in spans],
-        textposition="none",
-        orientation="h",
-        # The outline keeps a stretch visible that is narrower than a dot of the screen.
-        marker={"color": colour, "line": {"color": colour, "width": 1}},
-        width=0.7,
-        name=name,
-        legendgroup=name,
-        showlegend=name not in listed,
-        hovertemplate="from %{base:.2f} s<br>%{text}<extra>" + name + "</extra>",
-        row=row,
-        col=1,
-    )
-    listed.add(name)
+    """A strip with its colours, each of which stands once in the legend."""
+    listed = {trace.name for trace in figure.data}
+    for severity, (name, colour) in kinds.items():
+        shown = [span for span in spans if span.severity == severity]
+        if not shown:
+            continue
+        figure.add_bar(
+            x=[round(span.end_s - span.begin_s, 4) for span in shown],
+            base=[round(span.begin_s, 4) for span in shown],
+            y=[html.escape(line)] * len(shown),
+            text=[span.text for span in shown],
+            textposition="none",
+            orientation="h",
+            # The outline keeps a stretch visible that is narrower than a dot of the screen.
+            marker={"color": colour, "line": {"color": colour, "width": 1}},
+            width=0.7,
+            name=name,
+            legendgroup=name,
+            showlegend=name not in listed,
+            hovertemplate="from %{base:.2f} s<br>%{text}<extra>" + name + "</extra>",
+            row=row,
+            col=1,
+        )
 
 
 def score_histogram(clean: FrameScores, odd: FrameScores, has_events: bool) -> Any:
     """Shares of frames by score over threshold, with intervals where there are units enough."""
-    figure = _figure(
-        340,
-        xaxis_title="score / threshold",
-        yaxis={"title": "share of frames", "tickformat": ".0%", "rangemode": "tozero"},
-        barmode="overlay",
-        legend=_LEGEND,
-    )
+    shares_axis = {"title": "share of frames", "tickformat": ".0%", "rangemode": "tozero"}
+    figure = _figure(340, xaxis_title="score / threshold", yaxis=shares_axis, barmode="overlay", legend=_LEGEND)
     both = np.concatenate([clean.ratios, odd.ratios])
     low, high = np.quantile(both, [0.001, 0.999]) if len(both) >= 1000 else (both.min(), both.max())
     edges = _edges(low, high, 0.3)
@@ -305,13 +279,8 @@ def score_histogram(clean: FrameScores, odd: FrameScores, has_events: bool) -> A
         chosen = np.flatnonzero(shares)
         bars: dict[str, Any] = {"visible": False}
         if lower is not None and upper is not None:
-            bars = {
-                "array": np.maximum(0.0, upper - shares)[chosen],
-                "arrayminus": np.maximum(0.0, shares - lower)[chosen],
-                "color": colour,
-                "thickness": 1,
-                "width": 2,
-            }
+            above, below = (np.maximum(0.0, ends)[chosen] for ends in (upper - shares, shares - lower))
+            bars = {"array": above, "arrayminus": below, "color": colour, "thickness": 1, "width": 2}
         figure.add_bar(
             x=((edges[:-1] + edges[1:]) / 2.0)[chosen],
             y=shares[chosen],
@@ -322,15 +291,14 @@ def score_histogram(clean: FrameScores, odd: FrameScores, has_events: bool) -> A
             opacity=0.6,
             hovertemplate="%{x:.3g}: %{y:.2%}<extra>" + name + "</extra>",
         )
-    figure.add_vline(x=1.0, line={"color": _LINE, "dash": "dash", "width": 1})
+    figure.add_vline(x=1.0, line={"color": _LINE} | _DASHED)
     figure.add_annotation(x=1.0, y=1.0, yref="paper", text="threshold", showarrow=False, xanchor="left", yanchor="top")
     return figure
 
 
 def roc_figure(ranking: Ranking, at: tuple[float, float]) -> Any:
     """ROC with its band, and where the calibrated threshold lies (clean share, event share)."""
-    figure = _square("share of clean frames above", "share of event frames above")
-    _curve(figure, ranking.roc, "hv")
+    figure = _curve_figure(ranking.roc, "hv", "share of clean frames above", "share of event frames above")
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#9e9e9e", "dash": "dot"}, name="chance")
     _mark(figure, *at)
     return figure
@@ -338,14 +306,16 @@ def roc_figure(ranking: Ranking, at: tuple[float, float]) -> Any:
 
 def pr_figure(ranking: Ranking, at: tuple[float, float] | None) -> Any:
     """Precision over recall with its band, and where the calibrated threshold lies; None where nothing is above it."""
-    figure = _square("share of event frames above (recall)", "share of events among them (precision)")
-    _curve(figure, ranking.pr, "linear")
+    titles = "share of event frames above (recall)", "share of events among them (precision)"
+    figure = _curve_figure(ranking.pr, "linear", *titles)
     if at is not None:
         _mark(figure, *at)
     return figure
 
 
-def _curve(figure: Any, curve: Curve, shape: str) -> None:
+def _curve_figure(curve: Curve, shape: str, x: str, y: str) -> Any:
+    axes = {"xaxis": {"title": x, "range": [0.0, 1.0]}, "yaxis": {"title": y, "range": [0.0, 1.02]}}
+    figure = _figure(380, **axes, legend=_LEGEND)
     if len(curve.places):
         figure.add_scatter(
             x=[*curve.places, *curve.places[::-1]],
@@ -364,6 +334,7 @@ def _curve(figure: Any, curve: Curve, shape: str) -> None:
         showlegend=False,
         hovertemplate="%{x:.3f}, %{y:.3f}<extra></extra>",
     )
+    return figure
 
 
 def _mark(figure: Any, x: float, y: float) -> None:
@@ -375,15 +346,6 @@ def _mark(figure: Any, x: float, y: float) -> None:
         name="calibrated threshold",
         hovertemplate="%{x:.3f}, %{y:.3f}<extra></extra>",
         cliponaxis=False,
-    )
-
-
-def _square(x: str, y: str) -> Any:
-    return _figure(
-        380,
-        xaxis={"title": x, "range": [0.0, 1.0]},
-        yaxis={"title": y, "range": [0.0, 1.02]},
-        legend=_LEGEND,
     )
 
 
@@ -406,15 +368,8 @@ def latency_histogram(latencies: NDArray[np.float64], percentiles: Mapping[str, 
         # Labels stand above the bars, and one above the other where they are close.
         level = level + 1 if place - before < _LABEL_WIDTH * (edges[-1] - edges[0]) else 0
         before = place
-        figure.add_vline(x=place, line={"color": _BAD, "dash": "dash", "width": 1})
-        figure.add_annotation(
-            x=place,
-            y=1.0 + 0.09 * level,
-            yref="paper",
-            text=name,
-            showarrow=False,
-            yanchor="bottom",
-        )
+        figure.add_vline(x=place, line={"color": _BAD} | _DASHED)
+        figure.add_annotation(x=place, y=1.0 + 0.09 * level, yref="paper", text=name, showarrow=False, yanchor="bottom")
     return figure
 
 

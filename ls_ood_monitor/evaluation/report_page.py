@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 
 from . import report_tables
-from .results import AcceptanceResult, Rule
+from .results import AcceptanceResult, DecisionFigures
+from .summary_text import share
 
 UNIT = "\u00a0s"  # a figure and its unit stay on one line
 _STYLE = """
@@ -33,13 +34,7 @@ code span { display: inline-block; max-width: 100% }
 
 
 def page(title: str, parts: Iterable[str], style: str = "") -> str:
-    """A whole page that needs no other file.
-
-    Args:
-        title: plain text.
-        parts: HTML, below the title.
-        style: CSS beside that of all pages.
-    """
+    """A whole page that needs no other file; ``parts`` are HTML, ``style`` is CSS beside that of all pages."""
     title = html.escape(title)
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width, "
@@ -66,16 +61,18 @@ def word(is_good: bool, good: str, bad: str) -> str:
 
 def rule_rows(result: AcceptanceResult) -> list[tuple[str, str]]:
     """Whether an acceptance was passed, and of each rule whether it was kept, and what was measured."""
-    if result.passed is None:
-        return [(rule.name, _kept(rule)) for rule in result.rules]
+    rows = [] if result.passed is None else [("acceptance", word(result.passed, "PASSED", "BROKEN"))]
+    kept = ((rule, word(rule.passed, "kept", "broken")) for rule in result.rules)
+    return rows + [(rule.name, f"{verdict} {html.escape(rule.sentence)}") for rule, verdict in kept]
+
+
+def decision_rows(decision: DecisionFigures) -> list[tuple[str, str]]:
+    """Of the stops that events caused."""
     return [
-        ("acceptance", word(result.passed, "PASSED", "BROKEN")),
-        *((rule.name, _kept(rule)) for rule in result.rules),
+        ("longest time to STOP", seconds(decision.time_to_stop_s)),
+        ("of the events' time under STOP", share(decision.hold_ratio)),
+        ("longest time to release", seconds(decision.time_to_release_s)),
     ]
-
-
-def _kept(rule: Rule) -> str:
-    return f"{word(rule.passed, 'kept', 'broken')} {html.escape(rule.sentence)}"
 
 
 def seconds(value: float | None) -> str:

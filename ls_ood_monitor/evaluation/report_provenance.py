@@ -6,9 +6,10 @@ import html
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
+from math import isfinite
 from typing import Any
 
-from ..calibration.summary_text import calibrated_on, calibration_target
+from ..calibration.summary_text import calibrated_on, calibration_target, sensitivity_sentences
 from ..config import AlarmSettings
 from ..monitor import OodMonitor
 from .report_tables import facts_table
@@ -41,12 +42,19 @@ def bundle_part(summary: Summary, monitor: OodMonitor | None) -> str:
             ("threshold", html.escape(f"{threshold.method}, rank {threshold.rank} of {threshold.n} scores")),
             ("calibration", html.escape(f"{calibrated_on(calibration)} {calibration_target(calibration)}")),
         ]
+        if isfinite(threshold.lasting_value):
+            rows.append(("lasting threshold", f"{threshold.lasting_value:.4g}, of the mean over seconds"))
+        if sensitivity := calibration.get("sensitivity"):
+            lines = map(html.escape, sensitivity_sentences(sensitivity))
+            rows.append(("seen at calibration", "synthetic disturbances of clean clips:<br>" + "<br>".join(lines)))
         if threshold.warning:
             rows.append(("warning", f"<span class=bad>{html.escape(threshold.warning)}</span>"))
         data = monitor.provenance.get("dataset", {})
         if isinstance(data, Mapping) and data.get("data"):
             rows.append(("network trained on", html.escape(str(data["data"]))))
-    rows.append(("alarm rule", html.escape(_alarm_rule(summary.provenance.parameters["perception_node"]))))
+    parameters = summary.provenance.parameters["perception_node"]
+    rule = [f"{spec.name} {parameters[spec.name]}" for spec in fields(AlarmSettings) if spec.name in parameters]
+    rows.append(("alarm settings", html.escape(", ".join(rule))))
     return facts_table(rows)
 
 
@@ -56,12 +64,6 @@ def bundle_rows(bundle: BundleFacts, detector: str, threshold: float) -> list[tu
         ("identity", f"<code>sha256 {bundle.sha256}</code>"),
         ("detector", f"{html.escape(detector)}, threshold {threshold:.4g}"),
     ]
-
-
-def _alarm_rule(parameters: Mapping[str, Any]) -> str:
-    """Those of a node's parameters that decide when its alarm rises."""
-    names = [spec.name for spec in fields(AlarmSettings) if spec.name in parameters]
-    return ", ".join(f"{name} {parameters[name]}" for name in names)
 
 
 def parameters_part(parameters: Mapping[str, Mapping[str, Any]]) -> str:

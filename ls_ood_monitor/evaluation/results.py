@@ -8,42 +8,29 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ..core.intervals import EventRate
 
-T = TypeVar("T")
-
-_MICROSECOND, _MICROSECOND_IN_MS = 6, 3
+#: Digits that are kept of a number, by the unit at the end of its name: to the microsecond.
+_DIGITS = {"s": 6, "ms": 3}
 #: Only of several recordings, or only of one; left out of the JSON of the other.
 _OMIT_IF_EMPTY = {"is_omitted_if_empty": True}
 
 
 @dataclass(frozen=True)
 class EventOutcome:
-    """How one event went. A delay counts from its start, and is None where the thing never happened.
-
-    Attributes:
-        camera: whose event it is.
-        label: what happens.
-        start_s: of the event.
-        end_s: of the event, the end of the recording at most.
-        alarm_delay_s: to the alarm of its camera.
-        stop_delay_s: to the stop command; 0 where it was on already.
-        alarm_was_on: the alarm was raised before it began, and still.
-        stop_was_on: so was the stop, whose delay says nothing then.
-        recording: of a set of recordings the one that holds it.
-    """
+    """How one event went. A delay counts from its start, and is None where the thing never happened."""
 
     camera: str
     label: str
     start_s: float
-    end_s: float
-    alarm_delay_s: float | None
-    stop_delay_s: float | None
-    alarm_was_on: bool = False
-    stop_was_on: bool = False
-    recording: str = field(default="", metadata=_OMIT_IF_EMPTY)
+    end_s: float  # the end of the recording at most
+    alarm_delay_s: float | None  # to the alarm of its camera
+    stop_delay_s: float | None  # to the stop command; 0 where it was on already
+    alarm_was_on: bool = False  # the alarm was raised before the event began, and still
+    stop_was_on: bool = False  # so was the stop, whose delay says nothing then
+    recording: str = field(default="", metadata=_OMIT_IF_EMPTY)  # of a set the one that holds it
 
 
 @dataclass(frozen=True)
@@ -56,7 +43,10 @@ class Delays:
 
 @dataclass(frozen=True)
 class AlarmFigures:
-    """Alarms against events. ``false`` counts those outside the events of their camera, also under a stop that is due."""
+    """Alarms against events.
+
+    ``false`` counts bursts (``core/bursts.py``) outside the events of their camera, also under a stop that is due.
+    """
 
     events: int
     detected: int
@@ -69,39 +59,24 @@ class AlarmFigures:
 
 @dataclass(frozen=True)
 class DecisionFigures:
-    """Commands against events.
+    """Commands against events."""
 
-    Attributes:
-        time_to_stop_s: from the start of an event, the longest; without those that begin under STOP.
-        false_stop_s: under STOP in clean driving.
-        clean_s: clean driving.
-        false_stop_ratio: its share under STOP.
-        held_s: time of the events under STOP.
-        event_s: time of the events, those that overlap counted once.
-        hold_ratio: its share under STOP.
-        time_to_release_s: from the end of an event to NOMINAL, the longest.
-        not_released: events after which NOMINAL never came.
-        messages: decisions.
-        not_stopped: events without a stop.
-        stop_was_on: events that began under STOP.
-    """
-
-    time_to_stop_s: float | None
-    false_stop_s: float
-    clean_s: float
-    false_stop_ratio: float | None
-    held_s: float
-    event_s: float
-    hold_ratio: float | None
-    time_to_release_s: float | None
-    not_released: int
-    messages: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)
-    not_stopped: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)
-    stop_was_on: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)
+    time_to_stop_s: float | None  # from the start of an event, the longest; without those that begin under STOP
+    false_stop_s: float  # under STOP in clean driving
+    clean_s: float  # clean driving
+    false_stop_ratio: float | None  # its share under STOP
+    held_s: float  # time of the events under STOP
+    event_s: float  # time of the events, those that overlap counted once
+    hold_ratio: float | None  # its share under STOP
+    time_to_release_s: float | None  # from the end of an event to NOMINAL, the longest
+    not_released: int  # events after which NOMINAL never came
+    messages: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)  # decisions
+    not_stopped: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)  # events without a stop
+    stop_was_on: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)  # events that began under STOP
 
 
 @dataclass(frozen=True)
-class Judgement:
+class EventCheck:
     """Whether all went as the events ask, with a sentence for each thing that did not; None where there are no events."""
 
     passed: bool | None
@@ -125,9 +100,9 @@ class RankingFigures:
     clean_above_threshold: float | None
     ood_frames: int
     ood_above_threshold: float | None
-    auroc: float | None
-    aupr: float | None
-    fpr_at_95tpr: float | None
+    auroc: float | None = None
+    aupr: float | None = None
+    fpr_at_95tpr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -152,61 +127,36 @@ class SilenceFigures:
 
 @dataclass(frozen=True)
 class StopReason:
-    """Why a vehicle stands.
+    """Why a vehicle stands."""
 
-    Attributes:
-        camera: whose alarm it is; None where no single camera is to blame.
-        start_s: when it came up.
-        reason: a sentence, as it was when it came up.
-        cause: name of the ``CauseKind`` at its root.
-    """
-
-    camera: str | None
-    start_s: float
-    reason: str
-    cause: str
+    camera: str | None  # whose alarm it is; None where no single camera is to blame
+    start_s: float  # when it came up
+    reason: str  # a sentence, as it was when it came up
+    cause: str  # name of the ``CauseKind`` at its root
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A stretch under STOP.
-
-    Attributes:
-        start_s: where it begins.
-        end_s: where another command, or the end of the recording, ends it.
-        start_up: it is the one with which every drive begins, and was soon released.
-        reasons: in the order in which they came up.
-    """
+    """A stretch under STOP, until another command or the end of the recording."""
 
     start_s: float
     end_s: float
-    start_up: bool
-    reasons: tuple[StopReason, ...]
+    start_up: bool  # it is the one with which every drive begins, and was soon released
+    reasons: tuple[StopReason, ...]  # in the order in which they came up
 
 
 @dataclass(frozen=True)
 class ClipAlarm:
-    """An alarm that a vehicle kept a clip of, and what the evaluation made of it; its stamp is 0 of a silent camera.
-
-    Attributes:
-        camera: whose alarm it was.
-        stamp_ns: of its frame.
-        score: of its frame; None where it could not be judged.
-        fault: why not.
-        raised_again: the evaluation raised an alarm at that stamp; of a silent camera at any time.
-        score_again: of that alarm.
-        fault_again: of that alarm.
-        same: score or fault are equal.
-    """
+    """An alarm that a vehicle kept a clip of, and what the evaluation made of it; its stamp is 0 of a silent camera."""
 
     camera: str
-    stamp_ns: int
-    score: float | None
-    fault: str
-    raised_again: bool
+    stamp_ns: int  # of its frame
+    score: float | None  # of its frame; None where it could not be judged
+    fault: str  # why not
+    raised_again: bool  # the evaluation raised an alarm at that stamp; of a silent camera at any time
     score_again: float | None
     fault_again: str
-    same: bool
+    same: bool  # score or fault are equal
 
 
 @dataclass(frozen=True)
@@ -304,7 +254,7 @@ class Assessment:
     alarms: AlarmFigures
     decision: DecisionFigures
     events: tuple[EventOutcome, ...]
-    judgement: Judgement
+    judgement: EventCheck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -381,7 +331,7 @@ class PoolSummary(Figures):
 
 
 #: What the summary of a set repeats of each recording.
-_POOL_ENTRY_FIELDS = (
+_REPEATED = [
     "frames",
     "duration_s",
     "cameras",
@@ -392,7 +342,7 @@ _POOL_ENTRY_FIELDS = (
     "stops",
     "judgement",
     "acceptance",
-)
+]
 
 
 def to_plain(value: Any) -> Any:
@@ -400,59 +350,41 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, EventRate):
         return value.to_dict()
     if isinstance(value, PoolEntry):
-        figures = (
-            {}
-            if value.summary is None
-            else {name: to_plain(getattr(value.summary, name)) for name in _POOL_ENTRY_FIELDS}
-        )
+        figures = {name: to_plain(getattr(value.summary, name)) for name in _REPEATED} if value.summary else {}
         return {"recording": value.recording, "folder": value.recording, "error": value.error, **figures}
     if is_dataclass(value):
         known = [(spec, getattr(value, spec.name)) for spec in fields(value)]
-        empty = (None, "")
-        return {spec.name: to_plain(item) for spec, item in known if not (spec.metadata and item in empty)}
+        return {spec.name: to_plain(item) for spec, item in known if not (spec.metadata and item in (None, ""))}
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     return [to_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-def from_plain(kind: type[T], content: Any) -> T:
-    """What ``to_plain`` was given. Raises ``KeyError`` or ``TypeError`` for what it did not write."""
-    return _read(kind, content)  # type: ignore[no-any-return]  # the type is only known at run time
-
-
-def _read(kind: Any, content: Any) -> Any:
+def from_plain(kind: Any, content: Any) -> Any:
+    """A value of type ``kind`` from what ``to_plain`` made of it. Raises ``KeyError`` or ``TypeError`` for other content."""
     arguments = get_args(kind)
     if content is None or kind is Any:
         return content
     if get_origin(kind) in (Union, types.UnionType):
-        return _read(next(argument for argument in arguments if argument is not type(None)), content)
+        return from_plain(next(argument for argument in arguments if argument is not type(None)), content)
     if get_origin(kind) is tuple:
-        return tuple(_read(arguments[0], item) for item in content)
+        return tuple(from_plain(arguments[0], item) for item in content)
     if isinstance(content, Mapping) and arguments:
-        return {key: _read(arguments[1], item) for key, item in content.items()}
+        return {key: from_plain(arguments[1], item) for key, item in content.items()}
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        values = {spec.name: content[spec.name] for spec in fields(kind) if not spec.metadata or spec.name in content}
-        return kind(**{name: _read(hints[name], item) for name, item in values.items()})  # type: ignore[operator]
+        names = [spec.name for spec in fields(kind) if not spec.metadata or spec.name in content]
+        return kind(**{name: from_plain(hints[name], content[name]) for name in names})  # type: ignore[operator]
     return content
 
 
-def rounded(value: T, digits: int | None = None) -> T:
-    """Times to the microsecond, below which they are the machine's: what stands under a name that ends in _s or _ms."""
-    found: Any = value
+def rounded(value: Any, digits: int | None = None) -> Any:
+    """The same, with each time, and all that stands under its name, to the microsecond; below that it is the machine's."""
     if is_dataclass(value) and not isinstance(value, type):
-        found = replace(
-            value,
-            **{spec.name: rounded(getattr(value, spec.name), _digits(spec.name, digits)) for spec in fields(value)},
+        known = vars(value).items()
+        return replace(
+            value, **{name: rounded(item, _DIGITS.get(name.rpartition("_")[2], digits)) for name, item in known}
         )
-    elif isinstance(value, tuple):
-        found = tuple(rounded(item, digits) for item in value)
-    elif isinstance(value, Mapping):
-        found = {name: rounded(item, _digits(name, digits)) for name, item in value.items()}
-    elif isinstance(value, float) and digits is not None:
-        found = round(value, digits)
-    return found  # type: ignore[no-any-return]  # of the same type in each branch
-
-
-def _digits(name: str, outer: int | None) -> int | None:
-    return _MICROSECOND if name.endswith("_s") else _MICROSECOND_IN_MS if name.endswith("_ms") else outer
+    if isinstance(value, tuple):
+        return tuple(rounded(item, digits) for item in value)
+    return round(value, digits) if isinstance(value, float) and digits is not None else value

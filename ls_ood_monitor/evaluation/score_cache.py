@@ -16,20 +16,18 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 from ..core.types import Frame
 from ..errors import DataError
 from ..monitor import OodMonitor
 from ..recordings.bags import ImageArrival
+from ..workers.threads import one_thread_each
 from .replay import TimedVerdict, judge_timed
 
 #: Pictures that wait beside those that are being judged, so that no thread waits for reading and decoding.
@@ -38,31 +36,19 @@ _READY = 2
 
 @dataclass(frozen=True)
 class _Prefetched:
-    """A picture that the network is at, or whose scores are known.
+    """A picture that the network is at, or whose scores are known."""
 
-    Attributes:
-        identity: tells the picture from others.
-        known: its line in the file, without the identity; None where there is none.
-        work: the network's; None where the scores are known.
-    """
-
-    identity: list[Any]
-    known: dict[str, Any] | None
-    work: Future[TimedVerdict] | None
+    identity: list[Any]  # tells the picture from others
+    known: dict[str, Any] | None  # its line in the file, without the identity; None where there is none
+    work: Future[TimedVerdict] | None  # the network's; None where the scores are known
 
 
 class CachedScorer:
     """A monitor that works ahead, keeps each score in a file, and takes known scores from there; a context manager.
 
-    Within it torch, OpenCV and the linear algebra of this process take one thread a picture.
-
-    Args:
-        monitor: that judges what is not known.
-        path: of the file; made where it is missing.
-        key: scores of another key are forgotten.
-        run: names this command.
-        resume: scores of another command are not forgotten.
-        threads: pictures to judge at a time.
+    Within it torch, OpenCV and the linear algebra of this process take one thread a picture, of which ``threads`` are judged
+    at a time. The file is made where it is missing. Scores of another ``key`` are forgotten, those of another command, another
+    ``run``, unless ``resume`` is set.
 
     Raises:
         DataError: another process is writing the file.
@@ -92,7 +78,7 @@ class CachedScorer:
             self._write([key, run])
 
     def __enter__(self) -> CachedScorer:
-        self._stack.enter_context(_one_thread_a_picture())
+        self._stack.enter_context(one_thread_each())
         self._pool = self._stack.enter_context(ThreadPoolExecutor(self._threads))
         self._stack.callback(self._pool.shutdown, wait=True, cancel_futures=True)
         return self
@@ -104,19 +90,14 @@ class CachedScorer:
         """The same arrivals; while the caller has one, the network works on those behind it."""
         waiting: deque[tuple[ImageArrival, _Prefetched | None]] = deque()
         broken: DataError | None = None
-        numbered = enumerate(arrivals)
-        while broken is None:
-            try:
-                number, arrival = next(numbered)
-            except StopIteration:
-                break
-            except DataError as error:  # what was read before it is judged first
-                broken = error
-                continue
-            waiting.append((arrival, self._begin(number, arrival)))
-            if len(waiting) > self._threads + _READY:
-                arrival, self._current = waiting.popleft()
-                yield arrival
+        try:
+            for number, arrival in enumerate(arrivals):
+                waiting.append((arrival, self._begin(number, arrival)))
+                if len(waiting) > self._threads + _READY:
+                    ready, self._current = waiting.popleft()
+                    yield ready
+        except DataError as error:  # what was read before it is judged first
+            broken = error
         for arrival, self._current in waiting:
             yield arrival
         if broken is not None:
@@ -126,9 +107,8 @@ class CachedScorer:
         """Verdict on the arrival that ``prefetch`` gave last; without its anomaly map where its scores were known."""
         current = self._current
         if current is not None and current.known is not None:
-            score, scores, latency_ms = (current.known[name] for name in ("score", "scores", "latency_ms"))
             detector, threshold = self._monitor.detector, self._monitor.threshold
-            return TimedVerdict(frame, score, threshold, detector, scores, latency_ms=latency_ms, is_recalled=True)
+            return TimedVerdict(frame, threshold=threshold, detector=detector, is_recalled=True, **current.known)
         if current is None or current.work is None:
             return judge_timed(self._monitor, frame)
         verdict = current.work.result()
@@ -171,19 +151,6 @@ class CachedScorer:
         """A line at once: what the operating system has, the end of this process does not lose."""
         self._file.write(json.dumps(content).encode() + b"\n")
         self._file.flush()
-
-
-@contextmanager
-def _one_thread_a_picture() -> Iterator[None]:
-    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(torch_threads)
-        cv2.setNumThreads(cv2_threads)
 
 
 def _parsed(line: bytes) -> Any:

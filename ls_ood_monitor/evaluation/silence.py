@@ -14,21 +14,13 @@ _APART_S = 1.5 * SILENCE_PERIOD_S
 
 
 class Silence(NamedTuple):
-    """A stretch of time in which a camera's alarm was raised because it sent nothing.
-
-    Attributes:
-        camera: name.
-        start_s: its first alarm, seconds from the start of the recording.
-        end_s: its last one.
-        alarms: how many there were.
-        cause: row of the last one's cause, which has how long it had been silent.
-    """
+    """A stretch of time in which a camera's alarm was raised because it sent nothing."""
 
     camera: str
-    start_s: float
-    end_s: float
+    start_s: float  # its first alarm, from the start of the recording
+    end_s: float  # its last one
     alarms: int
-    cause: int
+    cause: int  # row of the last one's cause, which has how long it had been silent
 
 
 def silences_of(alarms: pl.DataFrame) -> list[Silence]:

@@ -12,7 +12,9 @@ from collections.abc import Collection
 import polars as pl
 
 from ..core.causes import HOLDING, QUALIFYING, CauseKind
+from ..core.supervision import root_cause
 from ..core.types import AlarmState, FallbackMode
+from ..wording import sentence
 from .replay_tables import ReplayTables
 from .results import Stop, StopReason
 from .timespans import Span, spans_of
@@ -26,48 +28,40 @@ _OF_NO_CAMERA = sorted(kind.value for kind in (*HOLDING, CauseKind.UNKNOWN_CAMER
 def stops_of(
     tables: ReplayTables, duration_s: float, settle_s: float = 0.0, optional: Collection[str] = ()
 ) -> list[Stop]:
-    """The stops of a replay.
+    """The stops of a replay; ``optional`` cameras stop no vehicle.
 
-    Args:
-        tables: its alarms and decisions.
-        duration_s: of the recording.
-        settle_s: time in which the stop at the start must be released to be a usual one.
-        optional: cameras that stop no vehicle.
+    The stop at the start is a usual one if it is released within ``settle_s``.
     """
     decisions = tables.decisions
     is_stop = decisions["mode"] == FallbackMode.STOP.name
     spans = [span for span in spans_of(decisions["time_s"], is_stop, duration_s) if span.value]
     reasons: list[list[StopReason]] = [[] for _ in spans]
     rows = _first_of_each_kind(tables, spans, optional)
-    causes = tables.causes_at(rows["cause"])
-    sentences = tables.sentences(rows["cause"])
-    for (number, time_s, camera, kind), cause, text in zip(
-        rows.select("stop", "time_s", "camera", "kind").iter_rows(), causes, sentences, strict=True
-    ):
+    shown = rows.select("stop", "time_s", "camera", "kind").iter_rows()
+    for (number, time_s, camera, kind), cause in zip(shown, tables.causes_at(rows["cause"]), strict=True):
         # A camera that waits for good frames: what raised its alarm is the reason, where that is known.
         waits = kind == CauseKind.IN_DISTRIBUTION.value
         if not (waits and any(reason.camera == camera for reason in reasons[number])):
-            reasons[number].append(StopReason(camera, time_s, text, cause.root.kind.value))
-    return [
-        Stop(span.begin_s, span.end_s, _is_start_up(span, duration_s, settle_s), tuple(found))
-        for span, found in zip(spans, reasons, strict=True)
-    ]
+            reasons[number].append(StopReason(camera, time_s, sentence(cause), root_cause(cause).kind.value))
+    stops = []
+    for span, found in zip(spans, reasons, strict=True):
+        is_start_up = span.row == 0 and span.end_s < duration_s and span.end_s - span.begin_s <= settle_s
+        stops.append(Stop(span.begin_s, span.end_s, is_start_up, tuple(found)))
+    return stops
 
 
 def _first_of_each_kind(tables: ReplayTables, spans: list[Span], optional: Collection[str]) -> pl.DataFrame:
     """Rows ``stop`` (number of its span), ``time_s``, ``cause``, ``camera``, ``kind``; the first of each camera and kind."""
-    called = tables.decisions.filter(pl.col("mode") == FallbackMode.STOP.name).select("time_s", "cause")
-    raised = tables.alarms.filter(
-        (pl.col("state") == AlarmState.RAISED.value) & ~pl.col("camera").cast(pl.String).is_in(list(optional))
-    ).select("time_s", "cause")
+    called = tables.decisions.filter(pl.col("mode") == FallbackMode.STOP.name)
+    is_optional = pl.col("camera").cast(pl.String).is_in(list(optional))
+    raised = tables.alarms.filter((pl.col("state") == AlarmState.RAISED.value) & ~is_optional)
     schema = {"time_s": pl.Float64, "end_s": pl.Float64, "stop": pl.UInt32}
-    stops = pl.DataFrame(
-        [(span.begin_s, span.end_s, number) for number, span in enumerate(spans)], schema, orient="row"
-    )
+    ends = [(span.begin_s, span.end_s, number) for number, span in enumerate(spans)]
+    stops = pl.DataFrame(ends, schema, orient="row").set_sorted("time_s")
     return (
-        pl.concat([called, raised])
+        pl.concat([called.select("time_s", "cause"), raised.select("time_s", "cause")])
         .sort("time_s", maintain_order=True)
-        .join_asof(stops.set_sorted("time_s"), on="time_s")
+        .join_asof(stops, on="time_s")
         .filter(pl.col("time_s") < pl.col("end_s"))
         .join(_kinds(tables.causes), on="cause", maintain_order="left")
         .unique(["stop", "camera", "kind"], keep="first", maintain_order=True)
@@ -83,7 +77,3 @@ def _kinds(causes: pl.DataFrame) -> pl.DataFrame:
         shown = shown.update(found.drop("after_row"), on="cause", include_nulls=True)
     no_camera = pl.col("kind").is_in(_OF_NO_CAMERA) | (pl.col("camera") == "")
     return shown.select("cause", "kind", camera=pl.when(~no_camera).then("camera"))
-
-
-def _is_start_up(span: Span, duration_s: float, settle_s: float) -> bool:
-    return span.row == 0 and span.end_s < duration_s and span.end_s - span.begin_s <= settle_s

@@ -24,22 +24,15 @@ def headline(summary: Summary) -> tuple[str, str]:
     elif summary.has_events:
         failures = summary.judgement.failures
         tone = GOOD if summary.judgement.passed else BAD
-        text = (
-            f"Not as the events ask ({counted(len(failures), 'point')}): {failures[0]}"
-            if failures
-            else f"{passed_sentence(summary).capitalize()}."
-        )
+        text = f"{passed_sentence(summary).capitalize()}."
+        if failures:
+            text = f"Not as the events ask ({counted(len(failures), 'point')}): {failures[0]}"
     elif not summary.alarms.raised and not summary.stops_on_the_way:
         tone = GOOD
     if summary.truncated:
         tone = BAD if tone == BAD else UNSURE
-    parts = [
-        text,
-        stops_sentence(summary),
-        "Only a part could be read." if summary.truncated else "",
-        advice(summary),
-    ]
-    return tone, " ".join(filter(None, parts))
+    part = "Only a part could be read." if summary.truncated else ""
+    return tone, " ".join(filter(None, (text, stops_sentence(summary), part, advice(summary))))
 
 
 def pool_headline(pooled: PoolSummary) -> tuple[str, str]:
@@ -47,11 +40,8 @@ def pool_headline(pooled: PoolSummary) -> tuple[str, str]:
     summaries, raised = pooled.summaries, pooled.alarms.raised
     tone, text = _pool_tone(pooled)
     stopped = sum(bool(summary.stops_on_the_way) for summary in summaries)
-    parts = [
-        text,
-        f"Would have stopped in {stopped} of {counted(len(summaries), 'recording')}; "
-        f"{counted(raised, 'alarm') if raised else 'no alarm'}.",
-    ]
+    alarms = counted(raised, "alarm") if raised else "no alarm"
+    parts = [text, f"Would have stopped in {stopped} of {counted(len(summaries), 'recording')}; {alarms}."]
     if pooled.failed:
         parts.append(f"{pooled.failed} of {counted(len(pooled.recordings), 'recording')} could not be judged.")
     if any(summary.truncated for summary in summaries):

@@ -21,26 +21,14 @@ CLEAN, RECOVERING = -1, -2
 
 @dataclass(frozen=True)
 class Limits:
-    """When a stop is due, and when none is, seconds.
+    """When a stop is due, and when none is."""
 
-    Attributes:
-        stop_s: from the start of an event to the stop command.
-        release_s: after an event, and after the start of the recording, in which a stop is no fault.
-    """
-
-    stop_s: float = 1.0
-    release_s: float = 2.0
+    stop_s: float = 1.0  # from the start of an event to the stop command
+    release_s: float = 2.0  # after an event, and after the start of the recording, in which a stop is no fault
 
 
 class Span(NamedTuple):
-    """A stretch of time in which a value holds.
-
-    Attributes:
-        begin_s: where it begins.
-        end_s: where it ends.
-        value: the value.
-        row: number of the row that it begins with.
-    """
+    """A stretch of time in which a value holds, from the row on that it begins with."""
 
     begin_s: float
     end_s: float
@@ -51,10 +39,8 @@ class Span(NamedTuple):
 def spans_of(times: ArrayLike, values: ArrayLike, end_s: float) -> list[Span]:
     """A value holds until another one follows, the last one until ``end_s``; what lasts no time within [0, end_s] is left out.
 
-    Args:
-        times: (N,) seconds, not falling.
-        values: (N,) whole numbers or flags.
-        end_s: end of the recording; infinite where it does not matter.
+    ``times`` are (N,) seconds, not falling, ``values`` (N,) whole numbers or flags. ``end_s`` is infinite where the end of
+    the recording does not matter.
     """
     moments, numbers = np.asarray(times, np.float64), np.asarray(values).astype(np.int64)
     if not len(moments):
@@ -71,25 +57,24 @@ def spans_of(times: ArrayLike, values: ArrayLike, end_s: float) -> list[Span]:
 
 def clean_spans(events: Sequence[Event], duration_s: float, release_s: float) -> list[tuple[float, float]]:
     """Clean driving: outside of every event and of ``release_s`` after it, and not within ``release_s`` of the start."""
-    spans, begin = [], release_s
-    for event in sorted(events, key=lambda event: event.start_s):
-        if event.start_s > begin:
-            spans.append((begin, event.start_s))
-        begin = max(begin, event.end_s + release_s)
-    if duration_s > begin:
-        spans.append((begin, duration_s))
-    return spans
+    busy = _merged([(0.0, release_s), *((event.start_s, event.end_s + release_s) for event in events)])
+    begins, ends = [end_s for _, end_s in busy], [*(begin_s for begin_s, _ in busy[1:]), duration_s]
+    return [(begin_s, end_s) for begin_s, end_s in zip(begins, ends, strict=True) if begin_s < end_s]
 
 
 def event_spans(events: Sequence[Event]) -> list[tuple[float, float]]:
     """Time with an event on any camera; events that overlap are one."""
-    spans: list[tuple[float, float]] = []
-    for event in sorted(events, key=lambda event: event.start_s):
-        if spans and event.start_s <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], event.end_s))
+    return _merged((event.start_s, event.end_s) for event in events)
+
+
+def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for begin_s, end_s in sorted(spans):
+        if merged and begin_s <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end_s))
         else:
-            spans.append((event.start_s, event.end_s))
-    return spans
+            merged.append((begin_s, end_s))
+    return merged
 
 
 def overlaps(some: Iterable[tuple[float, float]], others: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -104,15 +89,10 @@ def length_s(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def events_of_frames(frames: pl.DataFrame, events: Sequence[Event], release_s: float) -> NDArray[np.int64]:
-    """Event in which each frame lies, by the events of its own camera.
-
-    Args:
-        frames: (N rows) with ``time_s`` and ``camera``.
-        events: ground truth.
-        release_s: time after an event in which a frame is neither in it nor clean.
+    """Event in which each of the frames (N) lies, by ``time_s`` and the events of its own ``camera``.
 
     Returns:
-        (N,) number of the event in ``events``, ``RECOVERING`` or ``CLEAN``.
+        (N,) number of the event in ``events``; ``RECOVERING`` within ``release_s`` after one, else ``CLEAN``.
     """
     times = frames["time_s"].to_numpy()
     places = np.full(len(times), CLEAN, np.int64)

@@ -18,21 +18,13 @@ _WIDTH = 480
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """One frame: where it lies, how strange it is, and how it looks.
+    """One frame: where it lies, how strange it is, and how it looks, reduced."""
 
-    Attributes:
-        time_s: reception, seconds from the start of the recording.
-        ratio: score over threshold, above 1 = OoD.
-        alarm: of its camera, after it.
-        picture: BGR uint8 (H, W, 3), as the camera saw it, reduced.
-        map: BGR uint8 (H, W, 3), where the detector found it strange; None where it does not say.
-    """
-
-    time_s: float
-    ratio: float
-    alarm: Alarm
-    picture: NDArray[np.uint8]
-    map: NDArray[np.uint8] | None
+    time_s: float  # reception, from the start of the recording
+    ratio: float  # score over threshold, above 1 = OoD
+    alarm: Alarm  # of its camera, after it
+    picture: NDArray[np.uint8]  # BGR (H, W, 3), as the camera saw it
+    map: NDArray[np.uint8] | None  # BGR (H, W, 3), where the detector found it strange; None where it does not say
 
     @property
     def camera(self) -> str:
@@ -43,10 +35,7 @@ class WorstFrame:
 class WorstFrames:
     """Keeps the ``count`` frames with the largest scores, no two of one camera within ``apart_s``.
 
-    Args:
-        with_map: gives a verdict its anomaly map, where it has none yet.
-        count: of frames.
-        apart_s: least time between two of one camera.
+    ``with_map`` gives a verdict its anomaly map, where it has none yet.
     """
 
     def __init__(self, with_map: Callable[[TimedVerdict], Verdict], count: int = 8, apart_s: float = 1.0) -> None:
@@ -55,8 +44,8 @@ class WorstFrames:
 
     def add(self, record: FrameRecord) -> None:
         """Look at one judged image; what could not be judged has no picture of its score."""
-        alarm, ratio = record.alarm, record.alarm.ratio
-        if record.verdict is None or not np.isfinite(ratio):
+        alarm, ratio, verdict = record.alarm, record.alarm.ratio, record.verdict
+        if verdict is None or not np.isfinite(ratio):
             return
         near = [
             frame
@@ -68,8 +57,7 @@ class WorstFrames:
         if any(ratio <= frame.ratio for frame in rivals):
             return
         self.frames = [frame for frame in self.frames if not any(frame is rival for rival in rivals)]
-        heat = draw_map(self._with_map(record.verdict))
-        picture = _reduced(record.verdict.frame.image)
+        heat, picture = draw_map(self._with_map(verdict)), _reduced(verdict.frame.image)
         self.frames.append(WorstFrame(record.time_s, ratio, alarm, picture, None if heat is None else _reduced(heat)))
         self.frames.sort(key=lambda frame: -frame.ratio)
 

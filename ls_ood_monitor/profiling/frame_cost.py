@@ -28,11 +28,7 @@ from .random_network import RandomNetwork
 from .timing import Timing, interleaved, ratio
 
 #: Detectors of the monitored frame: one of each kind, then all default detectors.
-MONITORED: dict[str, tuple[str, ...]] = {
-    "larem": ("larem",),
-    "spatial": ("spatial",),
-    "all four": DEFAULT_DETECTORS,
-}
+MONITORED = {"larem": ("larem",), "spatial": ("spatial",), "all four": DEFAULT_DETECTORS}
 PASS, ALARM = "pass", "to the alarm"
 #: Called with network, pictures, mask bank, and a function entropies -> scores. Returns name -> a whole monitored frame.
 Contenders = Callable[
@@ -95,8 +91,8 @@ def frame_work(
         images = [subject.picture] * batch
         work[f"{choice}, {PASS}"] = _pass(plain, images)
         for name, monitor in monitors.items():
-            work[f"{choice}, {name}"] = _monitored(monitor, images)
-        work[f"{choice}, {ALARM}"] = _to_the_alarm(list(monitors.values())[-1], images)
+            work[f"{choice}, {name}"] = _monitored(monitor, images, decode=True)
+        work[f"{choice}, {ALARM}"] = _monitored(list(monitors.values())[-1], images, decode=False)
     return work, missing
 
 
@@ -126,38 +122,25 @@ def peer_work(subject: RandomNetwork, contenders: Contenders) -> dict[str, Calla
     pixels = torch.from_numpy(subject.picture[None].copy()).to(subject.device)
     pictures = normalise(pixels, subject.spec)
     work = dict(contenders(network, pictures, subject.bank, subject.detectors["larem"].score))
-    return {name: _in_float32(run) for name, run in work.items()} if subject.device.type == "cuda" else work
+    in_float32 = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+    return {name: in_float32(run) for name, run in work.items()} if subject.device.type == "cuda" else work
 
 
 def measure_frames(
     work: Mapping[str, Callable[[], object]], repeats: int, base: str, done: Callable[[int], None] | None = None
 ) -> list[dict[str, Any]]:
-    """Time the pieces of work in turns.
-
-    Returns:
-        A row per piece: its time, and its ratio to ``base`` and to the pass of its own engine.
-    """
+    """Time the work in turns. A row per piece: its time, and its ratio to ``base`` and to its own engine's pass."""
     times = interleaved(work, repeats, done)
-    rows = []
-    for name in work:
-        own = f"{name.rpartition(', ')[0]}, {PASS}"
-        rows.append(
-            {
-                "name": name,
-                "ms": vars(Timing.of(times[name])),
-                "of_base": vars(ratio(times, name, base)),
-                "of_own_pass": vars(ratio(times, name, own)) if own in times else None,
-            }
-        )
-    return rows
-
-
-def _in_float32(run: Callable[[], object]) -> Callable[[], object]:
-    def pure() -> object:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            return run()
-
-    return pure
+    own = {name: f"{name.rpartition(', ')[0]}, {PASS}" for name in work}
+    return [
+        {
+            "name": name,
+            "ms": vars(Timing.of(times[name])),
+            "of_base": vars(ratio(times, name, base)),
+            "of_own_pass": vars(ratio(times, name, own[name])) if own[name] in times else None,
+        }
+        for name in work
+    ]
 
 
 def _pass(frame_pass: FramePass, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
@@ -168,24 +151,14 @@ def _pass(frame_pass: FramePass, images: list[NDArray[np.uint8]]) -> Callable[[]
     return run
 
 
-def _monitored(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
+def _monitored(monitor: OodMonitor, images: list[NDArray[np.uint8]], *, decode: bool) -> Callable[[], object]:
+    """The monitored frame; without ``decode`` up to its alarm."""
     alarm = AlarmFilter(monitor.alarm, "front")
     frames = [Frame(image, 1, "front") for image in images]
 
     def run() -> object:
-        begun = monitor.begin(frames)
+        begun = monitor.begin(frames, decode=decode)
         alarms = [alarm.update(1, verdict.score, verdict.threshold) for verdict in begun.verdicts]
-        return alarms, begun.network.class_ids, begun.network.confidence
-
-    return run
-
-
-def _to_the_alarm(monitor: OodMonitor, images: list[NDArray[np.uint8]]) -> Callable[[], object]:
-    alarm = AlarmFilter(monitor.alarm, "front")
-    frames = [Frame(image, 1, "front") for image in images]
-
-    def run() -> object:
-        verdicts = monitor.begin(frames, decode=False).verdicts
-        return [alarm.update(1, verdict.score, verdict.threshold) for verdict in verdicts]
+        return (alarms, begun.network.class_ids, begun.network.confidence) if decode else alarms
 
     return run

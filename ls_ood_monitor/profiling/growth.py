@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from .frame_cost import PASS, EngineChoice, frame_work
 from .random_network import RandomNetwork
 from .timing import Timing, interleaved, ratio
 
-#: The axes: pictures at once, height of the input (3:4), masks, and backbones with their latent channels.
+#: The axes: pictures at once, height of the input with its width, masks, and backbones with their latent channels.
 CAMERAS = (1, 2, 4, 8)
-HEIGHTS = (242, 483, 966)
+HEIGHTS = {242: 320, 483: 640, 966: 1280}
 MASKS = (16, 64, 256)
 BACKBONES = {"resnet18": 512, "resnet101": 2048}
-_WIDTH_OF = {242: 320, 483: 640, 966: 1280}
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,12 @@ def measure_growth(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per point: the point, the times of the pass and of the frame monitored by ``larem``, and their ratio.
 
-    Raises:
-        ConfigError: the engine cannot run here.
+    Raises ``ConfigError`` if the engine cannot run here.
     """
-    detectors: Mapping[str, tuple[str, ...]] = {"larem": ("larem",)}
     for number, point in enumerate(chosen):
         settings = NetworkSettings(backbone=point.backbone, dropblock_size=8, dropblock_prob=0.5)
-        subject = RandomNetwork(settings, _WIDTH_OF[point.height], point.height, point.masks, device)
-        work, missing = frame_work(subject, [engine], point.cameras, detectors)
+        subject = RandomNetwork(settings, HEIGHTS[point.height], point.height, point.masks, device)
+        work, missing = frame_work(subject, [engine], point.cameras, {"larem": ("larem",)})
         if missing:
             raise ConfigError(next(iter(missing.values())))
         plain, monitored = f"{engine}, {PASS}", f"{engine}, larem"

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,23 +19,16 @@ from ..engines.export import export_graphs
 from ..frame_pass import FramePass, LatentSettings
 from ..monitor import OodMonitor
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
-from ..vision.mc_dropout import averaging_weights, draw_mask_bank, run_time_dropblock
+from ..vision.mc_dropout import averaging_weights, draw_network_masks
 from ..vision.preprocess import PreprocessSpec
 
 _CLEAN_FRAMES = 40
+_THRESHOLD = Threshold(1.0, 0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES, method="made up", clean_median=0.5)
 
 
 @dataclass
 class RandomNetwork:
-    """A network with random weights for one input size, with its mask bank and fitted detectors.
-
-    Attributes:
-        settings: settings of the network.
-        width: width of the input.
-        height: height of the input.
-        masks: number of masks in the bank, M.
-        device: device that the network runs on.
-    """
+    """A network with random weights for one input size, with its bank of masks and fitted detectors."""
 
     settings: NetworkSettings
     width: int
@@ -49,20 +41,12 @@ class RandomNetwork:
         torch.manual_seed(0)
         self.network = DeepLabV3Plus(self.settings).to(self.device).eval()
         self.spec = PreprocessSpec(self.width, self.height)
-        with torch.inference_mode():
-            blank = torch.zeros(1, 3, self.height, self.width, device=self.device)
-            rows, columns = self.network.encode(blank).high.shape[2:]
-        block, prob = run_time_dropblock(
-            self.settings.dropblock_size, self.settings.dropblock_prob, int(rows), int(columns)
-        )
-        self.bank = draw_mask_bank(self.masks, int(rows), int(columns), block_size=block, drop_prob=prob, seed=0)
-        self.picture: NDArray[np.uint8] = np.random.default_rng(0).integers(
-            0, 256, (self.height, self.width, 3), dtype=np.uint8
-        )
+        self.bank = draw_network_masks(self.network, self.spec, self.masks, seed=0)
+        shape = (self.height, self.width, 3)
+        self.picture: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
-    def frame_pass(self, engine: str, precision: str, features: Iterable[str]) -> FramePass:
-        """Return the network's part of the monitor, by an engine. Raises ``ConfigError`` if the engine cannot run here."""
-        names = tuple(features)
+    def frame_pass(self, engine: str, precision: str, names: tuple[str, ...]) -> FramePass:
+        """The network's part of the monitor. Raises ``ConfigError`` if the engine cannot run here."""
         return FramePass(
             copy.deepcopy(self.network),  # engines change its memory layout
             self.spec,
@@ -102,7 +86,7 @@ class RandomNetwork:
         return OodMonitor(
             self.frame_pass(engine, precision, required_features(names)),
             {name: self.detectors[name] for name in names},
-            {name: self._threshold() for name in names},
+            dict.fromkeys(names, _THRESHOLD),
             names[0],
             tuple(str(index) for index in range(self.settings.classes)),
             "0" * 64,
@@ -110,15 +94,15 @@ class RandomNetwork:
 
     def write_bundle(self, folder: Path) -> str:
         """Write a bundle without graphs, to time nodes with. Its provenance states that the weights are random."""
-        frame_pass = self.frame_pass("eager", "fp32", required_features(DEFAULT_DETECTORS))
-        classes = tuple(str(index) for index in range(self.settings.classes))
-        thresholds = {name: self._threshold() for name in self.detectors}
-        provenance: dict[str, Any] = {"domain": "random weights, for measuring time alone"}
-        latents = LatentSettings(mc_samples=self.masks)
+        monitor = self.monitor("eager", "fp32", DEFAULT_DETECTORS)
+        provenance = {"domain": "random weights, for measuring time alone"}
         return save_bundle(
-            folder, frame_pass, latents, self.detectors, thresholds, DEFAULT_DETECTORS[0], classes, provenance
+            folder,
+            monitor.frame_pass,
+            LatentSettings(mc_samples=self.masks),
+            monitor.detectors,
+            monitor.thresholds,
+            monitor.detector,
+            monitor.class_names,
+            provenance,
         )
-
-    @staticmethod
-    def _threshold() -> Threshold:
-        return Threshold(1.0, 0.01, n=_CLEAN_FRAMES, blocks=1, rank=_CLEAN_FRAMES, method="made up", clean_median=0.5)

@@ -1,46 +1,90 @@
 """Drives as sources of frames, from bags, folders of pictures, videos and data sets.
 
 A drive is the frames of one journey, in order of time for each camera. Calibration holds out whole drives, and a
-comparison reports by drive. Nothing is read before ``DriveSource.read`` is called, and nothing is kept.
+comparison reports by drive. Nothing is read before ``DriveSource.read`` or ``read_arrivals`` is called, and nothing is kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ..core.types import Frame
-from ..datasets import PictureFolder, Sample, open_dataset, open_pictures
+from ..datasets import PictureFolder, Sample, open_dataset, open_pictures, picture_stamps
 from ..datasets import iter_frames as iter_pictures
 from ..datasets.files import PICTURE_SUFFIXES
 from ..datasets.woodscape import CAMERA_CODES
 from ..errors import ConfigError, DataError
-from .bags import SUFFIXES, iter_frames
+from .bags import SUFFIXES, ImageArrival, count_images, iter_arrivals, iter_frames
 from .bags.files import METADATA, STORAGE_SUFFIXES
-from .video import VIDEO_SUFFIXES, video_frames
+from .video import VIDEO_SUFFIXES, video_frames, video_length_s
 
+FrameOrArrival = TypeVar("FrameOrArrival", Frame, ImageArrival)
+#: Stamps and times of reception of a bag may differ by so much.
+_CLOCK_MARGIN_S = 2.0
 #: Frame rate assumed for pictures without time, Hz.
 ASSUMED_RATE_HZ = 10.0
 
 
 @dataclass(frozen=True)
 class DriveSource:
-    """A source of frames: one journey.
+    """A source of frames: one journey. It can be pickled for another process, which must see the same files.
 
     Attributes:
         name: unique name, also recorded in provenance.
-        read: starts an iteration over the frames.
+        read: starts an iteration over the frames; an unusable image raises ``DataError``.
         frames: number of frames; None if it is not known before reading.
         assumed_rate_hz: frame rate that the stamps assume; None if the times are known. Pictures in folders have no time.
+        arrivals: starts an iteration over all images, the unusable ones included; None = every image of ``read``.
+        count: counts the images of ``arrivals``; None = by reading them.
+        arrivals_between: starts an iteration over the images received between two times, seconds from its start; None =
+            only the whole drive can be read.
+        path: file or folder that it is read from; None = it is not on disk.
+        part: what of ``path`` is read, and how; with the path's files it identifies the images.
     """
 
     name: str
     read: Callable[[], Iterator[Frame]]
     frames: int | None = None
     assumed_rate_hz: float | None = None
+    arrivals: Callable[[], Iterator[ImageArrival]] | None = None
+    count: Callable[[], int] | None = None
+    arrivals_between: Callable[[float, float], Iterator[ImageArrival]] | None = None
+    path: Path | None = None
+    part: str = ""
+
+    def read_arrivals(self) -> Iterator[ImageArrival]:
+        """Start an iteration over all images. One that cannot be used has the reason in ``error`` and no picture."""
+        if self.arrivals is not None:
+            return self.arrivals()
+        return _arrivals_of(self.name, self.read)
+
+    def read_part(self, begin_s: float, end_s: float) -> Iterator[ImageArrival]:
+        """Start an iteration over images that contains those between two times, seconds from the drive's first image."""
+        if self.arrivals_between is None:
+            return self.read_arrivals()
+        return self.arrivals_between(max(0.0, begin_s - _CLOCK_MARGIN_S), end_s + _CLOCK_MARGIN_S)
+
+    def count_images(self) -> int:
+        """Number of images of ``read_arrivals``. A video's own figure may be wrong by some images.
+
+        Raises:
+            DataError: the drive cannot be read.
+        """
+        if self.frames is not None:
+            return self.frames
+        count = self.count() if self.count is not None else 0
+        return count or sum(1 for _ in self.read_arrivals())
+
+
+def _arrivals_of(name: str, read: Callable[[], Iterator[Frame]]) -> Iterator[ImageArrival]:
+    """Frames as arrivals, received when they were taken."""
+    for frame in read():
+        yield ImageArrival(frame.camera, name, frame.stamp_ns, frame.stamp_ns, "", frame.image)
 
 
 def open_drives(
@@ -69,19 +113,41 @@ def open_drives(
         if not path.exists():
             raise DataError(f"there is no {path}; give a bag, a folder of pictures or a video.")
         if is_bag(path):
-            read = partial(iter_frames, path, topics, start_s, end_s)
-            drives.append(DriveSource(_name(path), read))
+            part = (path, topics, start_s, end_s)
+            drives.append(
+                DriveSource(
+                    _name(path),
+                    partial(iter_frames, *part),
+                    arrivals=partial(iter_arrivals, *part),
+                    count=partial(count_images, *part),
+                    arrivals_between=partial(_bag_between, path, topics, start_s or 0.0),
+                    path=path,
+                    part=repr((topics, start_s, end_s)),
+                )
+            )
         elif path.is_dir():
             parts = picture_drives(open_pictures(path), _name(path), rate_hz=rate_hz)
             drives += [_cut(drive, start_s, end_s) for drive in parts]
         elif path.suffix.lower() in VIDEO_SUFFIXES:
-            drives.append(_cut(DriveSource(_name(path), partial(video_frames, path, rate_hz)), start_s, end_s))
-        else:
-            hint = (
-                f" Give the folder that it lies in, {path.parent}." if path.suffix.lower() in PICTURE_SUFFIXES else ""
+            video = DriveSource(
+                _name(path),
+                partial(video_frames, path, rate_hz),
+                count=partial(_count_video, path, rate_hz),
+                path=path,
+                part=repr(rate_hz),
             )
+            drives.append(_cut(video, start_s, end_s))
+        else:
+            is_picture = path.suffix.lower() in PICTURE_SUFFIXES
+            hint = f" Give the folder that it lies in, {path.parent}." if is_picture else ""
             raise DataError(f"{path} is neither a bag nor a folder of pictures nor a video.{hint}")
     return distinct(drives)
+
+
+def _bag_between(
+    path: Path, topics: Mapping[str, str] | None, offset_s: float, begin_s: float, end_s: float
+) -> Iterator[ImageArrival]:
+    return iter_arrivals(path, topics, offset_s + begin_s, offset_s + end_s)
 
 
 def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = None) -> list[DriveSource]:
@@ -96,15 +162,35 @@ def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = 
     for picture, sequence in folder.sequences.items():
         sequences.setdefault(sequence, []).append(picture)
     assumed = used if rate_hz is None else None
-    return [
-        DriveSource(
-            name if sequence == "." else f"{name}/{sequence}",
-            partial(_picture_frames, folder.only(pictures), used),
-            len(pictures),
-            assumed,
+    drives = []
+    for sequence, pictures in sequences.items():
+        own = folder.only(pictures)
+        drives.append(
+            DriveSource(
+                name if sequence == "." else f"{name}/{sequence}",
+                partial(_picture_frames, own, used),
+                len(pictures),
+                assumed,
+                partial(picture_arrivals, own, name, used),
+                path=folder.root if sequence == "." else folder.root / sequence,
+                part=f"{sequence} {used}",
+            )
         )
-        for sequence, pictures in sequences.items()
-    ]
+    return drives
+
+
+def picture_arrivals(folder: PictureFolder, topic: str, rate_hz: float) -> Iterator[ImageArrival]:
+    """Yield pictures as arrivals, received when they were taken; one that cannot be read has no image."""
+    for index, stamp_ns in enumerate(picture_stamps(folder, rate_hz)):
+        camera = picture_camera(folder.samples[index])
+        try:
+            yield ImageArrival(camera, topic, stamp_ns, stamp_ns, "", folder.image(index))
+        except DataError as error:
+            yield ImageArrival(camera, topic, stamp_ns, stamp_ns, "", None, str(error))
+
+
+def _count_video(path: Path, rate_hz: float | None) -> int:
+    return video_length_s(path, rate_hz)[0]
 
 
 def dataset_drives(name: str, root: Path | str, *, rate_hz: float | None = None) -> list[DriveSource]:
@@ -144,17 +230,28 @@ def _cut(drive: DriveSource, start_s: float | None, end_s: float | None) -> Driv
     if start_s is None and end_s is None:
         return drive
 
-    def read() -> Iterator[Frame]:
-        first: int | None = None
-        for frame in drive.read():
-            first = frame.stamp_ns if first is None else first
-            elapsed_s = (frame.stamp_ns - first) / 1e9
-            if end_s is not None and elapsed_s >= end_s:
-                return
-            if start_s is None or elapsed_s >= start_s:
-                yield frame
+    return replace(
+        drive,
+        read=partial(_within, drive.read, start_s, end_s),
+        frames=None,
+        arrivals=partial(_within, drive.read_arrivals, start_s, end_s),
+        count=None,
+        part=f"{drive.part} {start_s} {end_s}",
+    )
 
-    return DriveSource(drive.name, read, None, drive.assumed_rate_hz)
+
+def _within(
+    read: Callable[[], Iterator[FrameOrArrival]], start_s: float | None, end_s: float | None
+) -> Iterator[FrameOrArrival]:
+    """What lies between two times, in seconds from the first."""
+    first: int | None = None
+    for item in read():
+        first = item.stamp_ns if first is None else first
+        elapsed_s = (item.stamp_ns - first) / 1e9
+        if end_s is not None and elapsed_s >= end_s:
+            return
+        if start_s is None or elapsed_s >= start_s:
+            yield item
 
 
 def _picture_frames(folder: PictureFolder, rate_hz: float) -> Iterator[Frame]:

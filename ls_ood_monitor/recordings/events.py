@@ -35,11 +35,6 @@ def write_events(events: Sequence[Event], path: Path) -> None:
 def read_events(path: Path, cameras: Sequence[str], duration_s: float) -> tuple[Event, ...]:
     """Read ground truth, from ``write_events`` or written by hand: {camera, start_s, end_s, label}.
 
-    Args:
-        path: YAML file.
-        cameras: cameras of the recording.
-        duration_s: length of the recording.
-
     Raises:
         DataError: there is no such file, it is not YAML, or an entry does not fit the recording. The message names it.
     """

@@ -12,37 +12,24 @@ from pathlib import Path
 from ..datasets import PictureFolder, open_pictures, picture_stamps
 from ..errors import ConfigError, DataError
 from .bags import ImageArrival, bag_info, iter_arrivals
-from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_camera
+from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_arrivals, picture_camera
 from .video import video_length_s
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording to evaluate. It can be pickled for another process, which must see the same files.
+    """One recording to evaluate. It can be pickled for another process, which must see the same files."""
 
-    Attributes:
-        name: unique among the recordings that are evaluated together (``distinct_names``).
-        path: absolute path.
-        topics: image topic -> camera name of a bag; None for pictures and videos.
-        rate_hz: frame rate of pictures or of a video; None = their own.
-        cameras: camera names in alphabetical order.
-        begin_ns: first time.
-        end_ns: last time.
-        images: number of image messages that it should hold. A video states it itself; 0 = it does not.
-        damage: what is wrong with it, as a sentence; empty if opening it showed nothing.
-        identity: changes when its files change (``identity_of``).
-    """
-
-    name: str
-    path: Path
-    topics: Mapping[str, str] | None
-    rate_hz: float | None
-    cameras: tuple[str, ...]
-    begin_ns: int
-    end_ns: int
-    images: int
-    damage: str
-    identity: str
+    name: str  # unique among the recordings that are evaluated together (``distinct_names``)
+    path: Path  # absolute
+    topics: Mapping[str, str] | None  # image topic -> camera name of a bag; None for pictures and videos
+    rate_hz: float | None  # frame rate of pictures or of a video; None = their own
+    cameras: tuple[str, ...]  # in alphabetical order
+    begin_ns: int  # first time
+    end_ns: int  # last time
+    images: int  # number of image messages that it should hold; 0 = a video that does not state it
+    damage: str  # what is wrong with it, as a sentence; empty if opening it showed nothing
+    identity: str  # changes when its files change (``identity_of``)
 
     @property
     def assumed_rate_hz(self) -> float | None:
@@ -88,20 +75,16 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
         if not extendable:
             first, second = (paths[index] for index in equal[:2])
             raise ConfigError(f"{first} and {second} would write the same folder; rename one, or evaluate them apart.")
-        for index in extendable:
-            depths[index] += 1
+        depths = [depth + (index in extendable) for index, depth in enumerate(depths)]
 
 
 def open_recording(
     path: Path, topics: Mapping[str, str] | None = None, rate_hz: float | None = None, name: str = ""
 ) -> Recording:
-    """Open a bag, a video, or a folder of pictures.
+    """Open a bag, a video, or a folder of pictures; ``name`` is that of its file or folder unless given.
 
-    Args:
-        path: path of the recording.
-        topics: image topic -> camera name, for a bag; None takes every camera topic.
-        rate_hz: frame rate of pictures or a video.
-        name: name of the recording; empty = name of its file or folder.
+    ``topics`` (image topic -> camera name) are a bag's; None takes every camera topic. ``rate_hz`` is that of pictures or a
+    video.
 
     Raises:
         DataError: there is no such recording, or it has no camera.
@@ -143,13 +126,18 @@ def open_recording(
     )
 
 
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or all files of a folder and its folders."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
 def identity_of(path: Path) -> str:
     """SHA-256, hex, of the names, sizes and modification times of the recording's files.
 
     Their content is not hashed: that would mean reading gigabytes, and a changed file has a new modification time.
     """
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    facts = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(str(file.relative_to(path)), file.stat()) for file in files_of(path)]
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -189,13 +177,8 @@ def _open_folder(path: Path, rate_hz: float | None) -> tuple[PictureFolder, list
 
 def _read_pictures(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:
     """Yield pictures as arrivals, received when they were taken."""
-    folder, stamps = _open_folder(path, rate_hz)
-    for index, stamp_ns in enumerate(stamps):
-        camera = picture_camera(folder.samples[index])
-        try:
-            yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", folder.image(index))
-        except DataError as error:
-            yield ImageArrival(camera, path.name, stamp_ns, stamp_ns, "", None, str(error))
+    folder, _ = _open_folder(path, rate_hz)
+    return picture_arrivals(folder, path.name, ASSUMED_RATE_HZ if rate_hz is None else rate_hz)
 
 
 def _read_video(path: Path, rate_hz: float | None) -> Iterator[ImageArrival]:

@@ -37,36 +37,21 @@ def video_length_s(path: Path, rate_hz: float | None = None) -> tuple[int, float
 
 
 def video_frames(path: Path, rate_hz: float | None = None) -> Iterator[Frame]:
-    """Yield the frames of a video, as those of a camera ``front``.
-
-    Args:
-        path: video file.
-        rate_hz: frame rate; None = the video's own.
+    """Yield the frames of a video, as those of a camera ``front``; ``rate_hz`` None = the video's own.
 
     Raises:
         DataError: OpenCV cannot read the video, it has no frame rate, or it was cut off.
     """
     with _open_video(path, rate_hz) as (video, rate):
-        index = 0
-        while True:
-            is_read, image = video.read()
-            if not is_read:
-                break
-            yield Frame(np.asarray(image, dtype=np.uint8), _START_NS + round(index * 1e9 / rate), "front")
-            index += 1
-    _require_whole_video(path, index)
-
-
-def _require_whole_video(path: Path, read: int) -> None:
-    """Raise ``DataError`` if a video of which ``read`` pictures could be read was cut off.
-
-    Bytes and pictures must both be missing: the stated number of pictures may be an estimate, and a cut may have removed
-    nothing but an index.
-    """
-    count, _ = video_length_s(path, 1.0)
-    missing = _missing(path)
-    if missing and not 0 < count <= read + max(2, read // 50):
-        raise DataError(f"{missing}, and {read}{f' of {count}' if count else ''} images can be read. Copy it again.")
+        count = 0
+        while (read := video.read())[0]:
+            yield Frame(np.asarray(read[1], dtype=np.uint8), _START_NS + round(count * 1e9 / rate), "front")
+            count += 1
+    # Bytes and pictures must both be missing: the stated number of pictures may be an estimate, and a cut may have removed
+    # nothing but an index.
+    stated, missing = video_length_s(path, 1.0)[0], _missing(path)
+    if missing and not 0 < stated <= count + max(2, count // 50):
+        raise DataError(f"{missing}, and {count}{f' of {stated}' if stated else ''} images can be read. Copy it again.")
 
 
 def _missing(path: Path) -> str:

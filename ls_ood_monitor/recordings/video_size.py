@@ -6,6 +6,7 @@ pictures that it hides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,40 +24,37 @@ def promised_bytes(path: Path) -> int:
         head = file.read(12)
         file.seek(0)
         if head[:4] == b"RIFF":
-            return _riff_end(file, size)
+            return _end_of_parts(file, size, _riff_length)
         if head[:4] == _EBML:
             return _matroska_end(file)
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-            return _boxes_end(file, size)
+            return _end_of_parts(file, size, _box_length)
     return 0
 
 
-def _riff_end(file: BinaryIO, size: int) -> int:
-    """A long AVI is a sequence of chunks. A chunk of size 0 was never closed."""
+def _end_of_parts(file: BinaryIO, size: int, length_of: Callable[[bytes], int]) -> int:
+    """Where a sequence of parts ends; ``length_of`` the first 16 bytes of a part is 0 for what is none."""
     end = 0
     while end < size:
         file.seek(end)
-        head = file.read(8)
-        length = int.from_bytes(head[4:], "little")
-        if head[:4] != b"RIFF" or not length:
-            break
-        end += 8 + length
-    return end
-
-
-def _boxes_end(file: BinaryIO, size: int) -> int:
-    """An MP4 is a sequence of boxes. A box of size 0 lasts to the end of the file, wherever that is."""
-    end = 0
-    while end < size:
-        file.seek(end)
-        head = file.read(16)
-        length, box_type = int.from_bytes(head[:4], "big"), head[4:8]
-        if length == 1:
-            length = int.from_bytes(head[8:], "big")
-        if length < 8 or not box_type.isalnum():
+        if not (length := length_of(file.read(16))):
             break
         end += length
     return end
+
+
+def _riff_length(head: bytes) -> int:
+    """A long AVI is a sequence of chunks. A chunk of size 0 was never closed."""
+    length = int.from_bytes(head[4:8], "little")
+    return 8 + length if head[:4] == b"RIFF" and length else 0
+
+
+def _box_length(head: bytes) -> int:
+    """An MP4 is a sequence of boxes. A box of size 0 lasts to the end of the file, wherever that is."""
+    length = int.from_bytes(head[:4], "big")
+    if length == 1:
+        length = int.from_bytes(head[8:], "big")
+    return length if length >= 8 and head[4:8].isalnum() else 0
 
 
 def _matroska_end(file: BinaryIO) -> int:

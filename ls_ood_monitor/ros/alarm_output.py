@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Empty
 
 from ..core.input_validation import SANE_AGE_NS
-from ..core.pipeline import InputImage
 from ..core.types import Alarm, Verdict
 from .conversions import alarm_message
 from .heartbeat import heartbeat_publisher
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
     from .clip_recorder.recorder import ClipRecorder
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-
-
-@dataclass(frozen=True)
-class ReadImage(InputImage):
-    """An image with the message that it came in, and the time that reading took, ms."""
-
-    arrival: Arrival = field(kw_only=True)
-    decode_ms: float = field(kw_only=True)
 
 
 @dataclass
@@ -57,15 +48,11 @@ class CameraReport:
 class AlarmOutput:
     """Publishes alarms, and the sign of life beside them.
 
-    Args:
-        node: perception.
-
     Attributes:
         source: name of this process in its alarms: host and process for people, and a drawn part, because two containers
             may share both.
-        bundle_id: of the bundle in force; empty while there is none.
         reports: by camera.
-        recorder: of clips; None where none are recorded.
+        recorder: of clips; None while none are recorded.
     """
 
     def __init__(self, node: Node) -> None:
@@ -73,9 +60,17 @@ class AlarmOutput:
         self._publisher = node.create_publisher(DiagnosticArray, "~/ood_alarm", _RELIABLE)
         self._heartbeat = heartbeat_publisher(node, self._publisher.topic_name)
         self.source = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.bundle_id = ""
+        self.reset()
+        self.record_to(None)
+
+    def reset(self, bundle_id: str = "") -> None:
+        """Forget the reports; ``bundle_id`` is that of the bundle in force from now on, empty while there is none."""
+        self._bundle_id = bundle_id
         self.reports: dict[str, CameraReport] = {}
-        self.recorder: ClipRecorder | None = None
+
+    def record_to(self, recorder: ClipRecorder | None) -> None:
+        """Hand every alarm to a recorder from now on."""
+        self.recorder = recorder
 
     @property
     def topic_name(self) -> str:
@@ -90,34 +85,30 @@ class AlarmOutput:
         self,
         alarm: Alarm,
         facts: Mapping[str, Any],
-        image: ReadImage | None = None,
+        arrival: Arrival | None = None,
         verdict: Verdict | None = None,
     ) -> None:
-        """Publish one alarm.
-
-        Args:
-            alarm: without source and time of sending.
-            facts: further values of the message.
-            image: that it is about; None where there is none.
-            verdict: on that image; None where it was not judged.
-        """
+        """Publish one alarm, with further ``facts`` among its values; ``verdict`` is on the image that arrived."""
+        began_ns = time.monotonic_ns()
         report = self.reports.setdefault(alarm.camera, CameraReport())
         report.alarm = alarm
-        facts = dict(facts)
-        frame_id = ""
-        if image is not None:
-            report.latency_ms = (time.monotonic_ns() - image.arrived_ns) / 1e6
-            facts["latency_ms"] = round(report.latency_ms, 3)
-            frame_id = image.arrival.message.header.frame_id
-        facts["bundle_sha256"] = self.bundle_id
-        if image is not None:
+        values, age, frame_id = dict(facts), {}, ""
+        if verdict is not None:
+            values["send_ms"] = round(report.send_ms, 3)  # of the alarm before
+        if arrival is not None:
+            report.latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
+            values["latency_ms"] = round(report.latency_ms, 3)
             age_ns = int(self._node.get_clock().now().nanoseconds) - alarm.stamp_ns
             report.has_foreign_clock = alarm.stamp_ns > 0 and age_ns > SANE_AGE_NS
             if 0 <= age_ns <= SANE_AGE_NS:
-                facts["age_ms"] = round(age_ns / 1e6, 3)
+                age = {"age_ms": round(age_ns / 1e6, 3)}
+            frame_id = arrival.message.header.frame_id
+        values |= {"bundle_sha256": self._bundle_id, **age}
         sent = replace(alarm, source=self.source, sent_ns=time.monotonic_ns())
-        message = alarm_message(sent, facts, self._node.get_name(), frame_id)
+        message = alarm_message(sent, values, self._node.get_name(), frame_id)
         self._publisher.publish(message)
         recorder = self.recorder  # timer and worker both publish, and deactivation takes it away
         if recorder is not None:
-            recorder.on_alarm(sent, message, None if image is None else image.arrival, verdict)
+            recorder.on_alarm(sent, message, arrival, verdict)
+        if verdict is not None:
+            report.send_ms = (time.monotonic_ns() - began_ns) / 1e6

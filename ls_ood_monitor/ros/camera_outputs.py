@@ -20,10 +20,9 @@ _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, history=Hi
 class CameraOutputs:
     """Publishers of one camera.
 
-    Args:
-        node: that publishes.
-        camera: name.
-        overlay_alpha: opacity of the class colours in the overlay.
+    Attributes:
+        score: larger = more OoD; for plots.
+        segmented: publishers of pictures that need the decoder.
     """
 
     def __init__(self, node: Node, camera: str, overlay_alpha: float) -> None:
@@ -32,25 +31,13 @@ class CameraOutputs:
         self.overlay = node.create_publisher(Image, f"~/{camera}/overlay", _NEWEST)
         self.anomaly_map = node.create_publisher(Image, f"~/{camera}/anomaly_map", _NEWEST)
         self.score = node.create_publisher(Float64, f"~/{camera}/ood_score", _RELIABLE)
+        self.segmented = (self.segmentation, self.confidence, self.overlay)
         self._overlay_alpha = overlay_alpha
-
-    def wants_segmentation(self) -> bool:
-        """Whether somebody subscribes to what the decoder makes."""
-        pictures = (self.segmentation, self.confidence, self.overlay)
-        return any(publisher.get_subscription_count() for publisher in pictures)
-
-    def publish_score(self, score: float) -> None:
-        """Larger = more OoD."""
-        self.score.publish(Float64(data=score))
 
     def publish_pictures(self, header: Header, verdict: Verdict, result: FrameResult | None, alarm: Alarm) -> None:
         """Publish the pictures that somebody subscribes to, under the header of the input image.
 
-        Args:
-            header: of the input image.
-            verdict: on it.
-            result: the verdict with the segmentation; None where nobody asked for that.
-            alarm: of the camera after it.
+        ``result`` is None where nobody asked for the segmentation.
         """
         if verdict.anomaly_map is not None and self.anomaly_map.get_subscription_count():
             height, width = verdict.frame.image.shape[:2]
@@ -68,4 +55,4 @@ class CameraOutputs:
 
     def publishers(self) -> list[Any]:
         """All publishers, for clean-up."""
-        return [self.segmentation, self.confidence, self.overlay, self.anomaly_map, self.score]
+        return [*self.segmented, self.anomaly_map, self.score]

@@ -21,27 +21,19 @@ _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durabilit
 
 
 def publish_class_table(node: Node, names: Sequence[str]) -> list[Any]:
-    """Publish the names once, as JSON and, where vision_msgs is installed, as LabelInfo.
-
-    Args:
-        node: owns the topics.
-        names: class names by id.
+    """Publish the class names (by id) once, as JSON and, where vision_msgs is installed, as LabelInfo.
 
     Returns:
         The publishers, which keep the table for late subscribers until they are destroyed.
     """
     table = node.create_publisher(String, TABLE_TOPIC, _LATCHED)
-    table.publish(String(data=class_table_json(names)))
+    classes = [{"id": index, "name": name} for index, name in enumerate(names)]
+    table.publish(String(data=json.dumps({"classes": classes})))
     if LabelInfo is None:
         return [table]
     labels = node.create_publisher(LabelInfo, LABEL_TOPIC, _LATCHED)
     labels.publish(label_info(names, LabelInfo, VisionClass))
     return [table, labels]
-
-
-def class_table_json(names: Sequence[str]) -> str:
-    """``{"classes": [{"id": 0, "name": "void"}, ...]}``."""
-    return json.dumps({"classes": [{"id": index, "name": name} for index, name in enumerate(names)]})
 
 
 def label_info(names: Sequence[str], message_type: Any, class_type: Any) -> Any:

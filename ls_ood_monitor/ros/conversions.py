@@ -1,4 +1,4 @@
-"""Messages <-> the monitor's nouns. Only standard message types; nothing here raises on a malformed alarm."""
+"""Converts between ROS messages and the monitor's types. Only standard messages; a malformed alarm never raises."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ..core.causes import AlarmProgress, Cause, CauseKind
-from ..core.supervision import CameraStatus
+from ..core.causes import JUDGED, AlarmProgress, Cause, CauseKind
+from ..core.supervision import CameraStatus, root_cause
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 from ..wording import sentence
 
-#: Name under which an alarm without a readable camera travels; no camera can be called so.
-UNREADABLE = "(unreadable alarm)"
+#: Camera of an alarm whose own camera cannot be read; no real camera can have this name.
+UNREADABLE_CAMERA = "(unreadable alarm)"
 
-_LEVELS = {
+STATE_LEVELS = {
     AlarmState.CLEAR: DiagnosticStatus.OK,
     AlarmState.PENDING: DiagnosticStatus.WARN,
     AlarmState.RAISED: DiagnosticStatus.ERROR,
@@ -33,10 +33,8 @@ _MODE_LEVELS = {
     FallbackMode.SLOW: DiagnosticStatus.WARN,
     FallbackMode.STOP: DiagnosticStatus.ERROR,
 }
-
-
-#: Their value is the alarm's score, and their limit its threshold.
-_JUDGED = (CauseKind.IN_DISTRIBUTION, CauseKind.OUT_OF_DISTRIBUTION)
+#: Causes whose value is the alarm's score and whose limit is its threshold.
+_FRAME_JUDGED = (CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN)
 #: Alarms in a message, of which perception sends one; more than any vehicle has cameras.
 _MAX_ALARMS = 100
 #: The last time that builtin_interfaces/Time can hold.
@@ -49,7 +47,7 @@ def stamp_to_ns(stamp: Any) -> int:
 
 
 def ns_to_stamp(nanoseconds: int) -> Time:
-    """Nanoseconds -> builtin_interfaces/Time; a time outside its range becomes the nearest within."""
+    """Nanoseconds -> builtin_interfaces/Time, clamped to its range."""
     seconds, rest = divmod(min(max(0, nanoseconds), _LATEST_NS), 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)
 
@@ -71,7 +69,7 @@ def image_message(plane: NDArray[np.uint8], header: Header, encoding: str) -> Im
 
 
 def status(level: bytes, name: str, hardware_id: str, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
-    """A DiagnosticStatus whose values are texts; floats are written so that they read back exactly."""
+    """A DiagnosticStatus with the values as texts; a float is written with all its digits."""
     return DiagnosticStatus(
         level=level,
         name=name,
@@ -90,49 +88,50 @@ def _text(value: object) -> str:
 def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, frame_id: str = "") -> DiagnosticArray:
     """One alarm as an array of one status, stamped with the time of capture.
 
-    The message is the sentence for people; all that it says is among the values, too.
-
-    Args:
-        alarm: to be sent.
-        extra: further values (detector, latency_ms, bundle_sha256, ...).
-        node_name: prefix of the status name (REP 107).
-        frame_id: copied into the header.
+    The status text is for people; the values hold the same facts for programs, and ``extra`` ones (detector, latency_ms, ...).
     """
+    kind = alarm.cause.kind
     values = {
         "camera": alarm.camera,
         "state": alarm.state.value,
         "ood_score": alarm.score,
         "threshold": alarm.threshold,
-        "is_fault": alarm.is_fault,
-        "fault": alarm.fault,
+        "is_fault": kind.is_fault,
+        "fault": kind.value if kind.is_fault else "",
         **_cause_values(alarm.cause),
         "source": alarm.source,
         "sent_ns": alarm.sent_ns,
+        **_lasting_values(alarm),
         **extra,
     }
     text = sentence(alarm.cause)
-    entry = status(_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, text, values)
+    entry = status(STATE_LEVELS[alarm.state], f"{node_name}: ood {alarm.camera}", alarm.camera, text, values)
     return DiagnosticArray(header=Header(stamp=ns_to_stamp(alarm.stamp_ns), frame_id=frame_id), status=[entry])
 
 
+def _lasting_values(alarm: Alarm) -> dict[str, object]:
+    """Mean score and its threshold; nothing where there is no lasting path."""
+    if isnan(alarm.lasting_threshold):
+        return {}
+    return {"lasting_score": float(alarm.lasting_score), "lasting_threshold": float(alarm.lasting_threshold)}
+
+
 def _cause_values(cause: Cause) -> dict[str, object]:
-    """Values of a cause; those that are not known, and score and threshold, which the alarm has, are left out."""
+    """Values of a cause, without unknown ones, and without score and threshold, which the alarm already has."""
     values: dict[str, object] = {"cause": cause.kind.value, **_cause_details(cause, "cause")}
     if cause.progress is not None:
         progress = cause.progress
         values |= {"progress_rule": progress.rule, "progress_count": progress.count, "progress_needed": progress.needed}
-        if progress.window:
-            values["progress_window"] = progress.window
-    if cause.after is not None:
-        values |= {"raised_by": cause.after.kind.value, **_cause_details(cause.after, "raised_by")}
-        if cause.after.kind in _JUDGED:
-            values |= {"raised_by_value": cause.after.value, "raised_by_limit": cause.after.limit}
+    if cause.underlying is not None:
+        values |= {"raised_by": cause.underlying.kind.value, **_cause_details(cause.underlying, "raised_by")}
+        if cause.underlying.kind in _FRAME_JUDGED:
+            values |= {"raised_by_value": cause.underlying.value, "raised_by_limit": cause.underlying.limit}
     return values
 
 
 def _cause_details(cause: Cause, prefix: str) -> dict[str, object]:
     details: dict[str, object] = {}
-    if cause.kind not in _JUDGED:
+    if cause.kind not in _FRAME_JUDGED:
         numbers = {"value": float(cause.value), "limit": float(cause.limit)}
         details |= {f"{prefix}_{name}": number for name, number in numbers.items() if not isnan(number)}
     texts = {"detail": cause.detail, "expected": cause.expected}
@@ -145,18 +144,13 @@ def values_of(entry: DiagnosticStatus) -> dict[str, str]:
 
 
 def alarms_of(message: DiagnosticArray) -> list[Alarm]:
-    """Read the alarms of a message. What cannot be read or contradicts itself becomes a RAISED fault with the reason."""
+    """Read the alarms of a message. One that is unreadable or contradicts itself becomes a RAISED fault with the reason."""
     stamp_ns = stamp_to_ns(message.header.stamp)
     if not message.status:
-        return [_unreadable(UNREADABLE, stamp_ns, "the message holds no status")]
+        return [_unreadable(UNREADABLE_CAMERA, stamp_ns, "the message holds no status")]
     if len(message.status) > _MAX_ALARMS:  # reading them would keep the stop command waiting
-        return [_unreadable(UNREADABLE, stamp_ns, f"the message holds {len(message.status)} statuses")]
+        return [_unreadable(UNREADABLE_CAMERA, stamp_ns, f"the message holds {len(message.status)} statuses")]
     return [_alarm_of(entry, stamp_ns) for entry in message.status]
-
-
-def judged_cameras(message: DiagnosticArray) -> list[str]:
-    """Cameras whose frame the network has judged: for each of them a score is published, too."""
-    return [entry.hardware_id for entry in message.status if "detector" in values_of(entry)]
 
 
 def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
@@ -164,23 +158,26 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
     camera = values.get("camera", "")
     if not camera or camera != entry.hardware_id:
         return _unreadable(
-            UNREADABLE, stamp_ns, f"camera {camera!r} and hardware_id {entry.hardware_id!r} must be equal"
+            UNREADABLE_CAMERA, stamp_ns, f"camera {camera!r} and hardware_id {entry.hardware_id!r} must be equal"
         )
     try:
         state = AlarmState(values["state"])
         score, threshold = float(values["ood_score"]), float(values["threshold"])
+        mean, limit = (float(values[key]) if key in values else nan for key in ("lasting_score", "lasting_threshold"))
         is_fault = {"true": True, "false": False}[values["is_fault"]]
         sent_ns = int(values.get("sent_ns", "0"))
         cause = _cause_of(values, camera, score, threshold, is_fault, entry.message)
     except (KeyError, ValueError) as error:
         return _unreadable(camera, stamp_ns, f"a value is missing or unreadable ({error!r})")
-    if entry.level != _LEVELS[state]:
+    if entry.level != STATE_LEVELS[state]:
         return _unreadable(camera, stamp_ns, f"level {entry.level!r} contradicts state {state.value}")
     if cause.kind.is_fault is not is_fault:
         return _unreadable(camera, stamp_ns, f"cause {cause.kind.value} contradicts is_fault {values['is_fault']}")
     if state is AlarmState.CLEAR and not score <= threshold:
         return _unreadable(camera, stamp_ns, f"state CLEAR contradicts score {score:g} against threshold {threshold:g}")
-    return Alarm(camera, stamp_ns, state, score, threshold, cause, values.get("source", ""), sent_ns)
+    if state is AlarmState.CLEAR and mean > limit:
+        return _unreadable(camera, stamp_ns, f"state CLEAR contradicts mean score {mean:g} against threshold {limit:g}")
+    return Alarm(camera, stamp_ns, state, score, threshold, cause, values.get("source", ""), sent_ns, mean, limit)
 
 
 def _cause_of(
@@ -190,24 +187,24 @@ def _cause_of(
     if "cause" not in values:
         if is_fault:
             return Cause(CauseKind.UNNAMED, detail=text)
-        kind = CauseKind.OUT_OF_DISTRIBUTION if score > threshold else CauseKind.IN_DISTRIBUTION
+        kind = CauseKind.SUDDEN if score > threshold else CauseKind.IN_DISTRIBUTION
         return Cause(kind, camera, score, threshold)
     kind, progress, after = _alarm_kind(values["cause"]), None, None
     if "progress_rule" in values:
         count, needed = float(values["progress_count"]), float(values["progress_needed"])
-        progress = AlarmProgress(values["progress_rule"], count, needed, int(values.get("progress_window", "0")))
+        progress = AlarmProgress(values["progress_rule"], count, needed)
     if "raised_by" in values:
         after = _plain_cause(values, "raised_by", _alarm_kind(values["raised_by"]))
     plain = _plain_cause(values, "cause", kind)
-    if kind in _JUDGED:
+    if kind in _FRAME_JUDGED:
         plain = replace(plain, value=score, limit=threshold)
-    return replace(plain, camera=camera, progress=progress, after=after)
+    return replace(plain, camera=camera, progress=progress, underlying=after)
 
 
 def _alarm_kind(name: str) -> CauseKind:
     """The kind of an alarm's cause. Raises ``ValueError`` for one that only a supervisor's decision has."""
     kind = CauseKind(name)
-    if kind not in _JUDGED and not kind.is_fault:
+    if kind not in JUDGED and not kind.is_fault:
         raise ValueError(f"{name} is the cause of a decision, not of an alarm")
     return kind
 
@@ -230,7 +227,7 @@ def decision_message(
     node_name: str,
     notes: Sequence[str] = (),
 ) -> DiagnosticArray:
-    """The decision first, then the demand of each camera; notes are appended to the decision's text and make it WARN."""
+    """The decision, then the demand of each camera. Notes are appended to the decision's text and raise OK to WARN."""
     reason = sentence(decision.cause)
     level = _MODE_LEVELS[decision.mode]
     first = status(
@@ -264,8 +261,8 @@ def decision_message(
 
 
 def _decision_cause(cause: Cause) -> dict[str, object]:
-    """``cause`` is what holds now, ``because`` what it goes back to: of a latched stop, the alarm that latched it."""
-    root = cause.root
+    """``cause`` is the present cause; ``because`` is the original one, such as the alarm that latched a stop."""
+    root = root_cause(cause)
     numbers = {"because_value": float(root.value), "because_limit": float(root.limit)}
     return {
         "cause": cause.kind.value,
@@ -275,17 +272,8 @@ def _decision_cause(cause: Cause) -> dict[str, object]:
     }
 
 
-def decision_of(message: DiagnosticArray) -> tuple[FallbackMode, str]:
-    """Mode and reason of a ``~/state`` message; whatever is unreadable is STOP."""
-    try:
-        values = values_of(message.status[0])
-        return FallbackMode[values["mode"]], values["reason"]
-    except (IndexError, KeyError):
-        return FallbackMode.STOP, "the state message is malformed"
-
-
-def number_of(values: Mapping[str, str], key: str) -> float:
-    """A value as float; NaN when it is missing or no number."""
+def float_value(values: Mapping[str, str], key: str) -> float:
+    """A value as float; NaN if it is missing or not a number."""
     try:
         return float(values[key])
     except (KeyError, ValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,18 +23,24 @@ except ImportError:  # part of every ROS distribution, not available from pip
 _BRIDGED = frozenset({"bgr8", "rgb8", "mono8", "bgra8", "rgba8"})
 
 
-def image_to_bgr(message: Any, bridge: Any = BRIDGE) -> NDArray[np.uint8]:
-    """Raw image message -> BGR uint8 (H, W, 3), by a ``CvBridge`` where there is one. Raises ``ImageError``."""
+def image_reader(transport: str, bridge: Any = BRIDGE) -> Callable[[Any], NDArray[np.uint8]]:
+    """The function from a message to BGR uint8 (H, W, 3), which raises ``ImageError``.
+
+    Args:
+        transport: ``raw`` or ``compressed``.
+        bridge: a ``CvBridge``; None where there is none.
+    """
+    if transport != "raw":
+        return decode_compressed
+    return decode_image if bridge is None else partial(_bridged, bridge)
+
+
+def _bridged(bridge: Any, message: Any) -> NDArray[np.uint8]:
     # A driver may set is_bigendian on 8-bit images, where it has no meaning; with numpy 2 cv_bridge fails on it.
-    if bridge is None or message.encoding not in _BRIDGED or message.is_bigendian:
+    if message.encoding not in _BRIDGED or message.is_bigendian:
         return decode_image(message)
     check_image(message)
     try:
         return np.asarray(bridge.imgmsg_to_cv2(message, desired_encoding="bgr8"), dtype=np.uint8)
     except Exception as error:  # cv_bridge raises errors of its own, OpenCV's and KeyError
         raise ImageError(f"cv_bridge cannot convert a {message.encoding} image: {error}.") from error
-
-
-def compressed_to_bgr(message: Any) -> NDArray[np.uint8]:
-    """Compressed image message -> BGR uint8 (H, W, 3). Raises ``ImageError``."""
-    return decode_compressed(message)

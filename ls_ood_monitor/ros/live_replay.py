@@ -77,10 +77,7 @@ class LiveReplay:
     ) -> None:
         """Play the recording to its end, ``duration_s`` after its first message.
 
-        Args:
-            messages: in the order of recording.
-            duration_s: length of the recording, seconds.
-            on_message: called after each message with its time in the recording, seconds.
+        ``on_message`` is called after each message with its time in the recording, seconds.
         """
 
         def after_message(_message: Recorded, offset_s: float) -> None:
@@ -110,12 +107,6 @@ class LiveReplay:
 
 
 def on_recording_time(heard: Iterable[Heard], begin_ns: int, duration_s: float) -> list[tuple[float, Heard]]:
-    """Pair messages with their time in the recording, seconds; those after its end are left out.
-
-    Args:
-        heard: in the order of reception.
-        begin_ns: when the recording began, monotonic clock; earlier messages get negative times.
-        duration_s: length of the recording, seconds.
-    """
+    """Pair messages with their time since ``begin_ns`` (monotonic), s; those after the recording's end are left out."""
     timed = (((message.at_ns - begin_ns) / 1e9, message) for message in heard)
     return [(time_s, message) for time_s, message in timed if time_s <= duration_s]

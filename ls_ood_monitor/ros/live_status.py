@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from ..core.types import Alarm
-from .conversions import number_of, values_of
+from .conversions import float_value, values_of
 from .observer import HeardAlarm, HeardDecision, HeardStop, MonitorListener
 
 #: The trend: number of slices, and seconds of each.
@@ -121,11 +121,11 @@ class LiveStatus(MonitorListener):
         self._stop: HeardStop | None = None
         self._monitor: tuple[int, DiagnosticStatus] | None = None
         self._inputs: dict[str, Mapping[str, str]] = {}
-        super().__init__(name, of_namespace, **options)
+        super().__init__(name, self._on_alarm, self._on_decision, self._on_stop, of_namespace, **options)
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
 
-    def on_alarm(self, heard: HeardAlarm) -> None:
+    def _on_alarm(self, heard: HeardAlarm) -> None:
         """Keep each camera's last alarm, and its score over threshold."""
         delay_s = (time.time_ns() - heard.alarm.stamp_ns) / 1e9
         with self._lock:
@@ -136,13 +136,11 @@ class LiveStatus(MonitorListener):
             camera.delay_ms = delay_s * 1e3 if 0.0 <= delay_s < _SANE_DELAY_S else nan
             camera.samples.append((heard.at_ns, heard.alarm.ratio))
 
-    def on_decision(self, heard: HeardDecision) -> None:
-        """Keep the last one."""
+    def _on_decision(self, heard: HeardDecision) -> None:
         with self._lock:
             self._decision = heard
 
-    def on_stop(self, heard: HeardStop) -> None:
-        """Keep the last one."""
+    def _on_stop(self, heard: HeardStop) -> None:
         with self._lock:
             self._stop = heard
 
@@ -189,8 +187,8 @@ class LiveStatus(MonitorListener):
             (len(recent) - 1) * 1e9 / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else nan,
             camera.delay_ms,
             last.latency_ms if last else nan,
-            number_of(inputs, "rate_hz"),
-            number_of(inputs, "dropped"),
+            float_value(inputs, "rate_hz"),
+            float_value(inputs, "dropped"),
             _trend(camera.samples, now_ns),
         )
 

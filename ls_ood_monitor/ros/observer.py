@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from std_msgs.msg import Bool
 
 from ..core.types import Alarm, FallbackMode
 from ..vision.image_codec import decode_image
-from .conversions import alarms_of, decision_of, number_of, stamp_to_ns, values_of
+from .conversions import alarms_of, float_value, stamp_to_ns, values_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class HeardAlarm:
     @property
     def latency_ms(self) -> float:
         """Time from the arrival of the image to the publication of the alarm, milliseconds; NaN if unknown."""
-        return number_of(self.values, "latency_ms")
+        return float_value(self.values, "latency_ms")
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,26 @@ class HeardDecision:
     stamp_ns: int = 0
     demands: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, message: DiagnosticArray, at_ns: int = 0) -> HeardDecision:
+        """The decision of a ``~/state`` message; STOP if it is unreadable."""
+        values = values_of(message.status[0]) if message.status else {}
+        cameras = {entry.hardware_id: values_of(entry) for entry in message.status[1:]}
+        mode, reason = FallbackMode.STOP, "the state message is malformed"
+        if values.get("mode") in FallbackMode.__members__ and "reason" in values:
+            mode, reason = FallbackMode[values["mode"]], values["reason"]
+        return cls(
+            at_ns,
+            mode,
+            reason,
+            values.get("cause", ""),
+            values.get("because", ""),
+            values.get("because_camera", ""),
+            frozenset(camera for camera, demand in cameras.items() if isfinite(float_value(demand, "age_s"))),
+            stamp_to_ns(message.header.stamp),
+            {camera: demand["mode"] for camera, demand in cameras.items() if "mode" in demand},
+        )
+
 
 @dataclass(frozen=True)
 class HeardStop:
@@ -78,75 +97,62 @@ class HeardStop:
 
 
 class MonitorListener(Node):
-    """Subscribes to alarms, decisions and stop commands; a subclass says what to do with them.
+    """Subscribes to alarms, decisions and stop commands.
 
     Args:
         name: of this node.
+        on_alarm: called with every alarm.
+        on_decision: called with every decision.
+        on_stop: called with every stop command.
         of_namespace: namespace of the nodes to listen to; empty = none, None = this node's own.
     """
 
-    def __init__(self, name: str, of_namespace: str | None = "", **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        on_alarm: Callable[[HeardAlarm], None],
+        on_decision: Callable[[HeardDecision], None],
+        on_stop: Callable[[HeardStop], None],
+        of_namespace: str | None = "",
+        **options: Any,
+    ) -> None:
         super().__init__(name, **options)
         namespace = (self.get_namespace() if of_namespace is None else of_namespace).strip("/")
         base = f"/{namespace}" if namespace else ""
         self.perception, self.supervisor = f"{base}/perception_node", f"{base}/supervisor_node"
+
+        def receive_alarms(message: DiagnosticArray) -> None:
+            at_ns = time.monotonic_ns()
+            values = [values_of(entry) for entry in message.status] or [{}]
+            for alarm, alarm_values in zip(alarms_of(message), values, strict=False):
+                on_alarm(HeardAlarm(at_ns, alarm, alarm_values))
+
+        def receive_decision(message: DiagnosticArray) -> None:
+            on_decision(HeardDecision.of(message, time.monotonic_ns()))
+
+        def receive_stop(message: Bool) -> None:
+            on_stop(HeardStop(time.monotonic_ns(), bool(message.data)))
+
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
-        self.create_subscription(DiagnosticArray, f"{self.perception}/ood_alarm", self._receive_alarms, deep)
-        self.create_subscription(DiagnosticArray, f"{self.supervisor}/state", self._receive_decision, deep)
-        self.create_subscription(Bool, f"{self.supervisor}/stop", self._receive_stop, deep)
-
-    def on_alarm(self, heard: HeardAlarm) -> None:
-        """Called with every alarm."""
-
-    def on_decision(self, heard: HeardDecision) -> None:
-        """Called with every decision."""
-
-    def on_stop(self, heard: HeardStop) -> None:
-        """Called with every stop command."""
-
-    def _receive_alarms(self, message: DiagnosticArray) -> None:
-        at_ns = time.monotonic_ns()
-        values = [values_of(entry) for entry in message.status] or [{}]
-        for alarm, alarm_values in zip(alarms_of(message), values, strict=False):
-            self.on_alarm(HeardAlarm(at_ns, alarm, alarm_values))
-
-    def _receive_decision(self, message: DiagnosticArray) -> None:
-        at_ns = time.monotonic_ns()
-        mode, reason = decision_of(message)
-        decision = values_of(message.status[0]) if message.status else {}
-        cameras = {entry.hardware_id: values_of(entry) for entry in message.status[1:]}
-        self.on_decision(
-            HeardDecision(
-                at_ns,
-                mode,
-                reason,
-                decision.get("cause", ""),
-                decision.get("because", ""),
-                decision.get("because_camera", ""),
-                frozenset(camera for camera, values in cameras.items() if isfinite(number_of(values, "age_s"))),
-                stamp_to_ns(message.header.stamp),
-                {camera: values["mode"] for camera, values in cameras.items() if "mode" in values},
-            )
-        )
-
-    def _receive_stop(self, message: Bool) -> None:
-        self.on_stop(HeardStop(time.monotonic_ns(), bool(message.data)))
+        self.create_subscription(DiagnosticArray, f"{self.perception}/ood_alarm", receive_alarms, deep)
+        self.create_subscription(DiagnosticArray, f"{self.supervisor}/state", receive_decision, deep)
+        self.create_subscription(Bool, f"{self.supervisor}/stop", receive_stop, deep)
 
 
 class MonitorObserver(MonitorListener):
-    """Keeps everything it receives; its lists grow without limit.
+    """Keeps everything it receives; its lists grow without limit. Any thread may read them.
 
     Args:
         overlays: cameras whose newest overlay picture is kept, too.
     """
 
     def __init__(self, overlays: tuple[str, ...] = (), **options: Any) -> None:
-        self._lock = threading.Lock()
         self._alarms: list[HeardAlarm] = []
         self._decisions: list[HeardDecision] = []
         self._stops: list[HeardStop] = []
         self._overlays: dict[str, NDArray[np.uint8]] = {}
-        super().__init__("monitor_observer", **options)
+        keep = self._alarms.append, self._decisions.append, self._stops.append
+        super().__init__("monitor_observer", *keep, **options)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         for camera in overlays:
             self.create_subscription(
@@ -155,43 +161,22 @@ class MonitorObserver(MonitorListener):
 
     def alarms(self, since: int = 0) -> list[HeardAlarm]:
         """Alarms received, from index ``since`` on."""
-        with self._lock:
-            return self._alarms[since:]
+        return self._alarms[since:]
 
     def decisions(self, since: int = 0) -> list[HeardDecision]:
         """Decisions received, from index ``since`` on."""
-        with self._lock:
-            return self._decisions[since:]
+        return self._decisions[since:]
 
     def stops(self, since: int = 0) -> list[HeardStop]:
         """Stop commands received, from index ``since`` on."""
-        with self._lock:
-            return self._stops[since:]
+        return self._stops[since:]
 
     def overlay(self, camera: str) -> NDArray[np.uint8] | None:
         """Newest overlay picture of a camera, BGR uint8 (H, W, 3)."""
-        with self._lock:
-            return self._overlays.get(camera)
-
-    def on_alarm(self, heard: HeardAlarm) -> None:
-        """Keep it."""
-        with self._lock:
-            self._alarms.append(heard)
-
-    def on_decision(self, heard: HeardDecision) -> None:
-        """Keep it."""
-        with self._lock:
-            self._decisions.append(heard)
-
-    def on_stop(self, heard: HeardStop) -> None:
-        """Keep it."""
-        with self._lock:
-            self._stops.append(heard)
+        return self._overlays.get(camera)
 
     def _overlay_receiver(self, camera: str) -> Callable[[Image], None]:
         def receive(message: Image) -> None:
-            picture = decode_image(message).copy()
-            with self._lock:
-                self._overlays[camera] = picture
+            self._overlays[camera] = decode_image(message).copy()
 
         return receive

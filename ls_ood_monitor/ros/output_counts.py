@@ -9,7 +9,7 @@ from contextlib import suppress
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.serialization import deserialize_message
 
-from .conversions import alarms_of, judged_cameras, values_of
+from .conversions import alarms_of, values_of
 
 PICTURES = ("segmentation", "confidence", "overlay", "anomaly_map")
 _CURE = "what is missing was lost on the way, as on a machine that has too much to do. Play it again, slower."
@@ -105,7 +105,9 @@ class OutputCounts:
 
     def _add_alarms(self, topic: str, message: DiagnosticArray) -> None:
         node = topic.rsplit("/", 1)[0]
-        self._judged.update(f"{node}/{camera}/ood_score" for camera in judged_cameras(message))
+        # Perception names the detector of a judged image, and publishes a score for it, too.
+        judged = (entry.hardware_id for entry in message.status if "detector" in values_of(entry))
+        self._judged.update(f"{node}/{camera}/ood_score" for camera in judged)
         for alarm in alarms_of(message):
             if alarm.stamp_ns > 0:  # the alarm of a silent camera is about no image
                 self._images.setdefault(alarm.camera, Counter())["faults" if alarm.is_fault else "judged"] += 1

@@ -21,12 +21,7 @@ T = TypeVar("T")
 
 
 def declare_settings(node: Node, cls: type[Any], *, read_only: bool = False) -> None:
-    """Declare one parameter per field of a settings dataclass.
-
-    Args:
-        node: gets the parameters.
-        cls: settings dataclass.
-        read_only: refuse later changes, for nodes that read their parameters only once.
+    """Declare one parameter per field of a settings dataclass; ``read_only`` ones refuse later changes.
 
     Raises:
         ConfigError: a value given at start has the wrong type or is out of range.

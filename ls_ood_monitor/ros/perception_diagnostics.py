@@ -9,45 +9,25 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from ..core.pipeline import PerceptionPipeline
 from ..monitor import OodMonitor
-from ..wording import sentence
+from ..wording import camera_sentence, node_sentence
 from .alarm_output import CameraReport
-from .conversions import status
-
-_LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
+from .conversions import STATE_LEVELS, status
 
 
 def monitor_status(node: str, monitor: OodMonitor | None, problem: str, uncalibrated: str) -> DiagnosticStatus:
-    """State of the node as a whole.
-
-    Args:
-        node: its name.
-        monitor: with its bundle; None while there is none.
-        problem: why no camera can be judged now; empty while the node works.
-        uncalibrated: which cameras the bundle was not calibrated on, as a sentence; empty where it was on all.
-    """
+    """State of the node as a whole. ``problem`` and ``uncalibrated`` are sentences, empty where all is well."""
     level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.WARN if uncalibrated else DiagnosticStatus.OK
-    facts = {"bundle_sha256": "", "detector": "", "device": "", "engine": ""}
-    if monitor is not None:
-        facts = {
-            "bundle_sha256": monitor.bundle_id,
-            "detector": monitor.detector,
-            "device": str(monitor.device),
-            "engine": monitor.engine_label,
-        }
-    text = problem or (f"running; {uncalibrated}" if uncalibrated else "running")
-    return status(level, f"{node}: monitor", "perception", text, facts)
+    facts = {
+        "bundle_sha256": monitor.bundle_id if monitor else "",
+        "detector": monitor.detector if monitor else "",
+        "device": str(monitor.device) if monitor else "",
+        "engine": monitor.engine_label if monitor else "",
+    }
+    return status(level, f"{node}: monitor", "perception", node_sentence(problem, uncalibrated), facts)
 
 
 class CameraDiagnostics:
-    """Rate, drops, age and alarm of each camera; the rate is that since the last report.
-
-    Args:
-        cameras: names.
-        pipeline: that counts their images.
-        timeout_s: silence after which a camera is stale.
-        dropped: images of a camera that the network had no time for, so far.
-        steady_ns: time at which it begins.
-    """
+    """Rate, drops, age and alarm of each camera; the rate is that since the last report, first since ``steady_ns``."""
 
     def __init__(
         self,
@@ -76,16 +56,11 @@ class CameraDiagnostics:
         received, age_s = self._pipeline.received(camera), self._pipeline.silent_s(camera, steady_ns)
         rate_hz = (received - self._received_before[camera]) / elapsed_s
         self._received_before[camera] = received
-        alarm = report.alarm
-        if received == 0 or age_s > self._timeout_s:
-            level, text = DiagnosticStatus.STALE, f"no image for {age_s:.1f} s"
-        elif alarm is None:
-            level, text = DiagnosticStatus.WARN, "no frame judged yet"
-        else:
-            level, text = _LEVELS[alarm.state.severity], sentence(alarm.cause)
-            if report.has_foreign_clock:
-                level = max(level, DiagnosticStatus.WARN)
-                text = f"{text}; its stamps are of another clock, so its age is known by arrival alone"
+        alarm, is_silent = report.alarm, received == 0 or age_s > self._timeout_s
+        level = DiagnosticStatus.STALE if is_silent else DiagnosticStatus.WARN
+        if alarm is not None and not is_silent:
+            level = max(STATE_LEVELS[alarm.state], level if report.has_foreign_clock else DiagnosticStatus.OK)
+        text = camera_sentence(alarm, age_s if is_silent else None, report.has_foreign_clock)
         facts = {
             "rate_hz": round(rate_hz, 2),
             "frames": received,

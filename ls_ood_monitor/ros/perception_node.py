@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 from ..bundle import load_bundle
 from ..config import AlarmOverrides, HealthSettings, PerceptionNodeSettings
 from ..core.causes import Cause, CauseKind
-from ..core.pipeline import PerceptionPipeline, alarm_without_frame
+from ..core.pipeline import SILENCE_PERIOD_NS, PerceptionPipeline, alarm_without_frame
 from ..engines.device import limit_gpu_memory
 from ..errors import ConfigError, MonitorError
 from ..monitor import OodMonitor
@@ -57,40 +57,31 @@ if TYPE_CHECKING:
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
 _PARAMETERS = (PerceptionNodeSettings, AlarmOverrides, HealthSettings)
+_NAMES = [spec.name for cls in _PARAMETERS for spec in fields(cls)]
 
 
 @dataclass(frozen=True)
-class _Configured:
-    """What the node has from configure to cleanup.
-
-    Attributes:
-        monitor: with its bundle.
-        pipeline: of all cameras.
-        outputs: by camera.
-        class_table: publishers that hold the class names.
-        max_batch: images that are judged together at most.
-        uncalibrated: which cameras the bundle was not calibrated on, as a sentence; empty where it was on all.
-        diagnostics: of the cameras.
-    """
+class _Resources:
+    """What exists from configure to cleanup."""
 
     monitor: OodMonitor
     pipeline: PerceptionPipeline
-    outputs: dict[str, CameraOutputs]
-    class_table: list[Any]
-    max_batch: int
-    uncalibrated: str
+    outputs: dict[str, CameraOutputs]  # by camera
+    class_table: list[Any]  # publishers of the class names
+    max_batch: int  # images in one batch
+    uncalibrated: str  # a sentence that names the cameras missing from the calibration; empty if there is none
     diagnostics: CameraDiagnostics
 
 
 class PerceptionNode(LifecycleNode):
-    """Shell around the monitor: it moves messages and turns every failure into an alarm that is not OK."""
+    """Connects the monitor to ROS, and turns every failure into an alarm that is not OK."""
 
     def __init__(self, **options: Any) -> None:
-        # First what destroy_node() needs: rclpy calls it on a node whose parameters were refused, too.
+        # destroy_node() needs these first: rclpy also calls it if a parameter is refused below.
         self._problem = "not configured"
         self._setting_refused = False
-        self._configured: _Configured | None = None
-        self._inputs: list[Any] = []
+        self._resources: _Resources | None = None
+        self._image_subscriptions: list[Any] = []
         self._worker: NewestFrameWorker | None = None
         self._recorder: ClipRecorder | None = None
         super().__init__("perception_node", **options)
@@ -101,10 +92,10 @@ class PerceptionNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._refuse_late_change)
         self._alarms = AlarmOutput(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
-        # A steady clock: both must go on when simulated time stands still, or has not begun.
+        # A steady clock, because both timers must run while simulated time is paused or has not begun.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics_timer = self.create_timer(1.0, self._publish_diagnostics, clock=steady)
-        self._silence_timer = self.create_timer(0.1, self._report_silence, clock=steady)
+        self._silence_timer = self.create_timer(SILENCE_PERIOD_NS / 1e9, self._report_silence, clock=steady)
 
     @property
     def problem(self) -> str:
@@ -114,17 +105,14 @@ class PerceptionNode(LifecycleNode):
 
     @property
     def max_batch(self) -> int:
-        """Images that are judged together at most; 0 while the node is not configured."""
-        return 0 if self._configured is None else self._configured.max_batch
+        """Largest number of images in one batch; 0 while the node is not configured."""
+        return 0 if self._resources is None else self._resources.max_batch
 
     def start(self) -> None:
-        """Configure and activate without a lifecycle manager, if the parameter ``autostart`` asks for it.
+        """Configure and activate without a lifecycle manager, if the parameter ``autostart`` is set.
 
-        What fails on the way (no bundle, an altered one, no memory) leaves the node alive, and its alarms give the
-        cause: the vehicle is told why it stands, and a transition by service can be tried again.
-
-        Raises:
-            ConfigError: a parameter that cannot be used, which no later try would cure.
+        If that fails (a missing or altered bundle, no memory), the node stays alive and its alarms name the cause. The
+        transition can be tried again by service. Raises ``ConfigError`` for an invalid parameter: trying again would not help.
         """
         if not self._settings.autostart:
             return
@@ -136,23 +124,23 @@ class PerceptionNode(LifecycleNode):
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and verify the bundle, warm the network up, create the outputs."""
+        """Load and verify the bundle, warm up the network, create the publishers."""
         self._setting_refused = False
         try:
             self._settings = read_settings(self, PerceptionNodeSettings)
-            self._configured = self._configure(self._settings)
+            self._resources = self._configure(self._settings)
         except MonitorError as error:
             self._setting_refused = isinstance(error, ConfigError)
-            return self._refuse(str(error))
-        except Exception as error:  # a GPU without memory, a driver fault: the reason must reach /diagnostics
+            return self._fail_transition(str(error))
+        except Exception as error:  # for example no GPU memory, or a driver fault; /diagnostics must name it
             self.get_logger().error(traceback.format_exc())
-            return self._refuse(f"loading failed: {error!r}")
-        monitor, uncalibrated = self._configured.monitor, self._configured.uncalibrated
+            return self._fail_transition(f"loading failed: {error!r}")
+        monitor, uncalibrated = self._resources.monitor, self._resources.uncalibrated
         if uncalibrated:
             self.get_logger().warning(
                 f"{uncalibrated}; its thresholds are not of these cameras (require_calibrated_cameras)"
             )
-        self._alarms.bundle_id = monitor.bundle_id
+        self._alarms.reset(monitor.bundle_id)
         self._problem = "not active"
         self.get_logger().info(
             f"bundle {monitor.bundle_id[:12]}, detector {monitor.detector}, threshold {monitor.threshold:.2f}, "
@@ -163,12 +151,12 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().info(f"against eager torch {monitor.difference}")
         return TransitionCallbackReturn.SUCCESS
 
-    def _configure(self, settings: PerceptionNodeSettings) -> _Configured:
+    def _configure(self, settings: PerceptionNodeSettings) -> _Resources:
         overrides, health = read_settings(self, AlarmOverrides), read_settings(self, HealthSettings)
         if settings.num_threads:
             torch.set_num_threads(settings.num_threads)
             cv2.setNumThreads(settings.num_threads)
-        # The scores' matrices are small: numpy's threads would only take the cores from torch's, which spin on.
+        # The detectors' matrices are small: BLAS threads would only take cores from torch's busy-waiting threads.
         threadpool_limits(1, user_api="blas")
         limit_gpu_memory(settings.device, settings.gpu_memory_mb)
         monitor = load_bundle(
@@ -184,7 +172,7 @@ class PerceptionNode(LifecycleNode):
         max_batch = min(settings.max_batch or monitor.preferred_batch_size, len(settings.cameras))
         monitor.warm_up(max_batch)
         pipeline = PerceptionPipeline(
-            settings.cameras, overrides.of(monitor.alarm), monitor.clean_median, health, settings.image_timeout_s
+            settings.cameras, overrides.of(monitor.alarm), monitor.lasting_levels, health, settings.image_timeout_s
         )
         pipeline.topics.update({camera: self._topic(camera) for camera in settings.cameras})
         outputs = {camera: CameraOutputs(self, camera, settings.overlay_alpha) for camera in settings.cameras}
@@ -193,7 +181,7 @@ class PerceptionNode(LifecycleNode):
         diagnostics = CameraDiagnostics(
             settings.cameras, pipeline, settings.image_timeout_s, self._dropped, time.monotonic_ns()
         )
-        return _Configured(monitor, pipeline, outputs, class_table, max_batch, uncalibrated, diagnostics)
+        return _Resources(monitor, pipeline, outputs, class_table, max_batch, uncalibrated, diagnostics)
 
     def _dropped(self, camera: str) -> int:
         """Images of a camera that the network had no time for since activation."""
@@ -203,28 +191,28 @@ class PerceptionNode(LifecycleNode):
         """Start the worker and subscribe to the cameras."""
         try:
             self._subscribe()
-        except Exception:  # rclpy goes to on_error without a word of why
+        except Exception:  # rclpy calls on_error without logging the exception
             self.get_logger().error(traceback.format_exc())
             raise
         self._problem = ""
         self.get_logger().info(
-            f"active, listening to {', '.join(subscription.topic_name for subscription in self._inputs)}"
+            f"active, listening to {', '.join(subscription.topic_name for subscription in self._image_subscriptions)}"
         )
         return super().on_activate(state)
 
     def _subscribe(self) -> None:
-        settings, configured = self._settings, self._configured
-        if configured is None:
+        settings, resources = self._settings, self._resources
+        if resources is None:
             raise RuntimeError("the node was activated before it was configured")
-        configured.pipeline.start(time.monotonic_ns())
+        resources.pipeline.start(time.monotonic_ns())
         inference = Inference(
             self,
-            configured.monitor,
-            configured.pipeline,
-            configured.outputs,
+            resources.monitor,
+            resources.pipeline,
+            resources.outputs,
             self._alarms,
             settings.transport,
-            configured.max_batch,
+            resources.max_batch,
         )
         worker = self._worker = NewestFrameWorker(inference.handle)
         newest = QoSProfile(
@@ -232,88 +220,89 @@ class PerceptionNode(LifecycleNode):
         )
         message_type = Image if settings.transport == "raw" else CompressedImage
         for camera in settings.cameras:
-            receive = self._receiver(camera, configured.pipeline, worker)
-            self._inputs.append(self.create_subscription(message_type, self._topic(camera), receive, newest))
+            receive = self._receiver(camera, resources.pipeline, worker)
+            self._image_subscriptions.append(
+                self.create_subscription(message_type, self._topic(camera), receive, newest)
+            )
         if settings.evidence_dir:
             from .clip_recorder.recorder import ClipRecorder  # with rosbags, only where it is asked for
 
-            names = [spec.name for cls in _PARAMETERS for spec in fields(cls)]
-            self._recorder = self._alarms.recorder = ClipRecorder.for_node(
+            self._recorder = ClipRecorder.for_node(
                 self,
                 settings,
-                {name: self.get_parameter(name).value for name in names},
-                configured.monitor,
-                configured.outputs,
+                {name: self.get_parameter(name).value for name in _NAMES},
+                resources.monitor,
+                resources.outputs,
                 self._alarms.topic_name,
                 self._alarms.source,
                 worker.dropped,
             )
+            self._alarms.record_to(self._recorder)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and let the worker finish."""
-        self._halt("not active")
+        self._stop_inference("not active")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give the network and the outputs back."""
-        self._release("not configured")
+        """Release the network and the publishers."""
+        self._release_resources("not configured")
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """The same, for good."""
-        self._release("shut down")
+        """Release everything before the node ends."""
+        self._release_resources("shut down")
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured after an error in a transition."""
-        self._release("a lifecycle transition failed; see the log")
+        """Release everything after a failed transition, and return to unconfigured."""
+        self._release_resources("a lifecycle transition failed; see the log")
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Join the worker before its publishers go away."""
-        self._halt("shut down")
+        """Stop the worker before its publishers are destroyed."""
+        self._stop_inference("shut down")
         super().destroy_node()
 
     def _refuse_late_change(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
-        """Refuse what would be accepted and have no effect: the parameters are read when the node is configured."""
-        own = {spec.name for cls in _PARAMETERS for spec in fields(cls)}
-        for name in (parameter.name for parameter in parameters if parameter.name in own):
+        """Refuse a change that would have no effect: parameters are read when the node is configured."""
+        for name in (parameter.name for parameter in parameters if parameter.name in _NAMES):
             if name == "autostart":
                 return SetParametersResult(successful=False, reason="autostart is read at start only")
-            if self._configured is not None:
+            if self._resources is not None:
                 reason = f"{name} is read at configure; deactivate and clean the node up, change it, configure again"
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
-    def _refuse(self, reason: str) -> TransitionCallbackReturn:
+    def _fail_transition(self, reason: str) -> TransitionCallbackReturn:
         self._problem = reason
         self.get_logger().error(reason)
         return TransitionCallbackReturn.FAILURE
 
-    def _halt(self, problem: str) -> None:
+    def _stop_inference(self, problem: str) -> None:
         self._problem = problem
-        for subscription in self._inputs:
+        for subscription in self._image_subscriptions:
             self.destroy_subscription(subscription)
-        self._inputs.clear()
+        self._image_subscriptions.clear()
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the network did not finish its last batch in time")
         self._worker = None
         if self._recorder is not None:
             if not self._recorder.close():
                 self.get_logger().error("the disk did not take the last clip in time")
-            self._recorder = self._alarms.recorder = None
+            self._alarms.record_to(None)
+            self._recorder = None
 
-    def _release(self, problem: str) -> None:
-        self._halt(problem)
-        configured, self._configured = self._configured, None
-        self._alarms.bundle_id = ""
-        self._alarms.reports.clear()
-        if configured is None:
+    def _release_resources(self, problem: str) -> None:
+        self._stop_inference(problem)
+        resources, self._resources = self._resources, None
+        self._alarms.reset()
+        if resources is None:
             return
-        for outputs in configured.outputs.values():
+        for outputs in resources.outputs.values():
             for publisher in outputs.publishers():
                 self.destroy_publisher(publisher)
-        for publisher in configured.class_table:
+        for publisher in resources.class_table:
             self.destroy_publisher(publisher)
 
     # Input
@@ -340,11 +329,11 @@ class PerceptionNode(LifecycleNode):
         return Cause(CauseKind.NOT_READY, detail=self._problem) if self._problem else None
 
     def _report_silence(self) -> None:
-        """A camera that sends nothing, or a node that cannot work, is reported as not OK ten times a second."""
+        """Publish an alarm for each silent camera, or for all cameras if the node cannot work; ten times a second."""
         self._alarms.beat()
-        problem, configured = self._node_problem(), self._configured
-        if configured is not None:
-            alarms = configured.pipeline.on_tick(time.monotonic_ns(), problem)
+        problem, resources = self._node_problem(), self._resources
+        if resources is not None:
+            alarms = resources.pipeline.on_tick(time.monotonic_ns(), problem)
         else:
             cause = problem or Cause(CauseKind.NOT_READY, detail=self._problem)
             alarms = [alarm_without_frame(camera, cause) for camera in self._settings.cameras]
@@ -352,19 +341,19 @@ class PerceptionNode(LifecycleNode):
             self._alarms.publish(alarm, {})
 
     def _publish_diagnostics(self) -> None:
-        node, configured, problem = self.get_name(), self._configured, self.problem
-        if configured is None:
+        node, resources, problem = self.get_name(), self._resources, self.problem
+        if resources is None:
             statuses = [monitor_status(node, None, problem, "")]
         else:
-            statuses = [monitor_status(node, configured.monitor, problem, configured.uncalibrated)]
-            statuses += configured.diagnostics.statuses(node, self._alarms.reports, time.monotonic_ns())
+            statuses = [monitor_status(node, resources.monitor, problem, resources.uncalibrated)]
+            statuses += resources.diagnostics.statuses(node, self._alarms.reports, time.monotonic_ns())
         if self._recorder is not None:
             statuses.append(self._recorder.status(node))
         stamp = ns_to_stamp(self.get_clock().now().nanoseconds)
         self._diagnostics.publish(DiagnosticArray(header=Header(stamp=stamp), status=statuses))
 
 
-def _make() -> PerceptionNode:
+def _make_node() -> PerceptionNode:
     node = PerceptionNode()
     try:
         node.start()
@@ -376,7 +365,7 @@ def _make() -> PerceptionNode:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of the executable."""
-    sys.exit(run_node(_make, args))
+    sys.exit(run_node(_make_node, args))
 
 
 if __name__ == "__main__":

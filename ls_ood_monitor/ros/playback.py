@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
-from rclpy.node import Node
 
 from ..errors import DataError
 from .bag_clock import BagClock, check_only_clock, clock_message, clock_publisher
@@ -49,13 +48,7 @@ class PlaybackSettings:
 
 @dataclass
 class Playback:
-    """What was played and recorded.
-
-    Attributes:
-        messages: topic -> messages played.
-        turns: how often the recording was begun.
-        outputs: counts of the recorded outputs.
-    """
+    """Messages played by topic, how often the recording was begun, and counts of the recorded outputs."""
 
     messages: Counter[str]
     turns: int
@@ -82,7 +75,9 @@ def play_to_nodes(
         DataError: the nodes are not there in time, or a message could not be recorded.
     """
     played = Playback(Counter(), 0, OutputCounts())
-    with ros_context(), _node("ls_ood_player") as node:
+    with ros_context(), ExitStack() as stack:
+        node = rclpy.create_node("ls_ood_player")
+        stack.callback(node.destroy_node)
         publishers = make_publishers(node, topics)
         clock_topic = clock_publisher(node) if settings.publish_clock else None
 
@@ -93,42 +88,36 @@ def play_to_nodes(
         clock = BagClock(settings.rate, publish_clock if settings.publish_clock else None)
         has_bag_time = settings.publish_clock and not settings.loop
         clock_ns = clock.now_ns if has_bag_time else lambda ago_ns: time.time_ns() - ago_ns
-        with _recorder(settings, clock_ns, topics) as recorder:
-            images = {topic: publishers[topic] for topic in image_topics if topic in publishers}
-            wait_for_subscribers(images or publishers, settings.wait_s)
-            if clock_topic is not None:
-                wait_for_subscribers({clock_topic.topic_name: clock_topic}, settings.wait_s)
-                check_only_clock(node)
-            if recorder is not None:
-                played.outputs = recorder.counts
-                _wait_for_alarms(recorder, settings.wait_s)
-                recorder.begin()
-
-            def after_message(message: Recorded, offset_s: float) -> None:
-                played.messages[message.topic] += 1
-                on_message(played.messages.total(), offset_s)
-                if recorder is not None:
-                    recorder.check()
-
+        recorder = stack.enter_context(_recorder(settings, clock_ns, topics))
+        images = {topic: publishers[topic] for topic in image_topics if topic in publishers}
+        wait_for_subscribers(images or publishers, settings.wait_s)
+        if clock_topic is not None:
+            wait_for_subscribers({clock_topic.topic_name: clock_topic}, settings.wait_s)
+            check_only_clock(node)
+        if recorder is not None:
+            played.outputs = recorder.counts
             try:
-                while played.turns == 0 or settings.loop:
-                    played.turns += 1
-                    play(read(), publishers, clock=clock, restamp=settings.restamp, on_message=after_message)
-            except KeyboardInterrupt:
-                if not settings.loop:  # Ctrl-C is the usual end of a loop alone
-                    raise
+                wait_until(recorder.is_ready, "a node that publishes ood_alarm", settings.wait_s)
+            except DataError as error:
+                raise DataError(f"nothing to record: {error}") from error
+            recorder.begin()
+
+        def after_message(message: Recorded, offset_s: float) -> None:
+            played.messages[message.topic] += 1
+            on_message(played.messages.total(), offset_s)
             if recorder is not None:
-                clock.go_on(_TAIL_S)
+                recorder.check()
+
+        try:
+            while played.turns == 0 or settings.loop:
+                played.turns += 1
+                play(read(), publishers, clock=clock, restamp=settings.restamp, on_message=after_message)
+        except KeyboardInterrupt:
+            if not settings.loop:  # Ctrl-C is the usual end of a loop alone
+                raise
+        if recorder is not None:
+            clock.go_on(_TAIL_S)
     return played
-
-
-@contextmanager
-def _node(name: str) -> Iterator[Node]:
-    node = rclpy.create_node(name)
-    try:
-        yield node
-    finally:
-        node.destroy_node()
 
 
 @contextmanager
@@ -145,10 +134,3 @@ def _recorder(
             yield recorder
     finally:
         recorder.close()
-
-
-def _wait_for_alarms(recorder: OutputRecorder, timeout_s: float) -> None:
-    try:
-        wait_until(recorder.is_ready, "a node that publishes ood_alarm", timeout_s)
-    except DataError as error:
-        raise DataError(f"nothing to record: {error}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import struct
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -82,7 +81,7 @@ def play(
     clock: BagClock | None = None,
     restamp: bool = False,
     on_message: Callable[[Recorded, float], None] | None = None,
-) -> Counter[str]:
+) -> None:
     """Publish each message at its recorded time after the first.
 
     Args:
@@ -91,12 +90,8 @@ def play(
         clock: paces the playing; None = real time.
         restamp: write the present time into the header of image messages.
         on_message: called after each with the message and its time in the recording, seconds.
-
-    Returns:
-        Messages published per topic.
     """
     clock = clock if clock is not None else BagClock()
-    counts: Counter[str] = Counter()
     first_ns: int | None = None
     for message in messages:
         publisher = publishers.get(message.topic)
@@ -108,10 +103,8 @@ def play(
         clock.wait_until(message.stamp_ns)
         data = _restamped(message.data, time.time_ns()) if restamp and message.type_name in _STAMPED else message.data
         publisher.publish(data)
-        counts[message.topic] += 1
         if on_message is not None:
             on_message(message, (message.stamp_ns - first_ns) / 1e9)
-    return counts
 
 
 def _restamped(data: bytes, now_ns: int) -> bytes:

@@ -8,7 +8,6 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
-from ..core.speed_limit import speed_limit_of
 from ..core.types import FallbackMode
 from ..errors import ConfigError
 
@@ -35,28 +34,26 @@ class SpeedLimitOutput:
     """Publishes the limit when it changes, and again on ``repeat`` while there is one.
 
     The end of a limit is published once: repeated, it would override other limits, such as that of Nav2's speed filter.
-
-    Args:
-        publish: takes a message.
-        message_type: nav2_msgs/SpeedLimit, or a class with its fields.
-        slow_percent: limit in SLOW and STOP, percent.
+    ``slow_percent`` is the limit in SLOW and STOP, percent.
     """
 
     def __init__(self, publish: Callable[[Any], None], message_type: Callable[..., Any], slow_percent: float) -> None:
         self._publish, self._message_type, self._slow_percent = publish, message_type, slow_percent
-        self._last: tuple[bool, float] | None = None
+        self._last: float | None = None
 
     def update(self, mode: FallbackMode, stamp: Time) -> None:
         """Publish if the decision asks for another limit than the last one."""
-        limit = speed_limit_of(mode, self._slow_percent)
+        # Nav2 reads 0.0 as "no limit", so STOP must not send it: STOP keeps the limit of SLOW, and ~/stop or the velocity gate
+        # stops the vehicle.
+        limit = 0.0 if mode is FallbackMode.NOMINAL else self._slow_percent
         if limit != self._last:
             self._last = limit
             self._send(limit, stamp)
 
     def repeat(self, stamp: Time) -> None:
         """Publish the present limit again, if there is one, for a controller that was started late."""
-        if self._last is not None and self._last[1] > 0.0:
+        if self._last:
             self._send(self._last, stamp)
 
-    def _send(self, limit: tuple[bool, float], stamp: Time) -> None:
-        self._publish(self._message_type(header=Header(stamp=stamp), percentage=limit[0], speed_limit=limit[1]))
+    def _send(self, limit_percent: float, stamp: Time) -> None:
+        self._publish(self._message_type(header=Header(stamp=stamp), percentage=True, speed_limit=limit_percent))

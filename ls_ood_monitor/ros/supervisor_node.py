@@ -76,7 +76,7 @@ class SupervisorNode(Node):
         self._loop.observe(alarms_of(message), time.monotonic_ns())
 
     def _on_lost(self) -> None:
-        self._loop.forget(Cause(CauseKind.SENDER_LOST), time.monotonic_ns())
+        self._loop.forget_alarms(Cause(CauseKind.SENDER_LOST), time.monotonic_ns())
 
     def _on_late(self, missed: int) -> None:
         text = f"perception's sign of life missed its deadline (DDS), {missed} times so far"

@@ -14,7 +14,8 @@ from std_msgs.msg import Header
 
 from ..config import OutputSettings
 from ..core.types import Decision, FallbackMode
-from ..core.velocity_gate import GatedVelocity, VelocityGate
+from ..core.velocity_gate import GatedVelocity, GateReason, VelocityGate
+from ..wording import gate_sentence
 from .conversions import status
 
 _TYPES = {"twist": Twist, "twist_stamped": TwistStamped}
@@ -59,10 +60,10 @@ class VelocityGateOutput:
     def status(self, node_name: str) -> DiagnosticStatus:
         """What the gate did last. WARN only for a command that is not finite: SLOW and STOP have a status of their own."""
         return status(
-            DiagnosticStatus.WARN if self._last.is_fault else DiagnosticStatus.OK,
+            DiagnosticStatus.WARN if self._last.reason is GateReason.NOT_FINITE else DiagnosticStatus.OK,
             f"{node_name}: cmd_vel gate",
             "cmd_vel",
-            self._last.reason or "commands pass",
+            gate_sentence(self._last),
             {"closed": self._last.is_closed},
         )
 
@@ -76,8 +77,8 @@ class VelocityGateOutput:
 
     def _release(self, mode: FallbackMode, now_ns: int) -> GatedVelocity:
         gated = self._gate.release(mode, now_ns)
-        if gated.is_fault:
-            self._node.get_logger().error(gated.reason, throttle_duration_sec=1.0)
+        if gated.reason is GateReason.NOT_FINITE:
+            self._node.get_logger().error(gate_sentence(gated), throttle_duration_sec=1.0)
         self._last = gated
         return gated
 

@@ -75,12 +75,7 @@ def column() -> ShapeBuilder:
 
 
 def _wall(a: tuple[float, float], b: tuple[float, float], r: float, low: float, high: float) -> list[Point]:
-    return [
-        (r * a[0], r * a[1], low),
-        (r * b[0], r * b[1], low),
-        (r * b[0], r * b[1], high),
-        (r * a[0], r * a[1], high),
-    ]
+    return [(r * x, r * y, z) for (x, y), z in ((a, low), (b, low), (b, high), (a, high))]
 
 
 def shelter() -> ShapeBuilder:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import cv2
 import numpy as np
@@ -30,11 +29,9 @@ _POLES = ("tree", "lamp", "sign")  # tall and slim: their shadow is not that of 
 
 
 class StreetDrive:
-    """A drive of the ego car along an endless street; the seed fixes the street, its traffic and its weather.
+    """A drive of the ego car along an endless street; the seed (>= 0) fixes the street, its traffic and its weather.
 
-    Args:
-        seed: >= 0; equal seeds give equal pictures.
-        world: source of the things in the street; None draws them from the seed.
+    Equal seeds give equal pictures. ``world`` is the source of the things in the street; None draws them from the seed.
     """
 
     def __init__(self, seed: int, world: World | None = None) -> None:
@@ -42,7 +39,7 @@ class StreetDrive:
             raise ConfigError(f"StreetDrive seed is {seed!r}; it must be a whole number, 0 or larger.")
         self._plan = draw_plan(int(seed))
         self._world = world or World(self._plan)
-        self._views: OrderedDict[tuple[str, int, int], View] = OrderedDict()
+        self._view = lru_cache(_VIEWS_KEPT)(partial(make_view, self._plan))
 
     @property
     def description(self) -> dict[str, object]:
@@ -50,13 +47,10 @@ class StreetDrive:
         return asdict(self._plan)
 
     def render(self, camera: str, t_s: float, width: int = 640, height: int = 483) -> tuple[Image, Labels]:
-        """Picture and classes that ``camera`` sees ``t_s`` seconds into the drive.
+        """Picture, BGR uint8 (H, W, 3), that ``camera`` sees ``t_s`` seconds into the drive, and classes, uint8 (H, W).
 
-        Returns:
-            BGR uint8 (H, W, 3) and class ids uint8 (H, W) in the order of ``core.classes.CLASS_NAMES``.
-
-        Raises:
-            ConfigError: unknown camera, negative or non-finite time, a side outside 64..4096 pixels.
+        Class ids are in the order of ``core.classes.CLASS_NAMES``. Raises ``ConfigError`` for an unknown camera, a
+        negative or non-finite time, or a side outside 64..4096 pixels.
         """
         _check(camera, t_s, width, height)
         plan, view = self._plan, self._view(camera, width, height)
@@ -73,15 +67,6 @@ class StreetDrive:
             cv2.fillPoly(labels, [points], cls, cv2.LINE_8, _SHIFT)
         labels &= view.keep
         return self._expose(image, view, camera, t_s), labels
-
-    def _view(self, camera: str, width: int, height: int) -> View:
-        key = (camera, width, height)
-        if key not in self._views:
-            self._views[key] = make_view(self._plan, camera, width, height)
-            while len(self._views) > _VIEWS_KEPT:
-                self._views.popitem(last=False)
-        self._views.move_to_end(key)
-        return self._views[key]
 
     @cached_property
     def _ground(self) -> Image:
@@ -181,13 +166,9 @@ class StreetDrive:
         mask = np.full((height, width, 3), 255, np.uint8)
         deep = 255 * (1 - 0.5 * plan.sun_strength)
         light = 255 * (1 - 0.38 * plan.sun_strength)
-        for points in _on_picture(dappled, view, width, height):
-            cv2.fillPoly(mask, [points], (light, light, light), cv2.LINE_AA, _SHIFT)
-        for points in _on_picture(cast, view, width, height):
-            cv2.fillPoly(mask, [points], (deep, deep, deep), cv2.LINE_AA, _SHIFT)
-        under = min(deep, 150.0)
-        for points in _on_picture(contact, view, width, height):
-            cv2.fillPoly(mask, [points], (under, under, under), cv2.LINE_AA, _SHIFT)
+        for rings, grey in ((dappled, light), (cast, deep), (contact, min(deep, 150.0))):
+            for points in _on_picture(rings, view, width, height):
+                cv2.fillPoly(mask, [points], (grey, grey, grey), cv2.LINE_AA, _SHIFT)
         radius = max(1, width // 160)
         mask[view.top :] = cv2.blur(mask[view.top :], (2 * radius + 1, 2 * radius + 1))
         lower = image[view.top :]

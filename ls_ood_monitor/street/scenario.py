@@ -16,21 +16,13 @@ from .shots import DEMO_DRIVE, Shot, render_shots
 
 @dataclass(frozen=True)
 class Scenario:
-    """A drive to record, its cameras, and its disturbances.
+    """A drive to record, its cameras, and its disturbances."""
 
-    Attributes:
-        drive: seed of the drive, >= 0.
-        cameras: cameras of the street to record.
-        duration_s: length, seconds.
-        rate_hz: frames a second of each camera.
-        events: disturbances; their label names the anomaly.
-    """
-
-    drive: int = DEMO_DRIVE
+    drive: int = DEMO_DRIVE  # seed, >= 0
     cameras: tuple[str, ...] = ("front", "left")
     duration_s: float = 24.0
-    rate_hz: float = 5.0
-    events: tuple[Event, ...] = ()
+    rate_hz: float = 5.0  # frames a second of each camera
+    events: tuple[Event, ...] = ()  # disturbances; their label names the anomaly
 
     def __post_init__(self) -> None:
         if self.drive < 0:
@@ -85,19 +77,11 @@ def record_scenario(
     labels: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Render a scenario into a ROS 2 bag (``/<camera>/image``) and write its events file.
+    """Render a scenario into a new ROS 2 bag (``/<camera>/image``) and write its events file (YAML).
 
-    Args:
-        scenario: what to record.
-        bag: folder of the new bag.
-        events_file: YAML file of the events.
-        storage: ``sqlite3`` or ``mcap``.
-        compressed: write JPEG images to ``/<camera>/image/compressed`` instead.
-        labels: also write the class ids of the clean scene to ``/<camera>/labels``.
-        progress: called with the number of frames done, after each one.
-
-    Raises:
-        DataError: the bag exists already.
+    ``storage`` is ``sqlite3`` or ``mcap``. ``compressed`` writes JPEG images to ``/<camera>/image/compressed`` instead,
+    and ``labels`` also the class ids of the clean scene to ``/<camera>/labels``. ``progress`` is called with the number
+    of frames done. Raises ``DataError`` if the bag exists already.
     """
     if bag.exists():
         raise DataError(f"{bag} exists already; remove it or choose another path.")

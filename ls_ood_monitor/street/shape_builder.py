@@ -24,27 +24,16 @@ _CAPSULE_ARC = np.radians([-90, -40, 0, 40, 90])
 
 @dataclass(frozen=True)
 class Shape:
-    """The arrays of one shape: P polygons with V vertices in all, and K capsules.
+    """The arrays of one shape: P polygons with V vertices in all, and K capsules."""
 
-    Attributes:
-        extent: half length, half width and height, metres.
-        vertices: (V, 3), polygon after polygon.
-        sizes: (P,) number of vertices of each polygon.
-        normals: (P, 3) unit normals.
-        centres: (P, 3).
-        tags: (P, 4) class, colour slot, layer, two-sided.
-        capsules: (K, 7) both joints and the radius.
-        capsule_tags: (K, 3) class, colour slot, layer.
-    """
-
-    extent: Point
-    vertices: Floats
-    sizes: NDArray[np.int64]
-    normals: Floats
-    centres: Floats
-    tags: NDArray[np.int64]
-    capsules: Floats
-    capsule_tags: NDArray[np.int64]
+    extent: Point  # half length, half width and height, metres
+    vertices: Floats  # (V, 3), polygon after polygon
+    sizes: NDArray[np.int64]  # (P,) number of vertices of each polygon
+    normals: Floats  # (P, 3) unit normals
+    centres: Floats  # (P, 3)
+    tags: NDArray[np.int64]  # (P, 4) class, colour slot, layer, two-sided
+    capsules: Floats  # (K, 7) both joints and the radius
+    capsule_tags: NDArray[np.int64]  # (K, 3) class, colour slot, layer
 
 
 @dataclass

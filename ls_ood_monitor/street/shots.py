@@ -71,23 +71,22 @@ def spread_shots(drives: Sequence[int], per_drive: int, cameras: Sequence[str]) 
 
 
 def render_shots(
-    shots: Sequence[Shot],
-    *,
-    progress: Callable[[int], None] | None = None,
-    pool: ProcessPoolExecutor | None = None,
+    shots: Sequence[Shot], *, progress: Callable[[int], None] | None = None, pool: ProcessPoolExecutor | None = None
 ) -> Iterator[RenderedShot]:
-    """Render ``shots`` in their order.
+    """Render ``shots`` in their order, at ``CAMERA_SIZE``; ``progress`` is called with the number of pictures done.
 
-    Args:
-        shots: what to render, at ``CAMERA_SIZE``.
-        progress: called with the number of pictures done, after each one.
-        pool: processes to render in; stays open. None starts one process a core for this call.
+    ``pool`` holds the processes to render in and stays open. None starts one process a core for this call.
     """
     with nullcontext(pool) if pool else render_pool() as workers:
         for done, picture in enumerate(workers.map(_render, shots, chunksize=1 if pool else 8), start=1):
             if progress is not None:
                 progress(done)
             yield picture
+
+
+def render_here(shots: Sequence[Shot]) -> Iterator[RenderedShot]:
+    """Render ``shots`` in their order, in this process."""
+    return map(_render, shots)
 
 
 def render_pool() -> ProcessPoolExecutor:

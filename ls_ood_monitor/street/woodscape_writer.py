@@ -20,11 +20,8 @@ def write_woodscape(root: Path | str, pictures: Iterable[RenderedShot]) -> dict[
     picture as its sequence, even if writing is interrupted. With three drives or more it also holds a split by drive:
     72 % of the pictures for training, 18 % for validation, 10 % for test.
 
-    Returns:
-        Name of each picture (relative to ``root``) -> its sequence, such as ``drive-1000``.
-
-    Raises:
-        DataError: ``root`` exists and is not an empty folder, cannot be written, or a camera has no code.
+    Returns the name of each picture (relative to ``root``) -> its sequence, such as ``drive-1000``. Raises
+    ``DataError`` if ``root`` exists and is not an empty folder, cannot be written, or a camera has no code.
     """
     root = Path(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):

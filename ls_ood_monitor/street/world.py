@@ -59,14 +59,14 @@ class World:
         plan = self._plan
         things: list[Thing] = []
         for side in (-1, 1):
-            things += self._static(10 + side, 6.4, 62, ego_x, self._parked, side) if plan.parking else []
-            things += self._static(20 + side, 3.0, 50, ego_x, self._furniture, side)
+            things += self._stream(10 + side, 6.4, 62, ego_x, self._parked, side) if plan.parking else []
+            things += self._stream(20 + side, 3.0, 50, ego_x, self._furniture, side)
             for direction in (-1, 1):
                 things += self._walkers(30 + side * 2 + direction, t_s, ego_x, side, direction)
-            things += self._static(100 + side, 4.3, 45, ego_x, self._clutter, side)
+            things += self._stream(100 + side, 4.3, 45, ego_x, self._clutter, side)
             things += self._works(110 + side, ego_x, side)
         if plan.median:
-            things += self._static(40, 6.0, 50, ego_x, self._island, 0)
+            things += self._stream(40, 6.0, 50, ego_x, self._island, 0)
         things += self._traffic(t_s, ego_x)
         things += self._crossing_people(t_s, ego_x)
         return [thing for thing in things if not self._hits_ego(thing)]
@@ -87,12 +87,15 @@ class World:
             self._slots[key] = tuple(build(rng, *args))
         return self._slots[key]
 
-    def _static(self, stream: int, pitch: float, reach: float, ego_x: float, build: Builder, side: int) -> list[Thing]:
-        first, last = int(np.floor((ego_x - reach) / pitch)), int(np.ceil((ego_x + reach) / pitch))
+    def _stream(
+        self, stream: int, pitch: float, reach: float, ego_x: float, build: Builder, *args: float, start: float = 0.0
+    ) -> list[Thing]:
+        """Things in slots of a frame whose origin has moved to ``start`` along the street."""
+        first, last = int(np.floor((ego_x - start - reach) / pitch)), int(np.ceil((ego_x - start + reach) / pitch))
         return [
-            replace(thing, x=slot * pitch + thing.along - ego_x)
+            replace(thing, x=slot * pitch + thing.along + start - ego_x)
             for slot in range(first, last + 1)
-            for thing in self._slot(stream, slot, build, side)
+            for thing in self._slot(stream, slot, build, *args)
         ]
 
     def _parked(self, rng: np.random.Generator, side: int) -> list[Thing]:
@@ -149,7 +152,7 @@ class World:
     def _works(self, stream: int, ego_x: float, side: int) -> list[Thing]:
         """Roadworks on the strip beside the outer lane: barriers at both ends, cones along it."""
         spacing = self._plan.roadworks_spacing
-        return self._static(stream, spacing, 60, ego_x, self._closure, side) if spacing else []
+        return self._stream(stream, spacing, 60, ego_x, self._closure, side) if spacing else []
 
     def _closure(self, rng: np.random.Generator, side: int) -> list[Thing]:
         plan = self._plan
@@ -180,20 +183,9 @@ class World:
         return []
 
     # ------------------------------------------------------------------------------------------- moving things
-    def _stream(
-        self, stream: int, pitch: float, reach: float, ego_x: float, start: float, build: Builder, *args: float
-    ) -> list[Thing]:
-        """Things in a frame whose origin has moved to ``start`` along the street."""
-        first, last = int(np.floor((ego_x - start - reach) / pitch)), int(np.ceil((ego_x - start + reach) / pitch))
-        return [
-            replace(thing, x=slot * pitch + thing.along + start - ego_x)
-            for slot in range(first, last + 1)
-            for thing in self._slot(stream, slot, build, *args)
-        ]
-
     def _walkers(self, stream: int, t_s: float, ego_x: float, side: int, direction: int) -> list[Thing]:
         speed = direction * (1.15 + 0.1 * side)
-        people = self._stream(stream, 5.5, 42, ego_x, speed * t_s, self._walker, side, direction)
+        people = self._stream(stream, 5.5, 42, ego_x, self._walker, side, direction, start=speed * t_s)
         return [replace(p, name=f"walk{int((ego_x + p.x) / 0.36 + 50 * abs(p.y)) % 4}") for p in people]
 
     def _walker(self, rng: np.random.Generator, side: int, direction: int) -> list[Thing]:
@@ -216,14 +208,16 @@ class World:
                 is_ego = direction > 0 and lane == plan.ego_lane
                 start = ego_x if is_ego else direction * (plan.speed + offset) * t_s
                 pitch = 17.0 if is_ego else 15.0
-                things += self._stream(50 + 10 * direction + lane, pitch, 85, ego_x, start, self._driver, y, direction)
+                things += self._stream(
+                    50 + 10 * direction + lane, pitch, 85, ego_x, self._driver, y, direction, start=start
+                )
             edge = -direction * (plan.outer_line + 0.5 * plan.shoulder)
             speed = direction * rng.uniform(3.6, 5.5)
-            things += self._stream(80 + direction, 8.0, 45, ego_x, speed * t_s, self._cyclist, edge, direction)
+            things += self._stream(80 + direction, 8.0, 45, ego_x, self._cyclist, edge, direction, start=speed * t_s)
         line = plan.ego_y + 0.5 * plan.lane_width
         if plan.median == 0 or plan.ego_lane > 0:
             speed = plan.speed + rng.uniform(1.2, 2.8)
-            things += self._stream(90, 15.0, 45, ego_x, speed * t_s, self._filtering, line, 1)
+            things += self._stream(90, 15.0, 45, ego_x, self._filtering, line, 1, start=speed * t_s)
         return things
 
     def _driver(self, rng: np.random.Generator, y: float, direction: int) -> list[Thing]:

@@ -18,13 +18,9 @@ AUGMENTATIONS: tuple[str, ...] = ("none", "mirror", "reference")
 class Augmentation:
     """Changes a uint8 BGR picture (H, W, 3) and its uint8 labels (H, W) alike; draws from torch's global generator.
 
-    Labels are resampled by nearest neighbour, so no class is invented. This is a class, not a closure, because reading
-    processes receive it as a pickle.
-
-    Args:
-        name: one of ``AUGMENTATIONS``.
-        height: of the picture, pixels.
-        width: of the picture, pixels.
+    ``name`` is one of ``AUGMENTATIONS``, and the size is that of the picture in pixels. Labels are resampled by nearest
+    neighbour, so no class is invented. This is a class, not a closure, because reading processes receive it as a
+    pickle.
     """
 
     def __init__(self, name: str, height: int, width: int) -> None:

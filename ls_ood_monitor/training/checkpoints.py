@@ -27,11 +27,7 @@ def checkpoints_of(out: Path) -> Path:
 
 
 def require_fresh(out: Path, resume: Path | None = None) -> None:
-    """Refuse a folder that holds the checkpoints of a run other than that of ``resume``.
-
-    Raises:
-        ConfigError: the checkpoints and the split of two runs would lie in one folder.
-    """
+    """Refuse a folder that holds the checkpoints of a run other than that of ``resume``. Raises ``ConfigError``."""
     folder = checkpoints_of(out)
     if any(folder.glob("*.ckpt")) and (resume is None or resume.resolve().parent != folder.resolve()):
         raise ConfigError(
@@ -43,8 +39,7 @@ def require_fresh(out: Path, resume: Path | None = None) -> None:
 def load_checkpoint(path: Path) -> SegmentationModule:
     """Rebuild a training module from a checkpoint of ``train_network``, without running any code in it.
 
-    Raises:
-        DataError: the file is missing or not such a checkpoint.
+    Raises ``DataError`` if the file is missing or not such a checkpoint.
     """
     content = load_torch_file(path, "a checkpoint that 'ls-ood train' wrote")
     try:
@@ -60,8 +55,7 @@ def require_same_run(
 ) -> None:
     """Refuse to resume ``checkpoint`` with settings that differ, except those that only set length or speed of a run.
 
-    Raises:
-        ConfigError: names each setting that differs, with both values.
+    Raises ``ConfigError``, which names each setting that differs, with both values.
     """
     pairs = ((checkpoint.network.settings, network), (checkpoint.training_settings, training), (checkpoint.spec, spec))
     differing = [
@@ -88,10 +82,9 @@ class BestCheckpoints(ModelCheckpoint):
     """Keeps the three best by validation mean IoU, ``epoch=<n>.ckpt``, and a link ``best.ckpt`` to the best one."""
 
     def __init__(self, folder: Path) -> None:
-        name = "epoch={epoch:03d}"
         super().__init__(
             folder,
-            name,
+            "epoch={epoch:03d}",
             monitor="validation_IoU",
             mode="max",
             save_top_k=3,

@@ -29,15 +29,10 @@ class LabelledPictures(Protocol):
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Labelled pictures in memory.
+    """Labelled pictures in memory."""
 
-    Attributes:
-        images: uint8 BGR (N, H, W, 3).
-        labels: uint8 class ids (N, H, W); 255 is ignored.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    images: NDArray[np.uint8]  # BGR (N, H, W, 3)
+    labels: NDArray[np.uint8]  # class ids (N, H, W); 255 is ignored
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,12 +41,12 @@ class LabelledSet:
         return self.images[index], self.labels[index]
 
 
+@dataclass(frozen=True)
 class DisturbedPictures:
     """Labelled pictures with an anomaly on each, applied before any preprocessing; labels stay as they are."""
 
-    def __init__(self, source: LabelledPictures, transform: RandomAnomaly) -> None:
-        self.source = source
-        self.transform = transform
+    source: LabelledPictures
+    transform: RandomAnomaly
 
     def __len__(self) -> int:
         return len(self.source)

@@ -11,28 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.metrics import confusion_matrix, mean_iou, per_class_iou
-from ..datasets.files import write_png
-from ..datasets.labelled import IGNORE_LABEL, ClassTable
+from ..datasets.labelled import IGNORE_LABEL
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec, normalise
 from .data import LabelledPictures, make_loader
-from .prediction_grid import prediction_grid
 
 _BINS = 15
 
 
 @dataclass(frozen=True)
 class SegmentationReport:
-    """Quality of a segmentation over a labelled set.
+    """Quality of a segmentation over a labelled set."""
 
-    Attributes:
-        confusion: pixels (classes, classes), rows = label, columns = prediction.
-        calibration_error: expected calibration error over 15 equal bins of confidence (Guo et al., ICML 2017), 0 = best.
-        pictures: number of pictures.
-    """
-
-    confusion: NDArray[np.int64]
-    calibration_error: float
+    confusion: NDArray[np.int64]  # pixels (classes, classes), rows = label, columns = prediction
+    calibration_error: float  # expected, over 15 equal bins of confidence (Guo et al., ICML 2017), 0 = best
     pictures: int
 
     @property
@@ -78,14 +70,6 @@ def evaluate_segmentation(
             progress(done)
     error = float(np.abs(hits - mass).sum() / counts.sum()) if counts.sum() else float("nan")
     return SegmentationReport(confusion, error, done)
-
-
-def draw_examples(
-    network: DeepLabV3Plus, source: LabelledPictures, spec: PreprocessSpec, classes: ClassTable, path: Path
-) -> None:
-    """Draw a few pictures of ``source``, a row each: input, labels, prediction and its entropy."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(path, prediction_grid(network, source, spec, classes)[..., ::-1])
 
 
 def draw_confusion(report: SegmentationReport, names: Sequence[str], path: Path) -> None:

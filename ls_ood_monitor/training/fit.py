@@ -31,17 +31,11 @@ from pytorch_lightning.loggers import TensorBoardLogger  # isort: skip
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where to train.
+    """Where to train."""
 
-    Attributes:
-        accelerator: auto, cpu or gpu.
-        devices: number of devices of a node; 0 = all.
-        nodes: number of machines (SLURM sets up the rest).
-    """
-
-    accelerator: str = "auto"
-    devices: int = 0
-    nodes: int = 1
+    accelerator: str = "auto"  # auto, cpu or gpu
+    devices: int = 0  # of a node; 0 = all
+    nodes: int = 1  # machines (SLURM sets up the rest)
 
 
 def train_network(

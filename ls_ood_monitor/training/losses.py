@@ -13,15 +13,9 @@ LOSSES: tuple[str, ...] = ("cross_entropy", "focal_loss")
 
 
 def segmentation_loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:
-    """The named loss, a scalar in nats.
+    """The named loss, a scalar in nats, of logits (N, classes, H, W) and int64 labels (N, H, W); 255 is ignored.
 
-    Args:
-        name: one of ``LOSSES``.
-        logits: (N, classes, H, W).
-        labels: int64 (N, H, W); 255 is ignored.
-
-    Raises:
-        ConfigError: unknown name.
+    Raises ``ConfigError`` for a name that is not one of ``LOSSES``.
     """
     if name == "cross_entropy":
         # Mean over the pixels that are not ignored; 0 instead of NaN if all are.

@@ -27,11 +27,8 @@ _MOMENTUM = 0.9
 class SegmentationModule(pl.LightningModule):
     """DeepLabv3+ under training. Logs train_loss, validation_loss, validation_accuracy, validation_IoU (mean) and lr.
 
-    Args:
-        network: ``NetworkSettings`` as a mapping (a checkpoint stores plain data).
-        training: ``TrainingSettings`` as a mapping.
-        preprocess: ``PreprocessSpec`` as a mapping.
-        split: digest of the data set's split; empty without one.
+    Settings are mappings, because a checkpoint stores plain data. ``split`` is the digest of the data set's split;
+    empty without one.
     """
 
     def __init__(
@@ -87,12 +84,8 @@ class SegmentationModule(pl.LightningModule):
         """Collect the metrics of a batch."""
         pictures, labels = batch
         logits = self.network(normalise(pictures, self.spec))
-        self.log(
-            "validation_loss",
-            segmentation_loss(self.training_settings.loss, logits, labels),
-            batch_size=len(labels),
-            sync_dist=True,
-        )
+        loss = segmentation_loss(self.training_settings.loss, logits, labels)
+        self.log("validation_loss", loss, batch_size=len(labels), sync_dist=True)
         predicted = logits.argmax(dim=1)
         self.validation_confusion.update(predicted, labels)
         self.validation_accuracy.update(predicted, labels)
@@ -117,8 +110,8 @@ class SegmentationModule(pl.LightningModule):
         chosen = self.training_settings
         backbone = [weight for weight in self.network.backbone.parameters() if weight.requires_grad]
         head = [weight for name, weight in self.network.named_parameters() if not name.startswith("backbone.")]
-        rates = [chosen.learning_rate * chosen.backbone_rate, chosen.learning_rate]
-        groups = [{"params": backbone, "lr": rates[0]}, {"params": head, "lr": rates[1]}]
+        rate = chosen.learning_rate
+        groups = [{"params": backbone, "lr": rate * chosen.backbone_rate}, {"params": head, "lr": rate}]
         if chosen.optimiser == "sgd":
             optimiser: torch.optim.Optimizer = torch.optim.SGD(
                 groups, momentum=_MOMENTUM, weight_decay=chosen.weight_decay

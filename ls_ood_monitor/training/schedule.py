@@ -13,12 +13,10 @@ _START = 0.04
 
 
 def rate_factor(name: str, progress: float) -> float:
-    """Learning rate relative to its peak, in [0, 1].
+    """Learning rate relative to its peak, in [0, 1], after a share ``progress`` of the run's steps, clipped to [0, 1].
 
-    Args:
-        name: one_cycle (Smith, arXiv 1708.07120: cosine up over 15 %, cosine down), cosine (down to 0), poly
-            ((1 - p)^0.9) or constant.
-        progress: share of the run's steps done; clipped to [0, 1].
+    Schedules are one_cycle (Smith, arXiv 1708.07120: cosine up over 15 %, cosine down), cosine (down to 0), poly
+    ((1 - p)^0.9) and constant.
     """
     p = min(max(progress, 0.0), 1.0)
     if name == "one_cycle":

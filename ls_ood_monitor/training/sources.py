@@ -49,37 +49,20 @@ _READERS = 4
 
 @dataclass(frozen=True)
 class TrainingSource:
-    """The pictures of a training run.
-
-    Attributes:
-        train: for training.
-        validation: for the choice of the checkpoint.
-        calibration: clean drives for detectors and thresholds.
-        check: clean drives that none of the above contains.
-        check_labelled: the pictures of ``check`` with labels.
-        classes: names and colours of the classes.
-        split: the split of a data set on disk; None for the street, whose drives are named in ``facts``.
-        facts: description of the data, for provenance.
-    """
+    """The pictures of a training run."""
 
     train: LabelledPictures
-    validation: LabelledPictures
-    calibration: Sequence[DriveSource]
-    check: Sequence[DriveSource]
-    check_labelled: LabelledPictures
+    validation: LabelledPictures  # for the choice of the checkpoint
+    calibration: Sequence[DriveSource]  # clean drives for detectors and thresholds
+    check: Sequence[DriveSource]  # clean drives that none of the above contains
+    check_labelled: LabelledPictures  # the pictures of ``check`` with labels
     classes: ClassTable
-    split: Split | None
-    facts: dict[str, Any]
+    split: Split | None  # of a data set on disk; None for the street, whose drives are named in ``facts``
+    facts: dict[str, Any]  # description of the data, for provenance
 
 
 def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None) -> TrainingSource:
-    """The pictures of a data set on disk.
-
-    Args:
-        name: one of ``DATASETS`` with labels.
-        path: root folder.
-        seed: seed of the split by sequence, for a data set without ``split.json``.
-        split: a stored split to use instead.
+    """Pictures of data set ``name`` in folder ``path``, by ``split``, else that of the folder, else one by ``seed``.
 
     Raises:
         ConfigError: unknown name, or a data set without labels.
@@ -103,8 +86,7 @@ def from_folder(name: str, path: Path, *, seed: int, split: Split | None = None)
 def require_labels(source: TrainingSource, progress: ProgressFactory) -> None:
     """Read every label on disk once, so that a wrong label is reported before the training.
 
-    Raises:
-        DataError: a label cannot be read or has a value that is not a class of the data set.
+    Raises ``DataError`` if a label cannot be read or has a value that is not a class of the data set.
     """
     labelled = (source.train, source.validation, source.check_labelled)
     parts = [part for part in labelled if isinstance(part, LabelledFolder)]
@@ -131,18 +113,9 @@ def from_street(
 ) -> TrainingSource:
     """The procedural street: 2 moments of 4 cameras a drive, rendered at once and kept at the network's size.
 
-    Args:
-        spec: network input.
-        drives: training drives, at most 1000.
-        calibration_drives: drives for the thresholds, at most 1000.
-        check_drives: drives for the false-alarm check.
-        validation_drives: drives for the choice of the checkpoint; 0 keeps the last state.
-        progress: called with (title, number of pictures); returns a context manager whose value takes the number done.
-        only_check: render the check drives alone and keep them at camera size, so that anomalies can be applied before
-            the preprocessing.
-
-    Raises:
-        ConfigError: a number of drives out of range.
+    Each number of drives is at most 1000; without validation drives the last state of the network counts.
+    ``only_check`` renders the check drives alone and keeps them at camera size, so that anomalies can be applied before
+    the preprocessing. Raises ``ConfigError`` for a number of drives out of range.
     """
     for label, value, low in (
         ("drives", drives, 1),

@@ -18,8 +18,7 @@ _BACKBONE = "backbone."
 def load_initial_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read torchvision's ImageNet weights of a backbone (.pth).
 
-    Raises:
-        DataError: the file is missing or not a plain dictionary of tensors.
+    Raises ``DataError`` if the file is missing or not a plain dictionary of tensors.
     """
     state = load_torch_file(path, "torchvision's ImageNet file of the backbone")
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -30,8 +29,7 @@ def load_initial_weights(path: Path) -> dict[str, torch.Tensor]:
 def load_network_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read the weights of a whole network from a checkpoint of ``train_network`` or a plain state dict.
 
-    Raises:
-        DataError: the file is missing or neither of the two.
+    Raises ``DataError`` if the file is missing or neither of the two.
     """
     content = load_torch_file(path, "a checkpoint or a state dict of the network")
     state = content.get("state_dict", content) if isinstance(content, dict) else content
@@ -44,12 +42,8 @@ def load_pretrained(network: DeepLabV3Plus, state: dict[str, torch.Tensor]) -> l
     """Copy the whole backbone and every other weight whose name and shape fit; other layers keep their fresh weights.
 
     Names may be our own, those of torchvision's DeepLabv3 (backbone and ASPP fit) or of the reference's DeepLabv3+.
-
-    Returns:
-        Names of the network's weights that were not in ``state`` or had another shape.
-
-    Raises:
-        ConfigError: ``state`` lacks all or part of the backbone, which would otherwise stay random unnoticed.
+    Returns the names of the network's weights that were not in ``state`` or had another shape. Raises ``ConfigError``
+    if ``state`` lacks all or part of the backbone, which would otherwise stay random unnoticed.
     """
     own = network.state_dict()
     given = network_weights({key.removeprefix("network."): value for key, value in state.items()})

@@ -22,8 +22,7 @@ BACKBONES: tuple[str, ...] = ("mobilenet_v2", "resnet18", "resnet50", "resnet101
 class Backbone(nn.Module):
     """Four stages in a row; ``forward`` returns the output of each, strides 4, 8, 16 and 16 (or 4, 8, 8, 8).
 
-    Attributes:
-        channels: channel count of each stage's output.
+    ``channels`` is the channel count of each stage's output.
     """
 
     def __init__(self, stages: Iterable[nn.Module], channels: tuple[int, int, int, int]) -> None:
@@ -50,11 +49,19 @@ def _replace_stride(blocks: Iterable[nn.Module], dilation: int, first_dilation: 
                 conv.dilation = conv.padding = (rate, rate)
 
 
+def _dilate(third: Iterable[nn.Module], fourth: Iterable[nn.Module], output_stride: int) -> None:
+    """Trade the strides beyond ``output_stride`` for dilation."""
+    if output_stride == 8:
+        _replace_stride(third, dilation=2, first_dilation=1)
+        _replace_stride(fourth, dilation=4, first_dilation=2)
+    else:
+        _replace_stride(fourth, dilation=2, first_dilation=1)
+
+
 def build_backbone(name: str, output_stride: int = 16) -> Backbone:
     """Make a randomly initialised backbone; load ImageNet weights with ``load_imagenet_weights``.
 
-    Raises:
-        ConfigError: unknown name or output stride.
+    Raises ``ConfigError`` for an unknown name or output stride.
     """
     if name not in BACKBONES:
         raise ConfigError(f"backbone is {name!r}; it must be one of {', '.join(BACKBONES)}.")
@@ -64,18 +71,10 @@ def build_backbone(name: str, output_stride: int = 16) -> Backbone:
         # The last 1x1 expansion (320 -> 1280) only serves ImageNet classification.
         blocks = list(models.mobilenet_v2(weights=None).features.children())[:18]
         stages = [blocks[:4], blocks[4:7], blocks[7:14], blocks[14:]]
-        if output_stride == 8:
-            _replace_stride(stages[2], dilation=2, first_dilation=1)
-            _replace_stride(stages[3], dilation=4, first_dilation=2)
-        else:
-            _replace_stride(stages[3], dilation=2, first_dilation=1)
+        _dilate(stages[2], stages[3], output_stride)
         return Backbone((nn.Sequential(*stage) for stage in stages), (24, 32, 96, 320))
     net = getattr(models, name)(weights=None)
-    if output_stride == 8:
-        _replace_stride(net.layer3, dilation=2, first_dilation=1)
-        _replace_stride(net.layer4, dilation=4, first_dilation=2)
-    else:
-        _replace_stride(net.layer4, dilation=2, first_dilation=1)
+    _dilate(net.layer3, net.layer4, output_stride)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, *net.layer1)
     widths = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
     return Backbone((stem, net.layer2, net.layer3, net.layer4), widths)
@@ -87,12 +86,9 @@ def imagenet_file(name: str) -> str:
 
 
 def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
-    """Copy a torchvision classification state dict into a backbone built here.
+    """Copy torchvision's classification weights, without the classifier and MobileNetV2's last expansion.
 
-    The classifier (and MobileNetV2's last expansion) is dropped.
-
-    Raises:
-        ConfigError: the weights belong to another architecture.
+    Raises ``ConfigError`` if the weights belong to another architecture.
     """
     given = {own: value for name, value in state.items() if (own := backbone_name(name)) is not None}
     require_backbone(backbone, given)
@@ -102,8 +98,7 @@ def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
 def require_backbone(backbone: Backbone, given: Mapping[str, Tensor]) -> None:
     """Check that ``given``, under our names, are exactly the weights of this backbone.
 
-    Raises:
-        ConfigError: a weight is missing, superfluous, or has another shape.
+    Raises ``ConfigError`` if a weight is missing, superfluous, or has another shape.
     """
     advice = "they belong to another architecture; choose the backbone that they were trained with."
     own = backbone.state_dict()

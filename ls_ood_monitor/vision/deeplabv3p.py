@@ -9,7 +9,8 @@ Sources: Chen et al., DeepLabv3+, ECCV 2018, arXiv 1802.02611; DropBlock: Ghiasi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from dropblock import DropBlock2D
@@ -60,8 +61,7 @@ VARIANTS: dict[str, dict[str, int | float | bool]] = {
 def variant_settings(name: str, **overrides: Any) -> NetworkSettings:
     """Settings of a variant of the reference: ResNet-101, output stride 16, 256 dense channels, unless overridden.
 
-    Raises:
-        ConfigError: unknown variant, or a setting out of range.
+    Raises ``ConfigError`` for an unknown variant, or a setting out of range.
     """
     if name not in VARIANTS:
         raise ConfigError(f"model is {name!r}; it must be one of {', '.join(VARIANTS)}.")
@@ -70,11 +70,7 @@ def variant_settings(name: str, **overrides: Any) -> NetworkSettings:
 
 
 class Features(NamedTuple):
-    """Output of the deterministic part.
-
-    Attributes:
-        stages: output of the encoder's four stages, (N, C_i, h_i, w_i) at strides 4, 8, 16, 16 (or 4, 8, 8, 8).
-    """
+    """Output of the encoder's four stages, (N, C_i, h_i, w_i), at strides 4, 8, 16, 16 (or 4, 8, 8, 8)."""
 
     stages: tuple[Tensor, ...]
 
@@ -95,31 +91,18 @@ def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
-
-
-def _conv_1x1(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 1)
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def _make_separable(module: nn.Module) -> None:
     """Replace every dense 3x3 convolution below ``module`` by a depthwise and a pointwise one."""
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d) and child.kernel_size == (3, 3) and child.groups == 1:
-            depthwise = nn.Conv2d(
-                child.in_channels,
-                child.in_channels,
-                3,
-                padding=cast("tuple[int, int]", child.padding),
-                dilation=cast("tuple[int, int]", child.dilation),
-                groups=child.in_channels,
-                bias=False,
-            )
-            setattr(
-                module, name, nn.Sequential(depthwise, nn.Conv2d(child.in_channels, child.out_channels, 1, bias=False))
-            )
+            inputs, outputs = child.in_channels, child.out_channels
+            same: Any = {"padding": child.padding, "dilation": child.dilation}
+            depthwise = nn.Conv2d(inputs, inputs, 3, groups=inputs, bias=False, **same)
+            setattr(module, name, nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1, bias=False)))
         else:
             _make_separable(child)
 
@@ -147,7 +130,7 @@ class DeepLabV3Plus(nn.Module):
         self.aspp = ASPP(high, rates, settings.aspp_channels)
         self.aspp.project[-1].p = 0.1  # the reference's rate; torchvision's is 0.5
         self.low_level = _conv_bn_relu(low, settings.low_level_channels, 1)
-        last = VariationalConv2d if settings.variational else _conv_1x1
+        last = VariationalConv2d if settings.variational else partial(nn.Conv2d, kernel_size=1)
         self.decoder = nn.Sequential(
             _conv_bn_relu(settings.low_level_channels + settings.aspp_channels, settings.aspp_channels, 3),
             last(settings.aspp_channels, settings.classes),

@@ -83,8 +83,8 @@ ENCODINGS: dict[str, _Encoding] = {
 def check_image(message: Any) -> None:
     """Check a raw image message field by field without touching its pixels.
 
-    Raises:
-        ImageError: zero or huge size, unknown or float encoding, a step or a data length that does not fit.
+    Raises ``ImageError`` for a zero or huge size, an unknown or float encoding, a step or a data length that does not
+    fit.
     """
     height, width, step, name = int(message.height), int(message.width), int(message.step), str(message.encoding)
     _check_size(width, height)
@@ -107,10 +107,8 @@ def check_image(message: Any) -> None:
 def decode_image(message: Any) -> NDArray[np.uint8]:
     """Turn a raw image message into BGR uint8 (H, W, 3). Row padding is skipped; 16-bit grey keeps its high byte.
 
-    The result may share memory with the message: copy it before changing it.
-
-    Raises:
-        ImageError: see ``check_image``.
+    The result may share memory with the message: copy it before changing it. Raises ``ImageError`` as ``check_image``
+    does.
     """
     check_image(message)
     height, width, step = int(message.height), int(message.width), int(message.step)
@@ -133,8 +131,8 @@ _PAIRED = {ENCODINGS[name].to_bgr for name in ("yuv422", "uyvy", "yuv422_yuy2", 
 def decode_compressed(message: Any) -> NDArray[np.uint8]:
     """Turn a compressed image message (JPEG or PNG) into BGR uint8 (H, W, 3).
 
-    Raises:
-        ImageError: empty, truncated or corrupt data, or a size beyond the limit, which is read before decoding.
+    Raises ``ImageError`` for empty, truncated or corrupt data, or a size beyond the limit, which is read before
+    decoding.
     """
     data = bytes(message.data)
     if not data:
@@ -147,27 +145,24 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
         raise ImageError(
             f"compressed image (format {message.format!r}) is neither JPEG nor PNG: it begins with {data[:4].hex()}."
         )
+    what = f"compressed image is a {container} of {len(data)} bytes"
     if size is None:
-        raise ImageError(
-            f"compressed image is a {container} of {len(data)} bytes without a size in its header; it is corrupt."
-        )
+        raise ImageError(f"{what} without a size in its header; it is corrupt.")
     _check_size(*size)
     if not complete:
         # OpenCV would fill the missing part with grey.
-        raise ImageError(
-            f"compressed image is a {container} of {len(data)} bytes without its end marker; it is truncated."
-        )
-    if container == "JPEG":
-        return _decode_jpeg(data)
+        raise ImageError(f"{what} without its end marker; it is truncated.")
+    return _decode_jpeg(data, what) if container == "JPEG" else _decode_by_opencv(data, what)
+
+
+def _decode_by_opencv(data: bytes, what: str) -> NDArray[np.uint8]:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ImageError(
-            f"compressed image is a {container} of {len(data)} bytes that cannot be decoded; it is corrupt."
-        )
+        raise ImageError(f"{what} that cannot be decoded; it is corrupt.")
     return np.asarray(image, dtype=np.uint8)
 
 
-def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+def _decode_jpeg(data: bytes, what: str) -> NDArray[np.uint8]:
     """Decode a JPEG; damage that libjpeg would only warn about is an error."""
     if simplejpeg is None:
         _warn_of_lenient_jpeg()
@@ -175,17 +170,15 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
         try:
             image = simplejpeg.decode_jpeg(data, "BGR", strict=True)
         except ValueError as error:
-            raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that is damaged: {error}.") from error
+            raise ImageError(f"{what} that is damaged: {error}.") from error
         if b"Exif\0" not in data:
             return np.asarray(image, dtype=np.uint8)
     # Only OpenCV rotates a picture by its Exif tag; it hides libjpeg's warnings.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that cannot be decoded; it is corrupt.")
-    if simplejpeg is None and bool((image[-1] == 128).all()):
+    decoded = _decode_by_opencv(data, what)
+    if simplejpeg is None and bool((decoded[-1] == 128).all()):
         # If the data end early, libjpeg fills the rest with this grey.
-        raise ImageError(f"compressed image is a JPEG of {len(data)} bytes that ends in flat grey; data are missing.")
-    return np.asarray(image, dtype=np.uint8)
+        raise ImageError(f"{what} that ends in flat grey; data are missing.")
+    return decoded
 
 
 @cache

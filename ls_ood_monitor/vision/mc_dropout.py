@@ -15,39 +15,38 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ..errors import ConfigError
+from .deeplabv3p import DeepLabV3Plus
+from .preprocess import PreprocessSpec
 
 _MAX_REDRAWS = 1000
 #: Masks for a network that was trained without DropBlock: the reference's run-time setting.
 _DEFAULT_BLOCK, _DEFAULT_PROB = 8, 0.5
 
 
-def run_time_dropblock(block_size: int, drop_prob: float, height: int, width: int) -> tuple[int, float]:
+def inference_dropblock(block_size: int, drop_prob: float, height: int, width: int) -> tuple[int, float]:
     """Block size and p of the masks: those of the training; without DropBlock there, 8 and 0.5, smaller on small maps."""
     if drop_prob > 0.0:
         return block_size, drop_prob
     return min(_DEFAULT_BLOCK, max(1, min(height, width) // 4)), _DEFAULT_PROB
 
 
+def draw_network_masks(network: DeepLabV3Plus, spec: PreprocessSpec, masks: int, seed: int) -> Tensor:
+    """Draw the masks (masks, h, w) of a network in eval mode at an input size, with the DropBlock of its training."""
+    with torch.inference_mode():
+        blank = torch.zeros(1, 3, spec.height, spec.width, device=next(network.parameters()).device)
+        rows, columns = network.encode(blank).high.shape[2:]  # the network knows the size of its feature map
+    block, prob = inference_dropblock(network.settings.dropblock_size, network.settings.dropblock_prob, rows, columns)
+    return draw_mask_bank(masks, rows, columns, block_size=block, drop_prob=prob, seed=seed)
+
+
 def draw_mask_bank(
     masks: int, height: int, width: int, *, block_size: int, drop_prob: float, seed: int | None = None
 ) -> Tensor:
-    """Draw DropBlock keep-masks as the ``dropblock`` package does, gamma = p / block_size^2.
+    """Draw ``masks`` keep-masks as the ``dropblock`` package does, gamma = p / block_size^2.
 
-    A mask that keeps nothing is drawn again: its mean would be NaN.
-
-    Args:
-        masks: M >= 2 masks.
-        height: rows of the feature map.
-        width: columns of the feature map.
-        block_size: side of a dropped block, cells.
-        drop_prob: DropBlock's p.
-        seed: makes the bank repeatable; None = another bank in every call.
-
-    Returns:
-        (M, height, width) uint8, 1 = kept.
-
-    Raises:
-        ConfigError: fewer than two masks, or all masks are empty or equal under these settings.
+    They are uint8 (masks, height, width), 1 = kept; blocks are ``block_size`` cells wide. A mask that keeps nothing is
+    drawn again: its mean would be NaN. A seed makes the bank repeatable; None = another bank in every call. Raises
+    ``ConfigError`` for fewer than two masks, or if all masks are empty or equal under these settings.
     """
     _check_drawing(masks, drop_prob)
     bank = _draw_masks(masks, height, width, block_size, drop_prob, _generator(seed))
@@ -63,18 +62,8 @@ class FreshMasks:
     """New masks for every frame, as in the reference. Scores then differ from run to run; with a bank they do not.
 
     Masks are drawn frame by frame, so they do not depend on the batch. If all masks of a frame happen to be equal, its
-    entropies are at their floor, as in the reference.
-
-    Args:
-        masks: M >= 2 masks per frame.
-        height: rows of the feature map.
-        width: columns of the feature map.
-        block_size: side of a dropped block, cells.
-        drop_prob: DropBlock's p.
-        seed: makes the masks repeatable; None = other masks in every run.
-
-    Raises:
-        ConfigError: fewer than two masks, or p outside (0, 1).
+    entropies are at their floor, as in the reference. Arguments as for ``draw_mask_bank``; without a seed other masks
+    are drawn in every run. Raises ``ConfigError`` for fewer than two masks, or p outside (0, 1).
     """
 
     def __init__(
@@ -87,11 +76,8 @@ class FreshMasks:
 
     def weights(self, frames: int) -> Tensor:
         """Averaging weights (frames, M, h*w) of the next frames, float32."""
-        drawn = [
-            averaging_weights(_draw_masks(*self._size, self._block_size, self._drop_prob, self._generator))
-            for _ in range(frames)
-        ]
-        return torch.stack(drawn)
+        settings = (*self._size, self._block_size, self._drop_prob, self._generator)
+        return torch.stack([averaging_weights(_draw_masks(*settings)) for _ in range(frames)])
 
 
 def _check_drawing(masks: int, drop_prob: float) -> None:
@@ -155,10 +141,8 @@ def sample_latents(features: Tensor, weights: Tensor) -> Tensor:
         weights: (M, h*w) from ``averaging_weights``, or (N, M, h*w) with masks for each frame; on the same device.
 
     Returns:
-        (N, M, C): per channel, the spatial mean after DropBlock with each mask.
-
-    Raises:
-        ConfigError: the bank was drawn for another feature map size.
+        (N, M, C): per channel, the spatial mean after DropBlock with each mask. Raises ``ConfigError`` if the bank was
+        drawn for another feature map size.
     """
     cells = features.shape[2] * features.shape[3]
     if weights.shape[-1] != cells:

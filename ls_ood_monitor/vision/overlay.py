@@ -15,17 +15,10 @@ _HEAT_ALPHA = 0.6
 
 
 def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.uint8]:
-    """Draw one result.
+    """Draw one result, BGR uint8 (H, W, 3); the frame's own picture is not changed.
 
-    Cells of the anomaly map above the threshold are tinted red and outlined.
-
-    Args:
-        result: frame, segmentation, score and, if the detector gives one, the anomaly map.
-        alarm: camera and state to write.
-        alpha: opacity of the class colours, 0 to 1; void is not coloured.
-
-    Returns:
-        BGR uint8 (H, W, 3); the frame's own picture is not changed.
+    ``alpha`` is the opacity of the class colours, 0 to 1; void is not coloured. Cells of the anomaly map above the
+    threshold are tinted red and outlined. Camera and state of the alarm are written.
     """
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(CLASS_COLOURS)] = CLASS_COLOURS[:, ::-1]
@@ -59,12 +52,10 @@ def map_picture(anomaly_map: NDArray[np.float32], threshold: float, width: int, 
 
 
 def draw_map(verdict: Verdict) -> NDArray[np.uint8] | None:
-    """Draw the anomaly map in colours over the grey frame, with cells above the threshold outlined; None without a map.
+    """Draw the anomaly map in colours over the grey frame, BGR uint8 of the frame's size; None without a map.
 
-    Black is a typical clean cell, orange the threshold, light yellow twice the threshold or above, or unknown.
-
-    Returns:
-        BGR uint8 (H, W, 3) of the frame's size.
+    Black is a typical clean cell, orange the threshold, light yellow twice the threshold or above, or unknown. Cells
+    above the threshold are outlined.
     """
     if verdict.anomaly_map is None:
         return None

@@ -51,12 +51,8 @@ def resize_image(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.u
     areas hardly larger than a pixel would mix neighbours in some places only.
     """
     height, width = image.shape[:2]
-    if (
-        height % 2 == 0
-        and width % 2 == 0
-        and height >= _HALVED_FROM * spec.height
-        and width >= _HALVED_FROM * spec.width
-    ):
+    is_large = height >= _HALVED_FROM * spec.height and width >= _HALVED_FROM * spec.width
+    if is_large and height % 2 == 0 and width % 2 == 0:
         height, width = height // 2, width // 2
         image = area_means(image, width, height)
     if (height, width) == (spec.height, spec.width):

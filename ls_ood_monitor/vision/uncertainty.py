@@ -50,10 +50,8 @@ def mutual_information(probabilities: Iterable[Tensor]) -> Tensor:
     """Mutual information of class and network weights over Monte-Carlo passes, nats, >= 0 up to rounding.
 
     H(mean_m p_m) - mean_m H(p_m); p_m = probabilities (N, K, ...) of pass m, H = entropy. Only two sums are kept in
-    memory. Source: Gal et al., ICML 2017, arXiv 1703.02910 (BALD); Depeweg et al., ICML 2018.
-
-    Raises:
-        ValueError: there is no pass.
+    memory. Source: Gal et al., ICML 2017, arXiv 1703.02910 (BALD); Depeweg et al., ICML 2018. Raises ``ValueError`` if
+    there is no pass.
     """
     total, conditional, count = torch.zeros(()), torch.zeros(()), 0
     for sample in probabilities:

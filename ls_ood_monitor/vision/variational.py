@@ -22,10 +22,6 @@ class VariationalConv2d(nn.Module):
 
     In eval mode it uses the posterior mean, so that the vehicle's segmentation is repeatable. With ``sampling`` set to True
     it draws in eval mode, too, as the reference always does.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:

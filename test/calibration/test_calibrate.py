@@ -11,9 +11,9 @@ from ls_ood_monitor.calibration.collect import collect_drives, collect_features
 from ls_ood_monitor.calibration.feature_table import (
     FeatureTable,
     blocks_of_time,
+    clean_video,
     concatenate_tables,
     summarise,
-    video_streams,
 )
 from ls_ood_monitor.calibration.plot import draw_calibration
 from ls_ood_monitor.calibration.provenance import provenance_of
@@ -119,8 +119,9 @@ def test_what_is_held_out_decides_the_threshold(hold_out):
 def test_a_detector_that_does_not_transfer_is_named():
     """A drive unlike the others gives a note with its name; equal drives do not."""
     settings = {"target_rate": 0.02, "block_s": 2.0}
-    (few,) = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 0.0}), **settings).notes
+    few, rate = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 0.0}), **settings).notes
     assert "45 blocks cannot prove" in few
+    assert "false alarms an hour on these drives" in rate
     result = fit(table_of({"monday": 0.0, "tuesday": 0.0, "friday": 4.0}), **settings)
     assert any("does not transfer between your drives" in note and "friday 100%" in note for note in result.notes)
     assert result.worst_drive[0] == "friday"
@@ -129,9 +130,9 @@ def test_a_detector_that_does_not_transfer_is_named():
 def test_alarms_an_hour():
     """Streams and hours follow from the stamps; the target holds under the alarm filter, and too little video is refused."""
     table = table_of({"monday": 0.0, "tuesday": 0.2}, count=1200)
-    streams, hours = video_streams(table)
-    assert [len(stream) for stream in streams] == [1200, 1200]
-    assert hours == pytest.approx(2 * 120.0 / 3600.0)
+    video = clean_video(table)
+    assert [len(stream) for stream in video.streams] == [1200, 1200]
+    assert video.hours == pytest.approx(2 * 120.0 / 3600.0)
     # 4 minutes without an alarm allow to claim 3 / (1 / 15) = 45 an hour.
     result = fit(table, target_per_hour=60.0, alarm=AlarmSettings(trigger_consecutive_frames=2), hold_out="worst")
     assert result.threshold.target_per_hour == 60.0
@@ -147,13 +148,13 @@ def test_alarms_an_hour():
 def test_pictures_without_time_say_nothing_about_hours():
     """Frames with assumed times, or seconds apart, are no video and give no alarms per hour."""
     table = table_of({"monday": 0.0}, count=200, rate_hz=0.25)
-    assert video_streams(table) == ([], 0.0)
+    assert not clean_video(table).streams
     assert fit(table, target_rate=0.1).alarms == {}
     with pytest.raises(CalibrationError, match="needs video"):
         fit(table, target_per_hour=10.0)
     fast = table_of({"monday": 0.0}, count=200)
     assumed = FeatureTable(fast.features, fast.stamps_ns, fast.cameras, fast.drives, {"monday": 10.0})
-    assert video_streams(assumed) == ([], 0.0)
+    assert not clean_video(assumed).streams
 
 
 def test_cameras_of_one_moment_share_a_block(monitor):
@@ -162,9 +163,9 @@ def test_cameras_of_one_moment_share_a_block(monitor):
     table = collect_features(both, monitor.frame_pass)
     blocks = blocks_of_time(table, 5.0)
     np.testing.assert_array_equal(blocks[:20], blocks[20:])
-    streams, hours = video_streams(table)
-    assert len(streams) == 2
-    assert hours == pytest.approx(20.0 / 3600.0)
+    video = clean_video(table)
+    assert len(video.streams) == 2
+    assert video.hours == pytest.approx(20.0 / 3600.0)
 
 
 def test_too_little_data_is_refused(monitor):
@@ -258,3 +259,22 @@ def test_default_detectors_calibrate(monitor):
     fitted = calibrate(table, settings, names=DEFAULT_DETECTORS, head=monitor.frame_pass.head)
     assert set(fitted) == set(DEFAULT_DETECTORS)
     assert all(np.isfinite(result.threshold.value) for result in fitted.values())
+
+
+def test_a_few_unclean_frames_do_not_hide_their_like():
+    """3 % of the frames are of another kind, in one block: the detector is not fitted to them, says so, and still sees it."""
+    random = np.random.default_rng(0)
+    clean, unclean = table_of({"monday": 0.0}, count=600), 18
+    rows = {name: np.array(values) for name, values in clean.features.rows.items()}
+    for values in rows.values():
+        values[100 : 100 + unclean] += 8.0 + random.normal(size=values[:unclean].shape)
+    mixed = FeatureTable(FrameFeatures(rows), clean.stamps_ns, clean.cameras, clean.drives)
+    settings = {"target_rate": 0.05, "block_s": 2.0}
+    result, untouched = fit(mixed, **settings), fit(clean, **settings)
+    assert any(f"not fitted to {unclean} of 600 frames" in note and "monday" in note for note in result.notes)
+    assert not any("not fitted to" in note for note in untouched.notes)
+    rows_of = mixed.features.of("stage_means")
+    assert result.detector.score(rows_of[100 : 100 + unclean]).min() > 3.0 * result.threshold.value
+    np.testing.assert_allclose(
+        result.detector.score(rows_of[200:300]), untouched.detector.score(rows_of[200:300]), rtol=0.1
+    )

@@ -19,7 +19,9 @@ from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_frames
 
 
 def calibrate(*arguments: str | Path) -> int:
-    """Exit code of the command, in this process: a new one would load torch again."""
+    """Exit code of the command, in this process: a new one would load torch again. Clips are disturbed only if asked for."""
+    if "--sensitivity-minutes" not in arguments:
+        arguments = (*arguments, "--sensitivity-minutes", "0")
     with pytest.raises(SystemExit) as end:
         main(["calibrate", *map(str, arguments), "--device", "cpu"])
     return int(end.value.code or 0)
@@ -45,7 +47,7 @@ def calibrated(tmp_path_factory, data, tiny_bundle) -> Path:
     out = tmp_path_factory.mktemp("calibrated")
     code = calibrate(
         *(data / "monday", data / "tuesday", "--check", data / "friday", "--bundle", tiny_bundle, "--out", out / "b"),
-        *("--block", "4", "--target-rate", "0.05", "--rate", "4", "--json", out / "result.json"),
+        *("--block", "4", "--target-rate", "0.05", "--rate", "4", "--json", out / "result.json", "--table", "all"),
     )
     assert code == 0
     return out
@@ -128,7 +130,7 @@ def test_the_table_is_verified_and_not_for_the_vehicle(calibrated, data, tmp_pat
     assert calibrate(data / "monday", *options, copy) == 0
     assert not (copy / CALIBRATION).exists()
     assert calibrate(data / "friday", "--update", copy, "--out", tmp_path / "x") == 2
-    assert "without --no-table" in capsys.readouterr().err
+    assert "without --table none" in capsys.readouterr().err
 
 
 def test_bundle_show_prints_the_calibration(calibrated, capsys):
@@ -159,18 +161,58 @@ def test_other_detectors_and_a_target_an_hour(data, tiny_bundle, tmp_path):
     assert (tmp_path / "picture.png").exists()
 
 
-def test_the_rule_of_the_alarm_goes_into_the_bundle(data, tiny_bundle, tmp_path):
-    """The threshold is set by the chosen alarm rule, and the bundle stores the rule."""
+def test_what_the_monitor_sees_is_measured_and_shown(data, tiny_bundle, tmp_path, capsys):
+    """A clip of the clean drive is disturbed: table, bundle and picture tell which changes alarm; 'bundle show' repeats it."""
+    code = calibrate(
+        *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
+        *("--target-per-hour", "2", "--sensitivity-minutes", "0.001"),
+    )
+    assert code == 0
+    shown = capsys.readouterr().out
+    assert "which should not alarm" in shown
+    assert "anomalies of severity 5: alarm in" in shown
+    facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]["sensitivity"]
+    assert (facts["clips"], facts["is_complete"]) == (1, False)
+    with pytest.raises(SystemExit):
+        main(["bundle", "show", str(tmp_path / "b")])
+    assert "anomalies of severity 5: alarm in" in capsys.readouterr().out
+
+
+def test_video_gets_a_target_an_hour_where_it_is_long_enough(tiny_bundle, tmp_path, make_pictures):
+    """Ten minutes of video: 20 false alarms an hour, said in the bundle; 12 s of it: 1 % of frames, and what that means."""
+    for name, gap_s in (("long", 1.0), ("short", 0.02)):
+        with FrameBagWriter(tmp_path / name) as writer:
+            for index, picture in enumerate(make_pictures(600, seed=5)):
+                writer.write("front", picture, 10**18 + round(index * gap_s * 1e9))
+        code = calibrate(
+            *(tmp_path / name, "--bundle", tiny_bundle, "--out", tmp_path / f"{name}_bundle"),
+            *("--detectors", "mahalanobis", "--detector", "mahalanobis", "--block", str(60 * gap_s)),
+        )
+        assert code == 0
+    calibrations = {
+        name: verify_bundle(tmp_path / f"{name}_bundle").content["provenance"]["calibration"]
+        for name in ("long", "short")
+    }
+    assert calibrations["long"]["target"] == {"per_hour": 20.0}
+    assert calibrations["short"]["target"] == {"rate": 0.01}
+    notes = calibrations["short"]["detectors"]["mahalanobis"]["notes"]
+    assert any("false alarms an hour on these drives" in note for note in notes)
+
+
+def test_the_settings_of_the_alarm_go_into_the_bundle(data, tiny_bundle, tmp_path):
+    """Both thresholds are set for the chosen counts and time constant, and the bundle stores them."""
     code = calibrate(
         *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
         *("--target-per-hour", "2", "--detectors", "mahalanobis", "--detector", "mahalanobis"),
-        *("--rule", "cusum", "--cusum-limit", "1.5", "--release", "4"),
+        *("--lasting-time", "0.5", "--release", "4"),
     )
     assert code == 0
     monitor = load_bundle(tmp_path / "b", device="cpu")
-    assert monitor.alarm == AlarmSettings(rule="cusum", cusum_limit=1.5, release_consecutive_frames=4)
-    assert "cumulative sum of 1.5" in monitor.thresholds["mahalanobis"].method
-    assert monitor.clean_median < monitor.threshold
+    assert monitor.alarm == AlarmSettings(lasting_time_constant_s=0.5, release_consecutive_frames=4)
+    assert "the mean over 0.5 s" in monitor.thresholds["mahalanobis"].method
+    levels = monitor.lasting_levels
+    assert levels.clean_median < levels.threshold
+    assert levels.cap == monitor.threshold
 
 
 @pytest.mark.parametrize(
@@ -225,3 +267,79 @@ def test_a_bundle_of_fresh_masks_is_calibrated_in_its_mode(data, tiny_bundle, tm
     options = ("--block", "4", "--target-rate", "0.05", "--rate", "4")
     assert calibrate(data / "monday", "--bundle", tmp_path / "fresh", "--out", out, *options) == 0
     assert load_bundle(out, device="cpu").frame_pass.masks == "fresh"
+
+
+def test_faulty_images_are_left_out_and_counted(data, tiny_bundle, tmp_path, capsys):
+    """A cut JPEG does not end a calibration: it is counted in notes, JSON and provenance; too many end it in one sentence."""
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    for place in sorted((data / "tuesday").iterdir()):
+        cv2.imwrite(str(folder / f"{place.stem}.jpg"), cv2.imread(str(place)))
+    cut = folder / "007.jpg"
+    cut.write_bytes(cut.read_bytes()[:300])
+    options = (
+        "--bundle",
+        tiny_bundle,
+        "--rate",
+        "4",
+        "--block",
+        "2",
+        "--target-rate",
+        "0.1",
+        "--detectors",
+        "multistage",
+    )
+    assert calibrate(folder, *options, "--out", tmp_path / "b", "--json", tmp_path / "result.json") == 0
+    (name,) = json.loads((tmp_path / "result.json").read_text())["calibration"]["drives"]
+    left_out = {name: {"front": {"unreadable": 1}}}
+    assert json.loads((tmp_path / "result.json").read_text())["left_out"] == left_out
+    assert verify_bundle(tmp_path / "b").content["provenance"]["calibration"]["left_out"] == left_out
+    assert "1 of 40 images are left out (front: 1 unreadable)" in capsys.readouterr().err
+    assert calibrate(folder, *options, "--out", tmp_path / "c", "--max-faulty", "0.01") == 2
+    assert "most of camera front: 1 unreadable of 40." in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_interruption_leaves_no_bundle_and_resume_goes_on(data, tiny_bundle, tmp_path, monkeypatch, capsys):
+    """Ctrl-C in the second drive: one line, nothing in --out; --resume reads the second drive alone."""
+    import ls_ood_monitor.calibration.drive_passes as drive_passes
+
+    options = (
+        "--bundle",
+        tiny_bundle,
+        "--rate",
+        "4",
+        "--block",
+        "4",
+        "--target-rate",
+        "0.05",
+        "--detectors",
+        "multistage",
+    )
+    command = (data / "tuesday", data / "friday", *options, "--out", tmp_path / "b")
+    read, began = drive_passes.ReadTask.run, []
+
+    def interrupted(task, on_progress, threads=1):
+        began.append(task.name.split("/")[-1])
+        if len(began) == 2:
+            raise KeyboardInterrupt
+        return read(task, on_progress, threads)
+
+    monkeypatch.setattr(drive_passes.ReadTask, "run", interrupted)
+    assert calibrate(*command) == 130
+    said = capsys.readouterr().err
+    assert "with --resume goes on" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert not (tmp_path / "b").exists()
+    assert calibrate(*command, "--resume") == 0
+    assert began == ["tuesday", "friday", "friday"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_processes_and_an_address_are_checked(data, tiny_bundle, tmp_path, capsys):
+    """As for evaluate."""
+    options = ("--bundle", tiny_bundle, "--out", tmp_path / "b")
+    assert calibrate(data / "monday", *options, "--jobs", "many") == 2
+    assert "--jobs is many" in capsys.readouterr().err
+    assert calibrate(data / "monday", *options, "--jobs", "2", "--scheduler", "tcp://127.0.0.1:9") == 2
+    assert "exclude each other" in capsys.readouterr().err

@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("rclpy")
 
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.cli.demo_verdict import LiveSamples, judge_demo, live_samples, write_report
+from ls_ood_monitor.cli.demo_verdict import live_samples, write_report
 from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
+from ls_ood_monitor.evaluation.live import summarise_live
 from ls_ood_monitor.evaluation.results import to_plain
 from ls_ood_monitor.recordings.bags import FrameBagWriter
 from ls_ood_monitor.recordings.events import Event
@@ -30,18 +31,16 @@ def test_the_stop_is_the_one_commanded_not_the_one_explained():
         decisions=lambda: [HeardDecision(3 * 10**9, FallbackMode.STOP, "why")],
         stops=lambda: [HeardStop(second * 10**9, second == 4) for second in (3, 4, 9)],
     )
-    samples = live_samples(observer, 2 * 10**9, 5.0)
-    assert [(sample.time_s, sample.score, sample.latency_ms) for sample in samples.scores] == [(1.0, 0.5, 50.0)]
-    assert [(sample.time_s, sample.mode, sample.reason) for sample in samples.modes] == [
-        (1.0, FallbackMode.STOP, "why")
-    ]
-    assert [(sample.time_s, sample.stop) for sample in samples.stops] == [(1.0, False), (2.0, True)]
+    scores, modes, stops = live_samples(observer, 2 * 10**9, 5.0)
+    assert [(sample.time_s, sample.score, sample.latency_ms) for sample in scores] == [(1.0, 0.5, 50.0)]
+    assert [(sample.time_s, sample.mode, sample.reason) for sample in modes] == [(1.0, FallbackMode.STOP, "why")]
+    assert [(sample.time_s, sample.stop) for sample in stops] == [(1.0, False), (2.0, True)]
 
 
 def test_the_summary_states_the_judgement():
     """Whether the demo passed, and a sentence for each rule that was broken."""
     scenario = Scenario(cameras=("front",), duration_s=6.0, events=(Event("front", 2.0, 4.0, "fog"),))
-    summary = to_plain(judge_demo(scenario, LiveSamples([], [], []), "ab" * 32))
+    summary = to_plain(summarise_live(scenario.events, [], [], [], scenario.duration_s, "ab" * 32))
     assert summary["judgement"]["passed"] is False
     assert "fog on camera front at 2 s: no alarm was raised." in summary["judgement"]["failures"]
 

@@ -8,7 +8,7 @@ from ls_ood_monitor.evaluation.results import Stop, StopReason
 
 def test_many_stops_are_told_in_few_lines():
     """Four, and the one at the start, and how many more; of their reasons likewise."""
-    reasons = tuple(StopReason(f"{n}", n / 10.0, f"camera {n}: odd", "out_of_distribution") for n in range(6))
+    reasons = tuple(StopReason(f"{n}", n / 10.0, f"camera {n}: odd", "sudden") for n in range(6))
     stops = [Stop(float(n), n + 0.5, n == 0, reasons[: 6 if n == 1 else 1]) for n in range(7)]
     lines = stop_lines(stops)
     assert lines[0] == "STOP at the start, 0.00 to 0.50 s: camera 0: odd"

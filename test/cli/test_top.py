@@ -17,7 +17,7 @@ from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.ros.live_status import CameraView, LiveView
 from ls_ood_monitor.ros.observer import HeardDecision
 
-OOD = Cause(CauseKind.OUT_OF_DISTRIBUTION, "left", 5.0, 2.0)
+OOD = Cause(CauseKind.SUDDEN, "left", 5.0, 2.0)
 CLEAR = Alarm("front", 1, AlarmState.CLEAR, 1.0, 2.0, Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0))
 RAISED = Alarm("left", 1, AlarmState.RAISED, 5.0, 2.0, OOD)
 BLACK = Alarm("rear", 1, AlarmState.RAISED, nan, nan, Cause(CauseKind.BLACK, "rear", 0.995, 0.99, "4"))
@@ -31,7 +31,7 @@ def camera(alarm: Alarm, heard_s: float = 0.1, trend=(None,) * 13 + (0.2, 2.0)) 
 def shown(*cameras: CameraView, decision_s: float = 0.1, perception_s: float = 0.5) -> str:
     """The table as text, with colours as escape codes."""
     view = LiveView(
-        HeardDecision(0, FallbackMode.STOP, "camera left: out of distribution", "out_of_distribution"),
+        HeardDecision(0, FallbackMode.STOP, "camera left: out of distribution", "sudden"),
         decision_s,
         True,
         "running",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from ls_ood_monitor.config import AlarmSettings
-from ls_ood_monitor.core.alarm import AlarmFilter, alarm_onsets
+from ls_ood_monitor.core.alarm import MAX_STEP_S, RELEASE_SHARE, AlarmFilter, LastingLevels
 from ls_ood_monitor.core.causes import Cause, CauseKind
 from ls_ood_monitor.core.types import AlarmState
-from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.wording import sentence
 
 
@@ -59,7 +59,7 @@ def test_what_is_not_a_number_is_never_clear(score, threshold):
     """Scores and thresholds that are not finite are faults, whatever the comparison would say."""
     alarm = AlarmFilter(AlarmSettings(), "front").update(1, score, threshold)
     assert alarm.state is not AlarmState.CLEAR
-    assert alarm.is_fault
+    assert alarm.cause.kind.is_fault
 
 
 def test_a_score_equal_to_the_threshold_is_in_distribution():
@@ -113,90 +113,19 @@ def test_reset_forgets():
     assert alarm_filter.update(2, 1.0, 5.0).state is AlarmState.CLEAR
 
 
-@pytest.mark.parametrize(("trigger", "release"), [(1, 1), (3, 5), (2, 4)])
-def test_onsets_of_a_whole_record_are_those_of_the_filter(trigger, release):
-    """Counting over a record at once finds the frames at which the filter goes to RAISED."""
-    random = np.random.default_rng(trigger)
-    for share in (0.0, 0.2, 0.6, 1.0):
-        bad = random.random(400) < share
-        states = run("".join("gb"[int(flag)] for flag in bad), trigger, release)
-        expected = [index for index in range(400) if states[index] == "R" and (index == 0 or states[index - 1] != "R")]
-        assert alarm_onsets(bad, 0.5, AlarmSettings(trigger, release)).tolist() == expected
-
-
-def states_of(scores, settings: AlarmSettings, clean_median: float = 0.0) -> str:
-    """First letters of the states along scores against a threshold of 1."""
-    alarm_filter = AlarmFilter(settings, "front", clean_median)
-    return "".join(alarm_filter.update(index, score, 1.0).state.value[0] for index, score in enumerate(scores, 1))
-
-
-def test_good_frames_between_do_not_start_a_window_again():
-    """Three bad of the last five raise; bad frames farther apart do not; what is left in the window keeps it PENDING."""
-    settings = AlarmSettings(3, 2, rule="window", window_frames=5)
-    assert states_of([0, 2, 0, 2, 0, 2], settings) == "CPPPPR"
-    assert states_of([2, 0, 0, 2, 0, 0, 2], settings) == "PPPPPPP"
-    assert states_of([2, 0, 0, 0, 0, 0], settings) == "PPPPPC"
-    assert states_of([2, 2, 2, 0, 0, 0], settings) == "PPRRCC"
-
-
-def test_a_cumulative_sum_weighs_frames_by_their_excess():
-    """Usual 0, threshold 1: a score of 1.25 adds a quarter, one of 0 takes one off, and one frame is half an alarm at most."""
-    settings = AlarmSettings(3, 2, rule="cusum", cusum_limit=1.0)
-    assert states_of([1.25] * 4, settings) == "PPPR"
-    assert states_of([1.25, 1.25, 0.0, 1.25], settings) == "PPCP"
-    assert states_of([99.0, 99.0], settings) == "PR"
-    assert states_of([99.0, 0.0, 99.0, 0.9, 99.0, 1.1], settings) == "PCPPPR"
-    assert states_of([1.5, 0.75, 1.5], settings) == "PPP"
-
-
-def test_a_cumulative_sum_against_the_textbook():
-    """Page's recursion S = max(0, S + x), written out with numpy, raises at the same frame."""
-    random = np.random.default_rng(3)
-    for _ in range(50):
-        scores = random.normal(0.6, 0.6, 200)
-        steps = np.minimum((scores - 1.0) / (1.0 - 0.2), 0.75)
-        total, first = 0.0, None
-        for index, step in enumerate(steps):
-            total = max(0.0, total + step)
-            if total >= 1.5:
-                first = index
-                break
-        onsets = alarm_onsets(scores, 1.0, AlarmSettings(rule="cusum", cusum_limit=1.5), 0.2)
-        assert (onsets[0] if len(onsets) else None) == first
-
-
-@pytest.mark.parametrize("rule", ["consecutive", "window", "cusum"])
-def test_as_many_unusable_frames_in_a_row_raise_by_every_rule(rule):
+def test_three_unusable_frames_in_a_row_raise():
     """A frame that cannot be judged has no score to weigh: three in a row are an alarm."""
-    alarm_filter = AlarmFilter(AlarmSettings(rule=rule), "front", 0.0)
+    alarm_filter = AlarmFilter(AlarmSettings(), "front")
     alarm_filter.update(1, 0.0, 1.0)
     states = [alarm_filter.fault(stamp, Cause(CauseKind.BLACK)).state for stamp in (2, 3, 4)]
     assert states == [AlarmState.PENDING, AlarmState.PENDING, AlarmState.RAISED]
     assert alarm_filter.fault(5, Cause(CauseKind.BLACK)).fault == "black"
 
 
-def test_a_cumulative_sum_needs_a_usual_score():
-    """A bundle that does not hold one is refused in a sentence, not used with a made-up unit."""
-    with pytest.raises(ConfigError, match="median clean score"):
-        AlarmFilter(AlarmSettings(rule="cusum"), "front")
-
-
-@pytest.mark.parametrize("rule", ["window", "cusum"])
-def test_onsets_by_every_rule_are_those_of_the_filter(rule):
-    """Counting over a record at once finds the frames at which the filter goes to RAISED."""
-    settings = AlarmSettings(2, 3, rule=rule, window_frames=4)
-    scores = np.random.default_rng(1).normal(0.8, 0.5, 500)
-    states = states_of(scores, settings)
-    expected = [index for index in range(500) if states[index] == "R" and (index == 0 or states[index - 1] != "R")]
-    assert expected
-    assert alarm_onsets(scores, 1.0, settings, 0.0).tolist() == expected
-
-
-@pytest.mark.parametrize("rule", ["consecutive", "window", "cusum"])
 @pytest.mark.parametrize("every", [2, 3])
-def test_a_fault_that_comes_and_goes_raises_and_stays(rule, every):
-    """Every second or third frame black is a broken camera by any rule, though never three in a row."""
-    alarm_filter = AlarmFilter(AlarmSettings(3, 5, rule=rule), "front", 0.0)
+def test_a_fault_that_comes_and_goes_raises_and_stays(every):
+    """Every second or third frame black is a broken camera, though never three in a row."""
+    alarm_filter = AlarmFilter(AlarmSettings(3, 5), "front")
     states = [
         alarm_filter.fault(index, Cause(CauseKind.BLACK)).state
         if index % every == 0
@@ -216,3 +145,101 @@ def test_a_rare_fault_does_not_raise():
             assert alarm_filter.fault(index, Cause(CauseKind.BLACK)).state is AlarmState.PENDING
         else:
             assert alarm_filter.update(index, 0.5, 1.0).state is AlarmState.CLEAR
+
+
+LEVELS = LastingLevels(threshold=2.0, clean_median=1.0, cap=5.0)
+SETTINGS = AlarmSettings(3, 5, lasting_time_constant_s=2.0)
+
+
+def drive(alarm_filter: AlarmFilter, scores, rate_hz: float, begin_s: float = 1.0) -> list:
+    """Alarms along scores (None = a black frame) against a threshold of 5, at a frame rate."""
+    alarms = []
+    for index, score in enumerate(scores):
+        stamp_ns = round((begin_s + index / rate_hz) * 1e9)
+        alarms.append(
+            alarm_filter.fault(stamp_ns, Cause(CauseKind.BLACK))
+            if score is None
+            else alarm_filter.update(stamp_ns, score, 5.0)
+        )
+    return alarms
+
+
+@pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0])
+def test_a_lasting_score_raises_after_the_same_time_at_every_frame_rate(rate_hz):
+    """A step from 1 to 4 crosses 2 after tau * ln(3 / 2) = 0.81 s: the closed form of an exponential mean."""
+    scores = [1.0] * round(2 * rate_hz) + [4.0] * round(2 * rate_hz)
+    alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), scores, rate_hz)
+    raised = next(index for index, alarm in enumerate(alarms) if alarm.state is AlarmState.RAISED)
+    after_s = (raised + 1) / rate_hz - 2.0
+    assert 2.0 * np.log(1.5) <= after_s <= 2.0 * np.log(1.5) + 1.0 / rate_hz
+    alarm = alarms[raised]
+    assert (alarm.cause.kind, alarm.cause.value, alarm.cause.limit) == (CauseKind.LASTING, alarm.lasting_score, 2.0)
+    assert "for seconds" in sentence(alarm.cause)
+    assert all(entry.state is AlarmState.CLEAR for entry in alarms[:raised])
+
+
+def test_the_mean_is_that_of_scipy():
+    """At an even frame rate the mean is a first-order low-pass filter of the capped scores."""
+    scores = np.random.default_rng(0).normal(1.5, 3.0, 300)
+    alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), scores, 10.0)
+    weight = 1.0 - np.exp(-0.1 / 2.0)
+    steps = np.minimum(scores[1:], 5.0) - 1.0
+    expected = 1.0 + np.concatenate([[0.0], lfilter([weight], [1.0, weight - 1.0], steps)])
+    np.testing.assert_allclose([alarm.lasting_score for alarm in alarms], expected, rtol=1e-9)
+
+
+def test_a_burst_does_not_last():
+    """A second far above the cap raises the sudden path alone, and no longer than its five good frames."""
+    alarms = drive(
+        AlarmFilter(SETTINGS, "front", LastingLevels(4.0, 1.0, 5.0)), [1.0] * 10 + [99.0] * 10 + [1.0] * 10, 10.0
+    )
+    assert {alarm.cause.kind for alarm in alarms} == {CauseKind.SUDDEN, CauseKind.IN_DISTRIBUTION}
+    assert alarms[24].state is AlarmState.CLEAR
+
+
+def test_a_drastic_disturbance_is_forgotten_soon():
+    """Because of the cap, the mean falls from 5 to the release level 1.9 in tau * ln(4 / 0.9) = 3 s, however high it was."""
+    alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), [1e9] * 100 + [1.0] * 100, 10.0)
+    clear = next(index for index, alarm in enumerate(alarms) if alarm.state is AlarmState.CLEAR)
+    assert (clear - 99) / 10.0 == pytest.approx(2.0 * np.log(4.0 / RELEASE_SHARE), abs=0.1)
+    assert alarms[clear - 1].cause.kind is CauseKind.LASTING
+
+
+def test_gaps_and_faults_neither_clear_nor_raise_a_lasting_alarm():
+    """A gap of a minute counts as a second at most, and frames that cannot be judged do not move the mean."""
+    alarm_filter = AlarmFilter(SETTINGS, "front", LEVELS)
+    raised = drive(alarm_filter, [1.0] + [4.0] * 20, 10.0)[-1]
+    fault = drive(alarm_filter, [None], 10.0, begin_s=3.2)[0]
+    assert (fault.state, fault.fault, fault.lasting_score) == (AlarmState.RAISED, "black", raised.lasting_score)
+    assert fault.cause.underlying.kind is CauseKind.LASTING
+    after_gap = drive(alarm_filter, [1.0], 10.0, begin_s=63.2)[0]
+    assert after_gap.lasting_score == pytest.approx(1.0 + (raised.lasting_score - 1.0) * np.exp(-MAX_STEP_S / 2.0))
+    fresh = AlarmFilter(SETTINGS, "front", LEVELS)
+    assert drive(fresh, [4.0], 10.0)[0].lasting_score == 1.0  # how long the first frame has lasted is not known
+    assert drive(fresh, [4.0], 10.0, begin_s=0.5)[0].lasting_score == 1.0  # a stamp that goes back adds nothing
+
+
+def test_a_sudden_alarm_keeps_its_cause_while_the_mean_is_high():
+    """As long as the sudden path is raised it is the cause; the lasting path takes over when its good frames are counted."""
+    alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), [1.0] * 10 + [9.0] * 10 + [3.0] * 30, 10.0)
+    kinds = [alarm.cause.kind for alarm in alarms[12:]]
+    assert kinds[:8] == [CauseKind.SUDDEN] * 8
+    assert kinds[8:12] == [CauseKind.IN_DISTRIBUTION] * 4
+    assert alarms[20].cause.underlying.kind is CauseKind.SUDDEN
+    assert kinds[12:] == [CauseKind.LASTING] * 26
+    assert all(alarm.state is AlarmState.RAISED for alarm in alarms[12:])
+
+
+def test_without_levels_there_is_no_lasting_path():
+    """A bundle without a lasting threshold alarms by frames alone."""
+    alarm = drive(AlarmFilter(SETTINGS, "front"), [4.9] * 100, 10.0)[-1]
+    assert alarm.state is AlarmState.CLEAR
+    assert np.isnan(alarm.lasting_threshold)
+
+
+def test_reset_forgets_what_lasted():
+    """After a reset the mean starts from the clean median."""
+    alarm_filter = AlarmFilter(SETTINGS, "front", LEVELS)
+    drive(alarm_filter, [4.0] * 100, 10.0)
+    alarm_filter.reset()
+    assert drive(alarm_filter, [1.0], 10.0)[0].state is AlarmState.CLEAR

@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.config import AlarmSettings, HealthSettings, SupervisorSettings
+from ls_ood_monitor.core.alarm import LastingLevels
 from ls_ood_monitor.core.causes import Cause, CauseKind
-from ls_ood_monitor.core.pipeline import (
-    Clock,
-    InputImage,
-    PerceptionPipeline,
-    SupervisorLoop,
-    VehiclePipeline,
-    alarm_without_frame,
-)
+from ls_ood_monitor.core.pipeline import PerceptionPipeline, SupervisorLoop, VehiclePipeline, alarm_without_frame
 from ls_ood_monitor.core.supervision import Supervisor
-from ls_ood_monitor.core.types import AlarmState, FallbackMode, Frame, Verdict
+from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, Verdict
 from ls_ood_monitor.wording import sentence
 
 SECOND = 10**9
@@ -24,39 +18,31 @@ NOW = 10**6 * SECOND
 GOOD, BAD = 1.0, 3.0
 
 
-def image(stamp_ns: int, arrived_ns: int = 0, encoding: str = "bgr8", camera: str = "front") -> InputImage:
+def image(stamp_ns: int) -> Frame:
     """A picture like no other."""
     pixels = np.random.default_rng(stamp_ns % 2**32).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    return InputImage(camera, stamp_ns, arrived_ns, Frame(pixels, stamp_ns, camera), encoding)
-
-
-def network(score: float):
-    """Gives every frame this score, threshold 2."""
-    return lambda frames: [Verdict(frame, score, 2.0, "spatial") for frame in frames]
-
-
-def stopped(steady_ns: int = 0, stamp_ns: int = 0) -> Clock:
-    """Two clocks that stand still."""
-    return Clock(lambda: steady_ns, lambda: stamp_ns)
+    return Frame(pixels, stamp_ns, "front")
 
 
 @pytest.fixture
 def perception() -> PerceptionPipeline:
     """Three bad frames raise, two good ones clear, half a second of silence is stale, 0.4 s of age late."""
     health = HealthSettings(max_age_s=0.4, min_rate_hz=5.0, expected_encoding="bgr8")
-    made = PerceptionPipeline(("front",), AlarmSettings(3, 2), 1.0, health, timeout_s=0.5)
+    made = PerceptionPipeline(("front",), AlarmSettings(3, 2), LastingLevels(), health, timeout_s=0.5)
     made.start(0)
     return made
 
 
-def alarms(perception, images, score=GOOD, clock=None):
-    """Alarms of images that go through the network together."""
-    return [outcome.alarm for outcome in perception.judge(images, network(score), clock or stopped())]
+def judged(perception: PerceptionPipeline, stamp_ns: int, score: float = GOOD, held_ns: int = 0) -> Alarm:
+    """The alarm after a frame that passes the checks and gets this score, threshold 2."""
+    frame = image(stamp_ns)
+    assert perception.check(frame, "bgr8", 0, 0) is None
+    return perception.count(frame, Verdict(frame, score, 2.0, "spatial"), held_ns, 0)
 
 
-def states(perception, stamps, score=GOOD, clock=None):
+def states(perception, stamps, score=GOOD, held_ns=0):
     """States after images that come one after the other."""
-    return [alarms(perception, [image(stamp)], score, clock)[0].state for stamp in stamps]
+    return [judged(perception, stamp, score, held_ns).state for stamp in stamps]
 
 
 def test_a_good_frame_is_judged_and_clears(perception):
@@ -79,36 +65,20 @@ def test_each_check_can_refuse_an_image(perception, stamp_ns, encoding, arrivals
     """The stamp, the age, the encoding and the rate are checked before the network sees the frame."""
     for moment_s in arrivals_s:
         perception.on_arrival("front", round(moment_s * SECOND))
-    refused = image(stamp_ns, round(arrivals_s[-1] * SECOND), encoding)
-    (outcome,) = perception.judge([refused], network(GOOD), stopped(stamp_ns=NOW))
-    assert outcome.alarm.cause.kind is kind
-    assert outcome.verdict is None
+    cause = perception.check(image(stamp_ns), encoding, round(arrivals_s[-1] * SECOND), NOW)
+    assert cause is not None
+    assert cause.kind is kind
 
 
-def test_an_image_that_could_not_be_read_is_a_fault_of_its_camera(perception):
+def test_an_image_that_could_not_be_judged_is_a_fault_of_its_camera(perception):
     """Its cause is passed on, and the camera is named in it."""
-    unreadable = InputImage("front", NOW, 0, None, fault=Cause(CauseKind.UNREADABLE, detail="no end marker"))
-    (alarm,) = alarms(perception, [unreadable])
+    alarm = perception.count_fault("front", NOW, Cause(CauseKind.UNREADABLE, detail="no end marker"))
     assert sentence(alarm.cause) == "camera front: no end marker; 1 of 3 bad frames to raise"
-
-
-def test_a_failed_network_is_a_fault_of_every_frame_it_was_given():
-    """One failed batch counts once for each camera."""
-    pipeline = PerceptionPipeline(("front", "left"), AlarmSettings(), 1.0, HealthSettings(), 1.0)
-    pipeline.start(0)
-    images = [image(NOW, camera="front"), image(NOW + 1, camera="left")]
-    failed = Cause(CauseKind.INFERENCE, detail="out of memory")
-    outcomes = list(pipeline.judge(images, lambda frames: failed, stopped()))
-    assert [(outcome.alarm.camera, outcome.alarm.fault) for outcome in outcomes] == [
-        ("front", "inference"),
-        ("left", "inference"),
-    ]
 
 
 def test_a_verdict_that_comes_late_counts_as_a_bad_frame(perception):
     """A good score of half a second ago is no news: three of them raise."""
-    late = stopped(steady_ns=SECOND // 2)
-    assert states(perception, [NOW, NOW + 1, NOW + 2], clock=late) == [
+    assert states(perception, [NOW, NOW + 1, NOW + 2], held_ns=SECOND // 2) == [
         AlarmState.PENDING,
         AlarmState.PENDING,
         AlarmState.RAISED,
@@ -150,13 +120,13 @@ def test_a_new_stop_is_handed_out_at_once_and_other_changes_at_the_tick():
     loop = SupervisorLoop(
         Supervisor(SupervisorSettings(), ("front",)), lambda decision, at_ns: decisions.append((at_ns, decision.mode))
     )
-    pipeline = PerceptionPipeline(("front",), AlarmSettings(1, 1), 1.0, HealthSettings(), 1.0)
+    pipeline = PerceptionPipeline(("front",), AlarmSettings(1, 1), LastingLevels(), HealthSettings(), 1.0)
     pipeline.start(0)
     loop.tick(0)
-    loop.observe(alarms(pipeline, [image(1)]), 1)
+    loop.observe([judged(pipeline, 1)], 1)
     assert decisions == [(0, FallbackMode.STOP)]
     loop.tick(2)
-    loop.observe(alarms(pipeline, [image(2)], BAD), 3)
+    loop.observe([judged(pipeline, 2, BAD)], 3)
     assert decisions[1:] == [(2, FallbackMode.NOMINAL), (3, FallbackMode.STOP)]
 
 
@@ -164,8 +134,9 @@ def test_timers_of_a_vehicle_fire_in_their_order():
     """Ten looks for silence and twenty decisions a second; a camera that never sends is reported after its timeout."""
     silences: list[int] = []
     decisions: list[int] = []
+    perception = PerceptionPipeline(("front",), AlarmSettings(), LastingLevels(), HealthSettings(), timeout_s=0.5)
     vehicle = VehiclePipeline(
-        PerceptionPipeline(("front",), AlarmSettings(), 1.0, HealthSettings(), timeout_s=0.5),
+        perception,
         Supervisor(SupervisorSettings(), ("front",)),
         publish_rate_hz=20.0,
         begin_ns=NOW,
@@ -175,6 +146,4 @@ def test_timers_of_a_vehicle_fire_in_their_order():
     vehicle.advance(NOW + SECOND)
     assert decisions == [tick * SECOND // 20 for tick in range(21)]
     assert silences == [tick * SECOND // 10 for tick in range(6, 11)]
-    outcome, decision = vehicle.judge(image(NOW + SECOND, NOW + SECOND), network(GOOD))
-    assert outcome.alarm.state is AlarmState.RAISED
-    assert decision.mode is FallbackMode.STOP
+    assert vehicle.observe(judged(perception, NOW + SECOND), NOW + SECOND).mode is FallbackMode.STOP

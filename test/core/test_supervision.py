@@ -21,7 +21,7 @@ def alarm(
 ) -> Alarm:
     """A consistent alarm, unless changed."""
     score = 1.0 if state is AlarmState.CLEAR else 9.0
-    judged = CauseKind.IN_DISTRIBUTION if state is AlarmState.CLEAR else CauseKind.OUT_OF_DISTRIBUTION
+    judged = CauseKind.IN_DISTRIBUTION if state is AlarmState.CLEAR else CauseKind.SUDDEN
     kind = CauseKind.INFERENCE if is_fault else judged
     return Alarm(
         **{
@@ -231,7 +231,7 @@ def test_latched_stop():
     assert supervisor.decide(1).mode is NOMINAL
     supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2), 2)
     assert supervisor.decide(2).mode is STOP
-    assert supervisor.reset(3).kind is CauseKind.OUT_OF_DISTRIBUTION
+    assert supervisor.reset(3).kind is CauseKind.SUDDEN
     supervisor.observe(alarm("front", stamp=4), 4)
     held = supervisor.decide(4)
     assert held.mode is STOP
@@ -447,7 +447,7 @@ def test_a_sender_that_is_gone_is_forgotten_at_once():
     for name in ("front", "left"):
         supervisor.observe(alarm(name, stamp=1), 0)
     assert supervisor.decide(0).mode is NOMINAL
-    supervisor.forget(Cause(CauseKind.SENDER_LOST), 1)
+    supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), 1)
     decision = supervisor.decide(1)
     assert decision.mode is STOP
     assert "no longer alive" in sentence(decision.cause)
@@ -468,7 +468,7 @@ def test_a_camera_that_called_for_a_stop_releases_it_only_by_being_clear(cause):
     if cause == "raised":
         supervisor.observe(alarm("front", AlarmState.RAISED, stamp=3), now)
     elif cause == "gone":
-        supervisor.forget(Cause(CauseKind.SENDER_LOST), now)
+        supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), now)
     elif cause == "contradiction":
         supervisor.observe(alarm("front", stamp=3, score=9.0), now)
     else:
@@ -521,7 +521,7 @@ def test_only_a_camera_that_was_clear_before_may_merely_slow(before):
     if before == "fault":
         supervisor.observe(alarm("front", AlarmState.RAISED, stamp=2, is_fault=True), now)
     elif before == "gone":
-        supervisor.forget(Cause(CauseKind.SENDER_LOST), now)
+        supervisor.forget_alarms(Cause(CauseKind.SENDER_LOST), now)
     elif before == "silence":
         now += SECOND
     supervisor.observe(alarm("left", stamp=3), now)
@@ -584,3 +584,62 @@ def test_a_fault_slows_even_where_pending_does_not():
     assert supervisor.decide(0).mode is NOMINAL
     supervisor.observe(alarm("front", AlarmState.PENDING, stamp=3, is_fault=True), 0)
     assert supervisor.decide(0).mode is SLOW
+
+
+LASTING = Cause(CauseKind.LASTING, "front", 1.5, 1.2)
+
+
+def raised(kind: CauseKind, stamp: int, underlying: Cause | None = None) -> Alarm:
+    """A RAISED alarm of the front camera with this cause."""
+    return alarm("front", AlarmState.RAISED, stamp, cause=Cause(kind, "front", 1.5, 1.2, underlying=underlying))
+
+
+@pytest.mark.parametrize("kind", [CauseKind.SUDDEN, CauseKind.LASTING])
+@pytest.mark.parametrize("mode", [STOP, SLOW])
+def test_each_path_has_a_policy_of_its_own(kind, mode):
+    """By default both stop; either may slow instead, and the other one stops as before."""
+    name = {CauseKind.SUDDEN: "on_sudden", CauseKind.LASTING: "on_lasting"}[kind]
+    supervisor = make("front", **{name: mode.name.lower()})
+    supervisor.observe(alarm("front"), 0)
+    supervisor.observe(raised(kind, 2), 1)
+    assert supervisor.decide(1).mode is mode
+    assert supervisor.statuses(1)[0].is_ood
+    other = CauseKind.LASTING if kind is CauseKind.SUDDEN else CauseKind.SUDDEN
+    supervisor.observe(raised(other, 3), 2)
+    assert supervisor.decide(2).mode is STOP
+
+
+def test_a_lasting_alarm_does_not_release_a_stop():
+    """Where a lasting alarm slows, it still takes a clear frame to end a stop, at the start and after a sudden alarm."""
+    supervisor = make("front", on_lasting="slow")
+    supervisor.observe(raised(CauseKind.LASTING, 1), 0)
+    assert supervisor.decide(0).mode is STOP
+    assert supervisor.decide(0).cause.kind is CauseKind.NOT_CLEARED
+    supervisor.observe(alarm("front", stamp=2), 1)
+    assert supervisor.decide(1).mode is NOMINAL
+    supervisor.observe(raised(CauseKind.SUDDEN, 3), 2)
+    supervisor.observe(raised(CauseKind.LASTING, 4), 3)
+    assert supervisor.decide(3).mode is STOP
+    supervisor.observe(alarm("front", stamp=5), 4)
+    supervisor.observe(raised(CauseKind.LASTING, 6), 5)
+    assert supervisor.decide(5).mode is SLOW
+
+
+def test_a_single_fault_within_a_lasting_alarm_does_not_stop_where_that_slows():
+    """The alarm stays RAISED because of what lasts; a fault that raises the alarm itself stops."""
+    supervisor = make("front", on_lasting="slow")
+    supervisor.observe(alarm("front"), 0)
+    supervisor.observe(raised(CauseKind.LASTING, 2), 1)
+    supervisor.observe(raised(CauseKind.BLACK, 3, underlying=LASTING), 2)
+    assert supervisor.decide(2).mode is SLOW
+    supervisor.observe(raised(CauseKind.BLACK, 4), 3)
+    assert supervisor.decide(3).mode is STOP
+
+
+def test_a_clear_alarm_whose_mean_is_too_high_is_not_trusted():
+    """The numbers of both paths must agree with CLEAR."""
+    supervisor = make("front")
+    supervisor.observe(alarm("front", lasting_score=1.1, lasting_threshold=1.2), 0)
+    assert supervisor.decide(0).mode is NOMINAL
+    supervisor.observe(alarm("front", stamp=2, lasting_score=1.3, lasting_threshold=1.2), 1)
+    assert supervisor.decide(1).cause.kind is CauseKind.CONTRADICTION

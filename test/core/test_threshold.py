@@ -5,18 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ls_ood_monitor.config import AlarmSettings
-from ls_ood_monitor.core.alarm import AlarmFilter
-from ls_ood_monitor.core.detectors import MahalanobisDetector
-from ls_ood_monitor.core.threshold import (
-    Threshold,
-    alarm_threshold,
-    blocks_per_fold,
-    leave_one_block_out_scores,
-    left_out,
-    quantile_threshold,
-    time_blocks,
-)
+from ls_ood_monitor.core.held_out import blocks_per_fold
+from ls_ood_monitor.core.threshold import Threshold, left_out, quantile_threshold
 from ls_ood_monitor.errors import CalibrationError
 
 ORIGIN = "leave-one-block-out"
@@ -77,10 +67,6 @@ def test_the_method_states_the_origin_that_the_caller_names():
     """A threshold of fitted frames never claims to come from held-out ones."""
     threshold = quantile_threshold(np.arange(200.0), 0.05, origin="fitted-frame")
     assert threshold.method == "split-conformal quantile of fitted-frame scores"
-    alarms = alarm_threshold(
-        np.arange(100.0), [np.arange(100)], 3.0, 1.0, settings=AlarmSettings(), origin="leave-one-drive-out"
-    )
-    assert "leave-one-drive-out scores" in alarms.method
 
 
 @pytest.mark.parametrize(
@@ -119,100 +105,3 @@ def test_thresholds_of_older_bundles_still_load():
     assert Threshold.from_dict(older).target_per_hour is None
     with pytest.raises(KeyError, match="value"):
         Threshold.from_dict({name: value for name, value in values.items() if name != "value"})
-
-
-def alarms_at(scores, streams, threshold, settings) -> int:
-    """Alarms that the vehicle's own filter raises."""
-    count = 0
-    for stream in streams:
-        alarm, before = AlarmFilter(settings, "front"), None
-        for index in stream:
-            state = alarm.update(int(index), float(scores[index]), threshold).state.name
-            count += state == "RAISED" != before
-            before = state
-    return count
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_threshold_for_alarms_an_hour_by_brute_force(seed):
-    """It and every higher one keep the target under the vehicle's filter; the next lower one does not."""
-    random = np.random.default_rng(seed)
-    # Slowly varying scores, so that alarms last and split.
-    scores = np.convolve(random.normal(size=1203), np.ones(4) / 4, mode="valid")
-    streams = [np.arange(0, 500), np.arange(500, 1200)]
-    settings = AlarmSettings(trigger_consecutive_frames=3, release_consecutive_frames=5)
-    # 12 hours, 95 % bound: at most 7 alarms keep a target of 1.1 an hour (the bound of 7 is 13.15 / 12).
-    threshold = alarm_threshold(scores, streams, 12.0, 1.1, settings=settings, origin=ORIGIN, blocks=9)
-    for higher in np.unique(scores[scores >= threshold.value]):
-        assert alarms_at(scores, streams, higher, settings) <= 7
-    windows = [min(scores[i : i + 3]) for stream in streams for i in stream[:-2]]
-    lower = max(value for value in windows if value < threshold.value)
-    assert alarms_at(scores, streams, lower, settings) > 7
-    assert (threshold.n, threshold.blocks, threshold.target_per_hour) == (1200, 9, 1.1)
-    assert threshold.target_rate == pytest.approx((scores > threshold.value).mean(), abs=1e-3)
-
-
-def test_too_few_hours_are_refused_or_noted():
-    """Two hours without an alarm cannot promise one an hour: three are needed (rule of three)."""
-    scores, streams = np.arange(100.0), [np.arange(100)]
-    settings = AlarmSettings()
-    with pytest.raises(CalibrationError, match=r"2\.0 h .* at least 3\.0 h"):
-        alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, origin=ORIGIN)
-    small = alarm_threshold(scores, streams, 2.0, 1.0, settings=settings, origin=ORIGIN, allow_small=True)
-    assert "rule of three" in small.warning
-    assert small.value == 97.0  # the smallest of the last three: the third frame above it never comes
-    assert alarms_at(scores, streams, small.value, settings) == 0
-    assert alarm_threshold(scores, streams, 3.0, 1.0, settings=settings, origin=ORIGIN).warning == ""
-    with pytest.raises(CalibrationError, match="larger than 0"):
-        alarm_threshold(scores, streams, 2.0, 0.0, settings=settings, origin=ORIGIN)
-    with pytest.raises(CalibrationError, match="3 frames in a row"):
-        alarm_threshold(scores[:2], [np.arange(2)], 2.0, 1.0, settings=settings, origin=ORIGIN)
-
-
-def test_each_block_is_scored_without_itself():
-    """Leave-one-block-out by hand: fit on the others, score the one."""
-    random = np.random.default_rng(1)
-    rows, blocks = random.normal(size=(60, 3)), np.repeat([5, 2, 9], 20)
-    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks)
-    for block in (2, 5, 9):
-        expected = MahalanobisDetector().fit(rows[blocks != block]).score(rows[blocks == block])
-        np.testing.assert_allclose(scores[blocks == block], expected)
-
-
-def test_many_blocks_share_a_fit_but_stay_whole():
-    """Beyond 40 blocks several are left out together: each row's detector has seen no row of its block."""
-    rows = np.random.default_rng(5).normal(size=(300, 3))
-    blocks = np.repeat(np.arange(100), 3)
-    done = []
-    scores = leave_one_block_out_scores(MahalanobisDetector, rows, blocks, done.append)
-    assert (len(done), done[-1]) == (40, 100)
-    seen = ~np.isin(blocks, (7, 47, 87))
-    expected = MahalanobisDetector().fit(rows[seen]).score(rows[blocks == 47])
-    np.testing.assert_allclose(scores[blocks == 47], expected, rtol=1e-9)
-
-
-def test_blocks_matter_on_drifting_data():
-    """Where blocks differ, held-out blocks score higher than held-out single frames would: the honest threshold is higher."""
-    random = np.random.default_rng(2)
-    blocks = np.repeat(np.arange(6), 30)
-    rows = random.normal(size=(180, 4)) + 3.0 * random.normal(size=(6, 4))[blocks]
-    by_block = leave_one_block_out_scores(MahalanobisDetector, rows, blocks)
-    by_frame = leave_one_block_out_scores(MahalanobisDetector, rows, np.arange(180))
-    assert np.median(by_block) > 1.5 * np.median(by_frame)
-
-
-def test_one_block_cannot_be_held_out():
-    """A recording shorter than two blocks is refused."""
-    with pytest.raises(CalibrationError, match="at least 2"):
-        leave_one_block_out_scores(MahalanobisDetector, np.zeros((5, 2)), np.zeros(5))
-    with pytest.raises(CalibrationError, match="one id a row"):
-        leave_one_block_out_scores(MahalanobisDetector, np.zeros((5, 2)), np.zeros(4))
-
-
-def test_time_blocks_count_from_each_groups_start():
-    """Ten-second blocks of two drives: boundaries are relative to each drive, ids never shared."""
-    stamps = np.array([100.0, 109.9, 110.0, 125.0, 500.0, 509.0, 511.0]) * 1e9
-    ids = time_blocks(stamps.astype(np.int64), ["a"] * 4 + ["b"] * 3, 10.0)
-    assert ids.tolist() == [0, 0, 1, 2, 3, 3, 4]
-    with pytest.raises(CalibrationError, match="larger than 0"):
-        time_blocks([1], ["a"], 0.0)

@@ -25,7 +25,7 @@ from ls_ood_monitor.evaluation.results import (
     DecisionFigures,
     Delays,
     Environment,
-    Judgement,
+    EventCheck,
     Latency,
     NetworkFacts,
     RankingFigures,
@@ -46,7 +46,7 @@ PROVENANCE = RecordingProvenance(
         "Linux x86_64, 2 cores", None, {"Python": "3.11.2", "torch": "2.13.0", "ONNX Runtime": "1.32.0"}
     ),
     parameters={
-        "perception_node": {"rule": "window", "trigger_consecutive_frames": 3, "window_frames": 9, "max_age_s": 1.0},
+        "perception_node": {"trigger_consecutive_frames": 3, "lasting_time_constant_s": 2.0, "max_age_s": 1.0},
         "supervisor_node": {"optional_cameras": [""], "slow_on_pending": True},
         "judgement": {"stop_within_s": 1.0, "release_within_s": 2.0},
     },
@@ -63,7 +63,7 @@ SUMMARY = Summary(
     alarms=AlarmFigures(0, 0, 0, 0, Delays(None, None), None, None),
     decision=DecisionFigures(None, 0.0, 18.0, 0.0, 0.0, 0.0, None, None, 0, messages=400),
     events=(),
-    judgement=Judgement(True),
+    judgement=EventCheck(True),
     bundle=BundleFacts("ab" * 32),
     detector="spatial",
     threshold=2.0,
@@ -107,7 +107,7 @@ def story(
                 continue
             score = 2.0 * odd + random.uniform(0.8, 1.2)
             state, mode = (AlarmState.RAISED, FallbackMode.STOP) if odd else (AlarmState.CLEAR, FallbackMode.NOMINAL)
-            kind = CauseKind.OUT_OF_DISTRIBUTION if odd else CauseKind.IN_DISTRIBUTION
+            kind = CauseKind.SUDDEN if odd else CauseKind.IN_DISTRIBUTION
             frame = Frame(np.full((24, 32, 3), index % 256, np.uint8), index + 1, camera)
             alarm = Alarm(camera, index + 1, state, score, 2.0, Cause(kind, camera, score, 2.0))
             verdict = TimedVerdict(frame, score, 2.0, "spatial", {}, CELLS, latency_ms=5.0 + index % 7)

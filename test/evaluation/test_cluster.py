@@ -15,9 +15,9 @@ pytest.importorskip("torch")
 pytest.importorskip("distributed")
 
 from ls_ood_monitor.errors import ConfigError
-from ls_ood_monitor.evaluation import cluster as cluster_module
 from ls_ood_monitor.evaluation.cluster import evaluate_on_cluster
 from ls_ood_monitor.evaluation.evaluate import evaluate
+from ls_ood_monitor.workers import cluster as cluster_module
 
 
 @pytest.fixture

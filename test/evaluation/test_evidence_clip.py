@@ -18,7 +18,7 @@ BUNDLE = "ab" * 32
 
 def judged(stamp_ns: int, state: AlarmState, score: float = 3.5, fault: CauseKind | None = None) -> FrameRecord:
     """An image of the front camera, or a silence where the stamp is 0."""
-    cause = Cause(fault or CauseKind.OUT_OF_DISTRIBUTION, "front", score, 2.0)
+    cause = Cause(fault or CauseKind.SUDDEN, "front", score, 2.0)
     alarm = Alarm("front", stamp_ns, state, np.nan if fault else score, 2.0, cause)
     return FrameRecord(stamp_ns / 10.0, alarm, FallbackMode.STOP, None)
 

@@ -18,8 +18,8 @@ from ls_ood_monitor.evaluation.results import (
     AcceptanceResult,
     CameraFigures,
     Delays,
+    EventCheck,
     EventOutcome,
-    Judgement,
     SilenceFigures,
     Stop,
     Summary,
@@ -108,7 +108,7 @@ def test_figures_are_those_of_all_recordings(summary_of, with_fog):
     assert (decision.false_stop_s, decision.clean_s) == (2.0, 7200.0)
     assert (decision.held_s, decision.event_s, decision.hold_ratio) == (3.0, 4.0, 0.75)
     assert alarms.raised == 4
-    assert pooled.judgement == Judgement(True)
+    assert pooled.judgement == EventCheck(True)
     assert (pooled.provenance.version, pooled.detector, pooled.threshold) == ("1.2.3", "spatial", 2.0)
     assert set(to_plain(pooled.provenance)) == {"version", "network", "environment", "parameters"}
     assert decision.false_stop_ratio == pytest.approx(2.0 / 7200.0)

@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from ls_ood_monitor.evaluation.processes import evaluate_here, sigint_blocked
+from ls_ood_monitor.evaluation.processes import evaluate_here
+from ls_ood_monitor.workers.processes import sigint_blocked
 
 
 def test_workers_that_die_lose_nothing(request_for, drives, figures, worker_of, tmp_path):

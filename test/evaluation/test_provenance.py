@@ -11,7 +11,7 @@ import pytest
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.config import AlarmOverrides, AlarmSettings, SupervisorSettings
-from ls_ood_monitor.evaluation.provenance import alarm_rule, environment, parameters, recording_facts
+from ls_ood_monitor.evaluation.provenance import environment, parameters, recording_facts
 from ls_ood_monitor.evaluation.timespans import Limits
 from ls_ood_monitor.parameter_file import VehicleSettings
 from ls_ood_monitor.recordings.recording import open_recording
@@ -52,15 +52,6 @@ def test_the_environment_names_what_judged(tiny_bundle):
     assert "cores" in facts.machine
     embedded = environment(load_bundle(device="cpu"))
     assert embedded.versions["ONNX Runtime"] == metadata.version("onnxruntime")
-
-
-@pytest.mark.parametrize(
-    ("rule", "others"), [("consecutive", set()), ("window", {"window_frames"}), ("cusum", {"cusum_limit"})]
-)
-def test_an_alarm_rule_lists_what_it_uses(rule, others):
-    """No length of a window where there is none."""
-    used = alarm_rule(AlarmSettings(rule=rule))
-    assert set(used) == {"rule", "trigger_consecutive_frames", "release_consecutive_frames"} | others
 
 
 def test_the_parameters_are_those_in_force():

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from ls_ood_monitor.config import AlarmSettings
+from ls_ood_monitor.core.alarm import LastingLevels
 from ls_ood_monitor.core.types import AlarmState, FallbackMode, FrameResult
 from ls_ood_monitor.evaluation.replay import Replay
 from ls_ood_monitor.evaluation.results import SilenceFigures, to_plain
@@ -27,7 +28,7 @@ MASK = np.zeros((8, 8), np.uint8)
 class BrightnessMonitor:
     """A monitor whose score is the mean of the picture, threshold 100; what it cannot do is not used."""
 
-    alarm, clean_median, detector, threshold = AlarmSettings(3, 5), 50.0, "brightness", 100.0
+    alarm, lasting_levels, detector, threshold = AlarmSettings(3, 5), LastingLevels(), "brightness", 100.0
     bundle_id = "0" * 64
     detectors = ("brightness",)
 

@@ -6,24 +6,25 @@ import numpy as np
 import pytest
 
 from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind
+from ls_ood_monitor.core.supervision import root_cause
 from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode, Frame, Verdict
 from ls_ood_monitor.evaluation.replay_tables import ReplayRecorder
 from ls_ood_monitor.wording import sentence
 
 BLACK = Cause(CauseKind.BLACK, "front", 1.0, 0.99, "4")
-WAITS = Cause(CauseKind.IN_DISTRIBUTION, "front", 1.25, 2.0, progress=AlarmProgress("release", 2, 5), after=BLACK)
+WAITS = Cause(CauseKind.IN_DISTRIBUTION, "front", 1.25, 2.0, progress=AlarmProgress("release", 2, 5), underlying=BLACK)
 CAUSES = [
     Cause(CauseKind.NEVER_HEARD, "left"),
     Cause(CauseKind.ALL_CLEAR),
     Cause(CauseKind.UNREADABLE, "front", detail="größer than 3 bytes"),
-    Cause(CauseKind.OUT_OF_DISTRIBUTION, "front", 3.0, 2.0, progress=AlarmProgress("window", 2, 3, 5)),
+    Cause(CauseKind.SUDDEN, "front", 3.0, 2.0, progress=AlarmProgress("consecutive", 2, 3)),
     WAITS,
     Cause(
         CauseKind.MIN_TIME,
         "front",
         limit=2.0,
         detail="STOP",
-        after=Cause(CauseKind.NOT_CLEARED, "front", after=WAITS),
+        underlying=Cause(CauseKind.NOT_CLEARED, "front", underlying=WAITS),
     ),
 ]
 
@@ -37,7 +38,7 @@ def test_causes_come_out_as_they_were():
     rows = tables.decisions["cause"].reverse()
     assert tables.sentences(rows) == [sentence(cause) for cause in reversed(CAUSES)]
     assert [cause.kind for cause in tables.causes_at(rows)] == [cause.kind for cause in reversed(CAUSES)]
-    assert tables.causes_at(rows)[0].root.kind is CauseKind.BLACK
+    assert root_cause(tables.causes_at(rows)[0]).kind is CauseKind.BLACK
     assert tables.sentences([]) == []
 
 

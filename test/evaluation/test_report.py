@@ -33,7 +33,7 @@ def judged(index: int) -> FrameRecord:
         cause = Cause(CauseKind.UNREADABLE, "front", detail=f"broken {NASTY}")
         return FrameRecord(4.0, Alarm("front", 0, AlarmState.PENDING, np.nan, np.nan, cause), FallbackMode.SLOW, None)
     frame = Frame(np.full((24, 32, 3), index, np.uint8), index + 1, "front")
-    kind = CauseKind.OUT_OF_DISTRIBUTION if odd else CauseKind.IN_DISTRIBUTION
+    kind = CauseKind.SUDDEN if odd else CauseKind.IN_DISTRIBUTION
     alarm = Alarm("front", index + 1, state, score, 2.0, Cause(kind, "front", score, 2.0))
     return FrameRecord(index / 10.0, alarm, mode, TimedVerdict(frame, score, 2.0, "larem", latency_ms=5.0))
 
@@ -135,7 +135,7 @@ def test_where_it_comes_from(make_report, tell):
         "/data/drive",
         "ROS 2 bag (mcap), 1,234,567 bytes",
         "2023-11-14T22:13:20.000Z",
-        "<th scope=row>alarm rule</th><td>trigger_consecutive_frames 3, rule window, window_frames 9</td>",
+        "<th scope=row>alarm settings</th><td>trigger_consecutive_frames 3, lasting_time_constant_s 2.0</td>",
         "<th scope=row>max_age_s</th><td>1.0</td>",
         "<th scope=row>optional_cameras</th><td>[&quot;&quot;]</td>",
     ):
@@ -166,9 +166,7 @@ def test_a_camera_that_is_never_heard_has_its_row(make_report, tell):
 def test_a_stop_has_a_row_for_each_of_its_reasons(make_report, tell):
     """Its times stand once, beside all of them; a second stop is a group of its own."""
     events = (Event("front", 1.0, 2.0, "fog"), Event("left", 1.5, 2.5, "mud"), Event("front", 4.0, 4.5, "fog"))
-    cause = Cause(
-        CauseKind.OUT_OF_DISTRIBUTION, "front", 9.0, 2.0
-    )  # that of the decision, while another camera is clear
+    cause = Cause(CauseKind.SUDDEN, "front", 9.0, 2.0)  # that of the decision, while another camera is clear
     images = [
         replace(image, mode=FallbackMode.STOP, alarm=replace(image.alarm, cause=cause))
         if image.alarm.state is AlarmState.CLEAR and (1.0 <= image.time_s < 2.5 or 4.0 <= image.time_s < 4.5)

@@ -22,13 +22,13 @@ BLANK = Cause(CauseKind.BLANK, "front", detail="0")
 
 def odd(score: float, camera: str = "front", **changes) -> Cause:
     """Out of distribution."""
-    return Cause(CauseKind.OUT_OF_DISTRIBUTION, camera, score, 2.0, **changes)
+    return Cause(CauseKind.SUDDEN, camera, score, 2.0, **changes)
 
 
 def back(count: int) -> Cause:
     """In distribution again, but not for long enough."""
     progress = AlarmProgress("release", count, 5)
-    return Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0, progress=progress, after=BLANK)
+    return Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0, progress=progress, underlying=BLANK)
 
 
 def raised(time_s: float, cause: Cause, state: AlarmState = AlarmState.RAISED) -> FrameRecord:
@@ -121,29 +121,27 @@ def test_good_frames_that_are_awaited_are_no_reason_of_their_own(stops):
 def test_a_camera_that_was_not_clear_is_named_by_what_is_the_matter(stops):
     """That it has not been clear since the start is no other reason."""
     pending = odd(3.0, progress=AlarmProgress("consecutive", 1, 3))
-    (stop,) = stops([(2.0, STOP, Cause(CauseKind.NOT_CLEARED, "front", after=pending)), (2.1, STOP, odd(3.0))])
-    assert [(reason.camera, reason.start_s, reason.cause) for reason in stop.reasons] == [
-        ("front", 2.0, "out_of_distribution")
-    ]
+    (stop,) = stops([(2.0, STOP, Cause(CauseKind.NOT_CLEARED, "front", underlying=pending)), (2.1, STOP, odd(3.0))])
+    assert [(reason.camera, reason.start_s, reason.cause) for reason in stop.reasons] == [("front", 2.0, "sudden")]
 
 
 def test_what_no_single_camera_causes_is_named_with_none(stops):
     """A stop that is held after its cause, by a least time and until it is reset."""
 
     def held(cause: Cause) -> Cause:
-        return Cause(CauseKind.MIN_TIME, cause.camera, limit=2.0, detail="STOP", after=cause)
+        return Cause(CauseKind.MIN_TIME, cause.camera, limit=2.0, detail="STOP", underlying=cause)
 
     decisions = [
         (2.0, STOP, odd(3.0)),
         (2.1, STOP, held(CLEAR)),
         (2.2, STOP, held(odd(1.0))),
-        (4.0, STOP, Cause(CauseKind.LATCHED, "front", after=odd(3.0))),
+        (4.0, STOP, Cause(CauseKind.LATCHED, "front", underlying=odd(3.0))),
     ]
     (stop,) = stops(decisions)
     assert [(reason.camera, reason.start_s, reason.cause) for reason in stop.reasons] == [
-        ("front", 2.0, "out_of_distribution"),
+        ("front", 2.0, "sudden"),
         (None, 2.1, "all_clear"),
-        (None, 4.0, "out_of_distribution"),
+        (None, 4.0, "sudden"),
     ]
 
 

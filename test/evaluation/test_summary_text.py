@@ -14,8 +14,8 @@ from ls_ood_monitor.evaluation.results import (
     ClipAlarm,
     ClipComparison,
     Delays,
+    EventCheck,
     EventOutcome,
-    Judgement,
     PoolSummary,
     Rule,
     Stop,
@@ -89,7 +89,7 @@ def test_the_headline_is_that_of_whoever_judges(summary):
     assert headline(events)[1].startswith(
         "Every event raised its alarm and stopped the vehicle in time; no false stop. "
     )
-    late = summary(truth="events", judgement=Judgement(False, ("fog: no alarm was raised.", "a second.")))
+    late = summary(truth="events", judgement=EventCheck(False, ("fog: no alarm was raised.", "a second.")))
     assert headline(late)[0] == "bad"
     assert headline(late)[1].startswith("Not as the events ask (2 points): fog: no alarm was raised. Would not")
     rules = (Rule("a", True, ""), Rule("b", False, ""))
@@ -167,7 +167,7 @@ def pooled(
 def test_the_headline_of_a_set(summary):
     """Acceptance before events before neither; what is missing or damaged is never good."""
     calm, fine = summary(), summary(truth="events", stops=(stop(2.0, 4.0),), alarms={"raised": 1})
-    late = replace(fine, judgement=Judgement(False, ("late",)))
+    late = replace(fine, judgement=EventCheck(False, ("late",)))
     assert pool_headline(pooled(calm, calm)) == ("good", "Would have stopped in 0 of 2 recordings; no alarm.")
     assert pool_headline(pooled(calm, fine)) == (
         "good",

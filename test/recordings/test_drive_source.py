@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import cv2
@@ -81,6 +82,30 @@ def test_a_video_is_a_drive(tmp_path, make_pictures):
     path.write_bytes(b"nonsense")
     with pytest.raises(DataError, match="cannot read the video"):
         list(drive.read())
+
+
+def test_images_are_counted_before_they_are_read(tmp_path, make_pictures, bag):
+    """A video, a part of it, a folder and a part of it: as many as ``read_arrivals`` yields."""
+    video, folder = tmp_path / "video.avi", tmp_path / "pictures"
+    write_video(video, "MJPG", 20)
+    write_pictures(folder, make_pictures(6))
+    for path, count, part in ((video, 20, 10), (folder, 6, 5), (bag, None, None)):
+        (whole,), (cut,) = open_drives([path]), open_drives([path], start_s=0.1, end_s=0.6)
+        for drive, expected in ((whole, count), (cut, part)):
+            assert drive.count_images() == len(list(drive.read_arrivals()))
+            assert expected in (None, drive.count_images())
+
+
+def test_a_drive_can_be_sent_to_another_process(tmp_path, make_pictures, bag):
+    """Bags, parts of folders, and the street, which is rendered there."""
+    folder = tmp_path / "pictures"
+    write_pictures(folder, make_pictures(3))
+    for drive in (*open_drives([bag]), *open_drives([folder], start_s=0.1)):
+        first, again = (next(source.read()) for source in (drive, pickle.loads(pickle.dumps(drive))))
+        assert (again.camera, again.stamp_ns) == (first.camera, first.stamp_ns)
+        np.testing.assert_array_equal(again.image, first.image)
+    (street,) = pickle.loads(pickle.dumps(street_drives([3000], 1)))
+    assert next(street.read()).stamp_ns >= 3000 * 3_600_000_000_000
 
 
 def write_video(path: Path, codec: str, count: int = 60) -> bytes:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-import torch
+from support.made_up_monitor import MadeUpMonitor
 
 from ls_ood_monitor.ros.environment import ros_environment
 from ls_ood_monitor.ros.processes import NodeProcess
@@ -76,36 +75,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
         process.stop()
 
 
-class MadeUpMonitor:
-    """Answers each frame with a score below the threshold, and a map; only the nodes around it are real."""
-
-    def __init__(self) -> None:
-        from ls_ood_monitor.config import AlarmSettings
-        from ls_ood_monitor.core.classes import CLASS_NAMES
-
-        self.bundle_id, self.detector, self.threshold, self.clean_median = "0" * 64, "larem", 2.0, 1.0
-        self.alarm, self.cameras, self.class_names = AlarmSettings(), ("front",), CLASS_NAMES
-        self.device, self.engine_label = torch.device("cpu"), "made up fp32"
-        self.reentrant, self.preferred_batch_size = True, 1
-        self.difference = None
-
-    def warm_up(self, cameras: int) -> None:
-        """Nothing to warm up."""
-
-    def begin(self, frames, *, decode=True):
-        """All at once."""
-        results = self.process(frames)
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
-
-    def process(self, frames):
-        """A mask of zeros and a score of 1."""
-        from ls_ood_monitor.core.types import FrameResult
-
-        mask, cells = np.zeros(frames[0].image.shape[:2], np.uint8), np.zeros((6, 8), np.float32)
-        made_up = 1.0, 2.0, "larem", {"larem": 1.0}, cells
-        return [FrameResult(frame, *made_up, segmentation=mask, confidence=mask) for frame in frames]
-
-
 @dataclass
 class Running:
     """What the nodes have, by the ROS graph and the messages.
@@ -153,7 +122,7 @@ def running(ros, second_domain) -> Iterator[Running]:
         parameter_overrides=[Parameter("autostart", value=True), Parameter("class_table", value=True)],
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perception_node, "load_bundle", lambda path, **options: MadeUpMonitor())
+        patch.setattr(perception_node, "load_bundle", lambda path, **options: MadeUpMonitor(cameras=("front",)))
         perception.start()
     supervisor = SupervisorNode(
         context=context,

@@ -18,16 +18,16 @@ from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind
 from ls_ood_monitor.core.supervision import CameraStatus
 from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode
 from ls_ood_monitor.ros.conversions import (
-    UNREADABLE,
+    UNREADABLE_CAMERA,
     alarm_message,
     alarms_of,
     decision_message,
-    decision_of,
     image_message,
     ns_to_stamp,
     stamp_to_ns,
     values_of,
 )
+from ls_ood_monitor.ros.observer import HeardDecision
 from ls_ood_monitor.vision.image_codec import decode_image
 from ls_ood_monitor.wording import sentence
 
@@ -62,11 +62,11 @@ def test_images_round_trip(shape):
 )
 def test_alarms_round_trip(state, score, level):
     """Every field of an alarm survives, floats to the last bit, and the level says the state."""
-    kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
-    progress = AlarmProgress("window", 2.0, 3.0, 5)
-    held_for = Cause(CauseKind.OUT_OF_DISTRIBUTION, value=9.25, limit=5.0)
-    cause = Cause(kind, "front", score, 5.0, progress=progress, after=held_for)
-    alarm = Alarm("front", 123_456_789_012, state, score, 5.0, cause, "host:1", 7)
+    kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.SUDDEN
+    progress = AlarmProgress("consecutive", 2.0, 3.0)
+    held_for = Cause(CauseKind.SUDDEN, value=9.25, limit=5.0)
+    cause = Cause(kind, "front", score, 5.0, progress=progress, underlying=held_for)
+    alarm = Alarm("front", 123_456_789_012, state, score, 5.0, cause, "host:1", 7, 0.1 + 0.2, 1.5)
     message = over_the_wire(alarm_message(alarm, {"latency_ms": 3.5}, "perception_node"))
     assert message.status[0].level == level
     assert alarms_of(message) == [alarm]
@@ -80,6 +80,18 @@ def test_a_fault_without_a_score_round_trips():
     assert math.isnan(back.score)
     assert (back.is_fault, back.fault) == (True, "size")
     assert sentence(back.cause) == sentence(cause)
+
+
+def test_a_lasting_alarm_round_trips():
+    """Mean and threshold are those of the cause; a CLEAR alarm whose mean is too high contradicts itself."""
+    lasting = Cause(CauseKind.LASTING, "front", 1.75, 1.5)
+    alarm = Alarm("front", 5, AlarmState.RAISED, 1.0, 2.0, lasting, lasting_score=1.75, lasting_threshold=1.5)
+    message = over_the_wire(alarm_message(alarm, {}, "n"))
+    assert alarms_of(message) == [alarm]
+    clear = Alarm("front", 5, AlarmState.CLEAR, 1.0, 2.0, FINE, lasting_score=1.75, lasting_threshold=1.5)
+    (back,) = alarms_of(over_the_wire(alarm_message(clear, {}, "n")))
+    assert back.cause.kind is CauseKind.UNREADABLE_ALARM
+    assert "mean score 1.75" in sentence(back.cause)
 
 
 def test_an_alarm_of_a_sender_that_names_no_cause_is_read():
@@ -135,7 +147,7 @@ def with_hardware_id(name):
 @pytest.mark.parametrize(
     ("change", "camera"),
     [
-        (without("camera"), UNREADABLE),
+        (without("camera"), UNREADABLE_CAMERA),
         (without("state"), "front"),
         (without("ood_score"), "front"),
         (without("threshold"), "front"),
@@ -152,7 +164,7 @@ def with_hardware_id(name):
         (with_value("cause", "black"), "front"),
         (with_level(DiagnosticStatus.ERROR), "front"),
         (with_level(DiagnosticStatus.STALE), "front"),
-        (with_hardware_id("left"), UNREADABLE),
+        (with_hardware_id("left"), UNREADABLE_CAMERA),
     ],
 )
 def test_a_malformed_alarm_is_never_clear(change, camera):
@@ -162,7 +174,7 @@ def test_a_malformed_alarm_is_never_clear(change, camera):
     change(message)
     alarm = alarms_of(message)[0]
     assert alarm.state is AlarmState.RAISED
-    assert alarm.is_fault
+    assert alarm.cause.kind.is_fault
     assert alarm.camera == camera
     assert "malformed" in sentence(alarm.cause)
 
@@ -176,7 +188,7 @@ def test_every_named_cause_has_a_sentence_or_is_a_malformed_alarm(key, kind):
     message.status[0].values = [*values, KeyValue(key=key, value=kind.value)]
     (alarm,) = alarms_of(message)
     assert sentence(alarm.cause).startswith("camera front: ")
-    is_known = kind.is_fault or kind in (CauseKind.IN_DISTRIBUTION, CauseKind.OUT_OF_DISTRIBUTION)
+    is_known = kind.is_fault or kind in (CauseKind.IN_DISTRIBUTION, CauseKind.SUDDEN, CauseKind.LASTING)
     if not is_known or (key == "cause" and kind.is_fault):
         assert alarm.fault == "unreadable_alarm"
 
@@ -191,7 +203,7 @@ SILENT = Cause(CauseKind.SILENT, "left", 0.75, 0.5)
 
 def test_the_state_names_the_cause_and_what_it_goes_back_to():
     """A latched stop is latched, because the left camera was silent; its numbers are values of their own."""
-    decision = Decision(FallbackMode.STOP, Cause(CauseKind.LATCHED, "left", after=SILENT), 5)
+    decision = Decision(FallbackMode.STOP, Cause(CauseKind.LATCHED, "left", underlying=SILENT), 5)
     values = values_of(decision_message(decision, [], 10, ns_to_stamp(1), "s").status[0])
     names = ("cause", "because", "because_camera", "because_value", "because_limit")
     assert [values[name] for name in names] == ["latched", "silent", "left", "0.75", "0.5"]
@@ -204,7 +216,8 @@ def test_decisions_round_trip():
         CameraStatus("left", FallbackMode.STOP, SILENT, None),
     ]
     message = over_the_wire(decision_message(Decision(FallbackMode.STOP, SILENT, 5), cameras, 10, ns_to_stamp(1), "s"))
-    assert decision_of(message) == (FallbackMode.STOP, sentence(SILENT))
+    heard = HeardDecision.of(message)
+    assert (heard.mode, heard.reason) == (FallbackMode.STOP, sentence(SILENT))
     assert [entry.level for entry in message.status] == [
         DiagnosticStatus.ERROR,
         DiagnosticStatus.OK,
@@ -222,7 +235,7 @@ def test_a_note_makes_the_decision_warn_and_never_calms_it():
 
 def test_an_unreadable_decision_is_stop():
     """A state message without content reads as STOP."""
-    assert decision_of(DiagnosticArray())[0] is FallbackMode.STOP
+    assert HeardDecision.of(DiagnosticArray()).mode is FallbackMode.STOP
 
 
 def test_image_message_type():

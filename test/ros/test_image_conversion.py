@@ -11,8 +11,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ls_ood_monitor.errors import ImageError
-from ls_ood_monitor.ros import image_conversion
 from ls_ood_monitor.ros.conversions import image_message
+from ls_ood_monitor.ros.image_conversion import image_reader
 from ls_ood_monitor.vision.image_codec import decode_image
 
 CHANNELS = {"bgr8": 3, "rgb8": 3, "mono8": 1, "bgra8": 4, "rgba8": 4}
@@ -39,28 +39,28 @@ def test_the_real_cv_bridge_gives_equal_pixels(encoding, big_endian):
     """Where a ROS distribution brings cv_bridge, it changes nothing (skipped where it is not installed)."""
     pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS distribution, not from pip")
     message = padded_message(encoding, big_endian)
-    np.testing.assert_array_equal(image_conversion.image_to_bgr(message), decode_image(message))
+    np.testing.assert_array_equal(image_reader("raw")(message), decode_image(message))
 
 
 def test_without_cv_bridge_the_own_path_is_taken():
     """No bridge is needed."""
     message = padded_message("rgb8")
-    np.testing.assert_array_equal(image_conversion.image_to_bgr(message, bridge=None), decode_image(message))
+    np.testing.assert_array_equal(image_reader("raw", bridge=None)(message), decode_image(message))
 
 
 def test_a_failing_cv_bridge_is_an_image_error():
     """Whatever cv_bridge raises, the caller sees one kind of error; our checks come first."""
     message = padded_message("bgr8")
     with pytest.raises(ImageError, match="cv_bridge cannot convert a bgr8 image"):
-        image_conversion.image_to_bgr(message, FailingBridge())
+        image_reader("raw", FailingBridge())(message)
     message.step = 1
     with pytest.raises(ImageError, match="step is 1"):
-        image_conversion.image_to_bgr(message, FailingBridge())
+        image_reader("raw", FailingBridge())(message)
 
 
 def test_what_cv_bridge_does_not_do_alike_takes_the_own_path():
     """A 16-bit image, and an 8-bit one that calls itself big-endian, never reach cv_bridge."""
     wide = Image(height=2, width=2, encoding="mono16", step=4, data=bytes(range(8)))
-    assert image_conversion.image_to_bgr(wide, FailingBridge()).shape == (2, 2, 3)
+    assert image_reader("raw", FailingBridge())(wide).shape == (2, 2, 3)
     odd = padded_message("bgr8", big_endian=1)
-    np.testing.assert_array_equal(image_conversion.image_to_bgr(odd, FailingBridge()), decode_image(odd))
+    np.testing.assert_array_equal(image_reader("raw", FailingBridge())(odd), decode_image(odd))

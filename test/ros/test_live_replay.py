@@ -34,8 +34,8 @@ from ls_ood_monitor.parameter_file import VehicleSettings, read_parameters
 from ls_ood_monitor.recordings.bags import bag_info, iter_arrivals, iter_raw
 from ls_ood_monitor.recordings.events import Event
 from ls_ood_monitor.recordings.recording import open_recording
-from ls_ood_monitor.ros.conversions import alarms_of, decision_of, values_of
-from ls_ood_monitor.ros.observer import MonitorObserver
+from ls_ood_monitor.ros.conversions import alarms_of, values_of
+from ls_ood_monitor.ros.observer import HeardDecision, MonitorObserver
 from ls_ood_monitor.ros.processes import monitor_nodes, wait_until
 from ls_ood_monitor.ros.runner import spinning
 from ls_ood_monitor.street.scenario import Scenario, record_scenario
@@ -85,8 +85,9 @@ class Live:
 
     def modes(self) -> list[tuple[FallbackMode, str]]:
         """Decisions one after the other, each with the reason it began with."""
-        decided = map(decision_of, self.messages("/supervisor_node/state", DiagnosticArray))
-        return [next(run) for _, run in groupby(decided, key=lambda decision: decision[0])]
+        decided = map(HeardDecision.of, self.messages("/supervisor_node/state", DiagnosticArray))
+        firsts = [next(run) for _, run in groupby(decided, key=lambda heard: heard.mode)]
+        return [(heard.mode, heard.reason) for heard in firsts]
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,9 @@ import contextlib
 import threading
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rclpy")
 
@@ -18,8 +16,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from support.made_up_monitor import MadeUpMonitor
 
 from ls_ood_monitor.config import AlarmSettings, HealthSettings
+from ls_ood_monitor.core.alarm import LastingLevels
 from ls_ood_monitor.core.pipeline import PerceptionPipeline
 from ls_ood_monitor.core.types import AlarmState, FrameResult
 from ls_ood_monitor.errors import BundleError, ConfigError, DataError
@@ -34,33 +34,6 @@ from ls_ood_monitor.ros.worker import Arrival
 from ls_ood_monitor.wording import sentence
 
 CAMERAS = ("front", "left")
-
-
-class MadeUpMonitor:
-    """Answers each frame with a score of 1 below a threshold of 2, unless ``answer`` says otherwise."""
-
-    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
-    alarm, cameras = AlarmSettings(), CAMERAS
-    device, engine_label = torch.device("cpu"), "none fp32"
-    reentrant, preferred_batch_size = True, 4
-    difference = None
-    class_names = ("void", "road")
-
-    def __init__(self) -> None:
-        self.answer = lambda results: results
-        self.warm_up = lambda cameras: None
-
-    def begin(self, frames, *, decode=True):
-        results = self.process(frames)
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
-
-    def process(self, frames):
-        mask = np.ones(frames[0].image.shape[:2], np.uint8)
-        results = [
-            FrameResult(frame, 1.0, 2.0, "larem", {"larem": 1.0}, segmentation=mask, confidence=mask)
-            for frame in frames
-        ]
-        return self.answer(results)
 
 
 @pytest.fixture
@@ -184,7 +157,7 @@ def test_no_batch_is_larger_than_the_limit(node, monitor, max_batch, sizes):
     monitor.answer = lambda results: seen.append(len(results)) or results
     cameras = [f"camera{number}" for number in range(5)]
     running = node(cameras=cameras)
-    pipeline = PerceptionPipeline(cameras, AlarmSettings(), 1.0, HealthSettings(), 1.0)
+    pipeline = PerceptionPipeline(cameras, AlarmSettings(), LastingLevels(), HealthSettings(), 1.0)
     pipeline.start(time.monotonic_ns())
     outputs = {camera: CameraOutputs(running, camera, 0.5) for camera in cameras}
     alarms = AlarmOutput(running)

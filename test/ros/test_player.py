@@ -50,9 +50,9 @@ def test_messages_arrive_as_recorded_and_in_time(pair):
     publishers, received = pair
     offsets = []
     started = time.monotonic()
-    counts = play(recording(20), publishers, on_message=lambda _message, offset: offsets.append(offset))
+    play(recording(20), publishers, on_message=lambda _message, offset: offsets.append(offset))
     assert time.monotonic() - started >= 0.95
-    assert counts == {"/cam/image": 20}
+    assert len(offsets) == 20
     assert offsets[-1] == pytest.approx(0.95)
     wait_until(lambda: len(received) == 20, "all messages")
     assert [stamp_to_ns(message.header.stamp) for message in received] == list(range(1000, 1020))

@@ -21,7 +21,7 @@ from ls_ood_monitor.ros.observer import HeardDecision
 from ls_ood_monitor.ros.processes import wait_until
 from ls_ood_monitor.ros.rviz_status import RvizStatus, lines_of, marker_types
 
-OOD = Cause(CauseKind.OUT_OF_DISTRIBUTION, "left", 5.0, 2.0)
+OOD = Cause(CauseKind.SUDDEN, "left", 5.0, 2.0)
 CLEAR = Alarm("front", 1, AlarmState.CLEAR, 1.0, 2.0, Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0))
 RAISED = Alarm("left", 1, AlarmState.RAISED, 5.0, 2.0, OOD)
 BLACK = Alarm("rear", 1, AlarmState.RAISED, nan, nan, Cause(CauseKind.BLACK, "rear", 0.995, 0.99, "4"))

@@ -64,7 +64,7 @@ class Vehicle(Node):
         """Publish one alarm of the front camera."""
         self._stamp += 1
         score = 1.0 if state is AlarmState.CLEAR else 9.0
-        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.OUT_OF_DISTRIBUTION
+        kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.SUDDEN
         cause = Cause(kind, "front", score, 5.0)
         alarm = Alarm("front", self._stamp, state, score, 5.0, cause)
         self.alarms.publish(alarm_message(alarm, {}, "test"))
@@ -308,7 +308,7 @@ def test_the_speed_limit_follows_the_decision():
     output.update(FallbackMode.STOP, Time(sec=5))
     output.repeat(Time(sec=6))
     assert [(message.header.stamp.sec, message.speed_limit) for message in sent[2:]] == [(4, 30.0), (6, 30.0)]
-    assert all(message.percentage for message in sent)
+    assert all(message.percentage for message in sent)  # 0.0 means no limit to Nav2, so STOP keeps the limit of SLOW
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nav2_msgs") is not None, reason="nav2_msgs is installed")

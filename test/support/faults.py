@@ -99,6 +99,7 @@ class Outcome:
     false_clears: int = 0
     longest_silence_s: float = 0.0
     reason: str = ""
+    because: str = ""
 
     @property
     def passed(self) -> bool:
@@ -364,8 +365,10 @@ def measure(rig: Rig, fault: Fault, outcome: Outcome, random: np.random.Generato
     outcome.longest_silence_s = max([outcome.longest_silence_s, *((b - a) / 1e9 for a, b in pairwise(times_ns))])
     # A lasting fault is named by the last reason: the first may be of the silence that it began with.
     worst = max((heard.mode for heard in decisions), default=FallbackMode.NOMINAL)
-    reasons = [heard.reason for heard in decisions if heard.mode is worst]
-    outcome.reason = f"{worst.name}: {reasons[-1 if fault.lasts else 0]}" if reasons else ""
+    of_worst = [heard for heard in decisions if heard.mode is worst]
+    if of_worst:
+        named = of_worst[-1 if fault.lasts else 0]
+        outcome.reason, outcome.because = f"{worst.name}: {named.reason}", named.because
     recovered_ns = rig.wait_for(FallbackMode.NOMINAL, f"the end of {fault.name}", 90.0)
     outcome.recovery_s.append(max(0.0, (recovered_ns - end_ns) / 1e9))
 

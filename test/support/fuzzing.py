@@ -21,7 +21,6 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
-import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -31,9 +30,12 @@ from std_msgs.msg import Header
 from ls_ood_monitor.cli.console import progress_bar
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.causes import Cause, CauseKind
-from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode, Frame, FrameResult
+from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.ros import perception_node, supervisor_node
-from ls_ood_monitor.ros.conversions import alarm_message, alarms_of, decision_of, image_message, ns_to_stamp
+from ls_ood_monitor.ros.conversions import alarm_message, alarms_of, image_message, ns_to_stamp
+from ls_ood_monitor.ros.observer import HeardDecision
+
+from .made_up_monitor import MadeUpMonitor
 
 Random = np.random.Generator
 Mutation = Callable[[Random, Any], object]
@@ -84,27 +86,6 @@ class Outcome:
         self.refused += is_refused
         if is_invalid and not is_refused:
             self.accepted_invalid[name] += 1
-
-
-class ClearMonitor:
-    """Replaces the network: every frame scores 1 under a threshold of 2."""
-
-    bundle_id, detector, threshold, clean_median = "0" * 64, "larem", 2.0, 1.0
-    alarm, cameras, class_names = AlarmSettings(1, 1), ("front",), ("all",)
-    device, engine_label, reentrant, preferred_batch_size = torch.device("cpu"), "none fp32", True, 1
-    difference = None
-
-    def warm_up(self, batch: int) -> None:
-        """Nothing to warm up."""
-
-    def begin(self, frames: list[Frame], *, decode: bool = True) -> SimpleNamespace:
-        """A pass that is already done."""
-        masks = [np.zeros(frame.image.shape[:2], np.uint8) for frame in frames]
-        results = [
-            FrameResult(frame, 1.0, 2.0, "larem", {"larem": 1.0}, segmentation=mask, confidence=mask)
-            for frame, mask in zip(frames, masks, strict=True)
-        ]
-        return SimpleNamespace(verdicts=results, result=results.__getitem__, network_ms=1.0)
 
 
 def _set(name: str, draw: Callable[[Random, Any], Any]) -> Mutation:
@@ -299,7 +280,7 @@ def fuzz_perception(transport: str, count: int, random: Random, **parameters: ob
         "compressed": (compressed, (COMPRESSED_FAULTS, COMPRESSED_ANYTHING)),
     }[transport]
     values = {"autostart": True, "transport": transport, "image_timeout_s": 60.0, **parameters}
-    with patch.object(perception_node, "load_bundle", lambda path, **options: ClearMonitor()):
+    with patch.object(perception_node, "load_bundle", lambda path, **options: MadeUpMonitor(alarm=AlarmSettings(1, 1))):
         node = perception_node.PerceptionNode(
             parameter_overrides=[Parameter(name, value=value) for name, value in values.items()]
         )
@@ -343,7 +324,7 @@ def fuzz_supervisor(count: int, random: Random) -> Outcome:
         receive(message)
         for timer in node.timers:
             timer.callback()
-        mode, _ = decision_of(states[-1])
+        mode = HeardDecision.of(states[-1]).mode
         states.clear()
         return mode is not FallbackMode.NOMINAL
 

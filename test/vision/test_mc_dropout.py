@@ -11,8 +11,8 @@ from ls_ood_monitor.vision.mc_dropout import (
     FreshMasks,
     averaging_weights,
     draw_mask_bank,
+    inference_dropblock,
     masked_features,
-    run_time_dropblock,
     sample_latents,
 )
 
@@ -138,6 +138,6 @@ def test_masked_features_equal_dropblock2d():
 
 def test_a_network_without_dropblock_gets_the_references_masks():
     """Block 8 and p 0.5, the block no larger than a quarter of a small map; a trained-in DropBlock stays as it is."""
-    assert run_time_dropblock(12, 0.2, 31, 40) == (12, 0.2)
-    assert run_time_dropblock(12, 0.0, 32, 40) == (8, 0.5)
-    assert run_time_dropblock(12, 0.0, 6, 8) == (1, 0.5)
+    assert inference_dropblock(12, 0.2, 31, 40) == (12, 0.2)
+    assert inference_dropblock(12, 0.0, 32, 40) == (8, 0.5)
+    assert inference_dropblock(12, 0.0, 6, 8) == (1, 0.5)

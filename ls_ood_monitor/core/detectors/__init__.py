@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import ConfigError
-from .base import ArrayDetector
+from .base import Detector
 from .classwise import ClasswiseDetector
-from .contract import ArrayApiDetector, CellDetector, Detector, DetectorSpec, Head
 from .density import DensityDetector, TwoClassDensityDetector
 from .gaussian import MahalanobisDetector
-from .head import AshDetector, DiceDetector, HeadDetector, ReactDetector, VimDetector
+from .head import AshDetector, DiceDetector, Head, HeadDetector, ReactDetector, VimDetector
 from .mixture import MixtureDetector
 from .neighbours import NeighbourDetector
 from .output import OutputDetector
 from .spatial import SpatialDetector
 
 __all__ = [
-    "ArrayApiDetector",
-    "ArrayDetector",
-    "CellDetector",
     "DEFAULT_DETECTORS",
     "DETECTORS",
     "Detector",
@@ -27,13 +27,33 @@ __all__ = [
     "Head",
     "MahalanobisDetector",
     "RENAMED_DETECTORS",
+    "SpatialDetector",
     "detector_spec",
     "refuse_old_name",
     "required_features",
 ]
 
 
-def _on_rows(detector: type[ArrayDetector], feature: str, source: str, *, supervised: bool = False) -> DetectorSpec:
+@dataclass(frozen=True)
+class DetectorSpec:
+    """One entry of the registry.
+
+    Attributes:
+        feature: name of the feature it reads (``features.FEATURES``).
+        make: makes an unfitted detector; takes the network's last layer, which most detectors ignore.
+        from_state: rebuilds a fitted detector from stored arrays; raises ``BundleError``.
+        source: paper or origin.
+        supervised: the detector is fitted to OoD rows, too.
+    """
+
+    feature: str
+    make: Callable[[Head], Detector]
+    from_state: Callable[[Mapping[str, NDArray[np.float64]]], Detector]
+    source: str
+    supervised: bool = False
+
+
+def _on_rows(detector: type[Detector], feature: str, source: str, *, supervised: bool = False) -> DetectorSpec:
     return DetectorSpec(feature, lambda head: detector(), detector.from_state, source, supervised)
 
 

@@ -1,6 +1,7 @@
-"""Base of the detectors: checks rows and stored arrays; a row that is not finite scores NaN.
+"""The interface of a detector, and its checks of rows and stored arrays: a row that is not finite scores NaN.
 
-A detector names the axes of its rows and of its arrays. One name stands for one size wherever it occurs.
+The constructor stores, ``fit`` learns, ``score`` scores; larger = more OoD. A detector names the axes of its rows and of its
+arrays. One name stands for one size wherever it occurs.
 """
 
 from __future__ import annotations
@@ -15,21 +16,23 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import BundleError, MonitorError
 
 Arrays = Mapping[str, NDArray[np.float64]]
-Self = TypeVar("Self", bound="ArrayDetector")
+Self = TypeVar("Self", bound="Detector")
 
 
-class ArrayDetector(ABC):
+class Detector(ABC):
     """A detector whose state is arrays only. Subclasses define how the arrays are learnt and how a row is scored.
 
     Attributes:
         rows: axes of the rows, "N D" for example; N is the number of frames.
         arrays: name -> axes of each stored array; a number is a fixed size.
         portable: any array library can compute the score, so a GPU can, too (``portable_score``).
+        has_cells: each cell of the picture is scored, too.
     """
 
     rows: ClassVar[str] = "N D"
     arrays: ClassVar[Mapping[str, str]] = {}
     portable: ClassVar[bool] = False
+    has_cells: ClassVar[bool] = False
 
     def __init__(self) -> None:
         #: Arrays known before fitting, for example the network's last layer; part of the state.
@@ -38,7 +41,7 @@ class ArrayDetector(ABC):
         self._checked: tuple[tuple[int, ...] | None, Arrays | None] = (None, None)
 
     def fit(self: Self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> Self:
-        """Learn from N >= 2 clean rows, all finite, not all equal; OoD rows are not used.
+        """Learn from N >= 2 clean rows (N, ...), all finite, not all equal; only a supervised detector uses OoD rows.
 
         Raises:
             MonitorError: rows that break this rule, or have other axes than this detector needs.
@@ -46,8 +49,12 @@ class ArrayDetector(ABC):
         self._learnt = {**self._given, **self._learn(self._fit_rows(rows))}
         return self
 
+    def draw_rows(self, count: int) -> NDArray[np.int64] | None:
+        """Indices of the rows that ``fit`` draws from ``count`` rows, in order; None = it takes all."""
+        return None
+
     def score(self, rows: ArrayLike) -> NDArray[np.float64]:
-        """Score (N,) of rows; larger = more OoD; a non-finite row scores NaN.
+        """Score (N,) of rows (N, ...); larger = more OoD; a non-finite row scores NaN. Rows do not affect each other.
 
         Raises:
             MonitorError: not fitted, or rows of another shape than those it was fitted to.
@@ -63,6 +70,13 @@ class ArrayDetector(ABC):
                 scores[finite] = self._score(data[finite], arrays)
         return scores
 
+    def score_and_cells(self, rows: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """``score``, and the score (N, cells) of each cell, row by row from the top left; None without ``has_cells``.
+
+        On the scale of ``score``: a cell above the frame's threshold is out of distribution.
+        """
+        return self.score(rows), None
+
     def portable_score(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
         """``score`` of rows (N, ...) with the arrays of ``state``; all of one array library and device, double precision.
 
@@ -75,6 +89,10 @@ class ArrayDetector(ABC):
         if not self.portable:
             raise MonitorError(f"{type(self).__name__} is not portable; score its rows on the host.")
         return self._score(rows, arrays)
+
+    def portable_cells(self, rows: Any, arrays: Mapping[str, Any]) -> Any:
+        """Scores (N, cells) of the cells, as ``portable_score``. Raises ``MonitorError`` without ``has_cells``."""
+        raise MonitorError(f"{type(self).__name__} scores no cells.")
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Arrays to store, as named in ``arrays``. Raises ``MonitorError`` before fitting."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from ...errors import MonitorError
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 from .gaussian import check_shrinkage, covariance_estimate
 from .mixture import check_mixture, mixture_log_density
 from .projection import check_components, fit_whitening
@@ -22,7 +22,7 @@ _MIN_FRAMES = 10
 _RIDGE = 1e-6
 
 
-class ClasswiseDetector(ArrayDetector):
+class ClasswiseDetector(Detector):
     """Negative log density of each predicted class's mean latent under class-conditional Gaussians, nats.
 
     In the paper a picture has one label and one feature z: score = -log sum_k P_k N(z; m_k, S_k). Here every cell has a

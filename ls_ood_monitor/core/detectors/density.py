@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from ...errors import BundleError, ConfigError, MonitorError
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 from .projection import check_components, fit_whitening
 
 Self = TypeVar("Self", bound="TwoClassDensityDetector")
@@ -35,20 +35,7 @@ def log_density(data: NDArray[np.float64], rows: NDArray[np.float64], bandwidth:
     return np.asarray(logsumexp(squared / (-2.0 * bandwidth**2), axis=1) - norm, dtype=np.float64)
 
 
-def _check_bandwidth(bandwidth: float) -> float:
-    if not 0.0 < bandwidth < np.inf:
-        raise ConfigError(f"bandwidth is {bandwidth}; it must be larger than 0 and finite.")
-    return bandwidth
-
-
-def _check_stored_bandwidth(arrays: Arrays) -> None:
-    if not arrays["bandwidth"][0] > 0.0:
-        raise BundleError(
-            f"detector array bandwidth is {arrays['bandwidth'][0]}, it must be larger than 0; calibrate again."
-        )
-
-
-class DensityDetector(ArrayDetector):
+class DensityDetector(Detector):
     """LaRED: negative log density of the clean rows' kernel estimate, nats; larger = more OoD.
 
     Args:
@@ -63,7 +50,9 @@ class DensityDetector(ArrayDetector):
 
     def __init__(self, bandwidth: float = 1.0, components: int | None = 50, seed: int = 0) -> None:
         super().__init__()
-        self.bandwidth = _check_bandwidth(bandwidth)
+        if not 0.0 < bandwidth < np.inf:
+            raise ConfigError(f"bandwidth is {bandwidth}; it must be larger than 0 and finite.")
+        self.bandwidth = bandwidth
         self.components = check_components(components)
         self.seed = seed
 
@@ -82,10 +71,13 @@ class DensityDetector(ArrayDetector):
 
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
-        _check_stored_bandwidth(arrays)
+        if not arrays["bandwidth"][0] > 0.0:
+            raise BundleError(
+                f"detector array bandwidth is {arrays['bandwidth'][0]}, it must be larger than 0; calibrate again."
+            )
 
 
-class TwoClassDensityDetector(ArrayDetector):
+class TwoClassDensityDetector(DensityDetector):
     """Supervised: log odds that a row is OoD, from one kernel density of clean rows and one of OoD rows, nats.
 
     score = log(P_ood p_ood(x)) - log(P_ind p_ind(x)); p = densities, P = shares of clean and OoD rows in the fit. The
@@ -101,10 +93,7 @@ class TwoClassDensityDetector(ArrayDetector):
     arrays: ClassVar = {"mean": "D", "projection": "D C", "train": "n C", "train_ood": "m C", "bandwidth": "1"}
 
     def __init__(self, bandwidth: float = 0.8, components: int | None = 16, seed: int = 0) -> None:
-        super().__init__()
-        self.bandwidth = _check_bandwidth(bandwidth)
-        self.components = check_components(components)
-        self.seed = seed
+        super().__init__(bandwidth, components, seed)
 
     def fit(self: Self, rows: ArrayLike, ood_rows: ArrayLike | None = None) -> Self:
         """Learn from clean rows (N, D) and OoD rows (M, D), at least 2 of each, finite, not all equal.
@@ -140,7 +129,3 @@ class TwoClassDensityDetector(ArrayDetector):
         ood, ind = arrays["train_ood"], arrays["train"]
         odds = log_density(projected, ood, bandwidth) - log_density(projected, ind, bandwidth)
         return np.asarray(odds + log(len(ood) / len(ind)), dtype=np.float64)
-
-    @classmethod
-    def _check_state(cls, arrays: Arrays) -> None:
-        _check_stored_bandwidth(arrays)

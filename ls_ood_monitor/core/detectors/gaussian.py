@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
 from ...errors import BundleError, ConfigError
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 
 
 def check_shrinkage(shrinkage: str) -> str:
@@ -21,6 +21,15 @@ def check_shrinkage(shrinkage: str) -> str:
     if shrinkage not in ("ledoit_wolf", "empirical"):
         raise ConfigError(f"shrinkage is {shrinkage!r}; it must be 'ledoit_wolf' or 'empirical'.")
     return shrinkage
+
+
+def check_precision(arrays: Arrays, name: str) -> None:
+    """Raise ``BundleError`` if a stored array is no inverse covariance."""
+    diagonal = np.diagonal(arrays[name])
+    if not diagonal.any() or (diagonal < 0.0).any():
+        raise BundleError(
+            f"detector array {name} is not an inverse covariance (diagonal zero or negative); calibrate again."
+        )
 
 
 def squared_distance(centred: Any, precision: Any) -> Any:
@@ -33,7 +42,7 @@ def covariance_estimate(rows: NDArray[np.float64], shrinkage: str) -> EmpiricalC
     return (LedoitWolf() if shrinkage == "ledoit_wolf" else EmpiricalCovariance()).fit(rows)
 
 
-class MahalanobisDetector(ArrayDetector):
+class MahalanobisDetector(Detector):
     """Squared Mahalanobis distance to the calibration data, (x - mean)^T precision (x - mean), no unit.
 
     Args:
@@ -60,8 +69,4 @@ class MahalanobisDetector(ArrayDetector):
 
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
-        diagonal = np.diagonal(arrays["precision"])
-        if not diagonal.any() or (diagonal < 0.0).any():
-            raise BundleError(
-                "detector array precision is not an inverse covariance (diagonal zero or negative); calibrate again."
-            )
+        check_precision(arrays, "precision")

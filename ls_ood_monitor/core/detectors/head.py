@@ -7,6 +7,7 @@ with the network's last layer W (K, P), b (K,). Energy is -logsumexp(logits), na
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -14,10 +15,22 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ...errors import BundleError, ConfigError, MonitorError
-from .base import ArrayDetector, Arrays
-from .contract import Head
+from .base import Arrays, Detector
 
 Self = TypeVar("Self", bound="HeadDetector")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The network's last layer, a linear map; some detectors need it.
+
+    Attributes:
+        weight: (classes, P).
+        bias: (classes,).
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
 
 
 def _check_percentile(percentile: float) -> float:
@@ -31,7 +44,7 @@ def _energy(cells: NDArray[np.float64], arrays: Arrays) -> NDArray[np.float64]:
     return -np.asarray(logsumexp(cells @ arrays["weight"].T + arrays["bias"], axis=-1), dtype=np.float64)
 
 
-class HeadDetector(ArrayDetector):
+class HeadDetector(Detector):
     """Base of the four; its state contains the network's last layer.
 
     Args:

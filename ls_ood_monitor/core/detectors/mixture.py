@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from ...errors import BundleError, ConfigError
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 from .projection import check_components, fit_whitening
 
 #: Added to the diagonal of every covariance, in units of the whitened rows' variance, 1.
@@ -54,7 +54,7 @@ def check_mixture(arrays: Arrays) -> None:
         raise BundleError("detector arrays weights and factors are not all above 0; calibrate again.")
 
 
-class MixtureDetector(ArrayDetector):
+class MixtureDetector(Detector):
     """Negative log density of a Gaussian mixture, nats; larger = more OoD.
 
     Args:

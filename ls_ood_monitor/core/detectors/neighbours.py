@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BundleError, ConfigError, MonitorError
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 
 #: The reference's K; fewer if it is more than a tenth of the rows.
 _NEIGHBOURS = 50
@@ -19,7 +19,7 @@ _ROWS_PER_NEIGHBOUR = 10
 _TINY = 1e-12
 
 
-class NeighbourDetector(ArrayDetector):
+class NeighbourDetector(Detector):
     """Euclidean distance of a row to its K-th nearest clean row, all rows scaled to length 1; from 0 to 2.
 
     Args:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import ArrayDetector, Arrays
+from .base import Arrays, Detector
 
 
-class OutputDetector(ArrayDetector):
+class OutputDetector(Detector):
     """The single value of each row (N, 1) is the score, in its own unit. Nothing is learnt or stored."""
 
     rows = "N 1"

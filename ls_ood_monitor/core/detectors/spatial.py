@@ -17,23 +17,45 @@ maximum are this project's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import BundleError
-from ..grid import blocks_of, cells_of
-from .base import ArrayDetector, Arrays
-from .gaussian import covariance_estimate, squared_distance
+from ..grid import GRID
+from .base import Arrays, Detector
+from .gaussian import check_precision, covariance_estimate, squared_distance
 
 Values = NDArray[np.float64]
 
+#: Rows and columns of cells in a block.
+BLOCK = (2, 2)
+_ROWS, _COLUMNS = GRID[0] // BLOCK[0], GRID[1] // BLOCK[1]
 _FOLDS = 8  # contiguous, because neighbouring frames are nearly equal
 _MAX_FRAMES = 2000  # drawn from the whole video
 _MAX_PLACES = 5000  # for the covariance
+_AT_ONCE = 128  # frames, to bound the memory of a fit
 _TINY = 1e-12
+
+
+def blocks_of(cells: Any) -> Any:
+    """Mean of each block: cells (N, 48, E), row by row from the top left -> (N, 12, E); for any array library."""
+    xp = array_namespace(cells)
+    count, _, width = cells.shape
+    split = xp.reshape(cells, (count, _ROWS, BLOCK[0], _COLUMNS, BLOCK[1], width))
+    return xp.reshape(xp.mean(split, axis=(2, 4)), (count, _ROWS * _COLUMNS, width))
+
+
+def cells_of(blocks: Any) -> Any:
+    """The value of each cell's block: (N, 12) -> (N, 48); for any array library."""
+    xp = array_namespace(blocks)
+    count = blocks.shape[0]
+    plane = xp.reshape(blocks, (count, _ROWS, 1, _COLUMNS, 1))
+    spread = xp.broadcast_to(plane, (count, _ROWS, BLOCK[0], _COLUMNS, BLOCK[1]))
+    return xp.reshape(spread, (count, GRID[0] * GRID[1]))
+
 
 #: Scale -> cells (N, 48, E) to places (N, P, E).
 _SCALES: dict[str, Callable[[Any], Any]] = {
@@ -45,7 +67,7 @@ _SCALES: dict[str, Callable[[Any], Any]] = {
 _WEIGHTS = (1.0, 0.75, 0.75)
 
 
-class SpatialDetector(ArrayDetector):
+class SpatialDetector(Detector):
     """Rows (N, 48, E): channel means of the encoder's early and middle stages in each cell of the grid (``core/grid.py``).
 
     With d = squared Mahalanobis distance of a place from its mean, divided by its dimension, and level = the mean of log d at
@@ -60,6 +82,7 @@ class SpatialDetector(ArrayDetector):
 
     rows: ClassVar = "N 48 E"
     portable: ClassVar = True
+    has_cells: ClassVar = True
     arrays: ClassVar = {
         "whole_mean": "1 E",
         "whole_precision": "E E",
@@ -95,18 +118,25 @@ class SpatialDetector(ArrayDetector):
         """``cell_scores`` with any array library, as ``portable_score``."""
         return _cells_of(_terms(rows, arrays))
 
+    def draw_rows(self, count: int) -> NDArray[np.int64] | None:
+        """A random draw of 2 000 frames: every n-th frame could miss a camera if the cameras alternate."""
+        if count <= _MAX_FRAMES:
+            return None
+        return np.sort(np.random.default_rng(0).choice(count, _MAX_FRAMES, replace=False))
+
     def _learn(self, data: Values) -> dict[str, Values]:
-        if len(data) > _MAX_FRAMES:
-            # A random draw: every n-th frame could miss a camera if the cameras alternate.
-            drawn = np.random.default_rng(0).choice(len(data), _MAX_FRAMES, replace=False)
-            data = data[np.sort(drawn)]
+        drawn = self.draw_rows(len(data))
+        if drawn is not None:
+            data = data[drawn]
         folds = np.arange(len(data)) * min(_FOLDS, len(data)) // len(data)
         unseen = np.empty((len(data), len(_SCALES)))
         for fold in np.unique(folds):
             held_out = folds == fold
             # A covariance needs at least two frames.
             seen = data[~held_out] if (~held_out).sum() > 1 else data
-            unseen[held_out] = _largest(_excesses(data[held_out], _gaussians(seen)))
+            arrays = _gaussians(seen)
+            del seen
+            unseen[held_out] = _in_parts(partial(_largest_excesses, arrays), data[held_out])
         return {**_gaussians(data), "clean_median": np.median(unseen, axis=0)}
 
     def _score(self, data: Any, arrays: Mapping[str, Any]) -> Any:
@@ -115,11 +145,7 @@ class SpatialDetector(ArrayDetector):
     @classmethod
     def _check_state(cls, arrays: Arrays) -> None:
         for scale in _SCALES:
-            diagonal = np.diagonal(arrays[f"{scale}_precision"])
-            if not diagonal.any() or (diagonal < 0.0).any():
-                raise BundleError(
-                    f"detector array {scale}_precision is not an inverse covariance (diagonal zero or negative); calibrate again."
-                )
+            check_precision(arrays, f"{scale}_precision")
 
 
 def _gaussians(data: Values) -> dict[str, Values]:
@@ -128,16 +154,26 @@ def _gaussians(data: Values) -> dict[str, Values]:
     for scale, pooled in _SCALES.items():
         places = pooled(data)
         mean = places.mean(axis=0)
-        residuals = (places - mean).reshape(-1, places.shape[2])
-        if len(residuals) > _MAX_PLACES:
+        flat = places.reshape(-1, places.shape[2])
+        index = np.arange(len(flat))
+        if len(flat) > _MAX_PLACES:
             # A random draw: if n divided the number of places, every n-th row would always be the same places.
-            drawn = np.random.default_rng(0).choice(len(residuals), _MAX_PLACES, replace=False)
-            residuals = residuals[np.sort(drawn)]
+            index = np.sort(np.random.default_rng(0).choice(len(flat), _MAX_PLACES, replace=False))
+        residuals = flat[index] - mean[index % len(mean)]
         precision = np.asarray(covariance_estimate(residuals, "ledoit_wolf").get_precision(), dtype=np.float64)
         arrays[f"{scale}_mean"], arrays[f"{scale}_precision"] = mean, precision
         # Some places always vary more than others, the kerb side for example.
-        arrays[f"{scale}_level"] = _log_distance(places - mean, precision).mean(axis=0)
+        arrays[f"{scale}_level"] = _in_parts(partial(_distances, mean, precision), places).mean(axis=0)
     return arrays
+
+
+def _distances(mean: Values, precision: Values, places: Values) -> Values:
+    return np.asarray(_log_distance(places - mean, precision))
+
+
+def _in_parts(compute: Callable[[Values], Values], rows: Values) -> Values:
+    """``compute`` of rows (N, ...), a part at a time: its intermediate arrays are several times as large as the rows."""
+    return np.concatenate([compute(rows[first : first + _AT_ONCE]) for first in range(0, len(rows), _AT_ONCE)])
 
 
 def _excesses(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
@@ -146,6 +182,10 @@ def _excesses(data: Any, arrays: Mapping[str, Any]) -> list[Any]:
         _log_distance(pooled(data) - arrays[f"{scale}_mean"], arrays[f"{scale}_precision"]) - arrays[f"{scale}_level"]
         for scale, pooled in _SCALES.items()
     ]
+
+
+def _largest_excesses(arrays: Mapping[str, Any], data: Values) -> Values:
+    return np.asarray(_largest(_excesses(data, arrays)))
 
 
 def _terms(data: Any, arrays: Mapping[str, Any]) -> list[Any]:

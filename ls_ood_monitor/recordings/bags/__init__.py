@@ -11,12 +11,13 @@ from .files import SUFFIXES
 from .image_messages import COMPRESSED_IMAGE, IMAGE, ImageArrival
 from .image_topics import LABELS, camera_of
 from .opened import RawMessage, TopicSummary
-from .reading import BagInfo, bag_info, iter_arrivals, iter_frames, iter_raw
+from .reading import BagInfo, bag_info, count_images, iter_arrivals, iter_frames, iter_raw
 from .writing import FrameBagWriter
 
 __all__ = [
     "BagInfo",
     "bag_info",
+    "count_images",
     "TopicSummary",
     "RawMessage",
     "iter_raw",

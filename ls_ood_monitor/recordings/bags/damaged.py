@@ -63,10 +63,8 @@ def recover_bag(bag: Path, stack: ExitStack) -> OpenedBag:
     for part in parts:
         counts.update({(topic.topic, topic.type_name): topic.messages for topic in part.topics})
     # The counts of metadata.yaml show how many messages are lost.
-    topics = tuple(
-        TopicSummary(name, type_name, max(count, files.expected.get(name, 0)))
-        for (name, type_name), count in counts.items()
-    )
+    expected = files.expected
+    topics = tuple(TopicSummary(*topic, max(count, expected.get(topic[0], 0))) for topic, count in counts.items())
 
     def read(wanted: Container[str], start_ns: int | None, stop_ns: int | None) -> Iterator[RawMessage]:
         for part in parts:

@@ -20,24 +20,14 @@ METADATA = "metadata.yaml"
 
 @dataclass(frozen=True)
 class BagFiles:
-    """The files of a ROS 2 bag.
+    """The files of a ROS 2 bag."""
 
-    Attributes:
-        storages: storage files that belong to the bag, in the order of their numbers.
-        missing: names of storage files that metadata.yaml lists and that do not exist.
-        surplus: names of storage files that exist and that metadata.yaml does not list.
-        expected: topic -> number of messages according to metadata.yaml.
-        metadata_fault: why metadata.yaml gives nothing, as the end of a sentence; empty if it is usable.
-        is_compressed: ``ros2 bag`` compressed whole files or single messages. Compression by the storage itself does not
-            count.
-    """
-
-    storages: tuple[Path, ...]
-    missing: tuple[str, ...] = ()
-    surplus: tuple[str, ...] = ()
-    expected: Mapping[str, int] = field(default_factory=dict)
-    metadata_fault: str = ""
-    is_compressed: bool = False
+    storages: tuple[Path, ...]  # that belong to the bag, in the order of their numbers
+    missing: tuple[str, ...] = ()  # names that metadata.yaml lists and that do not exist
+    surplus: tuple[str, ...] = ()  # names that exist and that metadata.yaml does not list
+    expected: Mapping[str, int] = field(default_factory=dict)  # topic -> messages according to metadata.yaml
+    metadata_fault: str = ""  # why metadata.yaml gives nothing, as the end of a sentence; empty if it is usable
+    is_compressed: bool = False  # by ros2 bag, files or messages; compression by the storage itself does not count
 
 
 def is_ros1(bag: Path) -> bool:
@@ -64,10 +54,8 @@ def find_files(bag: Path) -> BagFiles:
     is_compressed = str(metadata.get("compression_mode", "")).lower() in ("file", "message")
     try:
         listed = [str(name).rsplit("/", 1)[-1] for name in metadata["relative_file_paths"]]
-        expected = {
-            str(entry["topic_metadata"]["name"]): int(entry["message_count"])
-            for entry in metadata["topics_with_message_count"]
-        }
+        counts = metadata["topics_with_message_count"]
+        expected = {str(entry["topic_metadata"]["name"]): int(entry["message_count"]) for entry in counts}
     except (KeyError, TypeError, ValueError):
         exists = (bag / METADATA).exists()
         fault = "its metadata.yaml cannot be read" if exists else "it has no metadata.yaml (probably not closed)"

@@ -23,25 +23,15 @@ _JPEG_QUALITY = 90
 
 @dataclass(frozen=True)
 class ImageArrival:
-    """One image message of a recording, with its picture or with the reason why it has none.
-
-    Attributes:
-        camera: camera name.
-        topic: topic of the message.
-        received_ns: time at which the recorder received the message.
-        stamp_ns: time of capture, from the header; 0 if the message cannot be read.
-        encoding: of a raw image; empty for a compressed one.
-        image: BGR uint8 (H, W, 3); None if there is no usable picture.
-        error: why there is none, as a sentence; empty otherwise.
-    """
+    """One image message of a recording, with its picture or with the reason why it has none."""
 
     camera: str
     topic: str
-    received_ns: int
-    stamp_ns: int
-    encoding: str
-    image: NDArray[np.uint8] | None
-    error: str = ""
+    received_ns: int  # time at which the recorder received the message
+    stamp_ns: int  # time of capture, from the header; 0 if the message cannot be read
+    encoding: str  # of a raw image; empty for a compressed one
+    image: NDArray[np.uint8] | None  # BGR (H, W, 3); None if there is no usable picture
+    error: str = ""  # why there is none, as a sentence; empty otherwise
 
 
 @lru_cache(maxsize=1)
@@ -58,15 +48,15 @@ def is_image(type_name: str) -> bool:
 def image_message(camera: str, pixels: NDArray[np.uint8], encoding: str, stamp_ns: int) -> Any:
     """Make a ``sensor_msgs/Image`` from pixels (H, W) or (H, W, channels)."""
     height, width = pixels.shape[:2]
-    return typestore().types[IMAGE](
-        header=_header(camera, stamp_ns),
-        height=height,
-        width=width,
-        encoding=encoding,
-        is_bigendian=0,
-        step=pixels.nbytes // height,
-        data=np.ascontiguousarray(pixels).reshape(-1),
-    )
+    layout = {
+        "height": height,
+        "width": width,
+        "encoding": encoding,
+        "is_bigendian": 0,
+        "step": pixels.nbytes // height,
+    }
+    data = np.ascontiguousarray(pixels).reshape(-1)
+    return typestore().types[IMAGE](header=_header(camera, stamp_ns), **layout, data=data)
 
 
 def compressed_message(camera: str, image: NDArray[np.uint8], stamp_ns: int) -> Any:
@@ -85,15 +75,14 @@ def decode_arrival(raw: RawMessage, camera: str) -> ImageArrival:
     except Exception as error:
         text = f"A message on {raw.topic} is not a readable {raw.type_name}: {len(raw.data)} bytes, {error!r}."
         return ImageArrival(camera, raw.topic, raw.stamp_ns, 0, "", None, text)
-    stamp = message.header.stamp
-    stamp_ns = stamp.sec * 10**9 + stamp.nanosec
-    is_raw = raw.type_name == IMAGE
-    encoding = message.encoding if is_raw else ""
+    stamp, is_raw = message.header.stamp, raw.type_name == IMAGE
+    image, fault = None, ""
     try:
         image = decode_image(message) if is_raw else decode_compressed(message)
     except ImageError as error:
-        return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, None, str(error))
-    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image)
+        fault = str(error)
+    stamp_ns, encoding = stamp.sec * 10**9 + stamp.nanosec, message.encoding if is_raw else ""
+    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image, fault)
 
 
 def _header(camera: str, stamp_ns: int) -> Any:

@@ -28,15 +28,7 @@ def is_camera(topic: str, type_name: str) -> bool:
 
 
 def choose_topics(bag: Path, types: Mapping[str, str], topics: Mapping[str, str] | None) -> dict[str, str]:
-    """Check the chosen topics against a bag, or find its cameras.
-
-    Args:
-        bag: path of the bag, for messages.
-        types: topic -> type name of everything in the bag.
-        topics: topic -> camera name; None takes every camera topic.
-
-    Returns:
-        Topic -> camera name.
+    """Check the chosen topics (topic -> camera name) of a bag against ``types`` (topic -> type name), or find its cameras.
 
     Raises:
         DataError: no camera topic, a topic that is absent or has no images, or two topics for one camera.

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RawMessage:
-    """One message as recorded, not decoded.
-
-    Attributes:
-        topic: topic of the message.
-        type_name: type in ROS 2 notation, such as ``sensor_msgs/msg/Image``.
-        stamp_ns: time at which the recorder received the message.
-        data: serialised message (CDR).
-    """
+    """One message as recorded, not decoded."""
 
     topic: str
-    type_name: str
-    stamp_ns: int
-    data: bytes
+    type_name: str  # in ROS 2 notation, such as ``sensor_msgs/msg/Image``
+    stamp_ns: int  # time at which the recorder received the message
+    data: bytes  # serialised (CDR)
 
 
 @dataclass(frozen=True)
@@ -38,21 +31,13 @@ ReadMessages = Callable[[Container[str], int | None, int | None], Iterator[RawMe
 
 @dataclass(frozen=True)
 class OpenedBag:
-    """A bag that is open for reading.
-
-    Attributes:
-        topics: topics, with the number of messages that each should hold.
-        begin_ns: first reception; 0 in an empty bag.
-        end_ns: last reception; 0 in an empty bag.
-        read: starts an iteration over messages, in order of reception.
-        damage: as in ``BagInfo``.
-    """
+    """A bag that is open for reading."""
 
     topics: tuple[TopicSummary, ...]
-    begin_ns: int
-    end_ns: int
-    read: ReadMessages
-    damage: str = ""
+    begin_ns: int  # first reception; 0 in an empty bag
+    end_ns: int  # last reception; 0 in an empty bag
+    read: ReadMessages  # in order of reception
+    damage: str = ""  # as in ``BagInfo``
 
 
 def limit_time(read_all: Callable[[Container[str]], Iterator[RawMessage]]) -> ReadMessages:

@@ -12,12 +12,14 @@ import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from struct import error as struct_error
 from struct import unpack_from
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ...errors import DataError
 from .opened import OpenedBag, RawMessage, TopicSummary, limit_time
@@ -28,13 +30,11 @@ _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _DATA_END = 0x02, 0x
 _HEAD, _MESSAGE_HEAD, _FOOTER_SIZE = 9, 22, 9 + 20 + len(_MAGIC)
 
 
-@dataclass(frozen=True, order=True)
-class _Block:
-    """A chunk, or a single message outside of chunks."""
+class _Block(NamedTuple):
+    """A record of the file: a chunk, or one outside of chunks. The last may be cut."""
 
-    first_ns: int
-    offset: int
     opcode: int
+    offset: int  # of its content
     size: int
 
 
@@ -46,7 +46,8 @@ class _Contents:
     #: Channel -> topic and type name.
     channels: dict[int, tuple[str, str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    blocks: list[_Block] = field(default_factory=list)
+    #: With messages, and when the first of them was received.
+    blocks: list[tuple[int, _Block]] = field(default_factory=list)
     end_ns: int = 0
     holes: int = 0
     is_cut: bool = False
@@ -72,21 +73,22 @@ def salvage_mcap(path: Path) -> tuple[OpenedBag, str]:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise DataError(f"{path} is no MCAP file: it does not begin as one.")
-        for opcode, offset, size in _walk(file, contents):
+        for block in _walk(file, contents):
             times = []
-            for inner, content in _records_of(file, opcode, offset, size, contents):
+            for opcode, content in _records_of(file, block, contents):
                 try:
-                    _learn(inner, content, contents)
+                    message = _parse(opcode, content, contents)
                 except struct_error:  # shorter than a record of this kind must be
                     contents.holes += 1
-                if inner == _MESSAGE and (message := _parse_message(content, contents)):
+                    continue
+                if message is not None:
                     times.append(message.stamp_ns)
                     contents.counts[message.topic] += 1
             if times:
-                contents.blocks.append(_Block(min(times), offset, opcode, size))
+                contents.blocks.append((min(times), block))
                 contents.end_ns = max(contents.end_ns, *times)
-    contents.blocks.sort()
-    begin_ns = contents.blocks[0].first_ns if contents.blocks else 0
+    contents.blocks.sort(key=lambda entry: (entry[0], entry[1].offset))
+    begin_ns = contents.blocks[0][0] if contents.blocks else 0
     types = {topic: type_name for topic, type_name in contents.channels.values() if type_name}
     topics = tuple(TopicSummary(topic, type_name, contents.counts[topic]) for topic, type_name in types.items())
     opened = OpenedBag(topics, begin_ns, contents.end_ns, limit_time(partial(_read, path, contents)))
@@ -96,21 +98,21 @@ def salvage_mcap(path: Path) -> tuple[OpenedBag, str]:
 def _read(path: Path, contents: _Contents, topics: Container[str]) -> Iterator[RawMessage]:
     """Messages in the order of reception: those of a block wait until no later block can hold an earlier one."""
     waiting: list[tuple[int, int, RawMessage]] = []
-    number = 0
+    numbers = count()
     with path.open("rb") as file:
-        for block in contents.blocks:
-            while waiting and waiting[0][0] < block.first_ns:
+        for first_ns, block in contents.blocks:
+            while waiting and waiting[0][0] < first_ns:
                 yield heapq.heappop(waiting)[2]
-            for opcode, content in _records_of(file, block.opcode, block.offset, block.size, _Contents()):
-                if opcode == _MESSAGE and (message := _parse_message(content, contents)) and message.topic in topics:
-                    heapq.heappush(waiting, (message.stamp_ns, number, message))
-                    number += 1
+            for opcode, content in _records_of(file, block, _Contents()):
+                message = _parse(opcode, content, contents) if opcode == _MESSAGE else None
+                if message is not None and message.topic in topics:
+                    heapq.heappush(waiting, (message.stamp_ns, next(numbers), message))
     while waiting:
         yield heapq.heappop(waiting)[2]
 
 
-def _walk(file: BinaryIO, contents: _Contents) -> Iterator[tuple[int, int, int]]:
-    """Opcode, offset and size of each record's content. The last may be cut. After a hole, go on at the next known chunk."""
+def _walk(file: BinaryIO, contents: _Contents) -> Iterator[_Block]:
+    """Each record. After a hole, go on at the next known chunk."""
     end = file.seek(0, 2)
     known = _indexed_chunks(file, end)
     position = len(_MAGIC)
@@ -132,7 +134,7 @@ def _walk(file: BinaryIO, contents: _Contents) -> Iterator[tuple[int, int, int]]
         contents.is_cut = not is_whole
         if contents.is_cut and opcode != _CHUNK:
             return
-        yield opcode, position + _HEAD, min(size, end - position - _HEAD)
+        yield _Block(opcode, position + _HEAD, min(size, end - position - _HEAD))
         position += _HEAD + size
     contents.is_cut = True
 
@@ -156,16 +158,14 @@ def _indexed_chunks(file: BinaryIO, end: int) -> list[int]:
     return sorted(starts)
 
 
-def _records_of(
-    file: BinaryIO, opcode: int, offset: int, size: int, contents: _Contents
-) -> Iterator[tuple[int, memoryview]]:
+def _records_of(file: BinaryIO, block: _Block, contents: _Contents) -> Iterator[tuple[int, memoryview]]:
     """Opcode and content of the records in a chunk, or of the one record outside of chunks, as far as they are whole."""
-    if opcode not in (_CHUNK, _SCHEMA, _CHANNEL, _MESSAGE):
+    if block.opcode not in (_CHUNK, _SCHEMA, _CHANNEL, _MESSAGE):
         return
-    file.seek(offset)
-    content = file.read(size)
-    if opcode != _CHUNK:
-        yield opcode, memoryview(content)
+    file.seek(block.offset)
+    content = file.read(block.size)
+    if block.opcode != _CHUNK:
+        yield block.opcode, memoryview(content)
         return
     chunk = memoryview(_unpack(content, contents))
     position = 0
@@ -185,16 +185,12 @@ def _unpack(content: bytes, contents: _Contents) -> bytes:
         return b""
     size, crc, length = unpack_from("<QII", content, 16)
     compression = content[32 : 32 + length].decode("ascii", "replace")
-    try:
+    with suppress(Exception):  # each compression library has errors of its own
         data = _decompress(compression, content[32 + length + 8 :])
-    # Each compression library has errors of its own.
-    except Exception:
-        contents.holes += 1
-        return b""
-    if crc and len(data) == size and zlib.crc32(data) != crc:
-        contents.holes += 1
-        return b""
-    return data
+        if not crc or len(data) != size or zlib.crc32(data) == crc:
+            return data
+    contents.holes += 1
+    return b""
 
 
 def _decompress(compression: str, data: bytes) -> bytes:
@@ -214,24 +210,19 @@ def _decompress(compression: str, data: bytes) -> bytes:
     return data
 
 
-def _learn(opcode: int, content: memoryview, contents: _Contents) -> None:
-    """Remember a schema or a channel."""
+def _parse(opcode: int, content: memoryview, contents: _Contents) -> RawMessage | None:
+    """A message; None for a cut one, or one of an unknown channel. A schema or a channel is remembered."""
     if opcode == _SCHEMA:
         (key,) = unpack_from("<H", content)
         contents.schemas[key] = _text(content, 2)
     elif opcode == _CHANNEL:
         key, schema = unpack_from("<HH", content)
         contents.channels[key] = (_text(content, 4), contents.schemas.get(schema, ""))
-
-
-def _parse_message(content: memoryview, contents: _Contents) -> RawMessage | None:
-    """Parse a message; None for a cut one, or one of an unknown channel."""
-    if len(content) < _MESSAGE_HEAD:
-        return None
-    channel, _, time_ns, _ = unpack_from("<HIQQ", content)
-    if channel not in contents.channels:
-        return None
-    return RawMessage(*contents.channels[channel], time_ns, bytes(content[_MESSAGE_HEAD:]))
+    elif opcode == _MESSAGE and len(content) >= _MESSAGE_HEAD:
+        channel, _, time_ns, _ = unpack_from("<HIQQ", content)
+        if channel in contents.channels:
+            return RawMessage(*contents.channels[channel], time_ns, bytes(content[_MESSAGE_HEAD:]))
+    return None
 
 
 def _text(content: memoryview, offset: int) -> str:

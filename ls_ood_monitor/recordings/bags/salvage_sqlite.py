@@ -38,10 +38,8 @@ def salvage_sqlite(path: Path) -> tuple[OpenedBag, str]:
     is_incomplete = len(numbers) < max(numbers, default=0)
     with closing(_connect(path)) as database:
         try:
-            topics = {
-                key: (str(name), str(type_name))
-                for key, name, type_name in database.execute("SELECT id, name, type FROM topics")
-            }
+            found = database.execute("SELECT id, name, type FROM topics")
+            topics = {key: (str(name), str(type_name)) for key, name, type_name in found}
         except sqlite3.Error as error:
             raise DataError(f"{path} has no readable table of topics ({error}).") from error
         for number in numbers:
@@ -69,9 +67,8 @@ def salvage_sqlite(path: Path) -> tuple[OpenedBag, str]:
 
     counts = Counter(topics[key][0] for _, _, key in rows)
     begin_ns, end_ns = (rows[0][0], rows[-1][0]) if rows else (0, 0)
-    summaries = tuple(
-        TopicSummary(topic, type_name, counts[topic]) for topic, type_name in dict(topics.values()).items()
-    )
+    types = dict(topics.values())
+    summaries = tuple(TopicSummary(topic, type_name, counts[topic]) for topic, type_name in types.items())
     damage = "is cut off or damaged" if is_incomplete else "has a damaged index"
     return OpenedBag(summaries, begin_ns, end_ns, limit_time(read)), damage
 

@@ -37,9 +37,8 @@ def open_whole_bag(bag: Path, stack: ExitStack) -> OpenedBag:
     if is_ros1(bag):
         topics = [entry for entry in topics if entry.type_name in typestore().types]
     # rosbags' end_time is one nanosecond past the last message.
-    begin_ns, end_ns = (
-        (reader.start_time, max(reader.start_time, reader.end_time - 1)) if reader.message_count else (0, 0)
-    )
+    begin_ns = reader.start_time if reader.message_count else 0
+    end_ns = max(begin_ns, reader.end_time - 1) if reader.message_count else 0
     return OpenedBag(tuple(topics), begin_ns, end_ns, partial(_messages, bag, reader))
 
 

@@ -19,11 +19,7 @@ _STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 
 
 class FrameBagWriter:
-    """Write pictures to a new bag. A context manager.
-
-    Args:
-        path: folder to create; it must not exist.
-        storage: ``sqlite3`` or ``mcap``.
+    """Write pictures to a new bag, a folder, in the storage ``sqlite3`` or ``mcap``. A context manager.
 
     Raises:
         ConfigError: unknown storage.

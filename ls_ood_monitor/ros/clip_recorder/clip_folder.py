@@ -36,12 +36,7 @@ _JPEG_QUALITY = 92
 
 
 class ClipFolder:
-    """Writes one clip.
-
-    Args:
-        path: folder to create.
-        clip: its times.
-        node: topics and facts of the node.
+    """Writes one clip into a folder that it creates.
 
     Raises:
         DataError, OSError: the folder cannot be made.

@@ -21,12 +21,8 @@ _MAX_STEP_BACK_NS, _MAX_STEP_AHEAD_NS = 100_000_000, 60_000_000_000
 class ClipSelection:
     """Puts messages and snapshots of alarms into the buffer. Not safe for threads: the caller holds the buffer's lock.
 
-    Args:
-        buffer: takes the entries and opens the clips.
-        node: its topics.
-        before_s: time before an alarm that belongs to its clip, seconds.
-        clock_ns: the node's clock, which stamps messages.
-        dropped: frames of a camera that the network had no time for so far.
+    A clip begins ``before_s`` before its alarm. ``clock_ns`` is the node's clock, which stamps messages; ``dropped`` gives the
+    frames of a camera that the network had no time for so far.
     """
 
     def __init__(

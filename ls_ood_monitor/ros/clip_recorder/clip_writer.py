@@ -26,15 +26,7 @@ _FOLDER_LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 class ClipWriter:
-    """Takes entries from the buffer and writes them.
-
-    Args:
-        buffer: holds the entries and the clips to be written.
-        ready: the buffer's lock; a notification ends the writer's wait.
-        store: the folder of all clips.
-        open_clip: makes the folder of a new clip.
-        stuck_s: a write that takes longer than this is reported, seconds.
-        log: takes a sentence, and whether it is a warning.
+    """Takes entries from the buffer, whose lock is ``ready``, and writes them; reports a write that takes over ``stuck_s``.
 
     Attributes:
         written: clips finished.

@@ -33,14 +33,7 @@ from .items import CameraTopics, Item, RecordedNode
 class ClipRecorder:
     """Records the clips of one perception node. Every method but ``close`` returns at once.
 
-    Args:
-        settings: with ``evidence_dir``.
-        node: topics and facts of the node.
-        clock_ns: the node's clock, which stamps messages.
-        dropped: frames of a camera that the network had no time for so far.
-        log: takes a sentence, and whether it is a warning.
-        open_clip: makes the folder of a new clip.
-        stuck_s: a write that takes longer than this is reported, seconds.
+    ``log`` takes a sentence, and whether it is a warning. A write that takes longer than ``stuck_s`` is reported.
     """
 
     def __init__(
@@ -79,16 +72,6 @@ class ClipRecorder:
 
         In a clip a camera's images have the topic ``/<camera>/image``, also where the vehicle remapped it: an evaluation
         reads the camera's name from it.
-
-        Args:
-            node: perception.
-            settings: of the node.
-            parameters: all parameters in force, by name.
-            monitor: with its bundle.
-            outputs: camera -> its publishers.
-            alarm_topic: fully resolved.
-            source: name of the process in its alarms.
-            dropped: frames of a camera that the network had no time for so far.
         """
         image_type, suffix = ("Image", "") if settings.transport == "raw" else ("CompressedImage", "/compressed")
         cameras = {

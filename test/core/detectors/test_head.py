@@ -8,7 +8,7 @@ import torch
 from pytorch_ood import detector as other
 from scipy.special import logsumexp
 
-from ls_ood_monitor.core.detectors.contract import Head
+from ls_ood_monitor.core.detectors import Head
 from ls_ood_monitor.core.detectors.head import AshDetector, DiceDetector, HeadDetector, ReactDetector, VimDetector
 from ls_ood_monitor.errors import BundleError, ConfigError, MonitorError
 

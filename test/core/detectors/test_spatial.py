@@ -7,9 +7,9 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
-from ls_ood_monitor.core.detectors.spatial import SpatialDetector
-from ls_ood_monitor.core.grid import BLOCK, GRID, blocks_of, cells_of
-from ls_ood_monitor.core.threshold import leave_one_block_out_scores
+from ls_ood_monitor.core.detectors.spatial import BLOCK, SpatialDetector, blocks_of, cells_of
+from ls_ood_monitor.core.grid import GRID
+from ls_ood_monitor.core.held_out import leave_one_block_out_scores
 from ls_ood_monitor.errors import BundleError, MonitorError
 
 CELLS, CHANNELS = GRID[0] * GRID[1], 6

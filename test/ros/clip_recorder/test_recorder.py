@@ -72,7 +72,7 @@ class Vehicle:
         self.sent[camera].append(picture)
         image = image_message(picture, Header(stamp=ns_to_stamp(stamp_ns), frame_id="lens"), "bgr8")
         score = float("nan") if fault else 3.0 if state is AlarmState.RAISED else 0.5
-        kind = fault or (CauseKind.OUT_OF_DISTRIBUTION if score > 1.0 else CauseKind.IN_DISTRIBUTION)
+        kind = fault or (CauseKind.SUDDEN if score > 1.0 else CauseKind.IN_DISTRIBUTION)
         alarm = Alarm(camera, stamp_ns, state, score, 1.0, Cause(kind, camera, score, 1.0))
         result = None
         if not fault:
@@ -165,7 +165,7 @@ def test_a_clip_holds_images_alarms_scores_pictures_and_configuration(vehicle, t
     assert account["ended"] == "complete"
     (raised,) = account["raised"]
     assert (raised["camera"], raised["stamp_ns"], raised["score"]) == ("front", stamp_ns, 3.0)
-    assert raised["cause"] == "out_of_distribution"
+    assert raised["cause"] == "sudden"
     assert raised["reason"] == "camera front: out of distribution, score 3.00 above threshold 1.00"
     assert cv2.imread(str(clip / raised["overlay"])).shape == (48, 64, 3)
     assert cv2.imread(str(clip / raised["anomaly_map"]), cv2.IMREAD_UNCHANGED).shape == (48, 64)
