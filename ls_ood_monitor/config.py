@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from .errors import ConfigError
+from .errors import ConfigError, SettingError
 
 T = TypeVar("T")
 
@@ -36,22 +36,27 @@ def setting(
 
 
 def check_field(owner: str, spec: Field[Any], value: Any) -> None:
-    """Raise ``ConfigError`` if ``value`` is outside the range or the choices in ``spec.metadata``."""
-    name, meta = f"{owner}.{spec.name}", spec.metadata
+    """Raise ``SettingError`` if ``value`` is outside the range or the choices in ``spec.metadata``."""
+    if fault := _fault_of(spec, value):
+        raise SettingError(owner, spec.name, fault)
+
+
+def _fault_of(spec: Field[Any], value: Any) -> str:
+    """Value and rule of a setting that breaks it; empty if it does not."""
+    meta = spec.metadata
     if isinstance(spec.default, bool) and not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r}; it must be true or false.")
+        return f"is {value!r}; it must be true or false."
     choices = meta.get("choices") or ()
     if choices and value not in choices:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
+        return f"is {value!r}; it must be one of {', '.join(map(repr, choices))}."
     low, high = meta.get("low"), meta.get("high")
     if low is None and high is None:
-        return
+        return ""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise ConfigError(
-            f"{name} is {value!r}; it must be a number from {low} to {high} {meta['unit']}".rstrip() + "."
-        )
+        return f"is {value!r}; it must be a number from {low} to {high} {meta['unit']}".rstrip() + "."
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ConfigError(f"{name} is {value}; it must lie within [{low}, {high}] {meta['unit']}".rstrip() + ".")
+        return f"is {value}; it must lie within [{low}, {high}] {meta['unit']}".rstrip() + "."
+    return ""
 
 
 @dataclass(frozen=True)

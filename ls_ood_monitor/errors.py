@@ -27,3 +27,20 @@ class DataError(MonitorError):
 
 class ConfigError(MonitorError, ValueError):
     """A setting outside its documented range."""
+
+
+class SettingError(ConfigError):
+    """A setting that breaks a rule.
+
+    Attributes:
+        owner: class of the settings.
+        setting: its name.
+        fault: value and rule, the sentence that follows the name.
+    """
+
+    def __init__(self, owner: str, setting: str, fault: str) -> None:
+        super().__init__(owner, setting, fault)
+        self.owner, self.setting, self.fault = owner, setting, fault
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.setting} {self.fault}"

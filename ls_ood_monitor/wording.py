@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .core.causes import AlarmProgress, Cause, CauseKind
+from .core.causes import AlarmProgress, Cause, CauseKind, ProgressGoal
 
 if TYPE_CHECKING:  # they need numpy, which help texts must not wait for
     from .core.types import Alarm
@@ -142,6 +142,6 @@ def _of_camera(cause: Cause) -> str:
 
 def _progress(progress: AlarmProgress) -> str:
     count, needed = progress.count, progress.needed
-    if progress.rule == "release":
+    if progress.goal is ProgressGoal.CLEAR:
         return f"{count:.0f} of {needed:.0f} good frames to clear"
     return f"{count:.0f} of {needed:.0f} bad frames to raise"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from ls_ood_monitor.config import (
@@ -13,7 +15,7 @@ from ls_ood_monitor.config import (
     check_camera_names,
     from_mapping,
 )
-from ls_ood_monitor.errors import ConfigError
+from ls_ood_monitor.errors import ConfigError, SettingError
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,13 @@ def test_every_setting_is_described():
             if isinstance(spec.default, (int, float)) and not isinstance(spec.default, bool):
                 assert spec.metadata["low"] is not None, name
                 assert spec.metadata["high"] is not None, name
+
+
+def test_an_error_of_a_setting_survives_a_process():
+    """Workers send it back: owner, setting and fault are data, and the sentence is the same."""
+    with pytest.raises(SettingError) as caught:
+        AlarmSettings(trigger_consecutive_frames=0)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.owner, again.setting) == ("AlarmSettings", "trigger_consecutive_frames")
+    assert str(again) == str(caught.value)
+    assert str(again).endswith(again.fault)

@@ -17,6 +17,7 @@ _UNITS = {"block": ("blocks left out", "#37474f"), "drive": ("drives left out", 
 _LIMIT, _LASTING = "#c62828", "#1565c0"
 _SEEING, _ALARMING = "Greens", "Reds"
 _SENSITIVITY_IN = 3.2  # height, inches
+_DARK = 0.6  # share from which black text cannot be read
 
 
 def draw_calibration(
@@ -92,7 +93,9 @@ def _sensitivity(axes: Any, facts: Mapping[str, Any]) -> None:
             found = sorted(delay for delay in condition["delays_s"] if delay is not None)
             shares[row, column] = len(found) / len(condition["delays_s"])
             if found:
-                axis.text(column, row, f"{found[len(found) // 2]:.1f}", ha="center", va="center", fontsize=8)
+                colour = "white" if shares[row, column] > _DARK else "black"
+                median_s = found[len(found) // 2]
+                axis.text(column, row, f"{median_s:.1f}", ha="center", va="center", fontsize=8, color=colour)
         axis.imshow(shares, cmap=_ALARMING if is_harmless else _SEEING, vmin=0.0, vmax=1.0, aspect="auto")
         axis.set_xticks(
             range(len(names)), [name.replace("_", " ") for name in names], rotation=50, ha="right", fontsize=8
@@ -143,7 +146,13 @@ def _rates(axis: Any, result: DetectorCalibration, check: Mapping[str, Any] | No
             color=colour,
         )
     target = result.threshold.target_rate
-    axis.axvline(100.0 * target, color=_LIMIT, linestyle="--", linewidth=1.0, label=f"target {target:.2%}")
+    axis.axvline(
+        100.0 * target,
+        color=_LIMIT,
+        linestyle="--",
+        linewidth=1.0,
+        label=f"{'target' if result.threshold.target_per_hour is None else 'result'} {target:.2%}",
+    )
     axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1)
     axis.set_ylim(-0.5, len(rows) - 0.2)
     axis.set_xlim(0.0, 100.0 * max(2.5 * target, *(1.15 * row[4] for row in rows)))

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import CalibrationError, ConfigError, DataError
+from ..errors import CalibrationError, ConfigError, DataError, SettingError
 from .console import console, progress_bar, warn, write_json
 
 if TYPE_CHECKING:
@@ -402,10 +402,9 @@ def _with_option_names(make: Callable[[], _T]) -> _T:
     """The result of ``make``; an error about a setting names it as the user's option."""
     try:
         return make()
-    except ConfigError as error:
-        setting, _, rest = str(error).partition(" ")
-        name = setting.rpartition(".")[2]
-        raise ConfigError(f"--{_OPTION_OF.get(name, name.replace('_', '-'))} {rest}") from error
+    except SettingError as error:
+        option = _OPTION_OF.get(error.setting, error.setting.replace("_", "-"))
+        raise ConfigError(f"--{option} {error.fault}") from error
 
 
 def _source(args: argparse.Namespace, spec: PreprocessSpec, module: SegmentationModule | None) -> TrainingSource:

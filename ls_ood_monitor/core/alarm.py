@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import exp, isfinite, nan
 
 from ..config import AlarmSettings
-from .causes import AlarmProgress, Cause, CauseKind
+from .causes import AlarmProgress, Cause, CauseKind, ProgressGoal
 from .types import Alarm, AlarmState
 
 #: Faults are counted among so many times the frames that raise an alarm.
@@ -192,9 +192,9 @@ class AlarmFilter:
         progress, held_for = None, None
         if state is AlarmState.RAISED and sudden.good:
             release = self.settings.release_consecutive_frames
-            progress, held_for = AlarmProgress("release", sudden.good, release), self._last_bad
+            progress, held_for = AlarmProgress(ProgressGoal.CLEAR, sudden.good, release), self._last_bad
         elif state is AlarmState.PENDING:
-            progress = AlarmProgress("consecutive", sudden.bad, self.settings.trigger_consecutive_frames)
+            progress = AlarmProgress(ProgressGoal.RAISE, sudden.bad, self.settings.trigger_consecutive_frames)
         if lasting.is_raised and state is not AlarmState.RAISED:
             state, progress = AlarmState.RAISED, None
             lasts = Cause(CauseKind.LASTING, value=lasting.mean, limit=lasting.threshold)

@@ -84,17 +84,24 @@ QUALIFYING = frozenset({CauseKind.NOT_CLEARED, CauseKind.OPTIONAL_CAMERA, CauseK
 HOLDING = frozenset({CauseKind.MIN_TIME, CauseKind.LATCHED})
 
 
+class ProgressGoal(enum.Enum):
+    """What counted frames lead to. The value is the name in messages and files."""
+
+    RAISE = "consecutive"
+    CLEAR = "release"
+
+
 @dataclass(frozen=True)
 class AlarmProgress:
     """How far a camera's alarm is on its way to RAISED, or from RAISED back to CLEAR.
 
     Attributes:
-        rule: ``consecutive``, bad frames that raise the alarm, or ``release``, good frames that clear it.
+        goal: what the frames lead to.
         count: frames so far.
         needed: so many raise, or clear, the alarm.
     """
 
-    rule: str
+    goal: ProgressGoal
     count: float
     needed: float
 

@@ -34,7 +34,7 @@ class Limit:
     is_share: bool = False  # from 0 to 1
     is_min: bool = False  # limits the figure from below
     never: Callable[[Figures], int] = lambda it: 0  # after how many events what the limit times did not happen
-    is_hourly: bool = False  # no single drive is long enough for it: a set of recordings answers as one
+    is_hourly: bool = False  # no single drive is long enough for it: it is checked on the pooled figures
     is_to_stop: bool = False  # an event that begins under STOP has no such time
     is_estimate: bool = False  # the figure is no bound
 
@@ -167,7 +167,7 @@ def _section(path: Path, section: str, cls: type[EventLimits], content: Any) -> 
 
 
 def _limits(path: Path, prefix: str, cls: type[L], values: Mapping[Any, Any]) -> L:
-    """The limits of one place in the file; what is wrong is said in its words, not in those of the settings."""
+    """The limits of one place in the file; errors name the keys of the file."""
     known = [spec.name for spec in fields(cls)]
     where = f"{path}: {prefix.rstrip('.')}" if prefix else f"{path}"
     for name in values:
@@ -261,7 +261,7 @@ def check_acceptance(
 
 
 def check_set(acceptance: Acceptance, pooled: Figures, answered: Collection[str], is_whole: bool) -> tuple[Rule, ...]:
-    """Hold the limits that a set of recordings answers as one.
+    """Check the limits that a set of recordings meets as a whole, on its pooled figures.
 
     ``answered`` are the names of the rules that single recordings answered. Unless ``is_whole``, a recording could not be
     judged, and nobody knows what it would have answered.
@@ -311,7 +311,7 @@ def _remark(given: _Given, figures: Figures) -> str:
     """What the figure of a limit does not say, to follow it; empty = nothing."""
     if given.limit.is_to_stop:
         held, count = sum(event.stop_was_on for event in figures.events), len(figures.events)
-        return f"; STOP was on already when {held} of {count} events began, which tell no time" if held else ""
+        return f"; STOP was on already when {held} of {count} events began, which have no such time" if held else ""
     rate = figures.alarms.false_per_hour
     if rate is None or not given.limit.is_hourly:
         return ""

@@ -161,7 +161,7 @@ def _outcome(event: Event, alarms: pl.DataFrame, stops: pl.DataFrame, limits: Li
     own = alarms.filter(pl.col("camera") == event.camera)
     own_s, raised = own["time_s"].to_numpy(), own.select(_RAISED)["state"].to_numpy()
     stops_s, stop = stops["time_s"].to_numpy(), stops["stop"].to_numpy()
-    # What is said first of the stop holds from the start of the recording.
+    # The first stop command holds from the start of the recording.
     stop_was_on = _was_on(np.append(-1.0, stops_s), np.append(stop[:1], stop), event.start_s) if len(stop) else False
     return EventOutcome(
         event.camera,

@@ -19,7 +19,7 @@ _SAME = 1e-9
 
 
 def read_clip(recording: Path) -> dict[str, Any] | None:
-    """The account of a clip, by its folder or a bag file in it; None where the recording is no clip, or cannot tell."""
+    """The account of a clip, by its folder or a bag file in it; None where the recording is no clip or it cannot be read."""
     path = (recording if recording.is_dir() else recording.parent) / _FILE
     try:
         account = json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from ..core.causes import AlarmProgress, Cause, CauseKind
+from ..core.causes import AlarmProgress, Cause, CauseKind, ProgressGoal
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode, Verdict
 from ..wording import sentence
 
@@ -27,7 +27,7 @@ _CAUSES = {
     "limit": pl.Float64,
     "detail": pl.Categorical,
     "expected": pl.Categorical,
-    "rule": pl.Categorical,  # null where there is no progress
+    "goal": pl.Categorical,  # null where there is no progress
     "count": pl.Float64,
     "needed": pl.Float64,
     "after": pl.UInt32,  # row of the cause that it stands on
@@ -78,8 +78,8 @@ class ReplayTables:
         behind = chosen["after"].drop_nulls().unique()
         after = dict(zip(behind, self.causes_at(behind), strict=True)) if len(behind) else {}
         causes = []
-        for kind, camera, value, limit, detail, expected, rule, count, needed, row in chosen.iter_rows():
-            progress = None if rule is None else AlarmProgress(rule, count, needed)
+        for kind, camera, value, limit, detail, expected, goal, count, needed, row in chosen.iter_rows():
+            progress = None if goal is None else AlarmProgress(ProgressGoal(goal), count, needed)
             causes.append(Cause(CauseKind(kind), camera, value, limit, detail, expected, progress, after.get(row)))
         return causes
 
@@ -147,7 +147,7 @@ class ReplayRecorder:
             return row
         after = None if cause.underlying is None else self._row_of(cause.underlying)
         progress = cause.progress
-        counted = (progress.rule, progress.count, progress.needed) if progress else (None,) * 3
+        counted = (progress.goal.value, progress.count, progress.needed) if progress else (None,) * 3
         numbers = (cause.value, cause.limit, cause.detail, cause.expected)
         row = self._causes.append((cause.kind.value, cause.camera, *numbers, *counted, after))
         if len(self._recent) >= _MAX_RECENT:

@@ -1,7 +1,7 @@
 """``report.html``: one file that opens in a browser without a network; plotly's script is in it.
 
 The verdict comes first, then when it would have stopped and why, the recording over time, the strangest frames, the figures
-with their intervals, and where they come from. What a recording cannot show is said in a sentence in its place.
+with their intervals, and where they come from. A sentence stands where a recording cannot show something.
 """
 
 from __future__ import annotations

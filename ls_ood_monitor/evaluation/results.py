@@ -379,7 +379,7 @@ def from_plain(kind: Any, content: Any) -> Any:
 
 
 def rounded(value: Any, digits: int | None = None) -> Any:
-    """The same, with each time, and all that stands under its name, to the microsecond; below that it is the machine's."""
+    """The same, with each time, and all below its name, to the microsecond: smaller digits differ between machines."""
     if is_dataclass(value) and not isinstance(value, type):
         known = vars(value).items()
         return replace(

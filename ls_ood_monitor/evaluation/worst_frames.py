@@ -52,7 +52,7 @@ class WorstFrames:
             for frame in self.frames
             if frame.camera == alarm.camera and abs(frame.time_s - record.time_s) < self._apart_s
         ]
-        # It takes the place of those too near to it, or of the weakest of a full house, and must be stranger than they.
+        # It replaces frames close in time, or the lowest one if the list is full, and needs a higher ratio.
         rivals = near or self.frames[self._count - 1 :]
         if any(ratio <= frame.ratio for frame in rivals):
             return

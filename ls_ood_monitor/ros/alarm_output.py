@@ -30,7 +30,7 @@ _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 @dataclass
 class CameraReport:
-    """What diagnostics tells of a camera beside the state of its input.
+    """What diagnostics shows of a camera beside the state of its input.
 
     Attributes:
         alarm: the last one; None before the first.

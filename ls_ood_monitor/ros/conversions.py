@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ..core.causes import JUDGED, AlarmProgress, Cause, CauseKind
+from ..core.causes import JUDGED, AlarmProgress, Cause, CauseKind, ProgressGoal
 from ..core.supervision import CameraStatus, root_cause
 from ..core.types import Alarm, AlarmState, Decision, FallbackMode
 from ..wording import sentence
@@ -121,7 +121,11 @@ def _cause_values(cause: Cause) -> dict[str, object]:
     values: dict[str, object] = {"cause": cause.kind.value, **_cause_details(cause, "cause")}
     if cause.progress is not None:
         progress = cause.progress
-        values |= {"progress_rule": progress.rule, "progress_count": progress.count, "progress_needed": progress.needed}
+        values |= {
+            "progress_rule": progress.goal.value,
+            "progress_count": progress.count,
+            "progress_needed": progress.needed,
+        }
     if cause.underlying is not None:
         values |= {"raised_by": cause.underlying.kind.value, **_cause_details(cause.underlying, "raised_by")}
         if cause.underlying.kind in _FRAME_JUDGED:
@@ -192,7 +196,7 @@ def _cause_of(
     kind, progress, after = _alarm_kind(values["cause"]), None, None
     if "progress_rule" in values:
         count, needed = float(values["progress_count"]), float(values["progress_needed"])
-        progress = AlarmProgress(values["progress_rule"], count, needed)
+        progress = AlarmProgress(ProgressGoal(values["progress_rule"]), count, needed)
     if "raised_by" in values:
         after = _plain_cause(values, "raised_by", _alarm_kind(values["raised_by"]))
     plain = _plain_cause(values, "cause", kind)

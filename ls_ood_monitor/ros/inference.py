@@ -99,7 +99,7 @@ class Inference:
             if len(scores) != len(images):
                 raise ValueError(f"{len(scores)} verdicts for {len(images)} frames")
         except Exception as error:  # for example no memory, or a lost GPU; the next batch tries again
-            if not self._node.context.ok():  # the node was told to end while it judged: nobody listens any more
+            if not self._node.context.ok():  # the node was ended while it judged: nobody listens any more
                 raise
             self._log_traceback()
             for image in images:

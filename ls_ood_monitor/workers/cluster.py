@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ConfigError
 from .processes import OnProgress, Task
 
-_CONNECT_S = 10.0
+CONNECT_S = 10.0
 _SHOW_EVERY_S = 0.5
 #: A worker may have several threads; all of them work on one task at a time.
 _ONE_AT_A_TIME = threading.Lock()
@@ -29,7 +29,7 @@ def _connected(address: str) -> Iterator[Any]:
     except ImportError as error:
         raise ConfigError("--scheduler needs Dask; install it: pip install 'ls_ood_monitor[cluster]'.") from error
     try:
-        client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise ConfigError(
             f"no Dask scheduler answers at {address}; start one with 'dask scheduler', workers with 'dask worker {address}'."
@@ -100,6 +100,7 @@ def _sentence(error: Exception) -> str:
         return "its workers died again and again; perhaps they have too little memory."
     if kind == "FutureCancelledError":
         return "the connection to the scheduler was lost; start it again, then the same command with --resume."
+    # Dask hands some errors of its workers over as text alone.
     if isinstance(error, ImportError) or "No module named" in str(error):
         return f"a worker lacks a package ({error}); install the same version of ls_ood_monitor on every worker."
     return f"the cluster gave it up: {kind}, {' '.join(str(error).split())[:300]}"

@@ -69,18 +69,18 @@ def test_the_floor_is_the_references():
 @torch.inference_mode()
 def test_naive_passes_sample_what_a_hook_on_the_network_sees(network, pictures):
     """Latents and probabilities are those of the network itself with only its DropBlock switched on."""
-    seen, told = [], []
+    seen, answers = [], []
     switched = copy.deepcopy(network)
     switched.dropblock.train()
     switched.dropblock.register_forward_hook(lambda _module, _inputs, output: seen.append(output.mean(dim=(2, 3))))
-    switched.decoder[-1].register_forward_hook(lambda _module, _inputs, logits: told.append(logits.softmax(dim=1)))
+    switched.decoder[-1].register_forward_hook(lambda _module, _inputs, logits: answers.append(logits.softmax(dim=1)))
     torch.manual_seed(3)
     for _ in range(4):
         switched(pictures[:1])
     torch.manual_seed(3)
     probabilities, latents = peers.naive_pass(network, pictures[:1], peers.SeamDropBlock(0.4, 3).train(), 4)
     torch.testing.assert_close(latents[0], torch.cat(seen), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(probabilities, torch.cat(told).mean(dim=0, keepdim=True), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(probabilities, torch.cat(answers).mean(dim=0, keepdim=True), atol=1e-5, rtol=1e-4)
 
 
 @torch.inference_mode()

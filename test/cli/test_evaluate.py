@@ -236,10 +236,10 @@ def test_of_a_video_that_was_cut_off_what_can_be_read_is_judged(evaluate, make_p
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert 10 < summary["frames"] < 30
-    told = summary["truncated"]
-    assert f"is cut off: its file has 0.0 of 0.1 MB, and {summary['frames']} of 40 images can be read" in told
-    assert told.endswith(f"What can be read ends at {(summary['frames'] - 1) / 10:.1f} s.")
-    assert f"drive.avi: {told} The rest is judged." in " ".join(done.stderr.split())
+    damage = summary["truncated"]
+    assert f"is cut off: its file has 0.0 of 0.1 MB, and {summary['frames']} of 40 images can be read" in damage
+    assert damage.endswith(f"What can be read ends at {(summary['frames'] - 1) / 10:.1f} s.")
+    assert f"drive.avi: {damage} The rest is judged." in " ".join(done.stderr.split())
     assert "is cut off" in (out / "report.html").read_text()
 
 

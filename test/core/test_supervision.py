@@ -281,7 +281,7 @@ def test_a_jump_of_the_clock_does_not_open_the_latch(raised_before):
     assert supervisor.decide(7).mode is NOMINAL
 
 
-@pytest.mark.parametrize("cause", ["silence", "stranger", "old stamp", "nonsense"])
+@pytest.mark.parametrize("cause", ["silence", "unknown camera", "old stamp", "nonsense"])
 def test_every_cause_of_a_stop_latches(cause):
     """Not only a raised alarm: whatever stopped the vehicle holds it, and reset names what still persists."""
     supervisor = make("front", stop_requires_reset=True, alarm_timeout_s=0.5)
@@ -290,7 +290,7 @@ def test_every_cause_of_a_stop_latches(cause):
     now = 1
     if cause == "silence":
         now = SECOND
-    elif cause == "stranger":
+    elif cause == "unknown camera":
         supervisor.observe(alarm("periscope"), now)
     elif cause == "old stamp":
         supervisor.observe(alarm("front", stamp=5), now)
@@ -405,7 +405,7 @@ def test_an_optional_camera_slows_and_does_not_stop():
     ("optional", "words"), [(("roof",), "names roof, but cameras are front, rear"), (("front", "rear"), "every camera")]
 )
 def test_optional_cameras_that_cannot_be_are_refused(optional, words):
-    """A stranger among them is a mistake, and without a required camera nothing would hold the vehicle."""
+    """An unknown camera among them is a mistake, and without a required camera nothing would hold the vehicle."""
     with pytest.raises(ConfigError, match=words):
         make("front", "rear", optional_cameras=optional)
 

@@ -92,6 +92,6 @@ def test_a_killed_worker_loses_nothing(cluster, request_for, drives, figures, wo
 
 def test_nobody_at_the_address(request_for, drives, tmp_path, monkeypatch):
     """How to start a scheduler."""
-    monkeypatch.setattr(cluster_module, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster_module, "CONNECT_S", 0.5)
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9; start one"):
         list(evaluate_on_cluster([request_for(drives[0], tmp_path / "out")], "tcp://127.0.0.1:9", lambda *_: None))

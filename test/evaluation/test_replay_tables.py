@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind
+from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind, ProgressGoal
 from ls_ood_monitor.core.supervision import root_cause
 from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode, Frame, Verdict
 from ls_ood_monitor.evaluation.replay_tables import ReplayRecorder
 from ls_ood_monitor.wording import sentence
 
 BLACK = Cause(CauseKind.BLACK, "front", 1.0, 0.99, "4")
-WAITS = Cause(CauseKind.IN_DISTRIBUTION, "front", 1.25, 2.0, progress=AlarmProgress("release", 2, 5), underlying=BLACK)
+WAITS = Cause(
+    CauseKind.IN_DISTRIBUTION, "front", 1.25, 2.0, progress=AlarmProgress(ProgressGoal.CLEAR, 2, 5), underlying=BLACK
+)
 CAUSES = [
     Cause(CauseKind.NEVER_HEARD, "left"),
     Cause(CauseKind.ALL_CLEAR),
     Cause(CauseKind.UNREADABLE, "front", detail="größer than 3 bytes"),
-    Cause(CauseKind.SUDDEN, "front", 3.0, 2.0, progress=AlarmProgress("consecutive", 2, 3)),
+    Cause(CauseKind.SUDDEN, "front", 3.0, 2.0, progress=AlarmProgress(ProgressGoal.RAISE, 2, 3)),
     WAITS,
     Cause(
         CauseKind.MIN_TIME,

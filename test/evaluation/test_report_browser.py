@@ -194,9 +194,9 @@ def test_dragging_zooms_into_all_rows_and_a_double_click_goes_back(open_page, re
 def test_a_finger_scrolls_over_plots_and_buttons_zoom(open_page, report):
     """A swipe over the timeline moves the page and no axis; the phone is told how to zoom, and its buttons do."""
     tab = open_page(report, 390, 844)
-    told = tab.evaluate("document.body.innerText")
-    assert "Tap a point to read it" in told
-    assert "Drag to zoom" not in told
+    text = tab.evaluate("document.body.innerText")
+    assert "Tap a point to read it" in text
+    assert "Drag to zoom" not in text
     whole, before = time_range(tab), tab.evaluate("scrollY")
     middle = place_in_timeline(tab, 0.5, 0.5)
     scores = "document.querySelector('.js-plotly-plot')._fullLayout.yaxis.range"
@@ -216,9 +216,9 @@ def test_a_finger_scrolls_over_plots_and_buttons_zoom(open_page, report):
     assert time_range(tab)[1] - time_range(tab)[0] < whole[1] - whole[0]
     assert tab.evaluate(scores) == heights
     tab = open_page(report, 1280, 900)
-    told = tab.evaluate("document.body.innerText")
-    assert "Tap a point" not in told
-    assert "Drag to zoom" in told
+    text = tab.evaluate("document.body.innerText")
+    assert "Tap a point" not in text
+    assert "Drag to zoom" in text
     assert tab.complaints == []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind
+from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind, ProgressGoal
 from ls_ood_monitor.core.types import Alarm, AlarmState, FallbackMode
 from ls_ood_monitor.evaluation.replay import FrameRecord
 from ls_ood_monitor.evaluation.results import Stop, StopReason
@@ -27,7 +27,7 @@ def odd(score: float, camera: str = "front", **changes) -> Cause:
 
 def back(count: int) -> Cause:
     """In distribution again, but not for long enough."""
-    progress = AlarmProgress("release", count, 5)
+    progress = AlarmProgress(ProgressGoal.CLEAR, count, 5)
     return Cause(CauseKind.IN_DISTRIBUTION, "front", 1.0, 2.0, progress=progress, underlying=BLANK)
 
 
@@ -120,7 +120,7 @@ def test_good_frames_that_are_awaited_are_no_reason_of_their_own(stops):
 
 def test_a_camera_that_was_not_clear_is_named_by_what_is_the_matter(stops):
     """That it has not been clear since the start is no other reason."""
-    pending = odd(3.0, progress=AlarmProgress("consecutive", 1, 3))
+    pending = odd(3.0, progress=AlarmProgress(ProgressGoal.RAISE, 1, 3))
     (stop,) = stops([(2.0, STOP, Cause(CauseKind.NOT_CLEARED, "front", underlying=pending)), (2.1, STOP, odd(3.0))])
     assert [(reason.camera, reason.start_s, reason.cause) for reason in stop.reasons] == [("front", 2.0, "sudden")]
 

@@ -14,7 +14,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind
+from ls_ood_monitor.core.causes import AlarmProgress, Cause, CauseKind, ProgressGoal
 from ls_ood_monitor.core.supervision import CameraStatus
 from ls_ood_monitor.core.types import Alarm, AlarmState, Decision, FallbackMode
 from ls_ood_monitor.ros.conversions import (
@@ -63,7 +63,7 @@ def test_images_round_trip(shape):
 def test_alarms_round_trip(state, score, level):
     """Every field of an alarm survives, floats to the last bit, and the level says the state."""
     kind = CauseKind.IN_DISTRIBUTION if score <= 5.0 else CauseKind.SUDDEN
-    progress = AlarmProgress("consecutive", 2.0, 3.0)
+    progress = AlarmProgress(ProgressGoal.RAISE, 2.0, 3.0)
     held_for = Cause(CauseKind.SUDDEN, value=9.25, limit=5.0)
     cause = Cause(kind, "front", score, 5.0, progress=progress, underlying=held_for)
     alarm = Alarm("front", 123_456_789_012, state, score, 5.0, cause, "host:1", 7, 0.1 + 0.2, 1.5)

@@ -83,16 +83,16 @@ def test_unknown_camera_and_malformed_alarm_stop(spin, start):
     """An alarm from a camera nobody configured, or one that cannot be read, stops with the reason."""
     observer = spin(MonitorObserver())
     FakeCamera(observer, "front")
-    stranger = FakeCamera(observer, "periscope")
-    stranger.state = None
+    unknown = FakeCamera(observer, "periscope")
+    unknown.state = None
     broken = observer.create_publisher(DiagnosticArray, "/perception_node/ood_alarm", 10)
     start("supervisor_node", REMAP, cameras=["front"])
     wait_until(lambda: observer.decisions() and observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL")
-    stranger.state = AlarmState.CLEAR
+    unknown.state = AlarmState.CLEAR
     wait_until(lambda: observer.decisions()[-1].because_camera == "periscope", "STOP naming the unknown camera")
     assert observer.decisions()[-1].because == "unknown_camera"
     assert observer.decisions()[-1].mode is FallbackMode.STOP
-    stranger.state = None
+    unknown.state = None
     wait_until(lambda: observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL again")
     before = len(observer.decisions())
     broken.publish(DiagnosticArray())

@@ -194,13 +194,13 @@ def test_a_command_that_is_no_number_is_zero_with_the_reason(gated):
     pass_one(vehicle)
     assert next_speed(vehicle, lambda: vehicle.command(nan)) == 0.0
 
-    def told() -> bool:
+    def is_reported() -> bool:
         vehicle.command(nan)
         time.sleep(0.1)
         status = gate_status(vehicle.heard("state")[-1])
         return "linear.x is nan" in status.message and status.level == DiagnosticStatus.WARN
 
-    wait_until(told, "the reason in the state")
+    wait_until(is_reported, "the reason in the state")
 
 
 def test_a_stamped_zero_has_the_frame_of_the_command_and_a_stamp_of_its_own(gated):
