@@ -63,10 +63,9 @@ class LastingMean:
 
     def add(self, stamp_ns: int, score: float) -> float:
         """Take in a finite score; returns the mean. A stamp that does not advance adds nothing."""
-        step_s = MAX_STEP_S if self._last_ns is None else min((stamp_ns - self._last_ns) / 1e9, MAX_STEP_S)
-        if self._last_ns is None:
-            step_s = 0.0  # how long the first picture has lasted is not known
-        self._last_ns = stamp_ns
+        last_ns, self._last_ns = self._last_ns, stamp_ns
+        # How long the first picture has lasted is not known.
+        step_s = 0.0 if last_ns is None else min((stamp_ns - last_ns) / 1e9, MAX_STEP_S)
         if step_s > 0.0:
             self.value += (1.0 - exp(-step_s / self._time_constant_s)) * (min(score, self._levels.cap) - self.value)
         return self.value
