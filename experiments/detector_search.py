@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
-from ls_ood_monitor.comparison.conditions import BENIGN, CLEAN_CONDITION, OOD, make_conditions
+from ls_ood_monitor.comparison.conditions import CLEAN_CONDITION, HARMLESS, OOD, make_conditions
 from ls_ood_monitor.comparison.pictures import Picture, PictureRenderer
 from ls_ood_monitor.comparison.protocols import ALL_KINDS
 from ls_ood_monitor.core.detectors import SpatialDetector
@@ -237,7 +237,7 @@ def figures(above: Held) -> dict[str, float]:
     shares = {
         "held out": above.held_out.mean(),
         "clean": above.clean.mean(),
-        "benign": np.mean([rate for rate, c in zip(rates, CONDITIONS, strict=True) if c.role == BENIGN]),
+        "harmless": np.mean([rate for rate, c in zip(rates, CONDITIONS, strict=True) if c.role == HARMLESS]),
         "8 kinds, severity 1-2": mean(EIGHT, (1, 2)),
         "8 kinds, 3": mean(EIGHT, (3,)),
         "18 kinds, 1-2": mean(ALL_KINDS, (1, 2)),

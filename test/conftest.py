@@ -44,6 +44,7 @@ MARKED = {
         "evaluation/test_evaluate.py",
         "evaluation/test_processes.py",
         "street/test_scenario.py",
+        "test_bundle_upgrade.py::test_export_writes_a_bundle_of_format_1_anew",
         "test_evaluation_guide.py::test_the_commands_run_and_the_limits_are_kept",
         "test_features.py::test_every_detector_is_calibrated_stored_and_scores_again",
         "test_guide.py::test_the_guide_runs_from_top_to_bottom",

@@ -39,7 +39,7 @@ figures
   false alarms    share of unseen clean frames above the threshold; compare it with the target
   AUROC           chance that a disturbed frame scores higher than a clean one; independent of the threshold
   identity        control: clean frames that take the code path of an anomaly; must equal clean
-  benign changes  exposure +-10 %, JPEG quality 90, a tilt of 1 degree: must not alarm
+  harmless changes  exposure +-10 %, JPEG quality 90, a tilt of 1 degree: must not alarm
 
 Writes to --out: results.json (everything), results.md (tables), scores.npz (every score), and plots.
 """

@@ -15,7 +15,7 @@ from ..errors import ConfigError
 
 Image = NDArray[np.uint8]
 
-CLEAN, BENIGN, OOD = "clean", "benign", "ood"
+CLEAN, HARMLESS, OOD = "clean", "harmless", "ood"
 
 _TILT_DEG, _EXPOSURE, _QUALITY = 1.0, 0.10, 90
 
@@ -24,9 +24,9 @@ _TILT_DEG, _EXPOSURE, _QUALITY = 1.0, 0.10, 90
 class Condition:
     """A condition in which every test picture is scored."""
 
-    shift: str  # kind of anomaly, name of a benign change, or name of a recorded OoD set
+    shift: str  # kind of anomaly, name of a harmless change, or name of a recorded OoD set
     severity: int  # 1 to 5; 0 if the shift has none
-    role: str  # clean, benign (must not alarm) or ood (must alarm)
+    role: str  # clean, harmless (must not alarm) or ood (must alarm)
 
     @property
     def label(self) -> str:
@@ -52,18 +52,18 @@ def _tilt(image: Image) -> Image:
     return np.asarray(cv2.warpAffine(image, rotation, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-_BENIGN: dict[str, Callable[[Image], Image]] = {
+_HARMLESS: dict[str, Callable[[Image], Image]] = {
     "identity": lambda image: apply_anomaly("identity", image, 1, 0),  # control: takes the same code path as an anomaly
     "exposure_up_10": lambda image: _change_exposure(image, 1.0 + _EXPOSURE),
     "exposure_down_10": lambda image: _change_exposure(image, 1.0 - _EXPOSURE),
     "jpeg_90": _recompress,
     "tilt_1_deg": _tilt,
 }
-BENIGN_CHANGES: tuple[str, ...] = tuple(_BENIGN)
+HARMLESS_CHANGES: tuple[str, ...] = tuple(_HARMLESS)
 
 
 def make_conditions(kinds: Sequence[str], severities: Sequence[int]) -> tuple[Condition, ...]:
-    """Return the clean condition, the benign changes, and every kind at every severity, in this order.
+    """Return the clean condition, the harmless changes, and every kind at every severity, in this order.
 
     Raises ``ConfigError`` for an unknown kind or severity, or none of either.
     """
@@ -73,8 +73,8 @@ def make_conditions(kinds: Sequence[str], severities: Sequence[int]) -> tuple[Co
         raise ConfigError(f"there is no kind of anomaly {', '.join(unknown) or 'given'}; known: {known}.")
     if not severities or not set(severities) <= {1, 2, 3, 4, 5}:
         raise ConfigError(f"severities are {', '.join(map(str, severities)) or 'none'}; known: 1, 2, 3, 4, 5.")
-    benign = (Condition(name, 0, BENIGN) for name in BENIGN_CHANGES)
-    return (CLEAN_CONDITION, *benign, *(Condition(kind, severity, OOD) for kind in kinds for severity in severities))
+    harmless = (Condition(name, 0, HARMLESS) for name in HARMLESS_CHANGES)
+    return (CLEAN_CONDITION, *harmless, *(Condition(kind, severity, OOD) for kind in kinds for severity in severities))
 
 
 def anomaly_seed(drive: str, seed: int) -> int:
@@ -86,8 +86,8 @@ def disturb(image: Image, condition: Condition, seed: int) -> Image:
     """Return the picture in this condition. ``seed`` comes from ``anomaly_seed``."""
     if condition.role == CLEAN:
         return image
-    if condition.role == BENIGN:
-        return _BENIGN[condition.shift](image)
+    if condition.role == HARMLESS:
+        return _HARMLESS[condition.shift](image)
     return apply_anomaly(condition.shift, image, condition.severity, seed)
 
 

@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..recordings.drive_source import DriveSource, distinct, open_drives
 from ..street import CAMERAS
 from ..street.shots import CALIBRATION_DRIVES, TEST_DRIVES, spread_shots
-from .conditions import BENIGN_CHANGES, Condition, make_conditions
+from .conditions import HARMLESS_CHANGES, Condition, make_conditions
 from .pictures import Picture, PictureSet
 
 ALL_KINDS: tuple[str, ...] = tuple(kind for kind in ANOMALIES if kind != "identity")
@@ -256,7 +256,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     names = [part[-1] for part in parts]
     if len(set(names)) < len(names):
         names = ["/".join(part[-2:]) for part in parts]
-    taken = {"control", "clean", *BENIGN_CHANGES}
+    taken = {"control", "clean", *HARMLESS_CHANGES}
     for name in names:
         if names.count(name) > 1 or name in taken:
             raise ConfigError(f"--ood {name} has a name that another set or condition has; rename its folder.")

@@ -79,9 +79,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     others = [(name, entry) for name, entry in detectors.items() if name != reference]
     title = f"Difference to `{reference}`"
     lines += _section(title, "On the same resamples.", columns | _rankings("differences"), others)
-    changes = dict.fromkeys(change for entry in detectors.values() for change in entry["benign_alarm_rate"])
+    changes = dict.fromkeys(change for entry in detectors.values() for change in entry["harmless_alarm_rate"])
     columns = {"detector": _name, "clean": _false_alarms}
-    columns |= {key: lambda _, entry, key=key: percent(entry["benign_alarm_rate"][key]) for key in changes}
+    columns |= {key: lambda _, entry, key=key: percent(entry["harmless_alarm_rate"][key]) for key in changes}
     lines += _section("Alarms on changes that must not alarm, %", "", columns, detectors.items())
     for group, severities in (("severity_1_2", "1-2"), ("severity_3_5", "3-5")):
         if shifts := _shifts(results, group):
@@ -262,7 +262,7 @@ def _draw_curves(path: Path, results: Mapping[str, Any], chosen: Sequence[str]) 
 
 
 def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
-    """Draw false alarms on unseen clean frames with intervals, benign changes as marks, and the target as a line."""
+    """Draw false alarms on unseen clean frames with intervals, harmless changes as marks, and the target as a line."""
     detectors = results["detectors"]
     figure = _figure(9.0, 2.0 + 0.42 * len(detectors))
     axis = figure.subplots()
@@ -270,9 +270,9 @@ def _draw_false_alarms(path: Path, results: Mapping[str, Any]) -> None:
     rates = _percentages(entry["false_alarm_rate"] for entry in detectors.values())
     spread = np.maximum([rates[:, 0] - rates[:, 1], rates[:, 2] - rates[:, 0]], 0.0)
     axis.barh(places, rates[:, 0], height=0.55, color="#90a4ae", xerr=spread, capsize=3, label="clean, 95 % interval")
-    changes = [change for change in next(iter(detectors.values()))["benign_alarm_rate"] if change != "identity"]
+    changes = [change for change in next(iter(detectors.values()))["harmless_alarm_rate"] if change != "identity"]
     for index, change in enumerate(changes):
-        values = [100 * entry["benign_alarm_rate"][change]["value"] for entry in detectors.values()]
+        values = [100 * entry["harmless_alarm_rate"][change]["value"] for entry in detectors.values()]
         axis.scatter(
             values,
             places + 0.14 * (index - (len(changes) - 1) / 2),  # side by side, so that equal marks stay visible

@@ -24,7 +24,7 @@ from ..core.bootstrap import (
 )
 from ..core.detectors import detector_spec
 from ..core.intervals import Interval, share_interval
-from .conditions import BENIGN, CLEAN, OOD
+from .conditions import CLEAN, HARMLESS, OOD
 from .maps import MapFigures
 from .scoring import ComparisonScores, ConditionScores
 
@@ -95,10 +95,10 @@ def summarise(scores: ComparisonScores, *, reference: str, resamples: int = 1000
             "source": spec.source,
             "threshold": fitted.threshold.to_dict(),
             "false_alarm_rate": _plain(own[0][1]["false_alarm_rate"].interval),
-            "benign_alarm_rate": {
+            "harmless_alarm_rate": {
                 part.condition.shift: _plain(result["false_alarm_rate"].interval)
                 for part, result in own
-                if part.condition.role == BENIGN
+                if part.condition.role == HARMLESS
             },
             "identity_difference": _identity_difference(name, scores.conditions),
             "nonfinite_scores": scores.nonfinite[name],

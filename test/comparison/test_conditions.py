@@ -7,8 +7,8 @@ import pytest
 
 from ls_ood_monitor.anomalies import apply_anomaly
 from ls_ood_monitor.comparison.conditions import (
-    BENIGN_CHANGES,
     CLEAN_CONDITION,
+    HARMLESS_CHANGES,
     Condition,
     anomaly_seed,
     disturb,
@@ -29,7 +29,7 @@ def test_clean_comes_first_and_every_pair_once():
     """There is one clean condition, the harmless changes, and each kind at each severity."""
     conditions = make_conditions(("fog", "mud"), (1, 5))
     assert conditions[0] == CLEAN_CONDITION
-    assert [entry.shift for entry in conditions if entry.role == "benign"] == list(BENIGN_CHANGES)
+    assert [entry.shift for entry in conditions if entry.role == "harmless"] == list(HARMLESS_CHANGES)
     assert [entry.label for entry in conditions if entry.role == "ood"] == ["fog_1", "fog_5", "mud_1", "mud_5"]
 
 
@@ -42,7 +42,7 @@ def test_unknown_kinds_and_severities_are_refused(kinds, severities):
 
 def test_harmless_changes_are_as_small_as_their_names(picture):
     """Identity changes nothing, exposure 10 % of the light, and JPEG 90 and the tilt only a little."""
-    changed = {name: disturb(picture, Condition(name, 0, "benign"), 0).astype(float) for name in BENIGN_CHANGES}
+    changed = {name: disturb(picture, Condition(name, 0, "harmless"), 0).astype(float) for name in HARMLESS_CHANGES}
     plain = picture.astype(float)
     np.testing.assert_array_equal(changed["identity"], plain)
     np.testing.assert_allclose(changed["exposure_up_10"], 1.1 * plain, atol=1.0)

@@ -80,7 +80,7 @@ def test_the_control_is_neutral(summary):
     """The identity control has the clean scores and an AUROC of one half."""
     assert summary["detectors"]["multistage"]["identity_difference"] == 0.0
     identity = entry_of(summary, "multistage", "identity")
-    assert identity["role"] == "benign"
+    assert identity["role"] == "harmless"
     assert identity["auroc"]["value"] == pytest.approx(0.5)
 
 
