@@ -37,8 +37,8 @@ class DetectorCalibration:
 
     Attributes:
         detector: detector fitted to all frames with features.
-        threshold: chosen threshold.
-        candidates: thresholds by what was held out, ``block`` or ``drive``.
+        held_out: what was held out for the chosen threshold, ``block`` or ``drive``.
+        candidates: thresholds by what was held out.
         scores: (N,) held-out scores of all frames, by the same names.
         rates: share of frames above the chosen threshold, by the same names.
         alarms: bursts of alarms an hour at the chosen thresholds, by the same names; empty if the frames are not video.
@@ -48,7 +48,7 @@ class DetectorCalibration:
     """
 
     detector: Detector
-    threshold: Threshold
+    held_out: str
     candidates: Mapping[str, Threshold]
     scores: Mapping[str, NDArray[np.float64]]
     rates: Mapping[str, Share]
@@ -56,6 +56,11 @@ class DetectorCalibration:
     false_alarms: tuple[tuple[str, str, float], ...]
     worst_drive: tuple[str, int, int]
     notes: tuple[str, ...]
+
+    @property
+    def threshold(self) -> Threshold:
+        """The chosen threshold."""
+        return self.candidates[self.held_out]
 
     def facts(self) -> dict[str, Any]:
         """Plain values for a bundle's provenance."""
@@ -98,6 +103,7 @@ def calibrate(
         CalibrationError: fewer than two blocks, or data that cannot support the target.
         ConfigError: an unknown detector, or one that also learns from OoD frames.
     """
+    settings = settle_defaults(table, settings)
     units = _units(table, settings)
     video = clean_video(table)
     if settings.target_per_hour is not None and not video.streams:
@@ -119,12 +125,13 @@ def calibrate(
         candidates = {
             unit: _threshold(scores[unit], unit, len(np.unique(units[unit])), settings, video) for unit in scores
         }
-        threshold = _choose(candidates, settings.hold_out)
+        held_out = _choose(candidates, settings.hold_out)
+        threshold = candidates[held_out]
         alarms = {unit: _alarm_rate(values, threshold, video, settings) for unit, values in scores.items()}
-        moments = _moments(table, false_alarm_bursts(scores["block"], threshold, video, settings.alarm))
+        moments = _moments(table, false_alarm_bursts(scores[held_out], threshold, video, settings.alarm))
         results[name] = DetectorCalibration(
             fit_all(partial(spec.make, head), table.features.of(spec.feature)[fitted_to[name]]),
-            threshold,
+            held_out,
             candidates,
             scores,
             {unit: share_of(values > threshold.value, units[unit]) for unit, values in scores.items()},
@@ -140,13 +147,17 @@ def calibrate(
     return results
 
 
-def settle_target(table: FeatureTable, settings: CalibrationSettings) -> CalibrationSettings:
-    """The settings with ``per_hour_if_supported`` as the target, where the drives are long enough for it."""
+def settle_defaults(table: FeatureTable, settings: CalibrationSettings) -> CalibrationSettings:
+    """The settings with the defaults that depend on the drives: the target, and what is held out.
+
+    A promise an hour is about drives to come, so whole drives are held out where there are several.
+    """
+    target = settings.target_per_hour
     wanted = settings.per_hour_if_supported
-    hours = clean_video(table).hours
-    if settings.target_per_hour is None and wanted is not None and hours >= hours_needed(wanted):
-        return replace(settings, target_per_hour=wanted)
-    return settings
+    if target is None and wanted is not None and clean_video(table).hours >= hours_needed(wanted):
+        target = wanted
+    by_drive = target is not None and len(table.drive_names) > 1
+    return replace(settings, target_per_hour=target, hold_out=settings.hold_out or ("drive" if by_drive else "block"))
 
 
 def false_alarms(fitted: Mapping[str, DetectorCalibration], table: FeatureTable) -> dict[str, dict[str, Any]]:
@@ -241,10 +252,11 @@ def _threshold(
     )
 
 
-def _choose(candidates: Mapping[str, Threshold], hold_out: str) -> Threshold:
-    if hold_out in candidates:
-        return candidates[hold_out]
-    return max(candidates.values(), key=lambda threshold: threshold.value)
+def _choose(candidates: Mapping[str, Threshold], hold_out: str | None) -> str:
+    """Name of the candidate: the one that is asked for, or the larger one."""
+    if hold_out is not None and hold_out in candidates:
+        return hold_out
+    return max(candidates, key=lambda name: candidates[name].value)
 
 
 def _alarm_rate(

@@ -26,7 +26,7 @@ from ..features import FrameFeatures
 from ..frame_pass import FramePass, LatentSettings
 from ..recordings.drive_source import DriveSource
 from ..recordings.recording import identity_of
-from .calibrate import DetectorCalibration, calibrate, settle_target, shares_above
+from .calibrate import DetectorCalibration, calibrate, settle_defaults, shares_above
 from .clean_clips import choose_clips, read_clips
 from .clean_reading import FaultCounts, require_clean
 from .drive_passes import CheckTask, DriveFrames, ReadTask, ScoreTask
@@ -147,7 +147,7 @@ def write_calibrated_bundle(
     if sensitivity_s is None:
         sensitivity_s = min(time.monotonic() - begin_s, MAX_SENSITIVITY_S)
     table = new if earlier is None else concatenate_tables([earlier, new])
-    settings = settle_target(table, settings)
+    settings = settle_defaults(table, settings)
     with ExitStack() as stack:
 
         def fits(title: str, total: int) -> UpdateProgress:
@@ -212,21 +212,21 @@ def _sensitivity(
     progress: ProgressFactory,
 ) -> Sensitivity | None:
     """What the detector sees of disturbances; None where no drive has a clip without a gap and without an alarm."""
-    blocks = blocks_of_time(table, settings.block_s)
+    units = blocks_of_time(table, None if calibration.held_out == "drive" else settings.block_s)
     spec, sampled = detector_spec(detector), table.sampled
     rows = table.features.of(spec.feature)
 
-    def scorer_without(block: int) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float64]]:
+    def scorer_without(unit: int) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float64]]:
         @cache  # only the clips that there is time for need a fit
         def detector_without() -> Detector:
-            return fit_all(partial(spec.make, frame_pass.head), rows[blocks[sampled] != block])
+            return fit_all(partial(spec.make, frame_pass.head), rows[units[sampled] != unit])
 
         return lambda pictures: detector_without().score(frame_pass.features_of(list(pictures)).of(spec.feature))
 
-    places = choose_clips(table, blocks, calibration, settings, CLIPS)
+    places = choose_clips(table, units, calibration, settings, CLIPS)
     by_name = {drive.name: drive for drive in drives}
     with progress("Disturbing clean clips", len(places) * len(PICTURE_CHANGES)) as update:
-        clips = read_clips(places, by_name, table, calibration.scores["block"], scorer_without)
+        clips = read_clips(places, by_name, table, calibration.scores[calibration.held_out], scorer_without)
         if not clips:
             return None
         return measure_sensitivity(

@@ -32,19 +32,19 @@ class ClipPlace:
         camera: its name.
         frames: (F,) rows of the table, in order of time.
         before: (B,) rows of the clean frames before it, in order of time.
-        block: block of its first frame.
+        unit: block or drive of its first frame, whichever was held out.
     """
 
     drive: str
     camera: str
     frames: NDArray[np.int64]
     before: NDArray[np.int64]
-    block: int
+    unit: int
 
 
 def choose_clips(
     table: FeatureTable,
-    blocks: NDArray[np.int64],
+    units: NDArray[np.int64],
     calibration: DetectorCalibration,
     settings: CalibrationSettings,
     count: int,
@@ -62,7 +62,7 @@ def choose_clips(
         if len(places) == count or not streams:
             break
         stream = streams.pop(0)
-        place = _draw(table, stream, blocks, random)
+        place = _draw(table, stream, units, random)
         if place is None:
             continue
         streams.append(stream)
@@ -73,7 +73,7 @@ def choose_clips(
 
 
 def _draw(
-    table: FeatureTable, stream: NDArray[np.int64], blocks: NDArray[np.int64], random: np.random.Generator
+    table: FeatureTable, stream: NDArray[np.int64], units: NDArray[np.int64], random: np.random.Generator
 ) -> ClipPlace | None:
     """A random clip of one camera of a drive; None where it has none."""
     stamps = table.stamps_ns[stream]
@@ -88,14 +88,14 @@ def _draw(
     frames = stream[first : ends[first]]
     step = max(1, int(len(frames) / LENGTH_S / _MAX_RATE_HZ + 0.5))
     row = int(frames[0])
-    return ClipPlace(table.drives[row], table.cameras[row], frames[::step], stream[begin:first], int(blocks[row]))
+    return ClipPlace(table.drives[row], table.cameras[row], frames[::step], stream[begin:first], int(units[row]))
 
 
 def _is_quiet(
     table: FeatureTable, place: ClipPlace, calibration: DetectorCalibration, settings: CalibrationSettings
 ) -> bool:
     """Whether the clean clip itself raises no alarm, and is clear at its begin."""
-    threshold, scores = calibration.threshold, calibration.scores["block"]
+    threshold, scores = calibration.threshold, calibration.scores[calibration.held_out]
     alarm_filter = AlarmFilter(settings.alarm, place.camera, threshold.lasting_levels)
     states = [
         alarm_filter.update(int(table.stamps_ns[row]), float(scores[row]), threshold.value).state
@@ -118,7 +118,7 @@ def read_clips(
         drives: by name; clips of other drives are left out.
         table: clean frames.
         scores: (N,) their held-out scores.
-        scorer_without: makes a function that scores pictures by a detector without a block.
+        scorer_without: makes a function that scores pictures by a detector without a block or drive.
 
     Raises:
         DataError: a drive cannot be read.
@@ -144,7 +144,7 @@ def read_clips(
                     frames,
                     table.stamps_ns[before].tolist(),
                     scores[before].tolist(),
-                    scorer_without(place.block),
+                    scorer_without(place.unit),
                 )
             )
     return clips

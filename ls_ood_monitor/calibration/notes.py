@@ -48,7 +48,7 @@ def calibration_notes(
         more = f" and {len(false_alarms) - len(shown)} more" if len(false_alarms) > len(shown) else ""
         yield (
             f"alarms in your clean drives, which the target allows: {', '.join(shown)}{more}. Look at them: if they are not "
-            "clean, cut them out, and the thresholds fall."
+            "clean, leave them out (--leave-out), and the thresholds fall."
         )
     if "drive" not in scores:
         return

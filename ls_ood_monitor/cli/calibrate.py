@@ -13,6 +13,7 @@ from .worker_options import add_worker_arguments, read_jobs
 if TYPE_CHECKING:
     from ..calibration.clean_reading import FaultCounts
     from ..calibration.feature_table import FeatureTable
+    from ..recordings.drive_source import DriveSource
 
 DESCRIPTION = """\
 Fits the OoD detectors of a bundle to clean data and sets their thresholds for a target of false alarms. The network is
@@ -29,10 +30,11 @@ drive. In a folder each sub-folder with pictures is a drive, in a data set each 
 
 Neighbouring frames are nearly equal. So the scores behind a threshold come from detectors that have not seen the frame's
 block of time (--hold-out block), or its whole drive (--hold-out drive). Held-out blocks show how a detector does later on
-the same drive, held-out drives how it does on the next drive; worst takes the larger threshold. The default is block:
-with only two or three drives, a detector that has not seen one of them knows too little, its threshold is far too high,
-and it detects nothing. The table shows the false alarms at the chosen threshold for both, with 95 % intervals by whole
-blocks and drives.
+the same drive, held-out drives how it does on the next drive; worst takes the larger threshold. A target per hour is a
+promise about the next drive, so drives are held out if there are several. If two drives are very unlike, a detector that
+has not seen one of them knows too little: its threshold is far too high, and the tables show that it sees little. Then record
+a third drive, or give --hold-out block. The table shows the false alarms at the chosen threshold for both, with 95 %
+intervals by whole blocks and drives.
 
 A target per hour sets two thresholds. Frames in a row above the higher one raise a sudden alarm within a fraction of a
 second; a mean score over seconds above the lower one raises a lasting alarm. Both together keep the target, over all
@@ -98,6 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--start", type=float, metavar="S", help="seconds from the start of each of DATA")
     data.add_argument("--end", type=float, metavar="S", help="seconds from the start of each of DATA")
     data.add_argument(
+        "--leave-out",
+        action="append",
+        metavar="DRIVE=BEGIN:END",
+        help="part of a drive that is not clean, seconds from its first image; repeatable. The notes of a calibration list the "
+        "moments to look at",
+    )
+    data.add_argument(
         "--rate",
         type=float,
         metavar="HZ",
@@ -145,7 +154,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time constant of the mean score that raises a lasting alarm, seconds (default 2)",
     )
     goal.add_argument(
-        "--hold-out", choices=("block", "drive", "worst"), help="what is held out of the fits (default block)"
+        "--hold-out",
+        choices=("block", "drive", "worst"),
+        help="what is held out of the fits (default: drives for a target per hour, if there are several; else blocks)",
     )
     goal.add_argument(
         "--block", type=float, metavar="S", help=f"length of a block, seconds (default {_DEFAULT_BLOCK_S:g})"
@@ -272,6 +283,7 @@ def run(args: argparse.Namespace) -> int:
                 facts={
                     "start_s": args.start,
                     "end_s": args.end,
+                    "cut_out": args.leave_out or [],
                     "from_bundle": monitor.bundle_id,
                     "engine": f"{frame_pass.engine.name} {frame_pass.engine.precision}",
                     "added_to_earlier": [drive.name for drive in drives] if args.update else [],
@@ -406,7 +418,32 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
         raise ConfigError(
             "there is nothing to calibrate on; give clean bags, folders of pictures, videos or --dataset."
         )
-    return distinct(drives), distinct(check)
+    return _without(distinct(drives), args.leave_out or []), distinct(check)
+
+
+def _without(drives: list[DriveSource], parts: Sequence[str]) -> list[DriveSource]:
+    """The drives without parts, each given as DRIVE=BEGIN:END."""
+    from ..errors import ConfigError
+    from ..recordings.drive_source import without_spans
+
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for part in parts:
+        name, _, span = part.rpartition("=")
+        try:
+            begin_s, end_s = (float(value) for value in span.split(":"))
+        except ValueError:
+            begin_s = end_s = float("nan")
+        if not 0.0 <= begin_s < end_s:
+            raise ConfigError(
+                f"--leave-out {part} is not DRIVE=BEGIN:END with 0 <= BEGIN < END in seconds, like monday/bag=12:20."
+            )
+        if name not in {drive.name for drive in drives}:
+            raise ConfigError(
+                f"--leave-out names drive {name!r}; the drives are {', '.join(drive.name for drive in drives[:_MAX_LISTED])}"
+                f"{', ...' if len(drives) > _MAX_LISTED else ''}."
+            )
+        spans.setdefault(name, []).append((begin_s, end_s))
+    return [without_spans(drive, spans[drive.name]) if drive.name in spans else drive for drive in drives]
 
 
 def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
@@ -431,7 +468,7 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
         target_rate=target.get("rate", _DEFAULT_RATE),
         target_per_hour=target.get("per_hour"),
         per_hour_if_supported=None if target else _DEFAULT_PER_HOUR,
-        hold_out=args.hold_out or before.get("hold_out", "block"),
+        hold_out=args.hold_out or (before.get("hold_out") if len(before.get("drives", ())) > 1 else None),
         block_s=before.get("block_s", _DEFAULT_BLOCK_S) if args.block is None else args.block,
         alarm=from_mapping(AlarmSettings, alarm),
         allow_small=args.allow_small,

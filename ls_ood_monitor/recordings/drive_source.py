@@ -254,6 +254,31 @@ def _within(
             yield item
 
 
+def without_spans(drive: DriveSource, spans: Sequence[tuple[float, float]]) -> DriveSource:
+    """The drive without the images between these times: (begin, end) in seconds from its first image, end exclusive."""
+    from_start = any(begin_s <= 0.0 for begin_s, _ in spans)  # then the first image is another one
+    return replace(
+        drive,
+        read=partial(_outside, drive.read, spans),
+        frames=None,
+        arrivals=partial(_outside, drive.read_arrivals, spans),
+        count=None,
+        arrivals_between=None if from_start else drive.arrivals_between,
+        part=f"{drive.part} without {spans}",
+    )
+
+
+def _outside(
+    read: Callable[[], Iterator[FrameOrArrival]], spans: Sequence[tuple[float, float]]
+) -> Iterator[FrameOrArrival]:
+    first: int | None = None
+    for item in read():
+        first = item.stamp_ns if first is None else first
+        elapsed_s = (item.stamp_ns - first) / 1e9
+        if not any(begin_s <= elapsed_s < end_s for begin_s, end_s in spans):
+            yield item
+
+
 def _picture_frames(folder: PictureFolder, rate_hz: float) -> Iterator[Frame]:
     for sample, frame in zip(folder.samples, iter_pictures(folder, rate_hz=rate_hz), strict=True):
         yield Frame(frame.image, frame.stamp_ns, picture_camera(sample))

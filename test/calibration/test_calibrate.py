@@ -116,6 +116,16 @@ def test_what_is_held_out_decides_the_threshold(hold_out):
     assert result.rates["drive"].units == 3
 
 
+def test_a_promise_an_hour_holds_out_drives():
+    """By default whole drives are held out for a target an hour, and blocks for a share of frames or a single drive."""
+    both, one = table_of({"monday": 0.0, "tuesday": 0.5}, count=1200), table_of({"monday": 0.0}, count=2400)
+    assert fit(both, target_per_hour=60.0).held_out == "drive"
+    assert fit(both, per_hour_if_supported=60.0).held_out == "drive"
+    assert fit(both, target_per_hour=60.0, hold_out="block").held_out == "block"
+    assert fit(both, target_rate=0.02).held_out == "block"
+    assert fit(one, target_per_hour=60.0).held_out == "block"
+
+
 def test_a_detector_that_does_not_transfer_is_named():
     """A drive unlike the others gives a note with its name; equal drives do not."""
     settings = {"target_rate": 0.02, "block_s": 2.0}

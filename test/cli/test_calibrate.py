@@ -227,6 +227,8 @@ def test_the_settings_of_the_alarm_go_into_the_bundle(data, tiny_bundle, tmp_pat
         (["monday", "--check", "monday"], "check on drives that are not"),
         (["monday", "monday"], "two drives are named"),
         (["monday", "--hold-out", "drive", "--target-rate", "0.1"], "one drive"),
+        (["monday", "--leave-out", "sunday=1:2"], "--leave-out names drive 'sunday'; the drives are"),
+        (["monday", "--leave-out", "monday=2:1"], "is not DRIVE=BEGIN:END with 0 <= BEGIN < END"),
         (["monday", "--block", "-1"], "the block length is -1"),
         (["monday", "--detectors", "multistage, kde_two_class"], "kde_two_class learns from OoD frames"),
         (["monday", "--block", "nan"], "the block length is nan"),
@@ -334,6 +336,15 @@ def test_an_interruption_leaves_no_bundle_and_resume_goes_on(data, tiny_bundle, 
     assert calibrate(*command, "--resume") == 0
     assert began == ["tuesday", "friday", "friday"]
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_parts_that_are_not_clean_are_left_out(data, tiny_bundle, tmp_path):
+    """--leave-out leaves out 2 s of 12 s at 4 Hz, and the bundle says so."""
+    options = ("--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--target-rate", "0.1")
+    part = f"{data.name}/monday=3:5"
+    assert calibrate(data / "monday", *options, "--leave-out", part, "--detectors", "multistage") == 0
+    facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]
+    assert (facts["frames"], facts["cut_out"]) == (40, [part])
 
 
 def test_processes_and_an_address_are_checked(data, tiny_bundle, tmp_path, capsys):

@@ -11,7 +11,7 @@ import pytest
 
 from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.recordings.bags import FrameBagWriter
-from ls_ood_monitor.recordings.drive_source import dataset_drives, distinct, open_drives
+from ls_ood_monitor.recordings.drive_source import dataset_drives, distinct, open_drives, without_spans
 from ls_ood_monitor.recordings.video_size import promised_bytes
 from ls_ood_monitor.street.drive_sources import street_drives
 
@@ -94,6 +94,25 @@ def test_images_are_counted_before_they_are_read(tmp_path, make_pictures, bag):
         for drive, expected in ((whole, count), (cut, part)):
             assert drive.count_images() == len(list(drive.read_arrivals()))
             assert expected in (None, drive.count_images())
+
+
+def test_parts_can_be_left_out(tmp_path, make_pictures, bag):
+    """What lies between two times is not read, whether by frame, by arrival or as a part; the other images stay."""
+    folder = tmp_path / "pictures"
+    write_pictures(folder, make_pictures(20))
+    for path, rate in ((folder, 10.0), (bag, None)):
+        (drive,) = open_drives([path], rate_hz=rate)
+        stamps = [frame.stamp_ns for frame in drive.read()]
+        elapsed = (np.array(stamps) - stamps[0]) / 1e9
+        kept = without_spans(drive, [(0.0, 0.25), (0.7, 0.95)])
+        expected = [
+            stamp for stamp, time_s in zip(stamps, elapsed, strict=True) if not (time_s < 0.25 or 0.7 <= time_s < 0.95)
+        ]
+        assert 0 < len(expected) < len(stamps)
+        assert [frame.stamp_ns for frame in kept.read()] == expected
+        assert [arrival.stamp_ns for arrival in kept.read_part(0.0, 100.0)] == expected
+        assert kept.count_images() == len(expected)
+        assert kept.part != drive.part
 
 
 def test_a_drive_can_be_sent_to_another_process(tmp_path, make_pictures, bag):
