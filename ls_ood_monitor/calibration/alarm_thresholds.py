@@ -138,12 +138,12 @@ def alarm_thresholds(
     while poisson_upper_bound(allowed + 1, video.hours) <= target_per_hour:
         allowed += 1
     seconds, median = video.seconds(), float(np.median(scores))
-    sudden = _lowest(evidence, seconds, BurstCount(), allowed, median)
+    sudden = lowest_level(evidence, seconds, BurstCount(), allowed, median)
     used = BurstCount()
     for time_s in seconds[evidence > sudden].tolist():
         used.add(time_s)
     means = lasting_means(scores, video, settings, LastingLevels(np.nan, median, sudden))
-    lasting = _lowest(means, seconds, used, allowed, median)
+    lasting = lowest_level(means, seconds, used, allowed, median)
     above = int((scores > sudden).sum())
     method = (
         f"alarms ({settings.trigger_consecutive_frames} frames in a row, or the mean over "
@@ -163,7 +163,7 @@ def alarm_thresholds(
     )
 
 
-def _lowest(evidence: Values, seconds: Values, used: BurstCount, allowed: int, floor: float) -> float:
+def lowest_level(evidence: Values, seconds: Values, used: BurstCount, allowed: int, floor: float) -> float:
     """Lowest level of evidence at which it and every higher one raise no more bursts than allowed, beside those used.
 
     Never at or below ``floor``, the median clean score: more than half of the clean frames lie above it.
