@@ -16,6 +16,7 @@ from .collect import Progress
 from .feature_table import FeatureTable, nearest_sampled
 from .fold_scorers import FoldScorers, Scores
 
+_MIN_ROWS = 2  # of a fit
 #: Folds by what is held out, (N,) each.
 Folds = Mapping[str, NDArray[np.int64]]
 #: Scores the frames without features: takes detectors by fold and the folds, and returns (N,) scores, NaN where it has none.
@@ -55,6 +56,7 @@ def held_out_scores(
             f"{int(unknown.sum())} frames have neither features nor held-out scores; calibrate from their drives."
         )
     sample = table.sampled
+    _require_rest(table, units)
     scores: Scores = {}
     detectors: dict[str, dict[str, list[Detector]]] = {}
     fitted_to: dict[str, NDArray[np.bool_]] = {}
@@ -80,6 +82,20 @@ def held_out_scores(
         for unit in units:
             own_scores.setdefault(unit, own_scores["block"])
     return scores, fitted_to
+
+
+def _require_rest(table: FeatureTable, units: Mapping[str, NDArray[np.int64]]) -> None:
+    """Refuse data of which nearly all frames are in one unit: nothing is left to fit a detector to without it."""
+    for unit, ids in units.items():
+        own = ids[table.sampled]
+        largest = int(np.bincount(own).argmax())
+        rest = int((own != largest).sum())
+        if rest < _MIN_ROWS and len(np.unique(own)) > 1:
+            drive = table.drives[int(np.flatnonzero(ids == largest)[0])]
+            raise CalibrationError(
+                f"without {'the largest block of ' if unit == 'block' else ''}drive {drive} {rest} clean frame is left, and a "
+                f"detector is fitted to at least {_MIN_ROWS}; record longer, or leave the other drives out."
+            )
 
 
 def _fit(

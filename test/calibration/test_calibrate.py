@@ -192,6 +192,9 @@ def test_too_little_data_is_refused(monitor):
     with pytest.raises(CalibrationError, match="50 clean frames cannot support"):
         fit(table, target_rate=0.01, block_s=1.0)
     assert "50 clean frames" in fit(table, target_rate=0.01, block_s=1.0, allow_small=True).notes[0]
+    lonely = concatenate_tables([table_of({"monday": 0.0}), table_of({"tuesday": 0.0}, count=1)])
+    with pytest.raises(CalibrationError, match="without drive monday 1 clean frame is left"):
+        fit(lonely, target_rate=0.2)
     with pytest.raises(ConfigError, match="hold-out"):
         CalibrationSettings(hold_out="frame")
     with pytest.raises(ConfigError, match="oracle"):

@@ -16,7 +16,9 @@ def test_the_embedded_bundle_states_its_data_and_target():
     assert f"{len(calibration['drives'])} drives: " in text
     assert f"and {len(calibration['drives']) - 4} more" in text
     assert all(camera in text for camera in calibration["cameras"])
-    assert calibration_target(calibration).startswith(f"Target: {calibration['target']['per_hour']:g} false alarms an hour (")
+    assert calibration_target(calibration).startswith(
+        f"Target: {calibration['target']['per_hour']:g} false alarms an hour ("
+    )
 
 
 @pytest.mark.parametrize(
