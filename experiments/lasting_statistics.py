@@ -4,8 +4,9 @@
 
 The recordings are clean. Each is scored by a detector that is fitted to the others, so the scores are those of a drive that
 the detector has not seen. Clips of each are disturbed from their begin on by every anomaly at severity 1, 3 and 5.
-The sudden path gets the whole target, and each statistic the lowest threshold at which both together keep it: the method of
-``ls-ood calibrate``. All windows are in seconds, and a clip has the frame rate of its recording. Disturbances are synthetic.
+The sudden path gets ``--sudden-share`` of the bursts that the target allows (1: the method of ``ls-ood calibrate``), and each
+statistic the lowest threshold at which both together keep the target. ``--leave-out`` takes out what is not clean.
+All windows are in seconds, and a clip has the frame rate of its recording. Disturbances are synthetic.
 
 - *mean*: exponential mean, scores capped at the sudden threshold (the product's), or not capped.
 - *median*, *quantile*: of a sliding window.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import product
 from math import exp, inf
 from pathlib import Path
@@ -34,6 +36,7 @@ from two_speeds import BATCH, SEVERITIES, WITHIN_S, clip_places, driving_s
 from ls_ood_monitor.anomalies import ANOMALIES, apply_anomaly
 from ls_ood_monitor.bundle import load_bundle
 from ls_ood_monitor.calibration.alarm_thresholds import lowest_level
+from ls_ood_monitor.cli.calibrate import without_parts
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
 from ls_ood_monitor.core.bursts import BurstCount
 from ls_ood_monitor.core.detectors import Detector, detector_spec
@@ -49,15 +52,24 @@ SAMPLE = 2000
 DRIVE_GAP_S = 100.0  # alarms of two recordings are never one burst
 
 
-class Story:
-    """A recording's clean scores, and the scores of its disturbed clips."""
+@dataclass(frozen=True)
+class Clip:
+    """Clean frames, and after them disturbed ones."""
 
-    def __init__(self, drive: DriveSource) -> None:
-        self.drive = drive
-        self.times_s: Values = np.empty(0)
-        self.scores: Values = np.empty(0)
-        #: (first frame of the clip, anomaly, severity, scores of the disturbed frames)
-        self.clips: list[tuple[int, str, int, Values]] = []
+    severity: int
+    times_s: Values
+    scores: Values
+    begin: int  # first disturbed frame
+
+
+@dataclass
+class Story:
+    """A recording's clean scores, and its disturbed clips."""
+
+    drive: DriveSource
+    times_s: Values = field(default_factory=lambda: np.empty(0))
+    scores: Values = field(default_factory=lambda: np.empty(0))
+    clips: list[Clip] = field(default_factory=list)
 
 
 def main() -> None:
@@ -69,11 +81,19 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="network (default: the embedded one)")
     parser.add_argument("--detector", default="spatial", help="default %(default)s")
     parser.add_argument("--target-per-hour", type=float, default=20.0, help="default %(default)s")
+    parser.add_argument("--sudden-share", type=float, default=1.0, help="default %(default)s")
+    parser.add_argument(
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="DRIVE=BEGIN:END",
+        help="as for ls-ood calibrate; repeatable",
+    )
     parser.add_argument("--clips", type=int, default=2, help="disturbed clips of each recording (default %(default)s)")
     parser.add_argument("--json", type=Path, help="all figures")
     args = parser.parse_args()
     require_file_place("--json", args.json)
-    stories = [Story(drive) for drive in open_drives(args.recordings)]
+    stories = [Story(drive) for drive in without_parts(open_drives(args.recordings), args.leave_out)]
     if len(stories) < 2:
         parser.error("there is one recording; at least 2 are needed to leave one out.")
     with threadpool_limits(1):
@@ -123,7 +143,9 @@ def score_all(stories: list[Story], args: argparse.Namespace) -> None:
             for done, (place, name, severity) in enumerate(steps, 1):
                 if name != "identity":
                     own = [apply_anomaly(name, images[row], severity, place) for row in range(place, ends[place])]
-                    story.clips.append((place, name, severity, detector.score(rows(own))))
+                    first = int(np.searchsorted(story.times_s, story.times_s[place] - BEFORE_S))
+                    values = np.concatenate([story.scores[first:place], detector.score(rows(own))])
+                    story.clips.append(Clip(severity, story.times_s[first : ends[place]], values, place - first))
                 update(done)
 
 
@@ -210,7 +232,8 @@ def compare(stories: list[Story], args: argparse.Namespace) -> None:
     offsets = np.cumsum([0.0] + [story.times_s[-1] + DRIVE_GAP_S for story in stories])
     times = np.concatenate([story.times_s + offset for story, offset in zip(stories, offsets, strict=False)])
     sudden_evidence = np.concatenate([sudden(story.scores) for story in stories])
-    level = lowest_level(sudden_evidence, times, BurstCount(), allowed, median)
+    own_allowed = round(args.sudden_share * allowed)
+    level = lowest_level(sudden_evidence, times, BurstCount(), own_allowed, median)
     clean_blocks = np.concatenate([block_means(story.times_s, story.scores, 1.0) for story in stories])
     statistics: dict[str, Statistic] = {}
     for time_s in (0.5, 1.0, 2.0, 3.0, 5.0, 10.0):
@@ -226,7 +249,8 @@ def compare(stories: list[Story], args: argparse.Namespace) -> None:
     statistics["e-process, blocks of 1 s"] = e_process(clean_blocks, 1.0)
     console = Console()
     console.print(
-        f"{hours:.2f} h, target {args.target_per_hour:g} an hour: {allowed} bursts allowed; sudden threshold {level:.3g}, "
+        f"{hours:.2f} h, target {args.target_per_hour:g} an hour: {allowed} bursts allowed, {own_allowed} of them to "
+        f"the sudden path; sudden threshold {level:.3g}, "
         f"clean median {median:.3g}"
     )
     table = Table(
@@ -259,18 +283,12 @@ def delays_of(
 ) -> Values:
     """Seconds from the begin of each disturbance to the alarm of either path; inf = none."""
     delays = []
-    for story in stories:
-        for place, _, own_severity, scores in story.clips:
-            if own_severity != severity:
-                continue
-            begin = int(np.searchsorted(story.times_s, story.times_s[place] - BEFORE_S))
-            times = story.times_s[begin : place + len(scores)]
-            values = np.concatenate([story.scores[begin:place], scores])
-            raised = sudden(values) > level
-            if statistic is not None:
-                raised |= statistic(times, values) > threshold
-            after = np.flatnonzero(raised[place - begin :])
-            delays.append(float(times[place - begin + after[0]] - times[place - begin]) if len(after) else inf)
+    for clip in (clip for story in stories for clip in story.clips if clip.severity == severity):
+        raised = sudden(clip.scores) > level
+        if statistic is not None:
+            raised |= statistic(clip.times_s, clip.scores) > threshold
+        after = clip.times_s[clip.begin :][raised[clip.begin :]]
+        delays.append(float(after[0] - clip.times_s[clip.begin]) if len(after) else inf)
     return np.array(delays)
 
 

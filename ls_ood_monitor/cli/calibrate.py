@@ -418,10 +418,10 @@ def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
         raise ConfigError(
             "there is nothing to calibrate on; give clean bags, folders of pictures, videos or --dataset."
         )
-    return _without(distinct(drives), args.leave_out or []), distinct(check)
+    return without_parts(distinct(drives), args.leave_out or []), distinct(check)
 
 
-def _without(drives: list[DriveSource], parts: Sequence[str]) -> list[DriveSource]:
+def without_parts(drives: list[DriveSource], parts: Sequence[str]) -> list[DriveSource]:
     """The drives without parts, each given as DRIVE=BEGIN:END."""
     from ..errors import ConfigError
     from ..recordings.drive_source import without_spans
