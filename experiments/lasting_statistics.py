@@ -4,12 +4,12 @@
 
 The recordings are clean. Each is scored by a detector that is fitted to the others, so the scores are those of a drive that
 the detector has not seen. Clips of each are disturbed from their begin on by every anomaly at severity 1, 3 and 5.
-The sudden path gets ``--sudden-share`` of the bursts that the target allows (1: the method of ``ls-ood calibrate``), and each
-statistic the lowest threshold at which both together keep the target. ``--leave-out`` takes out what is not clean.
+The sudden path gets ``--sudden-share`` of the bursts that the target allows, and each statistic the lowest threshold at which
+both together keep the target. ``ls-ood calibrate`` does this for the median of 5 s. ``--leave-out`` takes out what is not clean.
 All windows are in seconds, and a clip has the frame rate of its recording. Disturbances are synthetic.
 
-- *mean*: exponential mean, scores capped at the sudden threshold (the product's), or not capped.
-- *median*, *quantile*: of a sliding window.
+- *mean*: exponential mean, scores capped at the sudden threshold, or not capped.
+- *median*, *quantile*: of a sliding window; the product's is the median of 5 s.
 - *cumulative sum*: of (score - clean median - slack) over time, never below 0 (Page, 1954); slack in units of the distance from
   the clean median to the 95th percentile.
 - *e-process*: product, never below 1, of e = 1 / (2 sqrt(p)) over blocks of a second, p = rank of a block's mean among clean
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="network (default: the embedded one)")
     parser.add_argument("--detector", default="spatial", help="default %(default)s")
     parser.add_argument("--target-per-hour", type=float, default=20.0, help="default %(default)s")
-    parser.add_argument("--sudden-share", type=float, default=1.0, help="default %(default)s")
+    parser.add_argument("--sudden-share", type=float, default=0.5, help="default %(default)s")
     parser.add_argument(
         "--leave-out",
         action="append",

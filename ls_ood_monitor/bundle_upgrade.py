@@ -48,6 +48,8 @@ def upgrade_alarm(values: Mapping[str, Any]) -> dict[str, Any]:
     rule = values.get("rule", "consecutive")
     if rule != "consecutive":
         raise BundleError(f"its alarm rule is {rule!r}, which the lasting path has replaced")
+    if "lasting_time_constant_s" in values:
+        raise BundleError("its lasting alarm is a mean over seconds, which a median has replaced")
     return {name: value for name, value in values.items() if name not in _RULE_SETTINGS}
 
 

@@ -87,8 +87,8 @@ class AlarmSettings(Checked):
     release_consecutive_frames: int = setting(
         5, "in-distribution frames in a row that clear the alarm", low=1, high=10000, unit="frames"
     )
-    lasting_time_constant_s: float = setting(
-        2.0, "time constant of the mean score of the lasting path", low=0.1, high=60.0, unit="s"
+    lasting_window_s: float = setting(
+        5.0, "window of the median score of the lasting path", low=0.1, high=60.0, unit="s"
     )
 
 
@@ -103,7 +103,7 @@ def _as_calibrated(name: str) -> Any:
 class AlarmOverrides(Checked):
     """A vehicle's changes of the alarm that its bundle was calibrated for; 0 = as calibrated.
 
-    The lasting path has none: its threshold fits its time constant alone.
+    The lasting path has none: its threshold fits its window alone.
     """
 
     trigger_consecutive_frames: int = _as_calibrated("trigger_consecutive_frames")
@@ -133,7 +133,7 @@ class SupervisorSettings(Checked):
         "stop", "mode that a sudden alarm (frames above the threshold) asks for", choices=("stop", "slow")
     )
     on_lasting: str = setting(
-        "stop", "mode that a lasting alarm (mean over seconds above its threshold) asks for", choices=("stop", "slow")
+        "stop", "mode that a lasting alarm (median over seconds above its threshold) asks for", choices=("stop", "slow")
     )
     stop_requires_reset: bool = setting(
         False, "hold STOP, if an alarm or a missing message caused it, until the reset service is called"

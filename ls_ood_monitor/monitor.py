@@ -105,7 +105,7 @@ class OodMonitor:
     def process(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Judge frames as one batch; results in the same order.
 
-        A score may be NaN; the alarm treats it as *not OK*. Several threads may call this; they wait for each other if the
+        A score may be NaN; the alarm treats it as a fault. Several threads may call this; they wait for each other if the
         engine allows one run at a time.
         """
         if not frames:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:  # they need numpy, which help texts must not wait for
 
 _Words = Callable[[Cause], str]
 
-#: Of the causes that say all with one clause.
+#: Text of each cause that stands on its own.
 _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.IN_DISTRIBUTION: lambda it: f"in distribution, score {it.value:.2f} within threshold {it.limit:.2f}",
     CauseKind.SUDDEN: lambda it: f"out of distribution, score {it.value:.2f} above threshold {it.limit:.2f}",
     CauseKind.LASTING: lambda it: (
-        f"out of distribution for seconds, mean score {it.value:.2f} above threshold {it.limit:.2f}"
+        f"out of distribution for seconds, median score {it.value:.2f} above threshold {it.limit:.2f}"
     ),
     CauseKind.STALE: lambda it: (
         f"no image for {it.value:.1f} s (limit {it.limit:.2f} s){f' on {it.detail}' if it.detail else ''}"
@@ -72,7 +72,7 @@ _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.SUPERVISOR_CLOCK_BACK: lambda it: f"the clock ran back by {it.value:.3f} s; waiting for fresh alarms",
 }
 
-#: Of the causes that stand on another one, whose sentence comes with it.
+#: Text of each cause that stands on another one, with that one's sentence.
 _SENTENCES: dict[CauseKind, Callable[[Cause, str], str]] = {
     CauseKind.UNKNOWN_CAMERA: lambda it, after: (
         f"an alarm came from camera {it.camera!r}, which is not configured (configured: {it.expected}); it says: {after}"
@@ -105,18 +105,18 @@ def gate_sentence(gated: GatedVelocity) -> str:
 
 
 def clause(cause: Cause) -> str:
-    """What is the matter, without the camera and without what the alarm counts."""
+    """The cause, without camera and progress."""
     return _CLAUSES[cause.kind](cause)
 
 
 def sentence(cause: Cause) -> str:
-    """The whole of it: camera, matter, and how far the alarm is."""
+    """Camera, cause, and how far the alarm is."""
     if cause.kind in _SENTENCES:
         return _SENTENCES[cause.kind](cause, "" if cause.underlying is None else sentence(cause.underlying))
     camera = f"camera {cause.camera}: " if cause.camera else ""
     note = "" if cause.progress is None else f"; {_progress(cause.progress)}"
-    held_for = f" after: {_of_camera(cause.underlying)}" if cause.underlying is not None else ""
-    return f"{camera}{_of_camera(cause)}{note}{held_for}"
+    raised_by = f" after: {_of_camera(cause.underlying)}" if cause.underlying is not None else ""
+    return f"{camera}{_of_camera(cause)}{note}{raised_by}"
 
 
 def node_sentence(problem: str, uncalibrated: str) -> str:
@@ -135,7 +135,7 @@ def camera_sentence(alarm: Alarm | None, silent_s: float | None, has_foreign_clo
 
 
 def _of_camera(cause: Cause) -> str:
-    """The clause, where it is said of a camera: a problem of the node is not the camera's own."""
+    """The clause about a camera. A problem of the node is not the camera's own."""
     is_of_node = cause.kind in (CauseKind.HUNG, CauseKind.NOT_READY)
     return f"perception cannot judge it: {clause(cause)}" if is_of_node else clause(cause)
 

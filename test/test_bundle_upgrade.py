@@ -171,3 +171,7 @@ def test_alarm_rules_that_are_gone_are_refused(tiny_bundle, tmp_path):
         BundleError, match=r"alarm rule is 'cusum', which the lasting path has replaced.*calibrate again"
     ):
         load_bundle(tmp_path / "cusum", device="cpu")
+    content["provenance"]["calibration"] = {"alarm": {"lasting_time_constant_s": 2.0}}
+    write_manifest(folder, content)
+    with pytest.raises(BundleError, match=r"a mean over seconds, which a median has replaced.*calibrate again"):
+        load_bundle(folder, device="cpu")

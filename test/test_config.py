@@ -42,7 +42,7 @@ from ls_ood_monitor.errors import ConfigError, SettingError
         (OutputSettings, {"gate_cmd_vel": "yes"}, "'', 'twist', 'twist_stamped'"),
         (OutputSettings, {"gate_slow_scale": 1.1}, r"gate_slow_scale is 1.1; .* \[0.0, 1.0\]"),
         (OutputSettings, {"slow_speed_percent": 0.0}, r"slow_speed_percent is 0.0; .* \[1.0, 100.0\] %"),
-        (AlarmSettings, {"trigger_frames": 3}, "no setting trigger_frames; known: lasting_time"),
+        (AlarmSettings, {"trigger_frames": 3}, "no setting trigger_frames; known: lasting_window"),
     ],
 )
 def test_a_setting_out_of_range_is_named(cls, values, words):

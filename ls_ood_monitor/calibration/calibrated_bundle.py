@@ -108,8 +108,9 @@ def write_calibrated_bundle(
 ) -> CalibratedBundle:
     """Read the drives, fit detectors, set thresholds, check them on further drives, and save the bundle.
 
-    Detectors are fitted to a sample of at most ``max_sample`` frames. If there are more, the drives are read a second time,
-    and the network scores the other frames then: it sees each frame once, and memory does not grow with the drives' length.
+    Detectors are fitted to a sample of at most ``max_sample`` frames. If there are more, the drives are read twice. Each
+    frame passes through the network once, those of the sample in the first reading, the others in the second. Memory does not
+    grow with the drives' length.
 
     Args:
         out: bundle folder to write.
@@ -284,7 +285,7 @@ class _Passes:
         with self._progress(title, plan.images) as update:
             results = self._runner.run(tasks, self._keys or [""] * len(tasks), update)
         for drive, frames in zip(self._drives, results, strict=True):
-            require_clean(drive.name, frames.counts, self._settings.max_faulty)  # one that was kept, by today's option
+            require_clean(drive.name, frames.counts, self._settings.max_faulty)  # a kept one may have had another limit
         rows = next(frames.features for frames in results if frames.features)
         none = {name: values[:0] for name, values in rows.items()}
         tables = [
@@ -299,13 +300,13 @@ class _Passes:
         """Score the frames outside the sample. The new drives' frames are the last ones of the table."""
         work = self._runner.work
         scores = scorers.empty(len(table))
-        ends = len(table) - sum(len(frames.stamps_ns) for frames in self.frames)
+        start = len(table) - sum(len(frames.stamps_ns) for frames in self.frames)
         context = "" if work is None else _digest(scorers, folds, table)
         shared = scorers.save(work.path / "detectors.safetensors") if self._runner.is_remote and work else scorers
         tasks, parts, keys = [], [], []
         for drive, frames in zip(self._drives, self.frames, strict=True):
-            part = slice(ends, ends + len(frames.stamps_ns))
-            ends = part.stop
+            part = slice(start, start + len(frames.stamps_ns))
+            start = part.stop
             if len(frames.sample) == len(frames.stamps_ns):
                 continue
             own = {unit: numbers[part] for unit, numbers in folds.items()}
@@ -359,7 +360,10 @@ def _table_of(drive: DriveSource, frames: DriveFrames, rows: Mapping[str, Any]) 
 
 
 def _write_at_once(out: Path, write: Any) -> str:
-    """Write a bundle beside its folder, then put each file into its place, the manifest last: no half of it is ever there."""
+    """Write a bundle beside its folder, then put each file into its place.
+
+    The manifest is removed first and comes last, and a folder without a manifest is no bundle.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:

@@ -16,7 +16,7 @@ from .feature_table import MAX_GAP_S, FeatureTable, clean_video
 from .sensitivity import LENGTH_S, CleanClip
 from .settings import CalibrationSettings
 
-#: Clean time before a clip, seconds: the mean score has settled by then.
+#: Clean time before a clip, seconds: the median score has settled by then.
 _BEFORE_S = 10.0
 #: A clip has at most so many frames a second, so that a fast camera does not take longer.
 _MAX_RATE_HZ = 10.0

@@ -65,7 +65,7 @@ def draw_calibration(
         lasting = result.threshold.lasting_value
         if np.isfinite(lasting):
             at = lasting / limit if ratio else lasting
-            left.axvline(at, color=_LASTING, linestyle=":", linewidth=1.4, label=f"of the mean {lasting:.4g}")
+            left.axvline(at, color=_LASTING, linestyle=":", linewidth=1.4, label=f"of the median {lasting:.4g}")
         if ratio:
             left.set_xscale("log")
             left.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -41,11 +41,11 @@ def calibration_target(calibration: Mapping[str, Any]) -> str:
         return ""
     if "per_hour" in target:
         alarm = calibration["alarm"]
-        lasting_s = alarm.get("lasting_time_constant_s")
-        means = f", or a mean over {lasting_s:g} s" if lasting_s else ""
+        window_s = alarm.get("lasting_window_s")
+        lasting = f", or a median over {window_s:g} s" if window_s else ""
         text = (
             f"Target: {target['per_hour']:g} false alarms an hour "
-            f"({alarm['trigger_consecutive_frames']} frames in a row{means})"
+            f"({alarm['trigger_consecutive_frames']} frames in a row{lasting})"
         )
     else:
         text = f"Target: {target['rate']:.3g} of clean frames"

@@ -37,7 +37,7 @@ a third drive, or give --hold-out block. The table shows the false alarms at the
 intervals by whole blocks and drives.
 
 A target per hour sets two thresholds. Frames in a row above the higher one raise a sudden alarm within a fraction of a
-second; a mean score over seconds above the lower one raises a lasting alarm. Both together keep the target, over all
+second; a median score over seconds above the lower one raises a lasting alarm. Both together keep the target, over all
 cameras; alarms less than 5 s apart count as one. A target needs about 3 / target hours of clean driving: T hours without
 an alarm support a claim of at most 3 / T alarms per hour (rule of three). Pictures without time, and drives that are too
 short, get a share of frames as the target.
@@ -148,10 +148,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     goal.add_argument("--release", type=int, metavar="FRAMES", help="frames in a row that clear it (default 5)")
     goal.add_argument(
-        "--lasting-time",
+        "--lasting-window",
         type=float,
         metavar="S",
-        help="time constant of the mean score that raises a lasting alarm, seconds (default 2)",
+        help="window of the median score that raises a lasting alarm, seconds (default 5)",
     )
     goal.add_argument(
         "--hold-out",
@@ -461,7 +461,7 @@ def _settings(args: argparse.Namespace, before: dict[str, Any]) -> Any:
     given = {
         "trigger_consecutive_frames": args.trigger,
         "release_consecutive_frames": args.release,
-        "lasting_time_constant_s": args.lasting_time,
+        "lasting_window_s": args.lasting_window,
     }
     alarm |= {name: value for name, value in given.items() if value is not None}
     return CalibrationSettings(

@@ -1,8 +1,8 @@
 """One camera's scores over time -> a debounced alarm of two speeds.
 
 The *sudden* path counts frames: so many in a row above a high threshold raise the alarm within a fraction of a second.
-The *lasting* path averages scores over seconds: a mean above a low threshold raises it. A passing object gives a burst of
-high scores and no lasting mean; dirt, fog or a lost focus give scores that are a little high, and stay so.
+The *lasting* path takes the median of the scores of some seconds: a median above a low threshold raises it. A passing object
+gives a burst of high scores and no high median; dirt, fog or a lost focus give scores that are a little high, and stay so.
 Both read the one score of the detector; larger = more out of distribution (OoD).
 """
 
@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from math import exp, isfinite, nan
+from math import isfinite, nan
 
 from ..config import AlarmSettings
 from .causes import AlarmProgress, Cause, CauseKind, ProgressGoal
 from .types import Alarm, AlarmState
 
-#: Faults are counted among so many times the frames that raise an alarm.
+#: Length of the window in which faults are counted, as a multiple of ``trigger_consecutive_frames``.
 _FAULT_WINDOW = 3
-#: Longest time between two frames that counts in the lasting mean: a gap shows nothing, so it neither clears nor raises.
+#: Longest time for which one frame counts in the lasting median: a gap shows nothing, so it neither clears nor raises.
 MAX_STEP_S = 1.0
-#: A lasting alarm clears when the mean has fallen to this share of the way from the clean median to the threshold.
+#: A lasting alarm clears when the median has fallen to this share of the way from the clean median to the threshold.
 RELEASE_SHARE = 0.9
 
 
@@ -29,54 +29,68 @@ class LastingLevels:
     """Calibrated levels of the lasting path. Scores as those of the detector; larger = more OoD.
 
     Attributes:
-        threshold: a mean above it raises the alarm; NaN = there is no lasting path.
-        clean_median: median score of clean frames, from which the mean starts.
-        cap: a higher score counts as this one, so that a passing object does not look like something that lasts, and a
-            drastic disturbance is forgotten soon after its end.
+        threshold: a median above it raises the alarm; NaN = there is no lasting path.
+        clean_median: median score of clean frames, with which the window is filled at the start.
     """
 
     threshold: float = nan
     clean_median: float = nan
-    cap: float = nan
 
 
-class LastingMean:
-    """Exponential mean of one camera's scores over time.
+class LastingMedian:
+    """Median of one camera's scores over the last seconds, each weighted with the time that it stands for.
 
-        mean += (1 - exp(-dt / time_constant)) * (min(score, cap) - mean)
-
-    with dt = time since the last judged frame, at most ``MAX_STEP_S``. It depends on seconds, not on the frame rate.
+    A frame stands for the time since the judged frame before it, at most ``MAX_STEP_S``. So the median depends on seconds, not
+    on the frame rate. It is the smallest score of the window that, with all smaller ones, stands for at least half of it.
 
     Args:
-        levels: where the mean starts, and the cap.
-        time_constant_s: seconds.
+        clean_median: score that fills the window at the start.
+        window_s: length of the window, seconds.
     """
 
-    def __init__(self, levels: LastingLevels, time_constant_s: float) -> None:
-        self._levels, self._time_constant_s = levels, time_constant_s
+    def __init__(self, clean_median: float, window_s: float) -> None:
+        self._clean_median, self._window_ns = clean_median, round(window_s * 1e9)
         self.reset()
 
     def reset(self) -> None:
-        """Back to the clean median."""
-        self.value = self._levels.clean_median
+        """Back to a window of the clean median."""
+        self.value = self._clean_median
         self._last_ns: int | None = None
+        self._window: deque[tuple[float, int]] = deque([(self._clean_median, self._window_ns)])  # score, time
 
     def add(self, stamp_ns: int, score: float) -> float:
-        """Take in a finite score; returns the mean. A stamp that does not advance adds nothing."""
+        """Take in a finite score; returns the median. A stamp that does not advance adds nothing."""
         last_ns, self._last_ns = self._last_ns, stamp_ns
-        # How long the first picture has lasted is not known.
-        step_s = 0.0 if last_ns is None else min((stamp_ns - last_ns) / 1e9, MAX_STEP_S)
-        if step_s > 0.0:
-            self.value += (1.0 - exp(-step_s / self._time_constant_s)) * (min(score, self._levels.cap) - self.value)
+        # The first frame has none before it, so its time is not known.
+        step_ns = 0 if last_ns is None else min(stamp_ns - last_ns, round(MAX_STEP_S * 1e9), self._window_ns)
+        if step_ns > 0:
+            self._forget(step_ns)
+            self._window.append((score, step_ns))
+            self.value = self._median()
         return self.value
+
+    def _forget(self, time_ns: int) -> None:
+        """Remove so much time from the beginning of the window."""
+        while time_ns > 0:
+            score, stood_ns = self._window.popleft()
+            if stood_ns > time_ns:
+                self._window.appendleft((score, stood_ns - time_ns))
+            time_ns -= stood_ns
+
+    def _median(self) -> float:
+        ordered, below_ns = iter(sorted(self._window)), 0
+        while 2 * below_ns < self._window_ns:
+            score, stood_ns = next(ordered)
+            below_ns += stood_ns
+        return score
 
 
 class SuddenPath:
     """State of one camera's alarm by frames in a row: CLEAR, PENDING or RAISED.
 
     ``trigger_consecutive_frames`` bad frames in a row raise the alarm, ``release_consecutive_frames`` good ones clear it. It
-    starts PENDING: a camera that has shown nothing is not clear. As many frames that cannot be judged raise it when they lie
-    among three times as many: a fault that comes and goes is a fault.
+    starts PENDING: a camera that has shown nothing is not clear. With N = ``trigger_consecutive_frames``, N frames that cannot
+    be judged among the last 3 N raise it, too: a fault that comes and goes is a fault.
     """
 
     def __init__(self, settings: AlarmSettings) -> None:
@@ -111,44 +125,45 @@ class SuddenPath:
 
 
 class LastingPath:
-    """Whether one camera's mean score (``LastingMean``) is too high: it raises above the threshold, and clears well below it.
+    """Whether one camera's median score (``LastingMedian``) is too high: it raises above the threshold, and clears well below.
 
     Args:
         levels: calibrated; without a threshold the path never raises.
-        time_constant_s: of the mean.
+        window_s: of the median.
     """
 
-    def __init__(self, levels: LastingLevels, time_constant_s: float) -> None:
+    def __init__(self, levels: LastingLevels, window_s: float) -> None:
         self.threshold = levels.threshold
         self._release = levels.clean_median + RELEASE_SHARE * (levels.threshold - levels.clean_median)
-        self._mean = LastingMean(levels, time_constant_s)
+        self._median = LastingMedian(levels.clean_median, window_s)
         self.is_raised = False
 
     @property
-    def mean(self) -> float:
-        """The mean so far; NaN where there is no lasting path."""
-        return self._mean.value
+    def median(self) -> float:
+        """The median so far; NaN where there is no lasting path."""
+        return self._median.value
 
     def reset(self) -> None:
-        """Back to the start: the mean is the clean median."""
-        self._mean.reset()
+        """Back to the start: the window is full of the clean median."""
+        self._median.reset()
         self.is_raised = False
 
     def add(self, stamp_ns: int, score: float) -> bool:
         """Take in a judged frame; returns whether the path is raised. Frames that cannot be judged do not come here."""
         if isfinite(self.threshold):
-            mean = self._mean.add(stamp_ns, score)
-            self.is_raised = mean > (self._release if self.is_raised else self.threshold)
+            median = self._median.add(stamp_ns, score)
+            self.is_raised = median > (self._release if self.is_raised else self.threshold)
         return self.is_raised
 
 
 class AlarmFilter:
     """Both paths of a named camera -> its alarm with the cause.
 
-    The alarm is RAISED while either path is. An alarm that waits to clear keeps its original cause (``Cause.underlying``).
+    The alarm is RAISED while either path is. ``Cause.underlying`` keeps what raised it: while it waits to clear, and while a
+    frame that cannot be judged interrupts a lasting alarm.
 
     Args:
-        settings: counts and the time constant.
+        settings: counts and the window.
         camera: name.
         levels: of the lasting path; without a threshold there is none.
     """
@@ -157,7 +172,7 @@ class AlarmFilter:
         self.settings = settings
         self.camera = camera
         self._sudden = SuddenPath(settings)
-        self._lasting = LastingPath(levels, settings.lasting_time_constant_s)
+        self._lasting = LastingPath(levels, settings.lasting_window_s)
         self._last_bad: Cause | None = None
 
     def reset(self) -> None:
@@ -188,17 +203,17 @@ class AlarmFilter:
         state = sudden.add(None if cause.kind.is_fault else score, threshold)
         if not sudden.good:
             self._last_bad = cause
-        progress, held_for = None, None
+        progress, raised_by = None, None
         if state is AlarmState.RAISED and sudden.good:
             release = self.settings.release_consecutive_frames
-            progress, held_for = AlarmProgress(ProgressGoal.CLEAR, sudden.good, release), self._last_bad
+            progress, raised_by = AlarmProgress(ProgressGoal.CLEAR, sudden.good, release), self._last_bad
         elif state is AlarmState.PENDING:
             progress = AlarmProgress(ProgressGoal.RAISE, sudden.bad, self.settings.trigger_consecutive_frames)
         if lasting.is_raised and state is not AlarmState.RAISED:
             state, progress = AlarmState.RAISED, None
-            lasts = Cause(CauseKind.LASTING, value=lasting.mean, limit=lasting.threshold)
-            cause, held_for = (cause, lasts) if cause.kind.is_fault else (lasts, None)
-        cause = replace(cause, camera=self.camera, progress=progress, underlying=held_for)
+            lasts = Cause(CauseKind.LASTING, value=lasting.median, limit=lasting.threshold)
+            cause, raised_by = (cause, lasts) if cause.kind.is_fault else (lasts, None)
+        cause = replace(cause, camera=self.camera, progress=progress, underlying=raised_by)
         return Alarm(
             self.camera,
             stamp_ns,
@@ -206,6 +221,6 @@ class AlarmFilter:
             score,
             threshold,
             cause,
-            lasting_score=lasting.mean,
+            lasting_score=lasting.median,
             lasting_threshold=lasting.threshold,
         )

@@ -29,7 +29,7 @@ class CauseKind(enum.Enum):
     # The frame was judged.
     IN_DISTRIBUTION = "in_distribution"
     SUDDEN = "sudden"  # the score of a frame is above the threshold
-    LASTING = "lasting"  # the mean over seconds is above its own
+    LASTING = "lasting"  # the median over seconds is above its own
 
     # Faults: the frame, or the lack of one, could not be judged.
     STALE = "stale", True

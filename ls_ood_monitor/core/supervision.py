@@ -48,8 +48,8 @@ class Supervisor:
     - two processes send alarms of one camera: either may be wrong.
 
     A camera that called for a stop releases it only by being clear. The mode rises at once and falls one step at a time,
-    each held for its least time. An optional camera asks for SLOW at most. Where several cameras must be out of
-    distribution to stop, the first ones only slow the vehicle, if they were clear before. ``observe`` and ``decide`` never
+    each held for its least time. An optional camera asks for SLOW at most. With ``cameras_to_stop`` = N, fewer
+    than N cameras out of distribution only slow the vehicle, if each was clear before. ``observe`` and ``decide`` never
     raise: a safety function must answer.
 
     The age of an alarm includes the delay of its message, where the message says when it was sent. An alarm that repeats
@@ -89,15 +89,17 @@ class Supervisor:
         self._sources: dict[str, dict[str, int]] = {}
         self._transit: dict[tuple[str, str], TransitDelay] = {}
         self._cleared: set[str] = set()  # cameras that were clear and have not called for a stop since
-        self._ood_since_clear: set[str] = set()  # cameras that were clear, and stop only because they are OoD since
+        self._ood_since_clear: set[str] = (
+            set()
+        )  # cameras that went from clear to a stop for OoD, without a fault; only these may be outvoted
         self._protocol_violation: tuple[Cause, int] | None = None
         self._now_ns: int | None = None
         self._decision: Decision | None = None
 
     def observe(self, alarm: Alarm, now_ns: int) -> None:
         """Take in one alarm, received at ``now_ns`` in the caller's clock."""
-        self._advance(now_ns)
-        self._note(now_ns)  # a silence that this alarm ends was a cause of a stop, too
+        self._restart_if_clock_went_back(now_ns)
+        self._record_demand(now_ns)  # before this alarm ends a silence, which was a stop, too
         if not _is_well_formed(alarm):
             self._protocol_violation = (Cause(CauseKind.NO_ALARM, detail=f"{alarm!r:.200}"), now_ns)
         elif alarm.camera not in self.cameras:
@@ -106,7 +108,7 @@ class Supervisor:
             self._protocol_violation = (cause, now_ns)
         else:
             self._accept(alarm, now_ns)
-        mode, cause = self._note(now_ns)
+        mode, cause = self._record_demand(now_ns)
         # An OoD alarm is an incident even before the first release.
         if mode is FallbackMode.STOP and any(status.is_ood for status in self.statuses(now_ns)):
             self._latched = cause
@@ -116,9 +118,9 @@ class Supervisor:
 
         A clock that runs backwards (looped recording, time reset) returns to the start: STOP until heard again.
         """
-        self._advance(now_ns)
-        mode, cause = self._demand(now_ns)
-        self._remember(mode, cause)
+        self._restart_if_clock_went_back(now_ns)
+        mode, cause = self._vehicle_demand(now_ns)
+        self._latch_if_stop(mode, cause)
         if mode < FallbackMode.STOP and self.settings.stop_requires_reset and self._latched is not None:
             mode, cause = FallbackMode.STOP, _because_of(CauseKind.LATCHED, self._latched)
         self._decision = self._hold_min_time(mode, cause, now_ns)
@@ -126,17 +128,17 @@ class Supervisor:
 
     def forget_alarms(self, why: Cause, now_ns: int) -> None:
         """The sender of the alarms is gone: STOP at once, until every camera is heard again."""
-        self._advance(now_ns)
+        self._restart_if_clock_went_back(now_ns)
         self._heard.clear()
         self._cleared.clear()
         self._ood_since_clear.clear()
         self._unheard_cause = why
-        self._note(now_ns)
+        self._record_demand(now_ns)
 
     def reset(self, now_ns: int) -> Cause | None:
-        """Release a latched STOP. Returns the cause that persists, and with it the latch; None = released."""
-        self._advance(now_ns)
-        mode, cause = self._demand(now_ns)
+        """Release a latched STOP. Returns the cause that still demands it, with which the latch stays; None = released."""
+        self._restart_if_clock_went_back(now_ns)
+        mode, cause = self._vehicle_demand(now_ns)
         if mode is FallbackMode.STOP:
             return cause
         self._latched = None
@@ -144,10 +146,10 @@ class Supervisor:
 
     def statuses(self, now_ns: int) -> list[CameraStatus]:
         """The demand of each configured camera, in the configured order."""
-        return [self._status(camera, now_ns) for camera in self.cameras]
+        return [self._camera_status(camera, now_ns) for camera in self.cameras]
 
     def _accept(self, alarm: Alarm, now_ns: int) -> None:
-        camera, before = alarm.camera, self._required(alarm.camera, now_ns)
+        camera, before = alarm.camera, self._uncapped_status(alarm.camera, now_ns)
         if before.mode is FallbackMode.STOP and not before.is_ood:  # silence calls for a stop, too
             self._require_clear(camera)
         received_ns = now_ns - self._delay_ns(alarm, now_ns)
@@ -155,7 +157,7 @@ class Supervisor:
         if alarm.state is AlarmState.CLEAR and alarm.stamp_ns == self._newest_ns.get(camera):
             return  # the same frame again is no news, and the last alarm grows old
         self._heard[camera] = (self._reject_old_stamp(alarm), received_ns)
-        now = self._required(camera, now_ns)
+        now = self._uncapped_status(camera, now_ns)
         if now.mode is FallbackMode.STOP and now.is_ood:
             if camera in self._cleared:
                 self._ood_since_clear.add(camera)
@@ -181,10 +183,10 @@ class Supervisor:
         self._cleared.discard(camera)
         self._ood_since_clear.discard(camera)
 
-    def _note(self, now_ns: int) -> tuple[FallbackMode, Cause]:
+    def _record_demand(self, now_ns: int) -> tuple[FallbackMode, Cause]:
         """The demand now. A stop between two decisions counts for the latch and for its least time, too."""
-        mode, cause = self._demand(now_ns)
-        self._remember(mode, cause)
+        mode, cause = self._vehicle_demand(now_ns)
+        self._latch_if_stop(mode, cause)
         if mode is FallbackMode.STOP and self._decision is not None:
             self._decision = self._hold_min_time(mode, cause, now_ns)
         return mode, cause
@@ -209,29 +211,29 @@ class Supervisor:
         if alarm.stamp_ns <= 0:  # no frame: keep the newest stamp
             return alarm
         back_s = (self._newest_ns.get(alarm.camera, 0) - alarm.stamp_ns) / 1e9
-        if back_s > 0.0 or not alarm.is_fault:  # the stamp of a fault may lie ahead
+        if back_s > 0.0 or not alarm.is_fault:  # that of a fault may lie ahead, and must not become the newest
             self._newest_ns[alarm.camera] = alarm.stamp_ns
         if back_s <= 0.0:
             return alarm
         cause = Cause(CauseKind.ALARM_OUT_OF_ORDER, alarm.camera, back_s)
         return replace(alarm, state=AlarmState.RAISED, cause=cause)
 
-    def _remember(self, mode: FallbackMode, cause: Cause) -> None:
+    def _latch_if_stop(self, mode: FallbackMode, cause: Cause) -> None:
         """Keep the cause of a stop for the latch; the stop at the start, before the first release, is no incident."""
         if mode < FallbackMode.STOP:
             self._was_released = True
         elif self._was_released:
             self._latched = cause
 
-    def _advance(self, now_ns: int) -> None:
+    def _restart_if_clock_went_back(self, now_ns: int) -> None:
         if self._now_ns is not None and now_ns < self._now_ns:
             cause = Cause(CauseKind.SUPERVISOR_CLOCK_BACK, value=(self._now_ns - now_ns) / 1e9)
             self._restart(cause)
-            self._remember(FallbackMode.STOP, cause)  # a jump of the clock must not open the latch
+            self._latch_if_stop(FallbackMode.STOP, cause)  # a jump of the clock must not open the latch
             self._decision = Decision(FallbackMode.STOP, cause, now_ns)
         self._now_ns = now_ns
 
-    def _demand(self, now_ns: int) -> tuple[FallbackMode, Cause]:
+    def _vehicle_demand(self, now_ns: int) -> tuple[FallbackMode, Cause]:
         limit_ns = self.settings.alarm_timeout_s * 1e9
         if not self.cameras:
             return FallbackMode.STOP, Cause(CauseKind.NO_CAMERA)
@@ -248,14 +250,14 @@ class Supervisor:
             )
         return worst.mode, worst.cause if worst.mode > FallbackMode.NOMINAL else Cause(CauseKind.ALL_CLEAR)
 
-    def _status(self, camera: str, now_ns: int) -> CameraStatus:
+    def _camera_status(self, camera: str, now_ns: int) -> CameraStatus:
         """The camera's demand by its own alarm; of an optional one at most SLOW."""
-        status = self._required(camera, now_ns)
+        status = self._uncapped_status(camera, now_ns)
         if camera in self.optional and status.mode is FallbackMode.STOP:
             return replace(status, mode=FallbackMode.SLOW, cause=_because_of(CauseKind.OPTIONAL_CAMERA, status.cause))
         return status
 
-    def _required(self, camera: str, now_ns: int) -> CameraStatus:
+    def _uncapped_status(self, camera: str, now_ns: int) -> CameraStatus:
         heard = self._heard.get(camera)
         if heard is None:
             return CameraStatus(camera, FallbackMode.STOP, replace(self._unheard_cause, camera=camera), None)

@@ -31,7 +31,7 @@ class Threshold:
         warning: what the data cannot support, in a sentence; empty if nothing.
         target_per_hour: accepted false alarms per hour, if that was the target.
         clean_median: median of the n clean scores; NaN in the earliest bundles.
-        lasting_value: a mean score above it is out of distribution (``core/alarm.py``); NaN = no lasting path.
+        lasting_value: a median score above it is out of distribution (``core/alarm.py``); NaN = no lasting path.
     """
 
     value: float
@@ -47,8 +47,8 @@ class Threshold:
 
     @property
     def lasting_levels(self) -> LastingLevels:
-        """Levels of the lasting path. A score counts in its mean as the threshold of a frame at most."""
-        return LastingLevels(self.lasting_value, self.clean_median, self.value)
+        """Levels of the lasting path."""
+        return LastingLevels(self.lasting_value, self.clean_median)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no NaN."""

@@ -93,8 +93,8 @@ class Alarm:
         cause: why the camera is in this state, with its numbers.
         source: process that sends the alarm; empty where it is not known. Only one may speak for a camera.
         sent_ns: when it was sent, on the steady clock of the sender's machine, nanoseconds; 0 where it is not known.
-        lasting_score: mean of the camera's scores over seconds (``core/alarm.py``); NaN where there is no lasting path.
-        lasting_threshold: mean above which the camera is OoD; NaN where there is no lasting path.
+        lasting_score: median of the camera's scores over seconds (``core/alarm.py``); NaN where there is no lasting path.
+        lasting_threshold: median above which the camera is OoD; NaN where there is no lasting path.
     """
 
     camera: str

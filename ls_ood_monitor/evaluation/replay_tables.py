@@ -43,7 +43,7 @@ _ALARMS = {
     "threshold": pl.Float64,  # likewise
     "fault": KIND,  # null where the frame was judged
     "cause": pl.UInt32,  # its row
-    "lasting_score": pl.Float64,  # mean over seconds; NaN where there is no lasting path
+    "lasting_score": pl.Float64,  # median over seconds; NaN where there is no lasting path
     "lasting_threshold": pl.Float64,  # likewise
     "latency_ms": pl.Float64,  # of the network; NaN where it was not asked
     "from_image": pl.Boolean,

@@ -122,16 +122,16 @@ def _draw_scores(figure: Any, tables: ReplayTables, own: pl.DataFrame, row: int,
         col=1,
     )
     if has_lasting(own):
-        means = (own["lasting_score"] / own["lasting_threshold"]).to_numpy()
+        medians = (own["lasting_score"] / own["lasting_threshold"]).to_numpy()
         figure.add_scatter(
             x=np.insert(times, line, times[line]),
-            y=np.insert(means[chosen], line, np.nan),
+            y=np.insert(medians[chosen], line, np.nan),
             mode="lines",
             line={"color": _LASTING, "width": 1.5},
-            name="mean / its threshold",
+            name="median / its threshold",
             legendgroup="lasting",
             showlegend=row == 1,
-            hovertemplate="%{x:.2f} s, mean %{y:.2f}<extra></extra>",
+            hovertemplate="%{x:.2f} s, median %{y:.2f}<extra></extra>",
             row=row,
             col=1,
         )

@@ -43,7 +43,7 @@ def bundle_part(summary: Summary, monitor: OodMonitor | None) -> str:
             ("calibration", html.escape(f"{calibrated_on(calibration)} {calibration_target(calibration)}")),
         ]
         if isfinite(threshold.lasting_value):
-            rows.append(("lasting threshold", f"{threshold.lasting_value:.4g}, of the mean over seconds"))
+            rows.append(("lasting threshold", f"{threshold.lasting_value:.4g}, of the median over seconds"))
         if sensitivity := calibration.get("sensitivity"):
             lines = map(html.escape, sensitivity_sentences(sensitivity))
             rows.append(("seen at calibration", "synthetic disturbances of clean clips:<br>" + "<br>".join(lines)))

@@ -28,9 +28,9 @@ class EventOutcome:
     end_s: float  # the end of the recording at most
     alarm_delay_s: float | None  # to the alarm of its camera
     stop_delay_s: float | None  # to the stop command; 0 where it was on already
-    alarm_was_on: bool = False  # the alarm was raised before the event began, and still
-    stop_was_on: bool = False  # so was the stop, whose delay says nothing then
-    recording: str = field(default="", metadata=_OMIT_IF_EMPTY)  # of a set the one that holds it
+    alarm_was_on: bool = False  # the alarm was raised already when the event began
+    stop_was_on: bool = False  # STOP was on already when the event began; its delay says nothing
+    recording: str = field(default="", metadata=_OMIT_IF_EMPTY)  # that holds the event; only in a set
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Delays:
 class AlarmFigures:
     """Alarms against events.
 
-    ``false`` counts bursts (``core/bursts.py``) outside the events of their camera, also under a stop that is due.
+    ``false`` counts bursts (``core/bursts.py``) outside the events of their camera, also while STOP is on for an event of another one.
     """
 
     events: int
@@ -64,10 +64,10 @@ class DecisionFigures:
     time_to_stop_s: float | None  # from the start of an event, the longest; without those that begin under STOP
     false_stop_s: float  # under STOP in clean driving
     clean_s: float  # clean driving
-    false_stop_ratio: float | None  # its share under STOP
+    false_stop_ratio: float | None  # false_stop_s / clean_s
     held_s: float  # time of the events under STOP
     event_s: float  # time of the events, those that overlap counted once
-    hold_ratio: float | None  # its share under STOP
+    hold_ratio: float | None  # held_s / event_s
     time_to_release_s: float | None  # from the end of an event to NOMINAL, the longest
     not_released: int  # events after which NOMINAL never came
     messages: int | None = field(default=None, metadata=_OMIT_IF_EMPTY)  # decisions
@@ -179,7 +179,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class AcceptanceResult:
-    """Rules of an acceptance file; ``passed`` is None without one, and where a recording that could break it is missing."""
+    """Rules of an acceptance file; ``passed`` is None without one, and if all rules hold but a recording was not judged."""
 
     passed: bool | None = None
     rules: tuple[Rule, ...] = ()
@@ -267,7 +267,7 @@ class LiveSummary(Assessment):
 
 @dataclass(frozen=True, kw_only=True)
 class Figures(Assessment):
-    """What one recording, or several together, come to; what nothing could be judged by is None."""
+    """What one recording, or several together, come to; what no recording could give is None."""
 
     truth: str
     bundle: BundleFacts | None
@@ -288,7 +288,7 @@ class Figures(Assessment):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(Figures):
-    """One recording. ``truncated`` says what of it is not judged; ``request`` is the digest of what was asked for."""
+    """One recording. ``truncated`` says what of it is not judged; ``request`` is the digest of inputs and options."""
 
     recording: str
     truncated: str

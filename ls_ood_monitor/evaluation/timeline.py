@@ -82,7 +82,7 @@ def draw_timeline(
         for (state, colour), mode in zip(_STATE_COLOURS.items(), FallbackMode, strict=True)
     ]
     if has_lasting(alarms):
-        handles.append(Line2D([], [], color=_LASTING_COLOUR, label="mean over seconds / its threshold"))
+        handles.append(Line2D([], [], color=_LASTING_COLOUR, label="median over seconds / its threshold"))
     handles.append(Patch(color="#90a4ae", alpha=0.35, label="event (ground truth)"))
     if not alarms["score"].is_finite().all():
         handles.append(Line2D([], [], color="#37474f", marker="|", linestyle="", label="not judged, or silent"))

@@ -64,7 +64,10 @@ class DriveSource:
         return _arrivals_of(self.name, self.read)
 
     def read_part(self, begin_s: float, end_s: float) -> Iterator[ImageArrival]:
-        """Start an iteration over images that contains those between two times, seconds from the drive's first image."""
+        """Start an iteration over the images between two times, seconds from the drive's first image.
+
+        It may yield others, too, and such as ``read`` leaves out; the caller knows the wanted ones by their stamps.
+        """
         if self.arrivals_between is None:
             return self.read_arrivals()
         return self.arrivals_between(max(0.0, begin_s - _CLOCK_MARGIN_S), end_s + _CLOCK_MARGIN_S)
@@ -256,7 +259,7 @@ def _within(
 
 def without_spans(drive: DriveSource, spans: Sequence[tuple[float, float]]) -> DriveSource:
     """The drive without the images between these times: (begin, end) in seconds from its first image, end exclusive."""
-    from_start = any(begin_s <= 0.0 for begin_s, _ in spans)  # then the first image is another one
+    from_start = any(begin_s <= 0.0 for begin_s, _ in spans)  # the times are from another first image then
     return replace(
         drive,
         read=partial(_outside, drive.read, spans),

@@ -110,7 +110,7 @@ def alarm_message(alarm: Alarm, extra: Mapping[str, object], node_name: str, fra
 
 
 def _lasting_values(alarm: Alarm) -> dict[str, object]:
-    """Mean score and its threshold; nothing where there is no lasting path."""
+    """Median score and its threshold; nothing where there is no lasting path."""
     if isnan(alarm.lasting_threshold):
         return {}
     return {"lasting_score": float(alarm.lasting_score), "lasting_threshold": float(alarm.lasting_threshold)}
@@ -167,7 +167,7 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
     try:
         state = AlarmState(values["state"])
         score, threshold = float(values["ood_score"]), float(values["threshold"])
-        mean, limit = (float(values[key]) if key in values else nan for key in ("lasting_score", "lasting_threshold"))
+        median, limit = (float(values[key]) if key in values else nan for key in ("lasting_score", "lasting_threshold"))
         is_fault = {"true": True, "false": False}[values["is_fault"]]
         sent_ns = int(values.get("sent_ns", "0"))
         cause = _cause_of(values, camera, score, threshold, is_fault, entry.message)
@@ -179,9 +179,11 @@ def _alarm_of(entry: DiagnosticStatus, stamp_ns: int) -> Alarm:
         return _unreadable(camera, stamp_ns, f"cause {cause.kind.value} contradicts is_fault {values['is_fault']}")
     if state is AlarmState.CLEAR and not score <= threshold:
         return _unreadable(camera, stamp_ns, f"state CLEAR contradicts score {score:g} against threshold {threshold:g}")
-    if state is AlarmState.CLEAR and mean > limit:
-        return _unreadable(camera, stamp_ns, f"state CLEAR contradicts mean score {mean:g} against threshold {limit:g}")
-    return Alarm(camera, stamp_ns, state, score, threshold, cause, values.get("source", ""), sent_ns, mean, limit)
+    if state is AlarmState.CLEAR and median > limit:
+        return _unreadable(
+            camera, stamp_ns, f"state CLEAR contradicts median score {median:g} against threshold {limit:g}"
+        )
+    return Alarm(camera, stamp_ns, state, score, threshold, cause, values.get("source", ""), sent_ns, median, limit)
 
 
 def _cause_of(

@@ -95,7 +95,7 @@ class Inference:
             needs_segmentation = [self._needs_segmentation(image.arrival.camera) for image in images]
             run = self._monitor.begin([image.frame for image in images], decode=any(needs_segmentation))
             verdicts = run.verdicts
-            scores = [float(verdict.score) for verdict in verdicts]  # what is no number must be a fault here
+            scores = [float(verdict.score) for verdict in verdicts]  # raises where a score is no number
             if len(scores) != len(images):
                 raise ValueError(f"{len(scores)} verdicts for {len(images)} frames")
         except Exception as error:  # for example no memory, or a lost GPU; the next batch tries again

@@ -200,19 +200,18 @@ def test_video_gets_a_target_an_hour_where_it_is_long_enough(tiny_bundle, tmp_pa
 
 
 def test_the_settings_of_the_alarm_go_into_the_bundle(data, tiny_bundle, tmp_path):
-    """Both thresholds are set for the chosen counts and time constant, and the bundle stores them."""
+    """Both thresholds are set for the chosen counts and window, and the bundle stores them."""
     code = calibrate(
         *(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--block", "2", "--allow-small"),
         *("--target-per-hour", "2", "--detectors", "mahalanobis", "--detector", "mahalanobis"),
-        *("--lasting-time", "0.5", "--release", "4"),
+        *("--lasting-window", "0.5", "--release", "4"),
     )
     assert code == 0
     monitor = load_bundle(tmp_path / "b", device="cpu")
-    assert monitor.alarm == AlarmSettings(lasting_time_constant_s=0.5, release_consecutive_frames=4)
-    assert "the mean over 0.5 s" in monitor.thresholds["mahalanobis"].method
+    assert monitor.alarm == AlarmSettings(lasting_window_s=0.5, release_consecutive_frames=4)
+    assert "the median over 0.5 s" in monitor.thresholds["mahalanobis"].method
     levels = monitor.lasting_levels
     assert levels.clean_median < levels.threshold
-    assert levels.cap == monitor.threshold
 
 
 @pytest.mark.parametrize(

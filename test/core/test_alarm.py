@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.alarm import MAX_STEP_S, RELEASE_SHARE, AlarmFilter, LastingLevels
@@ -147,8 +146,8 @@ def test_a_rare_fault_does_not_raise():
             assert alarm_filter.update(index, 0.5, 1.0).state is AlarmState.CLEAR
 
 
-LEVELS = LastingLevels(threshold=2.0, clean_median=1.0, cap=5.0)
-SETTINGS = AlarmSettings(3, 5, lasting_time_constant_s=2.0)
+LEVELS = LastingLevels(threshold=2.0, clean_median=1.0)
+SETTINGS = AlarmSettings(3, 5, lasting_window_s=4.0)
 
 
 def drive(alarm_filter: AlarmFilter, scores, rate_hz: float, begin_s: float = 1.0) -> list:
@@ -166,62 +165,89 @@ def drive(alarm_filter: AlarmFilter, scores, rate_hz: float, begin_s: float = 1.
 
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0])
 def test_a_lasting_score_raises_after_the_same_time_at_every_frame_rate(rate_hz):
-    """A step from 1 to 4 crosses 2 after tau * ln(3 / 2) = 0.81 s: the closed form of an exponential mean."""
-    scores = [1.0] * round(2 * rate_hz) + [4.0] * round(2 * rate_hz)
+    """After a step from 1 to 4 the median crosses 2 when more than half of the window of 4 s is above."""
+    scores = [1.0] * round(2 * rate_hz) + [4.0] * round(3 * rate_hz)
     alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), scores, rate_hz)
     raised = next(index for index, alarm in enumerate(alarms) if alarm.state is AlarmState.RAISED)
     after_s = (raised + 1) / rate_hz - 2.0
-    assert 2.0 * np.log(1.5) <= after_s <= 2.0 * np.log(1.5) + 1.0 / rate_hz
+    assert 2.0 < after_s <= 2.0 + 1.5 / rate_hz
     alarm = alarms[raised]
     assert (alarm.cause.kind, alarm.cause.value, alarm.cause.limit) == (CauseKind.LASTING, alarm.lasting_score, 2.0)
     assert "for seconds" in sentence(alarm.cause)
     assert all(entry.state is AlarmState.CLEAR for entry in alarms[:raised])
 
 
-def test_the_mean_is_that_of_scipy():
-    """At an even frame rate the mean is a first-order low-pass filter of the capped scores."""
+def test_the_median_is_that_of_numpy():
+    """At an even frame rate with an odd number of frames in the window: the median of the last scores, clean ones before."""
     scores = np.random.default_rng(0).normal(1.5, 3.0, 300)
-    alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), scores, 10.0)
-    weight = 1.0 - np.exp(-0.1 / 2.0)
-    steps = np.minimum(scores[1:], 5.0) - 1.0
-    expected = 1.0 + np.concatenate([[0.0], lfilter([weight], [1.0, weight - 1.0], steps)])
-    np.testing.assert_allclose([alarm.lasting_score for alarm in alarms], expected, rtol=1e-9)
+    alarms = drive(AlarmFilter(AlarmSettings(3, 5, lasting_window_s=3.1), "front", LEVELS), scores, 10.0)
+    padded = np.concatenate([np.full(31, 1.0), scores[1:]])  # how long the first frame has lasted is not known
+    expected = np.median(np.lib.stride_tricks.sliding_window_view(padded, 31), axis=1)
+    np.testing.assert_array_equal([alarm.lasting_score for alarm in alarms], expected)
+
+
+def test_frames_count_with_the_time_that_they_stand_for():
+    """Uneven frames: the weighted median of numpy's inverted distribution over the last 4 s."""
+    random = np.random.default_rng(1)
+    steps, scores = random.uniform(0.02, 0.9, 200), random.normal(size=200)
+    times = 1.0 + np.cumsum(steps)
+    alarm_filter = AlarmFilter(SETTINGS, "front", LEVELS)
+    found = [
+        alarm_filter.update(round(time * 1e9), score, 9.0).lasting_score
+        for time, score in zip(times, scores, strict=True)
+    ]
+    for index in range(50, 200):
+        begins = np.maximum(times - steps, times[index] - 4.0)[: index + 1]
+        weights = np.maximum(times[: index + 1] - begins, 0.0)
+        expected = np.quantile(scores[: index + 1], 0.5, weights=weights, method="inverted_cdf")
+        assert found[index] == expected
 
 
 def test_a_burst_does_not_last():
-    """A second far above the cap raises the sudden path alone, and no longer than its five good frames."""
-    alarms = drive(
-        AlarmFilter(SETTINGS, "front", LastingLevels(4.0, 1.0, 5.0)), [1.0] * 10 + [99.0] * 10 + [1.0] * 10, 10.0
-    )
+    """A second of scores of any height raises the sudden path alone, and no longer than its five good frames."""
+    alarms = drive(AlarmFilter(SETTINGS, "front", LastingLevels(4.0, 1.0)), [1.0] * 10 + [99.0] * 10 + [1.0] * 10, 10.0)
     assert {alarm.cause.kind for alarm in alarms} == {CauseKind.SUDDEN, CauseKind.IN_DISTRIBUTION}
     assert alarms[24].state is AlarmState.CLEAR
 
 
 def test_a_drastic_disturbance_is_forgotten_soon():
-    """Because of the cap, the mean falls from 5 to the release level 1.9 in tau * ln(4 / 0.9) = 3 s, however high it was."""
+    """The median is clean again when half of the window is, however high the scores were."""
     alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), [1e9] * 100 + [1.0] * 100, 10.0)
     clear = next(index for index, alarm in enumerate(alarms) if alarm.state is AlarmState.CLEAR)
-    assert (clear - 99) / 10.0 == pytest.approx(2.0 * np.log(4.0 / RELEASE_SHARE), abs=0.1)
+    assert (clear - 99) / 10.0 == pytest.approx(2.0, abs=0.1)
     assert alarms[clear - 1].cause.kind is CauseKind.LASTING
 
 
+def test_it_clears_well_below_its_threshold():
+    """Between the release level 1.9 and the threshold 2 a raised alarm stays, and a clear one stays clear."""
+    between = [1.0 + 1.5 * (1.0 + RELEASE_SHARE) / 2.0 / 1.5] * 80
+    raised = drive(AlarmFilter(SETTINGS, "front", LEVELS), [1.0] + [4.0] * 40 + between, 10.0)[-1]
+    assert (raised.state, raised.cause.kind) == (AlarmState.RAISED, CauseKind.LASTING)
+    assert drive(AlarmFilter(SETTINGS, "front", LEVELS), between, 10.0)[-1].state is AlarmState.CLEAR
+
+
 def test_gaps_and_faults_neither_clear_nor_raise_a_lasting_alarm():
-    """A gap of a minute counts as a second at most, and frames that cannot be judged do not move the mean."""
+    """A gap of a minute counts as a second at most, and frames that cannot be judged do not change the median."""
     alarm_filter = AlarmFilter(SETTINGS, "front", LEVELS)
-    raised = drive(alarm_filter, [1.0] + [4.0] * 20, 10.0)[-1]
-    fault = drive(alarm_filter, [None], 10.0, begin_s=3.2)[0]
+    raised = drive(alarm_filter, [1.0] + [4.0] * 29, 10.0)[-1]
+    fault = drive(alarm_filter, [None], 10.0, begin_s=4.0)[0]
     assert (fault.state, fault.fault, fault.lasting_score) == (AlarmState.RAISED, "black", raised.lasting_score)
     assert fault.cause.underlying.kind is CauseKind.LASTING
-    after_gap = drive(alarm_filter, [1.0], 10.0, begin_s=63.2)[0]
-    assert after_gap.lasting_score == pytest.approx(1.0 + (raised.lasting_score - 1.0) * np.exp(-MAX_STEP_S / 2.0))
-    fresh = AlarmFilter(SETTINGS, "front", LEVELS)
+    # 2.9 s of 4 are high. The frame after the gap stands for a second, and pushes out a second of the clean start.
+    after_gap = drive(alarm_filter, [1.0], 10.0, begin_s=63.0)[0]
+    assert (after_gap.state, after_gap.lasting_score) == (AlarmState.RAISED, 4.0)
+    assert MAX_STEP_S == 1.0
+    assert drive(alarm_filter, [1.0], 10.0, begin_s=163.0)[0].lasting_score == 1.0
+    fresh = AlarmFilter(AlarmSettings(3, 5, lasting_window_s=0.1), "front", LEVELS)
     assert drive(fresh, [4.0], 10.0)[0].lasting_score == 1.0  # how long the first frame has lasted is not known
     assert drive(fresh, [4.0], 10.0, begin_s=0.5)[0].lasting_score == 1.0  # a stamp that goes back adds nothing
+    assert drive(fresh, [4.0], 10.0, begin_s=0.6)[0].lasting_score == 4.0
 
 
-def test_a_sudden_alarm_keeps_its_cause_while_the_mean_is_high():
+def test_a_sudden_alarm_keeps_its_cause_while_the_median_is_high():
     """As long as the sudden path is raised it is the cause; the lasting path takes over when its good frames are counted."""
-    alarms = drive(AlarmFilter(SETTINGS, "front", LEVELS), [1.0] * 10 + [9.0] * 10 + [3.0] * 30, 10.0)
+    settings = AlarmSettings(3, 5, lasting_window_s=1.0)
+    alarms = drive(AlarmFilter(settings, "front", LEVELS), [1.0] * 10 + [9.0] * 10 + [3.0] * 30, 10.0)
     kinds = [alarm.cause.kind for alarm in alarms[12:]]
     assert kinds[:8] == [CauseKind.SUDDEN] * 8
     assert kinds[8:12] == [CauseKind.IN_DISTRIBUTION] * 4
@@ -238,7 +264,7 @@ def test_without_levels_there_is_no_lasting_path():
 
 
 def test_reset_forgets_what_lasted():
-    """After a reset the mean starts from the clean median."""
+    """After a reset the window is full of the clean median."""
     alarm_filter = AlarmFilter(SETTINGS, "front", LEVELS)
     drive(alarm_filter, [4.0] * 100, 10.0)
     alarm_filter.reset()

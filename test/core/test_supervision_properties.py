@@ -282,8 +282,8 @@ TestLastingSlows = machine(on_lasting="slow")
 @settings(deadline=None, derandomize=True)
 @given(story=st.lists(st.one_of(st.none(), NUMBERS), max_size=60), trigger=st.integers(1, 4), release=st.integers(1, 4))
 def test_an_alarm_is_clear_only_after_a_good_frame(story, trigger, release):
-    """CLEAR only when the frame is good and the mean low; RAISED is left only after enough good frames in a row."""
-    levels = LastingLevels(threshold=0.5, clean_median=0.0, cap=1.0)
+    """CLEAR only when the frame is good and the median low; RAISED is left only after enough good frames in a row."""
+    levels = LastingLevels(threshold=0.5, clean_median=0.0)
     alarm_filter = AlarmFilter(AlarmSettings(trigger, release), "front", levels)
     good_in_a_row, bad_in_a_row, before = 0, 0, None
     for stamp, score in enumerate(story, 1):

@@ -46,7 +46,7 @@ PROVENANCE = RecordingProvenance(
         "Linux x86_64, 2 cores", None, {"Python": "3.11.2", "torch": "2.13.0", "ONNX Runtime": "1.32.0"}
     ),
     parameters={
-        "perception_node": {"trigger_consecutive_frames": 3, "lasting_time_constant_s": 2.0, "max_age_s": 1.0},
+        "perception_node": {"trigger_consecutive_frames": 3, "lasting_window_s": 5.0, "max_age_s": 1.0},
         "supervisor_node": {"optional_cameras": [""], "slow_on_pending": True},
         "judgement": {"stop_within_s": 1.0, "release_within_s": 2.0},
     },

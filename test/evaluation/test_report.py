@@ -135,7 +135,7 @@ def test_where_it_comes_from(make_report, tell):
         "/data/drive",
         "ROS 2 bag (mcap), 1,234,567 bytes",
         "2023-11-14T22:13:20.000Z",
-        "<th scope=row>alarm settings</th><td>trigger_consecutive_frames 3, lasting_time_constant_s 2.0</td>",
+        "<th scope=row>alarm settings</th><td>trigger_consecutive_frames 3, lasting_window_s 5.0</td>",
         "<th scope=row>max_age_s</th><td>1.0</td>",
         "<th scope=row>optional_cameras</th><td>[&quot;&quot;]</td>",
     ):

@@ -83,7 +83,7 @@ def test_a_fault_without_a_score_round_trips():
 
 
 def test_a_lasting_alarm_round_trips():
-    """Mean and threshold are those of the cause; a CLEAR alarm whose mean is too high contradicts itself."""
+    """Median and threshold are those of the cause; a CLEAR alarm whose median is too high contradicts itself."""
     lasting = Cause(CauseKind.LASTING, "front", 1.75, 1.5)
     alarm = Alarm("front", 5, AlarmState.RAISED, 1.0, 2.0, lasting, lasting_score=1.75, lasting_threshold=1.5)
     message = over_the_wire(alarm_message(alarm, {}, "n"))
@@ -91,7 +91,7 @@ def test_a_lasting_alarm_round_trips():
     clear = Alarm("front", 5, AlarmState.CLEAR, 1.0, 2.0, FINE, lasting_score=1.75, lasting_threshold=1.5)
     (back,) = alarms_of(over_the_wire(alarm_message(clear, {}, "n")))
     assert back.cause.kind is CauseKind.UNREADABLE_ALARM
-    assert "mean score 1.75" in sentence(back.cause)
+    assert "median score 1.75" in sentence(back.cause)
 
 
 def test_an_alarm_of_a_sender_that_names_no_cause_is_read():
