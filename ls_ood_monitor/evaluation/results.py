@@ -45,7 +45,7 @@ class Delays:
 class AlarmFigures:
     """Alarms against events.
 
-    ``false`` counts bursts (``core/bursts.py``) outside the events of their camera, also while STOP is on for an event of another one.
+    ``false`` counts bursts (``core/bursts.py``) outside the events of their camera, also while another camera's event lasts.
     """
 
     events: int
