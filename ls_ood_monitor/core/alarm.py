@@ -40,8 +40,9 @@ class LastingLevels:
 class LastingMedian:
     """Median of one camera's scores over the last seconds, each weighted with the time that it stands for.
 
-    A frame stands for the time since the judged frame before it, at most ``MAX_STEP_S``. So the median depends on seconds, not
-    on the frame rate. It is the smallest score of the window that, with all smaller ones, stands for at least half of it.
+    A frame stands for the time since the judged frame before it. So the median depends on seconds, not on the frame rate. After
+    a gap it stands for at most twice the time of the frame before, and never for more than ``MAX_STEP_S``. The median is the
+    smallest score of the window that, with all smaller ones, stands for at least half of it.
 
     Args:
         clean_median: score that fills the window at the start.
@@ -56,14 +57,16 @@ class LastingMedian:
         """Back to a window of the clean median."""
         self.value = self._clean_median
         self._last_ns: int | None = None
+        self._longest_ns = min(round(MAX_STEP_S * 1e9), self._window_ns)  # that the next frame may stand for
         self._window: deque[tuple[float, int]] = deque([(self._clean_median, self._window_ns)])  # score, time
 
     def add(self, stamp_ns: int, score: float) -> float:
         """Take in a finite score; returns the median. A stamp that does not advance adds nothing."""
         last_ns, self._last_ns = self._last_ns, stamp_ns
         # The first frame has none before it, so its time is not known.
-        step_ns = 0 if last_ns is None else min(stamp_ns - last_ns, round(MAX_STEP_S * 1e9), self._window_ns)
+        step_ns = 0 if last_ns is None else min(stamp_ns - last_ns, self._longest_ns)
         if step_ns > 0:
+            self._longest_ns = min(2 * step_ns, round(MAX_STEP_S * 1e9), self._window_ns)
             self._forget(step_ns)
             self._window.append((score, step_ns))
             self.value = self._median()
