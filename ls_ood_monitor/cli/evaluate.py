@@ -77,9 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop-within", type=float, default=1.0, metavar="S", help="STOP is due so soon after an event begins (1.0)"
     )
     option(
-        "--release-within", type=float, default=2.0, metavar="S", help="STOP is no fault so long after an event (2.0)"
+        "--release-within", type=float, default=3.0, metavar="S", help="STOP is no fault so long after an event (3.0)"
     )
-    option("--resume-within", type=float, dest="release_within", default=2.0, help=argparse.SUPPRESS)
+    option("--resume-within", type=float, dest="release_within", default=3.0, help=argparse.SUPPRESS)
     add_worker_arguments(
         parser,
         "recordings",

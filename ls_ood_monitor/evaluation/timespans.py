@@ -24,7 +24,7 @@ class Limits:
     """When a stop is due, and when none is."""
 
     stop_s: float = 1.0  # from the start of an event to the stop command
-    release_s: float = 2.0  # after an event, and after the start of the recording, in which a stop is no fault
+    release_s: float = 3.0  # after an event, and after the start of the recording, in which a stop is no fault
 
 
 class Span(NamedTuple):

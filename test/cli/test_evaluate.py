@@ -51,7 +51,7 @@ def evaluate(ls_ood, tiny_bundle, tmp_path):
 
 def test_a_recording_gives_a_verdict_and_its_files(evaluate, bag):
     """The event is found beside the bag, detected and stopped for; the table has every image; the picture is one."""
-    done, out = evaluate(bag)
+    done, out = evaluate(bag, "--release-within", "2")
     assert done.returncode == 0, done.stderr
     assert "noise on front at 3 s: alarm after 0.20 s" in done.stdout
     assert "of all events: alarm after 0.20 s (median), STOP in " in done.stdout
@@ -390,7 +390,7 @@ def test_a_set_is_held_against_what_it_answers_together(evaluate, bag, tmp_path,
     write_events((Event("front", 3.0, 9.0, "noise"),), tmp_path / "d1.events.yaml")
     limits = tmp_path / "limits.yaml"
     limits.write_text(f"{limit}\nmin_events_detected: 1.0\n")
-    done, out = evaluate(tmp_path / "d1", tmp_path / "d2", "--acceptance", limits)
+    done, out = evaluate(tmp_path / "d1", tmp_path / "d2", "--acceptance", limits, "--release-within", "2")
     assert done.returncode == code, done.stdout + done.stderr
     assert ("ACCEPTANCE BROKEN by the rules of all together" in done.stdout) == bool(code)
     root = ElementTree.parse(out / "junit.xml").getroot()
