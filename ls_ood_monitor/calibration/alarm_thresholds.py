@@ -86,6 +86,14 @@ def false_alarm_bursts(
     return frames[np.argsort(times, kind="stable")][burst_begins(np.sort(times))]
 
 
+def allowed_bursts(target_per_hour: float, hours: float) -> int:
+    """Largest number of bursts in so many hours that keeps the target with 95 % confidence; 0 if none does."""
+    allowed = 0
+    while poisson_upper_bound(allowed + 1, hours) <= target_per_hour:
+        allowed += 1
+    return allowed
+
+
 def supported_target(hours: float) -> float:
     """Smallest target that so many hours of clean driving support, false alarms an hour (rule of three)."""
     return poisson_upper_bound(0, hours)
@@ -136,9 +144,7 @@ def alarm_thresholds(
     warning = shortage_of_time(video.hours, target_per_hour)
     if warning and not allow_small:
         raise CalibrationError(f"{warning} Record more, or raise the target.")
-    allowed = 0
-    while poisson_upper_bound(allowed + 1, video.hours) <= target_per_hour:
-        allowed += 1
+    allowed = allowed_bursts(target_per_hour, video.hours)
     seconds, median = video.seconds(), float(np.median(scores))
     sudden = lowest_level(evidence, seconds, BurstCount(), allowed // _SUDDEN_SHARE, median)
     used = BurstCount()
