@@ -235,7 +235,7 @@ class EvidenceSettings(Checked):
 
     evidence_dir: str = setting("", "folder for a clip of every alarm; it must exist; empty = no clips")
     evidence_before_s: float = setting(
-        5.0, "time before an alarm that its clip contains", low=0.0, high=300.0, unit="s"
+        6.0, "time before an alarm that its clip contains", low=0.0, high=300.0, unit="s"
     )
     evidence_after_s: float = setting(5.0, "time after an alarm that its clip contains", low=0.0, high=300.0, unit="s")
     evidence_max_s: float = setting(

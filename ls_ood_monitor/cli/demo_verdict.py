@@ -28,7 +28,14 @@ def live_samples(
     alarms = on_recording_time(observer.alarms(), begin_ns, duration_s)
     scores = [
         ScoreSample(
-            time_s, heard.alarm.camera, heard.alarm.state, heard.alarm.score, heard.alarm.threshold, heard.latency_ms
+            time_s,
+            heard.alarm.camera,
+            heard.alarm.state,
+            heard.alarm.score,
+            heard.alarm.threshold,
+            heard.latency_ms,
+            heard.alarm.lasting_score,
+            heard.alarm.lasting_threshold,
         )
         for time_s, heard in alarms
         if time_s >= 0.0 and isfinite(heard.alarm.score)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class ScoreSample:
     score: float
     threshold: float
     latency_ms: float
+    lasting_score: float = nan  # median over seconds; NaN where there is no lasting path
+    lasting_threshold: float = nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,10 @@ def draw_live(
 
 def _alarms(scores: Sequence[ScoreSample]) -> pl.DataFrame:
     schema: dict[str, Any] = {"time_s": pl.Float64, "camera": pl.Categorical, "state": STATE}
-    schema |= dict.fromkeys(("score", "threshold", "latency_ms"), pl.Float64)
+    numbers = ("score", "threshold", "latency_ms", "lasting_score", "lasting_threshold")
+    schema |= dict.fromkeys(numbers, pl.Float64)
     rows = [
-        (sample.time_s, sample.camera, sample.state.value, sample.score, sample.threshold, sample.latency_ms)
+        (sample.time_s, sample.camera, sample.state.value, *(getattr(sample, name) for name in numbers))
         for sample in scores
     ]
     return pl.DataFrame(rows, schema, orient="row")
