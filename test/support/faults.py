@@ -120,10 +120,12 @@ def _messages(make_spoil: Callable[[], Spoil]) -> Begin:
     return begin
 
 
-def _pictures(change: Callable[[Picture], Picture]) -> Begin:
-    """A fault that is seen in the picture; only for raw images."""
+def _pictures(change: Callable[[Picture], Picture], clean_every: int = 0) -> Begin:
+    """A fault that is seen in the picture, but not in every so manyth one; only for raw images."""
 
-    def spoil(message: Any, _number: int) -> list[Any]:
+    def spoil(message: Any, number: int) -> list[Any]:
+        if clean_every and number % clean_every == 0:
+            return [message]
         picture = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         changed = np.ascontiguousarray(change(picture))
         message.height, message.width, message.step = changed.shape[0], changed.shape[1], 3 * changed.shape[1]
@@ -297,8 +299,17 @@ _THREE_FRAMES = ("3 frames", 3 * _FRAME_S)
 _ONE_FRAME = ("1 frame", _FRAME_S)
 _ALARM_TIMEOUT = ("alarm_timeout_s", SUPERVISOR["alarm_timeout_s"])
 _AT_ONCE = ("at once", 0.0)
+#: Two of three frames fill half of the lasting window of 5 s in three quarters of its length.
+_LASTING = ("lasting_window_s", 3.75)
+
+
+def _fog(picture: Picture) -> Picture:
+    return apply_anomaly("fog", picture, 4, seed=0)
+
+
 FAULTS = (
-    Fault("scene out of distribution (fog 4)", *_THREE_FRAMES, _pictures(lambda p: apply_anomaly("fog", p, 4, seed=0))),
+    Fault("scene out of distribution (fog 4)", *_THREE_FRAMES, _pictures(_fog)),
+    Fault("fog 4 in two of three frames", *_LASTING, _pictures(_fog, clean_every=3), hold_s=4.0),
     Fault("camera silent", "image_timeout_s", 0.5, _messages(lambda: lambda message, number: [])),
     Fault("camera frozen", *_THREE_FRAMES, _messages(_frozen)),
     Fault("camera black", *_THREE_FRAMES, _pictures(np.zeros_like)),
