@@ -55,6 +55,12 @@ def main() -> None:
         default=[20.0],
         help="false alarms an hour, separated by commas (default 20); one that the data cannot support is taken all the same",
     )
+    parser.add_argument(
+        "--held-out",
+        choices=("drive", "block"),
+        default="drive",
+        help="scores that thresholds come from (default drive, if the bundle keeps them)",
+    )
     parser.add_argument("--rate", type=float, help="frame rate of pictures or a video, Hz")
     parser.add_argument("--json", type=Path, help="all figures")
     args = parser.parse_args()
@@ -62,7 +68,11 @@ def main() -> None:
     monitor = load_bundle(args.bundle)
     if not isfinite(monitor.thresholds[monitor.detector].lasting_value):
         parser.error(f"{args.bundle} has no lasting path; calibrate it with --target-per-hour.")
-    rules = {name: rule for target in args.targets for name, rule in rules_of(args.bundle, monitor, target).items()}
+    rules = {
+        name: rule
+        for target in args.targets
+        for name, rule in rules_of(args.bundle, monitor, target, args.held_out).items()
+    }
     clean: dict[str, Any] = {}
     delays: dict[str, list[float]] = {}
     for drive in open_drives(args.recordings, rate_hz=args.rate):
@@ -76,11 +86,11 @@ def main() -> None:
     report(rules, clean, delays, args.json)
 
 
-def rules_of(bundle: Path, monitor: OodMonitor, target_per_hour: float) -> dict[str, Threshold]:
+def rules_of(bundle: Path, monitor: OodMonitor, target_per_hour: float, held_out: str) -> dict[str, Threshold]:
     """Thresholds for a target, from the held-out scores that the bundle keeps: sudden path alone, and both."""
     table = unpack_table((bundle / CALIBRATION).read_bytes())
     kept = table.scores[monitor.detector]
-    scores, video = kept["drive" if "drive" in kept else "block"], clean_video(table)
+    scores, video = kept[held_out if held_out in kept else "block"], clean_video(table)
     both = alarm_thresholds(
         scores, video, target_per_hour, settings=monitor.alarm, origin="kept held-out", allow_small=True
     )
