@@ -56,6 +56,9 @@ def main() -> None:
         help="false alarms an hour, separated by commas (default 20); one that the data cannot support is taken all the same",
     )
     parser.add_argument(
+        "--before", type=float, default=BEFORE_S, help="clean seconds before each disturbance (default %(default)g)"
+    )
+    parser.add_argument(
         "--held-out",
         choices=("drive", "block"),
         default="drive",
@@ -80,9 +83,9 @@ def main() -> None:
         stamps = np.array([stamp for stamp, _ in frames])
         alarms = {name: onsets(monitor, rule, stamps, scores) for name, rule in rules.items()}
         clean[drive.name] = {"seconds": driving_s(stamps), "alarms": {name: list(own) for name, own in alarms.items()}}
-        places = clip_places(stamps, np.sort(np.concatenate([*alarms.values()])), args.clips)
+        places = clip_places(stamps, np.sort(np.concatenate([*alarms.values()])), args.clips, args.before)
         with progress_bar(f"Disturbing {drive.name}", len(places) * (len(ANOMALIES) - 1) * len(SEVERITIES)) as update:
-            disturb(monitor, drive, stamps, scores, places, rules, delays, update)
+            disturb(monitor, drive, stamps, scores, places, rules, delays, args.before, update)
     report(rules, clean, delays, args.json)
 
 
@@ -144,15 +147,17 @@ def onsets(
     return np.array(found)
 
 
-def clip_places(stamps: NDArray[np.int64], alarms: NDArray[np.float64], count: int) -> list[int]:
-    """First frames of clips without a gap, with no alarm of the clean recording from ``BEFORE_S`` before to the end."""
+def clip_places(
+    stamps: NDArray[np.int64], alarms: NDArray[np.float64], count: int, before_s: float = BEFORE_S
+) -> list[int]:
+    """First frames of clips without a gap, with no alarm of the clean recording from ``before_s`` before to the end."""
     seconds = (stamps - stamps[0]) / 1e9
     gaps = seconds[1:][np.diff(seconds) > 1.0]
     trouble = np.sort(np.concatenate([gaps, alarms]))
     random = np.random.default_rng(0)
     places: list[int] = []
-    for place in random.permutation(np.flatnonzero((seconds > BEFORE_S) & (seconds < seconds[-1] - LENGTH_S))):
-        begin, end = seconds[place] - BEFORE_S, seconds[place] + LENGTH_S
+    for place in random.permutation(np.flatnonzero((seconds > before_s) & (seconds < seconds[-1] - LENGTH_S))):
+        begin, end = seconds[place] - before_s, seconds[place] + LENGTH_S
         is_quiet = np.searchsorted(trouble, begin) == np.searchsorted(trouble, end)
         if is_quiet and all(abs(seconds[place] - seconds[other]) > LENGTH_S for other in places):
             places.append(int(place))
@@ -169,6 +174,7 @@ def disturb(
     places: list[int],
     rules: dict[str, Threshold],
     delays: dict[str, list[float]],
+    before_s: float,
     update: Any,
 ) -> None:
     """Add the delays of each clip, of every rule, anomaly and severity; inf = no alarm within ``LENGTH_S``."""
@@ -178,7 +184,7 @@ def disturb(
     pictures = {index: frame for index, frame in enumerate(drive.read()) if index in needed}
     done = 0
     for number, (place, rows) in enumerate(wanted.items()):
-        begin = int(np.searchsorted(stamps, stamps[place] - BEFORE_S * 1e9))
+        begin = int(np.searchsorted(stamps, stamps[place] - before_s * 1e9))
         for name, severity in product(ANOMALIES, SEVERITIES):
             if name == "identity":
                 continue
@@ -219,6 +225,11 @@ def report(
     seconds = sum(facts["seconds"] for facts in clean.values())
     table.add_row("all", f"{seconds / 60:.1f}", *(rate_text(count, seconds) for count in totals.values()))
     console.print(table)
+    if not delays:
+        console.print(
+            "No recording has a place without a gap or an alarm for a clip; --before takes less clean driving."
+        )
+        return
     shares = Table(
         "severity",
         "alarm",
