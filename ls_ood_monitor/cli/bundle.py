@@ -62,7 +62,12 @@ def _show(content: Mapping[str, Any]) -> None:
     network, size = content["network"], content["preprocess"]
     table.add_row("bundle", content["sha256"])
     table.add_row("made with", f"ls_ood_monitor {content['package_version']}, format {content['format_version']}")
-    table.add_row("network", ", ".join(f"{key} {value}" for key, value in network.items()))
+    if network.get("kind") == "adopted":
+        table.add_row("network", f"{network['file']}, adopted as it is")
+        table.add_row("taps", "\n".join(_tap(tap) for tap in network["taps"]))
+        table.add_row("latents", _tap(network["latents"]) if network["latents"] else "none")
+    else:
+        table.add_row("network", ", ".join(f"{key} {value}" for key, value in network.items()))
     table.add_row("input", f"{size['width']} x {size['height']}")
     table.add_row("classes", ", ".join(content["class_names"]))
     table.add_row("latents", ", ".join(f"{key} {value}" for key, value in content["latents"].items()))
@@ -76,6 +81,10 @@ def _show(content: Mapping[str, Any]) -> None:
     console.print(table, highlight=False)
     for item in calibration_report(content["detector"], content["thresholds"], provenance):
         console.print(item, highlight=False)
+
+
+def _tap(tap: Mapping[str, Any]) -> str:
+    return f"{tap['rows']} x {tap['columns']}, {tap['channels']} channels: {tap['tensor']}"
 
 
 def _plain(value: Any) -> str:

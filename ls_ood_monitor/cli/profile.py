@@ -157,12 +157,15 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _subject(name: str, width: int, height: int, masks: int, device: Any) -> RandomNetwork:
     from ..bundle import load_bundle
+    from ..networks.deeplab_pass import DeepLabPass
     from ..profiling.random_network import RandomNetwork
     from ..vision.backbones import BACKBONES
     from ..vision.deeplabv3p import NetworkSettings
 
     if name == "street":
-        settings = load_bundle(device="cpu", engine="eager").frame_pass.network.settings
+        embedded = load_bundle(device="cpu", engine="eager").frame_pass
+        assert isinstance(embedded, DeepLabPass)
+        settings = embedded.network.settings
     elif name in BACKBONES:
         settings = NetworkSettings(backbone=name, dropblock_size=8, dropblock_prob=0.5)
     else:

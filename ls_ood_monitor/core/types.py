@@ -60,11 +60,12 @@ class FrameResult(Verdict):
 
     Attributes:
         segmentation: class ids, uint8, (H, W) of the frame's own size.
-        confidence: softmax maximum scaled to 0..255, uint8, (H, W) of the frame's own size.
+        confidence: softmax maximum scaled to 0..255, uint8, (H, W) of the frame's own size; None if the network gives
+            no scores of classes.
     """
 
     segmentation: NDArray[np.uint8] = field(kw_only=True)
-    confidence: NDArray[np.uint8] = field(kw_only=True)
+    confidence: NDArray[np.uint8] | None = field(kw_only=True)
 
 
 class AlarmState(enum.Enum):
