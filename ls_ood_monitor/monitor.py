@@ -163,6 +163,7 @@ class MonitorPass:
             *(getattr(verdict, spec.name) for spec in fields(Verdict)),
             segmentation=_to_size(self.network.class_ids[index], image, cv2.INTER_NEAREST),
             confidence=None if confidence is None else _to_size(confidence[index], image, cv2.INTER_LINEAR),
+            class_names=self._monitor.class_names,
         )
 
 
