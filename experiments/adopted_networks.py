@@ -1,6 +1,6 @@
-"""Several networks as monitors of one recording: what each sees of disturbances, and whether adopting changed its classes.
+r"""Several networks as monitors of one recording: what each sees of disturbances, and whether adopting changed its classes.
 
-    python experiments/adopted_networks.py --bundles adopted_a adopted_b street --calibrate clip.mp4 --end 4.4 \\
+    python experiments/adopted_networks.py --bundles adopted_a adopted_b street --calibrate clip.mp4 --end 4.4 \
         --judge clip.mp4 --start 4.6 --originals a.onnx b.onnx --out DIR
 
 Each bundle is calibrated on the same clean recording for 1 % of the frames. Then pictures of another clean recording, or of a

@@ -19,6 +19,8 @@ MIN_OPSET = 11
 #: A protobuf message can be no larger.
 MAX_BYTES = 2**31 - 1
 _MIN_CHANNELS = 4
+#: Operators whose result of three axes may have channels where tokens have places.
+_REARRANGING = frozenset({"Transpose", "Reshape"})
 _FIXED_SIZE = 512  # assumed height and width of a network that takes any
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
 _FLOATS = frozenset({"float32", "float16", "float64"})
@@ -102,31 +104,47 @@ class OnnxGraph:
 
 def read_graph(path: Path) -> OnnxGraph:
     """Read a network. Raises ``DataError`` if it is missing or no ONNX file, or its operators are too old."""
-    if find_spec("onnx") is None:
-        raise ConfigError("package onnx is not installed; pip install 'ls_ood_monitor[export]' brings it.")
+    require_onnx()
     import onnx
 
     refuse_other_files(path)
     try:
         model = onnx.load(str(path))
-        onnx.checker.check_model(model, full_check=False)
-        has_external_data = any(
-            weight.data_location == onnx.TensorProto.EXTERNAL
-            for weight in onnx.load(str(path), load_external_data=False).graph.initializer
-        )
-        content = model.SerializeToString() if has_external_data else path.read_bytes()
+        weights = onnx.load(str(path), load_external_data=False).graph.initializer
+        is_in_parts = any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in weights)
+        content = model.SerializeToString() if is_in_parts else path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path} keeps weights in another file that is missing ({error}); put it beside.") from error
     except Exception as error:  # protobuf's and onnx's exceptions have no other common base
         raise DataError(f"{path} is not an ONNX network ({_first_line(error)}).") from error
+    return _graph_of(model, content, str(path))
+
+
+def graph_of(content: bytes) -> OnnxGraph:
+    """A network from the content of a file. Errors as in ``read_graph``."""
+    require_onnx()
+    import onnx
+
+    return _graph_of(onnx.load_model_from_string(content), content, "the network")
+
+
+def require_onnx() -> None:
+    """Raise ``ConfigError`` if the package onnx is missing."""
+    if find_spec("onnx") is None:
+        raise ConfigError("package onnx is not installed; pip install 'ls_ood_monitor[export]' brings it.")
+
+
+def _graph_of(model: Any, content: bytes, name: str) -> OnnxGraph:
+    if not model.graph.node:
+        raise DataError(f"{name} is not an ONNX network (it has no nodes).")
     if len(content) > MAX_BYTES:
         raise DataError(
-            f"{path} has {len(content) / 1e9:.1f} GB in one piece; an ONNX network in a bundle can have 2.1 GB."
+            f"{name} has {len(content) / 1e9:.1f} GB in one piece; an ONNX network in a bundle can have 2.1 GB."
         )
     opset = max((own.version for own in model.opset_import if own.domain in ("", "ai.onnx")), default=0)
     if opset < MIN_OPSET:
         raise DataError(
-            f"{path} has opset {opset}; at least {MIN_OPSET} is needed. onnx.version_converter raises the version."
+            f"{name} has opset {opset}; at least {MIN_OPSET} is needed. onnx.version_converter raises the version."
         )
     weights = {weight.name for weight in model.graph.initializer}
     inputs = tuple(_info(value) for value in model.graph.input if value.name not in weights)
@@ -205,7 +223,7 @@ def _map_of(tensor: TensorInfo, height: int, width: int) -> tuple[int, str, int,
                 return stride, LAYOUTS[0], first, second, third, 0
             if first in rows_of and second in columns_of:
                 return stride, LAYOUTS[1], third, first, second, 0
-        else:
+        elif tensor.operator not in _REARRANGING:
             for rows, columns in ((height // stride, width // stride), (-(-height // stride), -(-width // stride))):
                 for skipped in (0, 1):
                     if rows * columns > 1 and sizes[1] == rows * columns + skipped:

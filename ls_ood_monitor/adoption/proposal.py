@@ -89,7 +89,7 @@ def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Prop
                 width, height, (0.0,) * 3 if is_bytes else IMAGENET_MEAN, (1.0,) * 3 if is_bytes else IMAGENET_STD
             ),
             output,
-            class_names(classes),
+            class_names_of(classes),
             tuple(tap.tensor.name for tap in taps),
             latents.tensor.name,
         ),
@@ -127,7 +127,7 @@ def _better_end(before: TapCandidate | None, candidate: TapCandidate) -> TapCand
     return before
 
 
-def class_names(count: int) -> tuple[str, ...]:
+def class_names_of(count: int) -> tuple[str, ...]:
     """Names to propose: those of Cityscapes for 19 classes, and for 20 with void."""
     if VOID <= count <= VOID + 1:
         return CITYSCAPES.names[:count]

@@ -79,7 +79,7 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[(provider, provider_settings(device))])
     except Exception as error:  # ONNX Runtime's exceptions have no other common base
-        raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an exported graph: {error}.") from error
+        raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an ONNX graph: {error}.") from error
     if session.get_providers()[0] != provider:  # it falls back to the CPU silently if a library does not load
         raise ConfigError(
             f"engine is onnx and device is {device}, but ONNX Runtime {onnxruntime.__version__} could not load its {provider} "

@@ -133,26 +133,30 @@ class AdoptedRun:
             if ids.shape[1:] == size:
                 return ids
             return np.stack([resize_labels(plane, self._spec.width, self._spec.height) for plane in ids])
-        scores = self._scores if self._scores.shape[2:] == size else upsample(self._scores, size)
+        scores = self._given_scores if self._given_scores.shape[2:] == size else upsample(self._given_scores, size)
         return scores.argmax(dim=1).to(torch.uint8).numpy()
 
     def _confidence(self) -> NDArray[np.uint8] | None:
         if not self._settings.output.scores:
             return None
-        largest = self._scores.softmax(dim=1).amax(dim=1).nan_to_num(0.0)
+        largest = self._logits.softmax(dim=1).amax(dim=1).nan_to_num(0.0)
         return (largest * 255.0).round().to(torch.uint8).numpy()
 
     @cached_property
-    def _scores(self) -> Tensor:
-        """(N, classes, h, w) logits."""
+    def _given_scores(self) -> Tensor:
+        """(N, classes, h, w), as the network gives them."""
         output = self._settings.output
         values = torch.from_numpy(np.ascontiguousarray(self._outputs[output.scores], np.float32))
-        if output.scores_layout == "NHWC":
-            values = values.permute(0, 3, 1, 2)
-        return values.clamp(min=1e-12).log() if output.are_probabilities else values
+        return values.permute(0, 3, 1, 2) if output.scores_layout == "NHWC" else values
+
+    @cached_property
+    def _logits(self) -> Tensor:
+        """(N, classes, h, w)."""
+        scores = self._given_scores
+        return scores.clamp(min=1e-12).log() if self._settings.output.are_probabilities else scores
 
     def _of_scores(self, name: str) -> Values:
-        return _OF_SCORES[name](self._scores).mean(dim=(1, 2))[:, None].double().numpy()
+        return _OF_SCORES[name](self._logits).mean(dim=(1, 2))[:, None].double().numpy()
 
     def _row(self, name: str) -> Values:
         if name == "entropies":
