@@ -446,6 +446,8 @@ def export_bundle(folder: Path | str) -> str:
     from .engines.export import export_graphs  # its packages are not installed on a vehicle
 
     path = Path(folder)
+    if verify_bundle(path).content["network"].get("kind"):
+        raise ConfigError(f"the network of {path} was adopted as an ONNX file; there is nothing to export.")
     monitor = load_bundle(path, device="cpu", engine="eager")
     own = _ours(monitor)
     if own.masks != "fixed":

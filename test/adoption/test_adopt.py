@@ -168,7 +168,7 @@ def test_the_bundle_holds_the_file_byte_by_byte(tmp_path):
         np.testing.assert_array_equal(rows, own.of(name))
     with pytest.raises(BundleError, match=r"is not calibrated, so it cannot judge frames; run 'ls-ood calibrate"):
         load_bundle(tmp_path / "bundle")
-    with pytest.raises(ConfigError, match="engine is 'eager', but the network .* is an ONNX file"):
+    with pytest.raises(ConfigError, match=r"engine is 'eager', but the network .* is an ONNX file"):
         open_bundle(tmp_path / "bundle", engine="eager")
     assert (tmp_path / "bundle" / MONITOR).exists()
     content = bytearray((tmp_path / "bundle" / ADDITIONS).read_bytes())
