@@ -109,8 +109,8 @@ def _check_output(graph: OnnxGraph, proposal: Proposal) -> None:
     for key, name in (("class_ids", output.class_ids), ("scores", output.scores)):
         if name and name not in graph.tensors:
             raise ConfigError(f"output.{key} is {name!r}; the network's outputs are {', '.join(sorted(declared))}.")
-    decisive = output.class_ids or output.scores
-    if decisive not in declared:
+    decisive = output.decisive
+    if decisive and decisive not in declared:
         key = "class_ids" if output.class_ids else "scores"
         raise ConfigError(
             f"output.{key} is {decisive!r}, a tensor inside the network; the classes must come from one of its outputs, "

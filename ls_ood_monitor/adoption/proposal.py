@@ -57,7 +57,7 @@ def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Prop
         size: height and width for a network that takes any size; None = the file's own, or 512 x 512.
 
     Raises:
-        DataError: no input can be a picture, no output can be classes, or no tensor can be tapped.
+        DataError: no input can be a picture, or no tensor can be tapped.
     """
     inputs = image_inputs(graph)
     if not inputs:
@@ -69,15 +69,10 @@ def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Prop
     height, width = size or input_size(tensor, layout)
     known = graph.at_size(tensor.name, height, width, layout)
     outputs = class_outputs(known)
-    if not outputs:
-        raise DataError(
-            "no output of this network is a segmentation, ids (N, H, W) or scores (N, classes, H, W); its outputs are "
-            f"{'; '.join(map(str, graph.outputs)) or 'none'}."
-        )
     candidates = tap_candidates(known, height, width)
     if not candidates:
         raise DataError("no tensor of this network is a map of the picture, so nothing can be tapped.")
-    output, classes = _classes_of(known, outputs[0])
+    output, classes = _classes_of(known, outputs[0]) if outputs else (OutputSettings(), 1)
     scores = {tensor.name for own in outputs for tensor in _score_chain(known, own.name)}
     inner = [candidate for candidate in candidates if candidate.tensor.name not in scores]
     taps, latents = choose_taps(inner or candidates)
@@ -129,6 +124,8 @@ def _better_end(before: TapCandidate | None, candidate: TapCandidate) -> TapCand
 
 def class_names_of(count: int) -> tuple[str, ...]:
     """Names to propose: those of Cityscapes for 19 classes, and for 20 with void."""
+    if count == 1:
+        return ("everything",)
     if VOID <= count <= VOID + 1:
         return CITYSCAPES.names[:count]
     return tuple(f"class_{index}" for index in range(count))
@@ -212,6 +209,11 @@ def settings_text(proposal: Proposal, graph: OnnxGraph, candidates: Sequence[Tap
     lines += [
         "",
         "output:",
+        *(
+            ()
+            if output.decisive
+            else ("  # CHECK: no output was found that is a segmentation; every pixel gets class 0.",)
+        ),
         *(f"  # another output: {other}" for other in other_outputs),
         "  # Tensor of class ids; empty = the largest score decides.",
         f"  class_ids: {_quoted(output.class_ids)}",
@@ -275,7 +277,7 @@ def read_settings(path: Path) -> Proposal:
         proposal = Proposal(
             from_mapping(InputSettings, source),
             from_mapping(PreprocessSpec, _without_mean(size, str(source.get("type")))),
-            from_mapping(OutputSettings, {key: value if value is not None else "" for key, value in output.items()}),
+            from_mapping(OutputSettings, {key: "" if value is None else value for key, value in output.items()}),
             names,
             taps,
             str(latents.get("tensor") or ""),

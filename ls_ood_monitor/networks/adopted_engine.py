@@ -127,6 +127,8 @@ class AdoptedRun:
     def class_ids(self) -> NDArray[np.uint8]:
         """uint8 (N, height, width) at the network's input size."""
         size = self._spec.height, self._spec.width
+        if not self._settings.output.decisive:
+            return np.zeros((len(next(iter(self._outputs.values()))), *size), np.uint8)
         if name := self._settings.output.class_ids:
             values = self._outputs[name]
             ids = values.reshape(len(values), *values.shape[-2:]).astype(np.uint8)
@@ -135,6 +137,13 @@ class AdoptedRun:
             return np.stack([resize_labels(plane, self._spec.width, self._spec.height) for plane in ids])
         scores = self._given_scores if self._given_scores.shape[2:] == size else upsample(self._given_scores, size)
         return scores.argmax(dim=1).to(torch.uint8).numpy()
+
+    def differs_from(self, other: AdoptedRun) -> float:
+        """Share of pixels of another class than in a run of the same pictures; without classes, of other outputs."""
+        if self._settings.output.decisive:
+            return float((self.class_ids() != other.class_ids()).mean())
+        pairs = [(values, self._outputs[name]) for name, values in other._outputs.items()]
+        return float(np.mean([not np.allclose(one, two, rtol=1e-3, atol=1e-5, equal_nan=True) for one, two in pairs]))
 
     def _confidence(self) -> NDArray[np.uint8] | None:
         if not self._settings.output.scores:

@@ -26,7 +26,8 @@ class OutputSettings(Checked):
     """The tensors that give the segmentation.
 
     ``class_ids`` is a tensor of class ids; empty = the largest score decides. ``scores`` is a tensor with a value of each
-    class at each place, before or after a softmax; empty = no confidence, and no detector that reads logits.
+    class at each place, before or after a softmax; empty = no confidence, and no detector that reads logits. Both are empty
+    for a network without a segmentation, an object detector for example: then every pixel has class 0.
     """
 
     class_ids: str = setting("", "tensor of class ids, (N, H, W) or (N, 1, H, W); empty = the largest score")
@@ -34,10 +35,10 @@ class OutputSettings(Checked):
     scores_layout: str = setting("NCHW", "order of its axes", choices=LAYOUTS[:2])
     are_probabilities: bool = setting(False, "the scores come after a softmax")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (self.class_ids or self.scores):
-            raise ConfigError("output names neither class_ids nor scores; name the tensor that gives the classes.")
+    @property
+    def decisive(self) -> str:
+        """Tensor that decides the classes; empty without a segmentation."""
+        return self.class_ids or self.scores
 
 
 @dataclass(frozen=True)

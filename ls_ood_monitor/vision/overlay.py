@@ -25,7 +25,7 @@ def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.
     palette[: len(own)] = own[:256, ::-1]
     colours = palette[result.segmentation]
     picture: NDArray[np.uint8] = result.frame.image.copy()
-    known = palette.any(axis=1)[result.segmentation]
+    known = np.asarray(palette.any(axis=1))[result.segmentation]
     blended = cv2.addWeighted(picture, 1.0 - alpha, colours, alpha, 0.0)
     picture[known] = blended[known]
     if result.anomaly_map is not None:

@@ -141,6 +141,23 @@ def test_scores_of_the_output(tmp_path):
         np.testing.assert_allclose(run.features.of("energy"), [[float(energy)]], rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_without_a_segmentation(tmp_path):
+    """Boxes of a detector: taps as ever, every pixel of class 0, no confidence; its outputs stay as they are."""
+    from onnx import TensorProto, helper
+
+    model = segmenter()
+    del model.graph.output[:]
+    model.graph.node.append(helper.make_node("GlobalAveragePool", ["scores"], ["pooled"]))
+    model.graph.node.append(helper.make_node("Flatten", ["pooled"], ["boxes"]))
+    model.graph.output.append(helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [1, CLASSES]))
+    frame_pass = adopted(tmp_path, model)
+    run = frame_pass.begin(pictures(2))
+    assert run.class_ids.shape == (2, HEIGHT, WIDTH)
+    assert not run.class_ids.any()
+    assert run.confidence is None
+    assert set(run.features.rows) == {"cells", "stage_means", "latent_means", "entropies"}
+
+
 def test_several_pictures_at_once_equal_one_by_one(tmp_path):
     """A network with an open number of pictures takes them together, one with a fixed number one after the other."""
     for free in (True, False):
@@ -199,7 +216,7 @@ def test_a_tap_that_changes_the_classes_is_refused(tmp_path):
             return engine
 
     settings = frame_pass.settings
-    with pytest.raises(BundleError, match=r"gives other classes than the network alone in .* of the pixels"):
+    with pytest.raises(BundleError, match=r"with these taps the network gives other classes in .* of the pixels"):
         Changed(graph, frame_pass.stored().files[ADDITIONS], settings, frame_pass.preprocess_spec, CLASSES)
 
 
