@@ -87,7 +87,12 @@ def test_classes_alarm_and_stop(spin, start, bundle):
     expected = [monitor.process([Frame(picture, 1, "front")])[0].segmentation for picture in random_pictures(8)]
     published = decode_image(masks[-1])[:, :, 0]
     assert any(np.array_equal(published, segmentation) for segmentation in expected)
-    wait_until(lambda: observer.decisions() and observer.decisions()[-1].mode is FallbackMode.NOMINAL, "NOMINAL")
+
+    def is_nominal() -> bool:
+        send(next(pictures))
+        return any(heard.mode is FallbackMode.NOMINAL for heard in observer.decisions())
+
+    wait_until(is_nominal, "NOMINAL")
     noise = np.random.default_rng(0)
 
     def is_stopped() -> bool:
