@@ -32,7 +32,8 @@ from command_line import exit_code, make_parser, print_table, read_arguments
 from ls_ood_monitor.bundle import CALIBRATION, EMBEDDED_BUNDLE, load_bundle, save_bundle
 from ls_ood_monitor.calibration.network import BatchedNetwork
 from ls_ood_monitor.cli.console import console, write_json
-from ls_ood_monitor.frame_pass import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import LatentSettings
+from ls_ood_monitor.networks.deeplab_pass import DeepLabPass
 from ls_ood_monitor.recordings.bags import FrameBagWriter
 from ls_ood_monitor.recordings.drive_source import open_drives
 from ls_ood_monitor.street import StreetDrive
@@ -70,7 +71,7 @@ def small_bundle(path: Path) -> Path:
     embedded = load_bundle(device="cpu")
     own = embedded.frame_pass
     bank = draw_mask_bank(64, 3, 4, block_size=1, drop_prob=0.3, seed=0)
-    frame_pass = FramePass(own.network, PreprocessSpec(width=64, height=48), bank, "cpu", own.features)
+    frame_pass = DeepLabPass(own.network, PreprocessSpec(width=64, height=48), bank, "cpu", own.features)
     parts = (embedded.detectors, embedded.thresholds, embedded.detector, embedded.class_names)
     save_bundle(path, frame_pass, LatentSettings(mc_samples=64), *parts, {})
     return path

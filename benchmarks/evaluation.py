@@ -41,7 +41,8 @@ from ls_ood_monitor.core.input_validation import ArrivalMonitor, FrameValidator
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.evaluation.evaluate import evaluate
 from ls_ood_monitor.evaluation.request import Request
-from ls_ood_monitor.frame_pass import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import LatentSettings
+from ls_ood_monitor.networks.deeplab_pass import DeepLabPass
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_arrivals, iter_raw
 from ls_ood_monitor.recordings.recording import open_recording
 from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
@@ -74,7 +75,7 @@ def small_bundle(path: Path) -> Path:
     """The embedded network at an input of 64x48, calibrated on such pictures."""
     embedded = load_bundle(device="cpu")
     bank = draw_mask_bank(8, 3, 4, block_size=1, drop_prob=0.3, seed=0)
-    frame_pass = FramePass(embedded.frame_pass.network, PreprocessSpec(width=64, height=48), bank)
+    frame_pass = DeepLabPass(embedded.frame_pass.network, PreprocessSpec(width=64, height=48), bank)
     frames = [Frame(picture(index, 64, 48), 1 + index * 10**9, "front") for index in range(40)]
     table = collect_features(frames, frame_pass)
     fitted = calibrate(table, CalibrationSettings(0.05, block_s=5.0), names=DETECTORS, head=frame_pass.head)

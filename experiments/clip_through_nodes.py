@@ -1,6 +1,7 @@
 """Plays a video of a clean drive to the real nodes: calibrates on its first half, judges the second half.
 
     python experiments/clip_through_nodes.py VIDEO --out DIR [--stills PICTURE...]
+    python experiments/clip_through_nodes.py VIDEO --out DIR --bundle ADOPTED --cameras 4 --rate 0.1
 
 The second half is played clean and under synthetic anomalies. The table gives, for each detector of the bundle, the share of
 frames above the threshold with its 95 % Wilson interval. Neighbouring frames of a video are nearly equal, so the true
@@ -16,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,8 @@ from ls_ood_monitor.ros.environment import private_domain, ros_environment
 from ls_ood_monitor.ros.processes import NodeProcess, wait_until
 from ls_ood_monitor.ros.shared_memory import remove_orphaned_segments
 
-CAMERA, START_NS = "front", 1_700_000_000_000_000_000
-CONDITIONS = [("identity", 1)] + [(name, level) for name in ("fog", "blur", "dark", "mud") for level in (1, 3, 5)]
+CAMERAS, START_NS = ("front", "left", "right", "rear"), 1_700_000_000_000_000_000
+ANOMALIES, SEVERITIES = ("fog", "blur", "dark", "mud"), (1, 3, 5)
 
 Picture = NDArray[np.uint8]
 
@@ -53,16 +55,17 @@ def video_frames(path: Path) -> tuple[list[Picture], float]:
     return frames, float(video.get(cv2.CAP_PROP_FPS))
 
 
-def write_bag(path: Path, frames: Sequence[Picture], rate_hz: float) -> Path:
-    """One camera, raw images."""
+def write_bag(path: Path, frames: Sequence[Picture], rate_hz: float, cameras: Sequence[str]) -> Path:
+    """Raw images; all cameras see the same."""
     with FrameBagWriter(path) as writer:
         for index, frame in enumerate(frames):
-            writer.write(CAMERA, frame, START_NS + round(index * 1e9 / rate_hz))
+            for camera in cameras:
+                writer.write(camera, frame, START_NS + round(index * 1e9 / rate_hz))
     return path
 
 
 def play_to_nodes(
-    bundle: Path, bags: Mapping[str, Path], logs: Path, rate: float
+    bundle: Path, bags: Mapping[str, Path], logs: Path, rate: float, cameras: Sequence[str]
 ) -> Iterator[tuple[str, int, list[Any], list[Any]]]:
     """Each bag's name, images sent, alarms with a score, and decisions, by a fresh pair of nodes for each bag."""
     environment = ros_environment(private_domain())
@@ -79,9 +82,9 @@ def play_to_nodes(
     executor = SingleThreadedExecutor()
     executor.add_node(observer)
     threading.Thread(target=executor.spin, daemon=True).start()
-    publishers = make_publishers(observer, {f"/{CAMERA}/image": "sensor_msgs/msg/Image"})
-    supervisor = {"cameras": [CAMERA]}
-    perception = {"cameras": [CAMERA], "bundle_path": str(bundle), "autostart": True, "image_timeout_s": 5.0}
+    publishers = make_publishers(observer, {f"/{camera}/image": "sensor_msgs/msg/Image" for camera in cameras})
+    supervisor = {"cameras": list(cameras)}
+    perception = {"cameras": list(cameras), "bundle_path": str(bundle), "autostart": True, "image_timeout_s": 5.0}
     remaps = ("ood_alarm:=/perception_node/ood_alarm",)
     for name, bag in bags.items():
         with (
@@ -99,7 +102,7 @@ def play_to_nodes(
             with suppress(DataError):  # a frame lost on the way is visible in the table
                 wait_until(lambda scored=scored, sent=sent: len(scored()) >= sent, "the last alarm", 2.0)
             yield name, sent, scored(), observer.decisions(first_decision)
-        wait_until(lambda: publishers[f"/{CAMERA}/image"].get_subscription_count() == 0, "the end of the node")
+        wait_until(lambda: publishers[f"/{cameras[0]}/image"].get_subscription_count() == 0, "the end of the node")
     executor.shutdown()
     observer.destroy_node()
     rclpy.try_shutdown()
@@ -151,6 +154,10 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=0.5, help="speed of replay; 0.5 lets a slow CPU judge every frame"
     )
+    parser.add_argument("--bundle", type=Path, help="network to calibrate (default: the embedded bundle's)")
+    parser.add_argument("--cameras", type=int, choices=(1, 2, 3, 4), default=1, help="cameras that see the video")
+    parser.add_argument("--anomalies", nargs="*", default=ANOMALIES, help="default: all four")
+    parser.add_argument("--severities", nargs="*", type=int, default=SEVERITIES, help="default: 1 3 5")
     parser.add_argument(
         "--stills", type=Path, nargs="*", default=[], help="pictures of another camera, judged without nodes"
     )
@@ -158,19 +165,21 @@ def main() -> None:
     args.out.mkdir(parents=True)
     frames, fps = video_frames(args.video)
     half = len(frames) // 2
-    bundle, first_half = args.out / "bundle", write_bag(args.out / "first_half", frames[:half], fps)
-    options = ["--out", str(bundle), "--block", "0.5", "--target-rate", "0.01"]
+    cameras = CAMERAS[: args.cameras]
+    bundle, first_half = args.out / "bundle", write_bag(args.out / "first_half", frames[:half], fps, cameras[:1])
+    options = ["--bundle", str(args.bundle)] if args.bundle else []
+    options += ["--out", str(bundle), "--block", "0.5", "--target-rate", "0.01"]
     subprocess.run(
         [sys.executable, "-m", "ls_ood_monitor.cli.main", "calibrate", str(first_half), *options], check=True
     )
     manifest = verify_bundle(bundle).content
     bags = {}
-    for name, severity in CONDITIONS:
+    for name, severity in [("identity", 1), *product(args.anomalies, args.severities)]:
         disturbed = [apply_anomaly(name, frame, severity, seed=0) for frame in frames[half:]]
-        bags[f"{name}_{severity}"] = write_bag(args.out / f"{name}_{severity}", disturbed, fps)
+        bags[f"{name}_{severity}"] = write_bag(args.out / f"{name}_{severity}", disturbed, fps, cameras)
     conditions = {
         name: figures_of(sent, alarms, decisions, manifest)
-        for name, sent, alarms, decisions in play_to_nodes(bundle, bags, args.out / "logs", args.rate)
+        for name, sent, alarms, decisions in play_to_nodes(bundle, bags, args.out / "logs", args.rate, cameras)
     }
     console = Console(width=130)
     console.print(f"{fps:g} Hz, {len(frames) - half} frames a condition")
@@ -179,7 +188,7 @@ def main() -> None:
     for label, path in (("embedded (synthetic street)", None), ("calibrated on the clip", bundle)):
         monitor = load_bundle(path)
         for still in args.stills:
-            result = monitor.process([Frame(np.asarray(cv2.imread(str(still)), np.uint8), 1, CAMERA)])[0]
+            result = monitor.process([Frame(np.asarray(cv2.imread(str(still)), np.uint8), 1, CAMERAS[0])])[0]
             ratios = {name: round(score / monitor.thresholds[name].value, 2) for name, score in result.scores.items()}
             console.print(f"{still.name} under the bundle {label}: score / threshold {ratios}")
             stills.setdefault(label, {})[still.name] = ratios

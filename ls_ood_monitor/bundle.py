@@ -1,9 +1,10 @@
 """The bundle: one folder with everything that the vehicle needs, verified before use. No pickle.
 
     manifest.json         settings, thresholds with provenance, SHA-256 and size of every other file
-    network.safetensors   weights
+    network.safetensors   weights of our own network
+    encoder.onnx, decoder.onnx   optional: its two graphs for ONNX Runtime, with their weights
+    network.onnx, taps.onnx   instead of these: an adopted network, byte by byte, and the nodes that tap it
     monitor.safetensors   mask bank and detector arrays (``<detector>.<array>``)
-    encoder.onnx, decoder.onnx   optional: the network's two graphs for ONNX Runtime, with their weights
     calibration.safetensors   optional: the clean frames, to add a drive later; not read on the vehicle
 
 The bundle's identity is the SHA-256 of its manifest. The manifest contains the hashes of the other files.
@@ -20,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from . import __version__
 from .bundle_upgrade import upgrade_alarm, upgrade_arrays, upgrade_manifest
@@ -38,16 +39,22 @@ from .engines.verification import TOLERANCE, Difference, check_pictures, is_acce
 from .errors import BundleError, ConfigError, MonitorError
 from .frame_pass import FramePass, LatentSettings
 from .monitor import OodMonitor
+from .networks import adopted_pass
+from .networks.adopted_pass import AdoptedPass
+from .networks.deeplab_pass import GRAPHS, MASK_BANK, DeepLabPass
+from .networks.deeplab_pass import WEIGHTS as NETWORK
 from .vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from .vision.preprocess import PreprocessSpec
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-NETWORK = "network.safetensors"
 MONITOR = "monitor.safetensors"
 CALIBRATION = "calibration.safetensors"
-#: Exported graph -> file; a bundle has both or none.
-GRAPHS = {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
+#: Files of our own network, and those of an adopted one, that a bundle must have.
+_NETWORK_FILES = {"": (NETWORK,), adopted_pass.KIND: (adopted_pass.GRAPH, adopted_pass.ADDITIONS)}
+_OPTIONAL_FILES = (*GRAPHS.values(), CALIBRATION)
+#: Every file that a bundle may have beside its manifest.
+FILES = (*(name for files in _NETWORK_FILES.values() for name in files), MONITOR, *_OPTIONAL_FILES)
 
 #: The bundle in the package, trained and calibrated on the procedural (synthetic) street.
 EMBEDDED_BUNDLE = Path(__file__).parent / "bundles" / "street"
@@ -66,13 +73,6 @@ class Manifest:
     content: Mapping[str, Any]
 
 
-def save_network(folder: Path, network: DeepLabV3Plus) -> None:
-    """Write ``network.safetensors`` only; calibration adds the rest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    (folder / NETWORK).write_bytes(save_tensors(state))
-
-
 def save_bundle(
     folder: Path | str,
     frame_pass: FramePass,
@@ -88,7 +88,7 @@ def save_bundle(
 
     Args:
         folder: made if missing; an older bundle in it is replaced.
-        frame_pass: network, preprocessing, mask bank and, if it has them, exported graphs.
+        frame_pass: network, preprocessing and, if it has them, mask bank and exported graphs.
         latents: how the mask bank was drawn.
         detectors: fitted detectors by name.
         thresholds: threshold of each detector.
@@ -106,29 +106,28 @@ def save_bundle(
             "use one mode for both."
         )
     folder = Path(folder)
-    save_network(folder, frame_pass.network)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = frame_pass.stored()
     arrays = {
         f"{name}.{key}": np.ascontiguousarray(value)
         for name, fitted in detectors.items()
         for key, value in fitted.state().items()
     }
-    arrays["mask_bank"] = frame_pass.mask_bank.cpu().numpy()
-    files = {MONITOR: save_arrays(arrays)}
-    files |= {name: frame_pass.graphs[graph] for graph, name in GRAPHS.items() if graph in frame_pass.graphs}
+    files = {**stored.files, MONITOR: save_arrays({**arrays, **stored.arrays})}
     if calibration is not None:
         files[CALIBRATION] = calibration
-    for name in (*GRAPHS.values(), CALIBRATION):
+    for name in FILES:
         (folder / name).unlink(missing_ok=True)  # an older bundle's
     content = {
         "package_version": __version__,
-        "network": asdict(frame_pass.network.settings),
+        "network": dict(stored.settings),
         "preprocess": asdict(frame_pass.preprocess_spec),
         "latents": asdict(latents),
         "class_names": list(class_names),
         "detector": detector,
         "thresholds": {name: threshold.to_dict() for name, threshold in thresholds.items()},
         "provenance": dict(provenance),
-        "files": {NETWORK: _file_facts((folder / NETWORK).read_bytes())},
+        "files": {},
     }
     return _write(folder, content, files)
 
@@ -161,8 +160,7 @@ def verify_bundle(folder: Path | str | None = None) -> Manifest:
     Raises:
         BundleError: a file is missing, truncated or altered, or the bundle's format is unknown; the message names the file.
     """
-    every = (NETWORK, MONITOR, *GRAPHS.values(), CALIBRATION)
-    manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE, every)
+    manifest, _ = _read_verified(Path(folder) if folder else EMBEDDED_BUNDLE, FILES)
     return manifest
 
 
@@ -177,7 +175,7 @@ def read_calibration(folder: Path | str) -> bytes:
     return contents[CALIBRATION]
 
 
-def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -> tuple[Manifest, dict[str, bytes]]:
+def _read_verified(folder: Path, wanted: tuple[str, ...]) -> tuple[Manifest, dict[str, bytes]]:
     """Read and verify the manifest and those wanted files that it names; names of format 1 are upgraded."""
     raw = _read(folder, MANIFEST)
     try:
@@ -185,7 +183,8 @@ def _read_verified(folder: Path, wanted: tuple[str, ...] = (NETWORK, MONITOR)) -
         version, files = content["format_version"], content["files"]
         checksum = content.get("checksum")  # bundles of version 0.1.0 have none
         intact = checksum is None or checksum == manifest_checksum(content)
-        held = (NETWORK, MONITOR, *(name for name in (*GRAPHS.values(), CALIBRATION) if name in files))
+        needed = _NETWORK_FILES[content["network"].get("kind", "")]
+        held = (*needed, MONITOR, *(name for name in _OPTIONAL_FILES if name in files))
         facts = {name: (int(files[name]["bytes"]), str(files[name]["sha256"])) for name in held}
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(
@@ -267,61 +266,149 @@ def load_bundle(
         ConfigError: a device or engine that is unknown or cannot run here, or a detector that the bundle lacks.
     """
     path = Path(folder) if folder else EMBEDDED_BUNDLE
-    target = choose_device(device)
-    check_engine(engine, precision, target)
-    with_graphs = engine in ("auto", "onnx") and target.type in ("cpu", "cuda")
-    manifest, files = _read_verified(path, (NETWORK, MONITOR, *(GRAPHS.values() if with_graphs else ())))
-    content = manifest.content
-    graphs = {graph: files[name] for graph, name in GRAPHS.items() if name in files}
-    chosen = choose_engine(engine, target, graphs)
-    if chosen == "onnx" and not graphs:
-        raise ConfigError(f"engine is onnx, but {path} holds no exported graphs; run 'ls-ood bundle export' on it.")
-    try:
-        network = DeepLabV3Plus(from_mapping(NetworkSettings, content["network"]))
-        network.load_state_dict(load_tensors(files[NETWORK]))
-        arrays = load_arrays(files[MONITOR])
-        thresholds = {name: Threshold.from_dict(values) for name, values in content["thresholds"].items()}
-        frame_pass = FramePass(
-            network,
-            from_mapping(PreprocessSpec, content["preprocess"]),
-            torch.from_numpy(arrays.pop("mask_bank")),
-            target,
-            required_features(thresholds),
-            masks=from_mapping(LatentSettings, content["latents"]).masks,
-            engine=chosen,
-            precision=precision,
-            graphs=graphs,
-            threads=threads,
+    opened = open_bundle(path, device=device, engine=engine, precision=precision, threads=threads)
+    content = opened.manifest.content
+    if not content["thresholds"]:
+        raise BundleError(
+            f"{path} is not calibrated, so it cannot judge frames; run 'ls-ood calibrate CLEAN_DRIVES --bundle {path} "
+            "--out CALIBRATED', and use that bundle."
         )
-        detectors = {name: detector_spec(name).from_state(_with_prefix(arrays, name)) for name in thresholds}
-        default, class_names = str(content["detector"]), tuple(content["class_names"])
-        if len(class_names) != network.settings.classes:
-            raise BundleError(f"{len(class_names)} class names for {network.settings.classes} classes")
-        provenance = content["provenance"]
+    try:
+        thresholds = {name: Threshold.from_dict(values) for name, values in content["thresholds"].items()}
+        detectors = {name: detector_spec(name).from_state(_with_prefix(opened.arrays, name)) for name in thresholds}
+        default, provenance = str(content["detector"]), content["provenance"]
         calibration = provenance.get("calibration", {})
         alarm = from_mapping(AlarmSettings, upgrade_alarm(calibration.get("alarm", {})))
         cameras = tuple(calibration.get("cameras", {}))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError) as error:
-        raise BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.") from error
+    except _UNFIT as error:
+        raise _unfit(path, error) from error
     monitor = OodMonitor(
-        frame_pass,
+        opened.frame_pass,
         detectors,
         thresholds,
         detector or default,
-        class_names,
-        manifest.bundle_id,
+        opened.class_names,
+        opened.manifest.bundle_id,
         alarm,
         cameras,
         provenance,
     )
-    if chosen != "eager" or target.type != "cpu":
+    is_ours = isinstance(opened.frame_pass, DeepLabPass)
+    if is_ours and (monitor.engine_name != "eager" or monitor.device.type != "cpu"):
         monitor.difference = accepted_difference(monitor)
     return monitor
 
 
+@dataclass(frozen=True)
+class OpenedBundle:
+    """A verified bundle, which may be uncalibrated, with its network.
+
+    Attributes:
+        manifest: its manifest.
+        frame_pass: computes the features of the bundle's detectors; where there are none, those of the default detectors
+            that the network can give.
+        class_names: segmentation classes by id.
+        arrays: of the detectors, by ``<detector>.<array>``.
+    """
+
+    manifest: Manifest
+    frame_pass: FramePass
+    class_names: tuple[str, ...]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def open_bundle(
+    folder: Path | str | None = None,
+    *,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "fp32",
+    threads: int = 0,
+) -> OpenedBundle:
+    """Verify a bundle and build its network. Arguments and errors as for ``load_bundle``; it may be uncalibrated."""
+    path = Path(folder) if folder else EMBEDDED_BUNDLE
+    manifest, files = _read_verified(path, tuple(name for name in FILES if name != CALIBRATION))
+    content = manifest.content
+    build = _adopted if adopted_pass.GRAPH in files else _deeplab
+    arguments = _chosen_engine(path, files, device, engine, precision)
+    try:
+        arrays = load_arrays(files[MONITOR])
+        frame_pass = build(content, files, arrays, threads=threads, **arguments)
+        class_names = tuple(content["class_names"])
+        if len(class_names) != frame_pass.classes:
+            raise BundleError(f"{len(class_names)} class names for {frame_pass.classes} classes")
+    except _UNFIT as error:
+        raise _unfit(path, error) from error
+    return OpenedBundle(manifest, frame_pass, class_names, arrays)
+
+
+#: What a bundle raises whose content does not fit this version.
+_UNFIT = (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, MonitorError)
+
+
+def _unfit(path: Path, error: Exception) -> BundleError:
+    return BundleError(f"{path} does not fit this version ({error}); calibrate again with this version.")
+
+
+def _chosen_engine(path: Path, files: Mapping[str, bytes], device: str, engine: str, precision: str) -> dict[str, Any]:
+    """Device, engine and precision that a bundle's network can run with. Raises ``ConfigError``."""
+    if adopted_pass.GRAPH in files:
+        if engine not in ("auto", "onnx"):
+            raise ConfigError(f"engine is {engine!r}, but the network of {path} is an ONNX file; use auto or onnx.")
+        target = choose_device(device if device != "auto" or onnx_engine.runs_on("cuda") else "cpu")
+        check_engine("onnx", precision, target)
+        return {"device": target}
+    target = choose_device(device)
+    check_engine(engine, precision, target)
+    has_graphs = all(name in files for name in GRAPHS.values())
+    chosen = choose_engine(engine, target, has_graphs)
+    if chosen == "onnx" and not has_graphs:
+        raise ConfigError(f"engine is onnx, but {path} holds no exported graphs; run 'ls-ood bundle export' on it.")
+    return {"device": target, "engine": chosen, "precision": precision}
+
+
+def _deeplab(
+    content: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    arrays: dict[str, NDArray[Any]],
+    **arguments: Any,
+) -> FramePass:
+    network = DeepLabV3Plus(from_mapping(NetworkSettings, content["network"]))
+    network.load_state_dict(load_tensors(files[NETWORK]))
+    return DeepLabPass(
+        network,
+        from_mapping(PreprocessSpec, content["preprocess"]),
+        torch.from_numpy(arrays.pop(MASK_BANK)),
+        features=required_features(content["thresholds"]),
+        masks=from_mapping(LatentSettings, content["latents"]).masks,
+        graphs={graph: files[name] for graph, name in GRAPHS.items() if name in files},
+        **arguments,
+    )
+
+
+def _adopted(
+    content: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    arrays: dict[str, NDArray[Any]],
+    **arguments: Any,
+) -> FramePass:
+    return AdoptedPass(
+        files[adopted_pass.GRAPH],
+        files[adopted_pass.ADDITIONS],
+        adopted_pass.settings_of(content["network"]),
+        from_mapping(PreprocessSpec, content["preprocess"]),
+        len(content["class_names"]),
+        features=required_features(content["thresholds"]) if content["thresholds"] else None,
+        **arguments,
+    )
+
+
 def difference_from_eager(monitor: OodMonitor) -> Difference:
-    """Compare a monitor with eager torch in single precision, without CUDA graphs and with all scores on the host."""
-    frame_pass = monitor.frame_pass
+    """Compare a monitor with eager torch in single precision, without CUDA graphs and with all scores on the host.
+
+    Raises ``ConfigError`` for an adopted network, which torch does not run.
+    """
+    frame_pass = _ours(monitor)
     pictures = check_pictures(frame_pass.preprocess_spec)
     run = monitor.begin([Frame(picture, 1, "") for picture in pictures])
     scores = {name: np.array([verdict.scores[name] for verdict in run.verdicts]) for name in monitor.detectors}
@@ -359,15 +446,17 @@ def export_bundle(folder: Path | str) -> str:
     from .engines.export import export_graphs  # its packages are not installed on a vehicle
 
     path = Path(folder)
+    if verify_bundle(path).content["network"].get("kind"):
+        raise ConfigError(f"the network of {path} was adopted as an ONNX file; there is nothing to export.")
     monitor = load_bundle(path, device="cpu", engine="eager")
-    own = monitor.frame_pass
+    own = _ours(monitor)
     if own.masks != "fixed":
         raise ConfigError("fresh masks cannot be exported; calibrate with --masks fixed.")
     graphs = dict(
         zip(GRAPHS, export_graphs(own.network, own.preprocess_spec, own.features, own.averaging), strict=True)
     )
     if onnx_engine.is_installed():  # else the first load compares them
-        exported = FramePass(
+        exported = DeepLabPass(
             own.network, own.preprocess_spec, own.mask_bank, "cpu", own.features, engine="onnx", graphs=graphs
         )
         accepted_difference(
@@ -384,5 +473,11 @@ def export_bundle(folder: Path | str) -> str:
     return _write(path, manifest.content, {**files, **{name: graphs[graph] for graph, name in GRAPHS.items()}})
 
 
-def _with_prefix(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+def _ours(monitor: OodMonitor) -> DeepLabPass:
+    if not isinstance(monitor.frame_pass, DeepLabPass):
+        raise ConfigError("the bundle's network was adopted as an ONNX file; there is nothing to export or to compare.")
+    return monitor.frame_pass
+
+
+def _with_prefix(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}

@@ -88,9 +88,12 @@ def _cells(run: NetworkPass) -> Tensor:
 def _selected(cells: Tensor) -> Tensor:
     """At most ``CELL_CHANNELS`` channels of (N, cells, C), evenly spaced; channels have no order, so any choice will do."""
     width = cells.shape[2]
-    if width <= CELL_CHANNELS:
-        return cells
-    return cells[..., torch.linspace(0, width - 1, CELL_CHANNELS, device=cells.device).round().long()]
+    return cells if width <= CELL_CHANNELS else cells[..., cell_channels(width, cells.device)]
+
+
+def cell_channels(width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Indices of the channels of ``cells``, of a stage of ``width`` channels."""
+    return torch.linspace(0, width - 1, min(width, CELL_CHANNELS), device=device).round().long()
 
 
 def _adaptive_means(plane: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,27 +6,21 @@ Tensors become arrays here.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .config import Checked, setting
-from .core.detectors import (
-    DEFAULT_DETECTORS,
-    Detector,
-    Head,
-    detector_spec,
-    required_features,
-)
-from .engines import CELLS, SCORE, DecoderOutput, Engine, EnginePass, FeatureRows, make_engine
-from .features import ENCODER_FEATURES, MC_FEATURES, FrameFeatures, check_features
-from .vision.deeplabv3p import DeepLabV3Plus
-from .vision.mc_dropout import FreshMasks, averaging_weights, inference_dropblock
+from .core.detectors import DETECTORS, Detector, Head, detector_spec
+from .engines import CELLS, SCORE, DecoderOutput, EngineFacts, EnginePass, FeatureRows
+from .errors import ConfigError
+from .features import ENCODER_FEATURES, FrameFeatures, check_features
 from .vision.preprocess import PreprocessSpec, resize_image
 
 T = TypeVar("T")
@@ -45,120 +39,105 @@ class LatentSettings(Checked):
     )
 
 
-class FramePass:
-    """Runs the network on batches of pictures.
+@dataclass(frozen=True)
+class StoredNetwork:
+    """What a bundle keeps of a network.
 
-    Args:
-        network: trained network; put into eval mode here.
-        preprocess_spec: size and normalisation.
-        mask_bank: (M, h, w) keep-masks for this input size (``draw_mask_bank``).
-        device: resolved torch device.
-        features: names of the features to compute (``features.FEATURES``).
-        masks: ``fixed`` uses the bank for every frame. ``fresh`` draws as many masks for each frame, with the DropBlock
-            settings of the network's training.
-        fresh_seed: makes fresh masks repeatable; None = other masks in every run.
-        engine: one of ``engines.ENGINES``.
-        precision: one of ``engines.PRECISIONS``.
-        graphs: exported graphs, if there are any.
-        threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
-        scores: detectors that the engine scores on the device.
-
-    Raises:
-        ConfigError: an unknown feature, or an engine that cannot run here.
+    Attributes:
+        settings: entry ``network`` of the manifest.
+        files: content of the network's files by name.
+        arrays: further arrays for ``monitor.safetensors``.
     """
 
+    settings: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+class FramePass(ABC):
+    """Runs a network on batches of pictures. A subclass knows the network (``networks``).
+
+    Attributes:
+        device: runs the network.
+        preprocess_spec: size and normalisation.
+        features: names of the features to compute (``features.FEATURES``).
+        engine: runs the network's graphs.
+        masks: ``fixed``: one mask bank for every frame; ``fresh``: other masks for each frame.
+    """
+
+    masks = "fixed"
+
     def __init__(
-        self,
-        network: DeepLabV3Plus,
-        preprocess_spec: PreprocessSpec,
-        mask_bank: torch.Tensor,
-        device: torch.device | str = "cpu",
-        features: Iterable[str] = required_features(DEFAULT_DETECTORS),
-        *,
-        masks: str = "fixed",
-        fresh_seed: int | None = None,
-        engine: str = "eager",
-        precision: str = "fp32",
-        graphs: Mapping[str, bytes] | None = None,
-        threads: int = 0,
-        scores: Mapping[str, Detector] | None = None,
+        self, device: torch.device, preprocess_spec: PreprocessSpec, features: Iterable[str], engine: EngineFacts
     ) -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
-        self.preprocess_spec = preprocess_spec
-        self.mask_bank = mask_bank
+        self.device, self.preprocess_spec, self.engine = device, preprocess_spec, engine
         self.features = check_features(features)
-        self.masks = masks
-        self.graphs = dict(graphs or {})
-        #: (M, h*w) averaging weights of the fixed bank, on the device.
-        self.averaging = averaging_weights(mask_bank).to(self.device)
-        self._fresh_seed = fresh_seed
-        draws = masks == "fresh" and not MC_FEATURES.isdisjoint(self.features)
-        self._fresh = _fresh_masks(network, mask_bank, fresh_seed) if draws else None
-        self.engine: Engine = make_engine(
-            engine,
-            self.network,
-            preprocess_spec,
-            self.features,
-            self.device,
-            precision=precision,
-            graphs=graphs,
-            threads=threads,
-            scores=scores,
-        )
-
-    def with_features(self, features: Iterable[str], scores: Mapping[str, Detector] | None = None) -> FramePass:
-        """The same pass for other features. Exported graphs compute their own features only: eager torch replaces them."""
-        names = tuple(features)
-        graphs = self.graphs if names == self.features else None
-        engine = "eager" if self.engine.name == "onnx" and graphs is None else self.engine.name
-        return FramePass(
-            self.network,
-            self.preprocess_spec,
-            self.mask_bank,
-            self.device,
-            names,
-            masks=self.masks,
-            fresh_seed=self._fresh_seed,
-            engine=engine,
-            precision=self.engine.precision,
-            graphs=graphs,
-            scores=scores,
-        )
-
-    def with_scores(self, detectors: Mapping[str, Detector]) -> FramePass:
-        """The same pass for these detectors. Torch on a GPU scores the portable ones there; their features stay on the GPU.
-
-        Copied to the host, a wide latent would take the host milliseconds to score. Exported graphs contain no scores:
-        the host scores their features.
-        """
-        if self.device.type != "cuda" or self.engine.name == "onnx":
-            return self
-        portable = {
-            name: detector
-            for name, detector in detectors.items()
-            if detector.portable and detector_spec(name).feature in ENCODER_FEATURES
-        }
-        return self.with_features(required_features(name for name in detectors if name not in portable), portable)
+        if missing := set(self.features) - self.available:
+            raise ConfigError(f"this network cannot give {', '.join(sorted(missing))}; it gives {self._given()}.")
 
     @property
+    @abstractmethod
+    def available(self) -> frozenset[str]:
+        """Names of the features that this network can give."""
+
+    @property
+    @abstractmethod
     def head(self) -> Head:
-        """The network's last layer, for detectors that need it."""
-        weight, bias = self.network.head()
-        return Head(weight.to("cpu", torch.float64).numpy(), bias.to("cpu", torch.float64).numpy())
+        """The network's last layer, for detectors that need it; without channels where it is not known."""
+
+    def require_detectors(self, names: Iterable[str]) -> None:
+        """Raise ``ConfigError`` for a detector that reads a feature which this network cannot give."""
+        for name in names:
+            if (feature := detector_spec(name).feature) not in self.available:
+                fitting = [own for own, spec in DETECTORS.items() if spec.feature in self.available]
+                raise ConfigError(
+                    f"detector {name} reads {feature}, which this network cannot give (it gives {self._given()}); "
+                    f"choose among {', '.join(fitting)}."
+                )
+
+    def _given(self) -> str:
+        return ", ".join(sorted(self.available))
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """Number of classes of the segmentation."""
+
+    @abstractmethod
+    def with_features(self, features: Iterable[str]) -> FramePass:
+        """The same pass for other features."""
+
+    def with_scores(self, detectors: Mapping[str, Detector]) -> FramePass:
+        """The same pass, which scores those of these detectors that its engine can score; see ``PendingPass.scored``."""
+        return self
+
+    @abstractmethod
+    def without_monitor(self) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.uint8]]:
+        """The network alone, as a vehicle runs it without a monitor: pictures -> class ids (N, height, width)."""
+
+    @abstractmethod
+    def stored(self) -> StoredNetwork:
+        """What a bundle keeps of this network."""
+
+    @abstractmethod
+    def _start(self, pixels: NDArray[np.uint8], *, decode: bool) -> EnginePass:
+        """Start the engine on BGR uint8 pixels (N, height, width, 3) at the network's size."""
 
     def begin(self, images: Sequence[NDArray[np.uint8]], *, decode: bool = True) -> PendingPass:
         """Start the network on N >= 1 BGR uint8 pictures (H, W, 3) of any sizes.
 
         ``decode``: the segmentation will be read, so a GPU starts the decoder at once.
         """
-        # np.stack copies: a picture that already has the network's size may be a message's read-only memory.
-        pixels = np.stack([resize_image(image, self.preprocess_spec) for image in images])
-        averaging = self.averaging if self._fresh is None else self._fresh.weights(len(images)).to(self.device)
+        pixels = self._resized(images)
         decode = decode or not ENCODER_FEATURES.issuperset(self.features)
         began_ns = time.perf_counter_ns()
-        run = self.engine.begin(pixels, averaging, decode=decode)
+        run = self._start(pixels, decode=decode)
         return PendingPass(run, self.features, (time.perf_counter_ns() - began_ns) / 1e6)
+
+    def _resized(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """(N, height, width, 3) at the network's size."""
+        # np.stack copies: a picture that already has the network's size may be a message's read-only memory.
+        return np.stack([resize_image(image, self.preprocess_spec) for image in images])
 
     def features_of(self, images: Sequence[NDArray[np.uint8]]) -> FrameFeatures:
         """The features of N pictures, without the segmentation; the decoder runs only if a feature needs it."""
@@ -194,8 +173,8 @@ class PendingPass:
         return self._decoder_output.class_ids
 
     @property
-    def confidence(self) -> NDArray[np.uint8]:
-        """uint8 (N, h, w), largest softmax probability times 255, at the size of the decoder's logits."""
+    def confidence(self) -> NDArray[np.uint8] | None:
+        """uint8 (N, h, w), largest softmax probability times 255, at the logits' own size; None without logits."""
         return self._decoder_output.confidence
 
     @cached_property
@@ -212,11 +191,3 @@ class PendingPass:
             return read()
         finally:
             self.network_ms += (time.perf_counter_ns() - began_ns) / 1e6
-
-
-def _fresh_masks(network: DeepLabV3Plus, mask_bank: torch.Tensor, seed: int | None) -> FreshMasks:
-    """Fresh masks of the bank's number and size."""
-    count, rows, columns = mask_bank.shape
-    settings = network.settings
-    block, prob = inference_dropblock(settings.dropblock_size, settings.dropblock_prob, rows, columns)
-    return FreshMasks(count, rows, columns, block_size=block, drop_prob=prob, seed=seed)

@@ -158,11 +158,12 @@ class MonitorPass:
     def result(self, index: int) -> FrameResult:
         """Result of one frame, at the frame's own size; waits for the decoder."""
         verdict = self.verdicts[index]
-        image = verdict.frame.image
+        image, confidence = verdict.frame.image, self.network.confidence
         return FrameResult(
             *(getattr(verdict, spec.name) for spec in fields(Verdict)),
             segmentation=_to_size(self.network.class_ids[index], image, cv2.INTER_NEAREST),
-            confidence=_to_size(self.network.confidence[index], image, cv2.INTER_LINEAR),
+            confidence=None if confidence is None else _to_size(confidence[index], image, cv2.INTER_LINEAR),
+            class_names=self._monitor.class_names,
         )
 
 

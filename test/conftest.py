@@ -139,13 +139,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ls_ood_monitor.calibration.settings import CalibrationSettings
     from ls_ood_monitor.core.detectors import DEFAULT_DETECTORS
     from ls_ood_monitor.core.types import Frame
-    from ls_ood_monitor.frame_pass import FramePass, LatentSettings
+    from ls_ood_monitor.frame_pass import LatentSettings
+    from ls_ood_monitor.networks.deeplab_pass import DeepLabPass
     from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
     from ls_ood_monitor.vision.preprocess import PreprocessSpec
 
     embedded = load_bundle(device="cpu")
     bank = draw_mask_bank(16, 6, 8, block_size=2, drop_prob=0.3, seed=0)
-    frame_pass = FramePass(embedded.frame_pass.network, PreprocessSpec(width=128, height=96), bank)
+    frame_pass = DeepLabPass(embedded.frame_pass.network, PreprocessSpec(width=128, height=96), bank)
     frames = [Frame(image, 1 + index * 1_000_000_000, "front") for index, image in enumerate(random_pictures(40))]
     table = collect_features(frames, frame_pass)
     settings = CalibrationSettings(0.05, block_s=5.0)

@@ -106,7 +106,7 @@ def test_a_threshold_edited_by_hand_is_refused(copy):
     [
         ({"class_names": []}, "0 class names for"),
         ({"format_version": 99}, "format 99"),
-        ({"thresholds": {}}, "holds"),
+        ({"thresholds": {}}, "not calibrated"),
         ({"network": {"backbone": "resnet18"}}, "does not fit"),
         ({"preprocess": {"width": 3}}, "does not fit"),
         ({"detector": "nonsense"}, "nonsense"),

@@ -19,20 +19,21 @@ from ls_ood_monitor.core.grid import GRID
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import ConfigError
 from ls_ood_monitor.features import CELL_CHANNELS, FEATURES, MI_SAMPLES, NetworkPass, compute_features, pool_cells
-from ls_ood_monitor.frame_pass import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import LatentSettings
+from ls_ood_monitor.networks.deeplab_pass import DeepLabPass
 from ls_ood_monitor.vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ls_ood_monitor.vision.preprocess import preprocess
 
 
 @pytest.fixture(scope="module")
-def embedded(tiny_bundle) -> FramePass:
+def embedded(tiny_bundle) -> DeepLabPass:
     """The tiny bundle's network, preprocessing and masks."""
     return load_bundle(tiny_bundle, device="cpu").frame_pass
 
 
-def pass_for(embedded: FramePass, names, **options) -> FramePass:
+def pass_for(embedded: DeepLabPass, names, **options) -> DeepLabPass:
     """The same pass for other features."""
-    return FramePass(embedded.network, embedded.preprocess_spec, embedded.mask_bank, features=names, **options)
+    return DeepLabPass(embedded.network, embedded.preprocess_spec, embedded.mask_bank, features=names, **options)
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:

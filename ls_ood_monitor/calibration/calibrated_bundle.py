@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..bundle import CALIBRATION, GRAPHS, MANIFEST, MONITOR, NETWORK, save_bundle
+from ..bundle import FILES, MANIFEST, save_bundle
 from ..core.coded_names import CodedNames
 from ..core.detectors import Detector, detector_spec
 from ..core.held_out import fit_all
@@ -44,7 +44,6 @@ from .work_folder import key_of
 
 #: Longest time for measuring what a monitor sees, unless another one is given, seconds.
 MAX_SENSITIVITY_S = 90.0
-_FILES = (NETWORK, MONITOR, *GRAPHS.values(), CALIBRATION, MANIFEST)
 
 
 class UpdateProgress(Protocol):
@@ -370,7 +369,7 @@ def _write_at_once(out: Path, write: Any) -> str:
             identity = str(write(Path(beside)))
             out.mkdir(exist_ok=True)
             (out / MANIFEST).unlink(missing_ok=True)
-            for name in _FILES:
+            for name in (*FILES, MANIFEST):
                 if (Path(beside) / name).exists():
                     os.replace(Path(beside) / name, out / name)
                 else:

@@ -14,12 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..bundle import load_bundle
+from ..bundle import OpenedBundle, open_bundle
 from ..core.types import Frame
 from ..errors import BundleError, CalibrationError
 from ..features import FrameFeatures
 from ..frame_pass import FramePass
-from ..monitor import OodMonitor
 from ..workers.threads import one_thread_each
 
 #: Frames per pass of the network.
@@ -81,9 +80,9 @@ class BundleNetwork:
         """The bundle's identity, features and engine; not where it lies."""
         return [self.bundle_id, self.device, self.engine, self.precision, self.features]
 
-    def monitor(self) -> OodMonitor:
-        """The bundle's monitor. Raises ``BundleError`` if it is another bundle."""
-        return _monitor_of(self.bundle, self.bundle_id, self.device, self.engine, self.precision)
+    def opened(self) -> OpenedBundle:
+        """The bundle. Raises ``BundleError`` if it is another one."""
+        return _opened(self.bundle, self.bundle_id, self.device, self.engine, self.precision)
 
     def open(self) -> FramePass:
         """The pass for the features."""
@@ -91,20 +90,21 @@ class BundleNetwork:
 
 
 @lru_cache(maxsize=1)
-def _monitor_of(bundle: Path | None, bundle_id: str, device: str, engine: str, precision: str) -> OodMonitor:
+def _opened(bundle: Path | None, bundle_id: str, device: str, engine: str, precision: str) -> OpenedBundle:
     # One thread: there is a batch for each.
-    monitor = load_bundle(bundle, device=device, engine=engine, precision=precision, threads=1)
-    if monitor.bundle_id != bundle_id:
+    opened = open_bundle(bundle, device=device, engine=engine, precision=precision, threads=1)
+    found = opened.manifest.bundle_id
+    if found != bundle_id:
         raise BundleError(
-            f"the bundle {bundle or 'of the package'} on {platform.node()} is {monitor.bundle_id[:12]}, but "
+            f"the bundle {bundle or 'of the package'} on {platform.node()} is {found[:12]}, but "
             f"{bundle_id[:12]} was asked for; give every worker the same files."
         )
-    return monitor
+    return opened
 
 
 @lru_cache(maxsize=1)
 def _pass_of(network: BundleNetwork) -> FramePass:
-    return network.monitor().frame_pass.with_features(network.features)
+    return network.opened().frame_pass.with_features(network.features)
 
 
 class BatchedNetwork:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show, verify or export the bundle. A damaged bundle raises a ``MonitorError``."""
-    from ..bundle import export_bundle, load_bundle, verify_bundle
+    from ..bundle import export_bundle, load_bundle, open_bundle, verify_bundle
 
     if args.action == "export":
         if args.bundle is None:
@@ -37,14 +37,22 @@ def run(args: argparse.Namespace) -> int:
             export_bundle(args.bundle)
     manifest = verify_bundle(args.bundle)
     difference = None
-    if args.action != "show":
-        difference = load_bundle(args.bundle, device="cpu").difference  # intact files may still not fit this version
+    is_calibrated = bool(manifest.content["thresholds"])
+    if args.action != "show":  # intact files may still not fit this version
+        if is_calibrated:
+            difference = load_bundle(args.bundle, device="cpu").difference
+        else:
+            open_bundle(args.bundle, device="cpu")
     content = {"sha256": manifest.bundle_id, **manifest.content}
     write_json(args.json, content)
     if args.action == "show":
         _show(content)
     else:
-        console.print(f"OK: bundle {manifest.bundle_id}")
+        console.print(
+            f"OK: bundle {manifest.bundle_id}{'' if is_calibrated else ', not calibrated'}",
+            highlight=False,
+            soft_wrap=True,
+        )
         if difference is not None:
             console.print(f"ONNX Runtime against torch: {difference}", highlight=False, soft_wrap=True)
     return 0
@@ -62,7 +70,12 @@ def _show(content: Mapping[str, Any]) -> None:
     network, size = content["network"], content["preprocess"]
     table.add_row("bundle", content["sha256"])
     table.add_row("made with", f"ls_ood_monitor {content['package_version']}, format {content['format_version']}")
-    table.add_row("network", ", ".join(f"{key} {value}" for key, value in network.items()))
+    if network.get("kind") == "adopted":
+        table.add_row("network", f"{network['file']}, adopted as it is")
+        table.add_row("taps", "\n".join(_tap(tap) for tap in network["taps"]))
+        table.add_row("latents", _tap(network["latents"]) if network["latents"] else "none")
+    else:
+        table.add_row("network", ", ".join(f"{key} {value}" for key, value in network.items()))
     table.add_row("input", f"{size['width']} x {size['height']}")
     table.add_row("classes", ", ".join(content["class_names"]))
     table.add_row("latents", ", ".join(f"{key} {value}" for key, value in content["latents"].items()))
@@ -74,8 +87,15 @@ def _show(content: Mapping[str, Any]) -> None:
     if origin := provenance.get("calibration", {}).get("from_bundle"):
         table.add_row("calibrated from", str(origin))
     console.print(table, highlight=False)
+    if not content["thresholds"]:
+        console.print("Not calibrated: it judges no frame. 'ls-ood calibrate CLEAN_DRIVES --bundle' sets thresholds.")
+        return
     for item in calibration_report(content["detector"], content["thresholds"], provenance):
         console.print(item, highlight=False)
+
+
+def _tap(tap: Mapping[str, Any]) -> str:
+    return f"{tap['rows']} x {tap['columns']}, {tap['channels']} channels: {tap['tensor']}"
 
 
 def _plain(value: Any) -> str:

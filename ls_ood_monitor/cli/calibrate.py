@@ -214,6 +214,7 @@ def run(args: argparse.Namespace) -> int:
     from ..core.detectors import detector_spec, refuse_old_name, required_features
     from ..errors import ConfigError, MonitorError
     from ..frame_pass import LatentSettings
+    from ..networks.deeplab_pass import DeepLabPass
     from .bundle_report import calibration_report
     from .console import PICTURES, console, progress_bar, require_file_place, warn, write_json
 
@@ -232,7 +233,8 @@ def run(args: argparse.Namespace) -> int:
     content = manifest.content
     before = content["provenance"].get("calibration", {})
     settings = _settings(args, before if args.update else {})
-    given = [part.strip() for part in args.detectors.split(",")] if args.detectors else content["thresholds"]
+    fitted_before = content["thresholds"] or content["provenance"].get("adopted", {}).get("detectors", ())
+    given = [part.strip() for part in args.detectors.split(",")] if args.detectors else fitted_before
     names = tuple(dict.fromkeys(given))
     for name in names:
         if detector_spec(name).supervised:
@@ -259,8 +261,11 @@ def run(args: argparse.Namespace) -> int:
     )
     # The workers of a cluster have their own devices.
     here = replace(network, device="cpu", engine="auto", precision="fp32") if args.scheduler else network
-    monitor, frame_pass = here.monitor(), here.open()
-    if monitor.frame_pass.graphs and features != monitor.frame_pass.features:
+    opened = here.opened()
+    opened.frame_pass.require_detectors(names)
+    frame_pass = here.open()
+    before_pass = opened.frame_pass
+    if isinstance(before_pass, DeepLabPass) and before_pass.graphs and features != before_pass.features:
         warn(f"the ONNX graphs of the bundle are of other detectors; run 'ls-ood bundle export {args.out}' afterwards.")
     work = WorkFolder(work_folder_of(args.out.absolute()), args.resume)
     if work.has_results and not args.resume:
@@ -271,7 +276,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out.absolute(),
                 frame_pass,
                 from_mapping(LatentSettings, content["latents"]),
-                monitor.class_names,
+                opened.class_names,
                 drives,
                 settings,
                 detector=detector,
@@ -284,7 +289,7 @@ def run(args: argparse.Namespace) -> int:
                     "start_s": args.start,
                     "end_s": args.end,
                     "cut_out": args.leave_out or [],
-                    "from_bundle": monitor.bundle_id,
+                    "from_bundle": manifest.bundle_id,
                     "engine": f"{frame_pass.engine.name} {frame_pass.engine.precision}",
                     "added_to_earlier": [drive.name for drive in drives] if args.update else [],
                 },

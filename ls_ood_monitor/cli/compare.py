@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     """Score all pictures, compute the figures, print and write them."""
     from .. import __version__
     from ..anomalies import ANOMALIES
-    from ..bundle import load_bundle
+    from ..bundle import open_bundle
     from ..comparison.cost import measure_cost
     from ..comparison.pictures import PictureRenderer
     from ..comparison.scoring import detectors_named, score_protocol
@@ -140,8 +140,9 @@ def run(args: argparse.Namespace) -> int:
     protocol = _protocol(args)
     if args.out is not None:
         make_folder(args.out)
-    monitor = load_bundle(args.bundle, device=args.device, engine="eager")
-    frame_pass = monitor.frame_pass.with_features(required_features(names))
+    opened = open_bundle(args.bundle, device=args.device)
+    opened.frame_pass.require_detectors(names)
+    frame_pass = opened.frame_pass.with_features(required_features(names))
     renderer = PictureRenderer(frame_pass.preprocess_spec, seed=args.seed, processes=processes)
     with _progress_bars() as update:
         scores = score_protocol(
@@ -164,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
         "positive_class": "OoD",
         "version": __version__,
         "command": _reproduce_command(args),
-        "bundle": {"sha256": monitor.bundle_id},
+        "bundle": {"sha256": opened.manifest.bundle_id},
         "seed": args.seed,
         "target_rate": args.target_rate,
         "unit": protocol.unit,

@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "watch a camera go out of distribution, the alarm rise and the stop command follow",
     "synth": "record a drive of the procedural (synthetic) street, with disturbances at known times",
     "anomalies": "disturb pictures: fog, rain, night, mud, broken JPEG, unknown objects and more, at five severities",
+    "adopt": "make a bundle of an ONNX network that a vehicle already runs",
     "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
     "compare": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",

@@ -22,6 +22,7 @@ the monitored frame, and the frame up to its alarm. They run in turns, so ratios
 for this machine and its present load only.
 
   ls-ood profile                                          both networks at 640x483, every engine of this machine
+  ls-ood profile --bundle DIR                             the network of a bundle: alone, and monitored
   ls-ood profile --with benchmarks/peers.py               also naive Monte-Carlo dropout and other libraries
   ls-ood profile --networks mobilenet_v2 --size 320x242   one network at another size
   ls-ood profile --growth growth.png                      how the cost grows with cameras, resolution, masks and latents
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--networks",
         help=f"backbones, or street for the embedded bundle's (default {','.join(_NETWORKS)}; with --growth the first)",
     )
+    add("--bundle", type=Path, metavar="DIR", help="time the network of this calibrated bundle, at its own size")
     add("--size", default="640x483", metavar="WIDTHxHEIGHT", help="size of the network's input (default %(default)s)")
     add("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
     add("--cameras", type=int, default=1, metavar="N", help="pictures per pass (default %(default)s)")
@@ -99,6 +101,10 @@ def run(args: argparse.Namespace) -> int:
         "left_out": left_out,
     }
     console.print(_machine_line(result["machine"], str(device)), soft_wrap=True)
+    if args.bundle is not None:
+        result["frames"] = {str(args.bundle): _bundle_frames(args)}
+        write_json(args.json, result)
+        return 0
     subjects = {name: _subject(name, width, height, args.masks, device) for name in dict.fromkeys(names)}
     if args.make_bundle is not None:
         return _make_bundle(subjects, args.make_bundle)
@@ -137,6 +143,13 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
         raise ConfigError("--make-bundle times nothing; leave out --check, --growth, --with and --json.")
     if args.check and args.peers:
         raise ConfigError("--check compares engines alone; leave out --with.")
+    if args.bundle is not None and (
+        args.check or args.peers or args.growth or args.make_bundle or args.networks or args.engines
+    ):
+        raise ConfigError(
+            "--bundle times the bundle's own network by its own engine; leave out --networks, --engines, --check, --growth, "
+            "--with and --make-bundle."
+        )
     if args.growth is None:
         return
     if args.check or args.peers or args.cameras != 1 or args.size != "640x483":
@@ -157,12 +170,15 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _subject(name: str, width: int, height: int, masks: int, device: Any) -> RandomNetwork:
     from ..bundle import load_bundle
+    from ..networks.deeplab_pass import DeepLabPass
     from ..profiling.random_network import RandomNetwork
     from ..vision.backbones import BACKBONES
     from ..vision.deeplabv3p import NetworkSettings
 
     if name == "street":
-        settings = load_bundle(device="cpu", engine="eager").frame_pass.network.settings
+        embedded = load_bundle(device="cpu", engine="eager").frame_pass
+        assert isinstance(embedded, DeepLabPass)
+        settings = embedded.network.settings
     elif name in BACKBONES:
         settings = NetworkSettings(backbone=name, dropblock_size=8, dropblock_prob=0.5)
     else:
@@ -220,13 +236,32 @@ def _frames(
     with progress_bar(name, args.repeats + 1) as update:
         rows = measure_frames(work, args.repeats, base, update)
     title = f"{name}, {subject.width}x{subject.height}, M = {subject.masks}, {args.cameras} at once"
+    console.print(_frame_table(rows, base, title))
+    return rows
+
+
+def _frame_table(rows: Sequence[Mapping[str, Any]], base: str, title: str) -> Table:
     table = Table("frame", "median ms", "quartiles", f"x {base}", "x own pass", title=title)
     for row in rows:
         ms, of_base, own = row["ms"], row["of_base"]["median_ms"], row["of_own_pass"]
         quartiles = f"{ms['low_ms']:.2f} .. {ms['high_ms']:.2f}"
         own_ratio = f"{own['median_ms']:.3f}" if own else ""
         table.add_row(row["name"], f"{ms['median_ms']:.2f}", quartiles, f"{of_base:.3f}", own_ratio)
-    console.print(table)
+    return table
+
+
+def _bundle_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time the network of a bundle, alone and monitored."""
+    from ..bundle import load_bundle
+    from ..profiling.frame_cost import bundle_work, measure_frames
+
+    monitor = load_bundle(args.bundle, device=args.device, threads=args.threads)
+    work = bundle_work(monitor, args.cameras)
+    base = next(iter(work))
+    with progress_bar(str(args.bundle), args.repeats + 1) as update:
+        rows = measure_frames(work, args.repeats, base, update)
+    spec = monitor.frame_pass.preprocess_spec
+    console.print(_frame_table(rows, base, f"{args.bundle}, {spec.width}x{spec.height}, {args.cameras} at once"))
     return rows
 
 

@@ -358,14 +358,15 @@ def _calibrate(
     from ..calibration.plot import draw_calibration
     from ..core.classes import CLASS_NAMES
     from ..core.detectors import DEFAULT_DETECTORS
-    from ..frame_pass import FramePass, LatentSettings
+    from ..frame_pass import LatentSettings
+    from ..networks.deeplab_pass import DeepLabPass
     from ..vision.mc_dropout import draw_network_masks
 
     latents = LatentSettings(mask_seed=args.seed)
     bank = draw_network_masks(network.to(device).eval(), spec, latents.mc_samples, latents.mask_seed)
     bundle = write_calibrated_bundle(
         out / "bundle",
-        FramePass(network, spec, bank, device, masks=latents.masks),
+        DeepLabPass(network, spec, bank, device, masks=latents.masks),
         latents,
         CLASS_NAMES if args.dataset == "street" else source.classes.names,
         source.calibration,

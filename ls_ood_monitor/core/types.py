@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .causes import Cause
+from .classes import CLASS_NAMES
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,14 @@ class FrameResult(Verdict):
 
     Attributes:
         segmentation: class ids, uint8, (H, W) of the frame's own size.
-        confidence: softmax maximum scaled to 0..255, uint8, (H, W) of the frame's own size.
+        confidence: softmax maximum scaled to 0..255, uint8, (H, W) of the frame's own size; None if the network gives
+            no scores of classes.
+        class_names: names of the classes by id.
     """
 
     segmentation: NDArray[np.uint8] = field(kw_only=True)
-    confidence: NDArray[np.uint8] = field(kw_only=True)
+    confidence: NDArray[np.uint8] | None = field(kw_only=True)
+    class_names: tuple[str, ...] = field(kw_only=True, default=CLASS_NAMES)
 
 
 class AlarmState(enum.Enum):

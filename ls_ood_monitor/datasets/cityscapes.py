@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.classes import CITYSCAPES_COLOURS
 from ..errors import ConfigError, DataError
 from .files import list_files, require_folder
 from .labelled import IGNORE_LABEL, ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up
@@ -22,33 +23,10 @@ _IDS_END = "_gtFine_labelIds.png"
 _TRAIN_IDS_END = "_gtFine_labelTrainIds.png"
 _LAST_ID = 33
 
-#: id in a labelIds file, name, colour (RGB), in the order of the class ids.
-_CLASSES = (
-    (7, "road", (128, 64, 128)),
-    (8, "sidewalk", (244, 35, 232)),
-    (11, "building", (70, 70, 70)),
-    (12, "wall", (102, 102, 156)),
-    (13, "fence", (190, 153, 153)),
-    (17, "pole", (153, 153, 153)),
-    (19, "traffic light", (250, 170, 30)),
-    (20, "traffic sign", (220, 220, 0)),
-    (21, "vegetation", (107, 142, 35)),
-    (22, "terrain", (152, 251, 152)),
-    (23, "sky", (70, 130, 180)),
-    (24, "person", (220, 20, 60)),
-    (25, "rider", (255, 0, 0)),
-    (26, "car", (0, 0, 142)),
-    (27, "truck", (0, 0, 70)),
-    (28, "bus", (0, 60, 100)),
-    (31, "train", (0, 80, 100)),
-    (32, "motorcycle", (0, 0, 230)),
-    (33, "bicycle", (119, 11, 32)),
-)
+#: Ids of the classes in a labelIds file, in the order of the class ids.
+_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
-CLASSES = ClassTable(
-    (*(name for _, name, _ in _CLASSES), "void"),
-    np.array([*(colour for _, _, colour in _CLASSES), (0, 0, 0)], dtype=np.uint8),
-)
+CLASSES = ClassTable((*CITYSCAPES_COLOURS, "void"), np.array([*CITYSCAPES_COLOURS.values(), (0, 0, 0)], dtype=np.uint8))
 
 
 def _encoding(values: Sequence[int], largest: int) -> LabelEncoding:
@@ -59,7 +37,7 @@ def _encoding(values: Sequence[int], largest: int) -> LabelEncoding:
     return LabelEncoding(lookup, f"0 to {largest}, or {IGNORE_LABEL} for void")
 
 
-_IDS = _encoding([number for number, _, _ in _CLASSES], _LAST_ID)
+_IDS = _encoding(_LABEL_IDS, _LAST_ID)
 _TRAIN_IDS = _encoding(range(VOID), VOID - 1)
 
 

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..vision.deeplabv3p import DeepLabV3Plus
 from ..vision.preprocess import PreprocessSpec
 from . import onnx_engine
-from .base import DecoderOutput, Engine, EnginePass, FeatureRows
+from .base import DecoderOutput, Engine, EngineFacts, EnginePass, FeatureRows
 from .graphs import CELLS, SCORE, DecoderGraph, EncoderGraph
 from .onnx_engine import OnnxEngine
 from .torch_engine import TorchEngine
@@ -25,6 +25,7 @@ __all__ = [
     "DecoderGraph",
     "EncoderGraph",
     "Engine",
+    "EngineFacts",
     "EnginePass",
     "DecoderOutput",
     "FeatureRows",
@@ -45,11 +46,11 @@ def check_engine(name: str, precision: str, device: torch.device) -> None:
         raise ConfigError(f"precision is {precision}, which needs a GPU and engine eager or compile; use fp32.")
 
 
-def choose_engine(name: str, device: torch.device, graphs: Mapping[str, bytes]) -> str:
-    """Resolve ``auto``: onnx on a CPU where the bundle holds graphs and ONNX Runtime is installed, else eager."""
+def choose_engine(name: str, device: torch.device, has_graphs: bool) -> str:
+    """Resolve ``auto``: onnx on a CPU where there are exported graphs and ONNX Runtime is installed, else eager."""
     if name != "auto":
         return name
-    return "onnx" if device.type == "cpu" and graphs and onnx_engine.is_installed() else "eager"
+    return "onnx" if device.type == "cpu" and has_graphs and onnx_engine.is_installed() else "eager"
 
 
 def make_engine(
@@ -82,7 +83,7 @@ def make_engine(
     """
     check_engine(name, precision, device)
     graphs = graphs or {}
-    chosen = choose_engine(name, device, graphs)
+    chosen = choose_engine(name, device, bool(graphs))
     if chosen != "onnx":
         return TorchEngine(network, spec, features, compiled=chosen == "compile", precision=precision, scores=scores)
     if not graphs:

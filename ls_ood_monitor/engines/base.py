@@ -19,8 +19,8 @@ class DecoderOutput:
     """Results of the decoder for N pictures."""
 
     class_ids: NDArray[np.uint8]  # (N, height, width), at the network's input size
-    #: (N, h, w) largest softmax probability times 255, at the decoder's own, smaller size.
-    confidence: NDArray[np.uint8]
+    #: (N, h, w) largest softmax probability times 255, at the decoder's own, smaller size; None if a network gives no logits.
+    confidence: NDArray[np.uint8] | None
     rows: FeatureRows  # the features that need the decoder
 
 
@@ -36,13 +36,17 @@ class EnginePass(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """Runs the two graphs of the network."""
+class EngineFacts(Protocol):
+    """What callers must know of an engine."""
 
     name: str  # one of ENGINES except auto
     precision: str  # one of PRECISIONS
     reentrant: bool  # several runs may be in progress at once, in several threads
     preferred_batch_size: int  # default limit of pictures in one run, chosen for small networks
+
+
+class Engine(EngineFacts, Protocol):
+    """Runs the two graphs of our own network."""
 
     def begin(self, pixels: NDArray[np.uint8], averaging: Tensor, *, decode: bool = True) -> EnginePass:
         """Start a run.

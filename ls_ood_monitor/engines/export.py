@@ -31,9 +31,7 @@ def export_graphs(
     The graphs take ``averaging``, the averaging weights (M, h*w) of a fixed mask bank, as an input. Raises
     ``ConfigError`` for fresh masks, a feature that cannot be exported, or a missing package.
     """
-    for package in ("onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise ConfigError(f"package {package} is not installed; pip install 'ls_ood_monitor[export]' brings it.")
+    require_packages()
     if averaging.dim() != 2:
         raise ConfigError("fresh masks cannot be exported; calibrate with --masks fixed.")
     if "mutual_information" in features:
@@ -48,14 +46,29 @@ def export_graphs(
     with torch.no_grad():
         low, high, *_ = encoder(pixels, averaging)
         inputs, outputs = {"pixels": pixels, "averaging": averaging}, ("low", "high", *encoder.outputs)
-        exported = _exported(encoder, inputs, ("pixels",), outputs)
+        exported = exported_model(encoder, inputs, ("pixels",), outputs)
         inputs = {"low": low, "high": high, "averaging": averaging}
-        return exported, _exported(decoder, inputs, ("low", "high"), ("class_ids", "confidence", *decoder.outputs))
+        return exported, exported_model(decoder, inputs, ("low", "high"), ("class_ids", "confidence", *decoder.outputs))
 
 
-def _exported(
+def require_packages() -> None:
+    """Raise ``ConfigError`` if a package that torch's exporter needs is missing."""
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise ConfigError(f"package {package} is not installed; pip install 'ls_ood_monitor[export]' brings it.")
+
+
+def exported_model(
     graph: nn.Module, inputs: dict[str, Tensor], per_picture: tuple[str, ...], outputs: tuple[str, ...]
 ) -> bytes:
+    """A module as ONNX with its weights; inputs and outputs are tensors.
+
+    Args:
+        graph: in eval mode.
+        inputs: example of each argument of ``forward``, by its name; two pictures where their number is left open.
+        per_picture: inputs whose first axis is the number of pictures, which is left open.
+        outputs: names of the outputs.
+    """
     pictures = torch.export.Dim("pictures", min=1, max=64)
     shapes: dict[str, Any] = {name: {0: pictures} if name in per_picture else None for name in inputs}
     with _quiet():

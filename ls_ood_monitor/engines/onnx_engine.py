@@ -28,6 +28,15 @@ def is_installed() -> bool:
     return onnxruntime is not None
 
 
+def runs_on(device_type: str) -> bool:
+    """Whether ONNX Runtime is installed and has a provider for ``cpu`` or ``cuda``."""
+    return onnxruntime is not None and _provider(device_type) in onnxruntime.get_available_providers()
+
+
+def _provider(device_type: str) -> str:
+    return "CUDAExecutionProvider" if device_type == "cuda" else "CPUExecutionProvider"
+
+
 class OnnxEngine:
     """Runs exported graphs (``engines/export.py``), the contents of their files; 0 threads = as many as torch uses.
 
@@ -41,10 +50,6 @@ class OnnxEngine:
     reentrant = True
 
     def __init__(self, encoder: bytes, decoder: bytes, device: torch.device, threads: int = 0) -> None:
-        if onnxruntime is None:
-            raise ConfigError(
-                "engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager."
-            )
         # On a CPU the steps of a small network are too short for several threads; a batch of four makes them long enough.
         self.preferred_batch_size = sys.maxsize if device.type == "cuda" else 4
         self._encoder, self._decoder = (open_session(content, device, threads) for content in (encoder, decoder))
@@ -57,7 +62,9 @@ class OnnxEngine:
 
 def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     """Open a graph in ONNX Runtime with this engine's settings. Arguments and errors as in ``OnnxEngine``."""
-    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    if onnxruntime is None:
+        raise ConfigError("engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager.")
+    provider = _provider(device.type)
     if provider not in onnxruntime.get_available_providers():
         raise ConfigError(
             f"engine is onnx and device is {device}, but this ONNX Runtime has no {provider}; "
@@ -72,7 +79,7 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[(provider, provider_settings(device))])
     except Exception as error:  # ONNX Runtime's exceptions have no other common base
-        raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an exported graph: {error}.") from error
+        raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an ONNX graph: {error}.") from error
     if session.get_providers()[0] != provider:  # it falls back to the CPU silently if a library does not load
         raise ConfigError(
             f"engine is onnx and device is {device}, but ONNX Runtime {onnxruntime.__version__} could not load its {provider} "

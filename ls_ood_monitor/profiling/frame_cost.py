@@ -20,6 +20,7 @@ from ..core.alarm import AlarmFilter
 from ..core.detectors import DEFAULT_DETECTORS
 from ..core.types import Frame
 from ..engines import ENGINES, PRECISIONS
+from ..engines.verification import check_pictures
 from ..errors import ConfigError, MonitorError
 from ..frame_pass import FramePass
 from ..monitor import OodMonitor
@@ -94,6 +95,22 @@ def frame_work(
             work[f"{choice}, {name}"] = _monitored(monitor, images, decode=True)
         work[f"{choice}, {ALARM}"] = _monitored(list(monitors.values())[-1], images, decode=False)
     return work, missing
+
+
+def bundle_work(monitor: OodMonitor, batch: int = 1) -> dict[str, Callable[[], object]]:
+    """Make the pieces of work to time of a bundle's own network: alone, monitored, and up to the alarm.
+
+    The picture has the network's size; its content does not matter for the time.
+    """
+    picture = check_pictures(monitor.frame_pass.preprocess_spec)[0]
+    images = [picture] * batch
+    plain = monitor.frame_pass.without_monitor()
+    name = monitor.engine_label
+    return {
+        f"{name}, {PASS}": lambda: plain(images),
+        f"{name}, {monitor.detector}": _monitored(monitor, images, decode=True),
+        f"{name}, {ALARM}": _monitored(monitor, images, decode=False),
+    }
 
 
 def plain_torch(subject: RandomNetwork) -> Callable[[], object]:

@@ -16,8 +16,9 @@ from ..bundle import save_bundle
 from ..core.detectors import DEFAULT_DETECTORS, Detector, detector_spec, required_features
 from ..core.threshold import Threshold
 from ..engines.export import export_graphs
-from ..frame_pass import FramePass, LatentSettings
+from ..frame_pass import LatentSettings
 from ..monitor import OodMonitor
+from ..networks.deeplab_pass import DeepLabPass
 from ..vision.deeplabv3p import DeepLabV3Plus, NetworkSettings
 from ..vision.mc_dropout import averaging_weights, draw_network_masks
 from ..vision.preprocess import PreprocessSpec
@@ -45,9 +46,9 @@ class RandomNetwork:
         shape = (self.height, self.width, 3)
         self.picture: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
-    def frame_pass(self, engine: str, precision: str, names: tuple[str, ...]) -> FramePass:
+    def frame_pass(self, engine: str, precision: str, names: tuple[str, ...]) -> DeepLabPass:
         """The network's part of the monitor. Raises ``ConfigError`` if the engine cannot run here."""
-        return FramePass(
+        return DeepLabPass(
             copy.deepcopy(self.network),  # engines change its memory layout
             self.spec,
             self.bank,

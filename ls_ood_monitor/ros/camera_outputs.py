@@ -47,7 +47,7 @@ class CameraOutputs:
             return
         if self.segmentation.get_subscription_count():
             self.segmentation.publish(image_message(result.segmentation, header, "mono8"))
-        if self.confidence.get_subscription_count():
+        if result.confidence is not None and self.confidence.get_subscription_count():
             self.confidence.publish(image_message(result.confidence, header, "mono8"))
         if self.overlay.get_subscription_count():
             picture = draw_overlay(result, alarm, self._overlay_alpha)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.classes import CLASS_COLOURS
+from ..core.classes import class_colours
 from ..core.types import Alarm, AlarmState, FrameResult, Verdict
 
 _STATE_BGR = {AlarmState.CLEAR: (80, 200, 80), AlarmState.PENDING: (0, 200, 255), AlarmState.RAISED: (60, 60, 255)}
@@ -21,10 +21,11 @@ def draw_overlay(result: FrameResult, alarm: Alarm, alpha: float) -> NDArray[np.
     threshold are tinted red and outlined. Camera and state of the alarm are written.
     """
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(CLASS_COLOURS)] = CLASS_COLOURS[:, ::-1]
+    own = class_colours(result.class_names)
+    palette[: len(own)] = own[:256, ::-1]
     colours = palette[result.segmentation]
     picture: NDArray[np.uint8] = result.frame.image.copy()
-    known = result.segmentation > 0
+    known = np.asarray(palette.any(axis=1))[result.segmentation]
     blended = cv2.addWeighted(picture, 1.0 - alpha, colours, alpha, 0.0)
     picture[known] = blended[known]
     if result.anomaly_map is not None:

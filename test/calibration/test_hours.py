@@ -28,7 +28,8 @@ from ls_ood_monitor.core.detectors import detector_spec, required_features
 from ls_ood_monitor.core.types import Frame
 from ls_ood_monitor.errors import CalibrationError, DataError
 from ls_ood_monitor.features import FrameFeatures
-from ls_ood_monitor.frame_pass import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import LatentSettings
+from ls_ood_monitor.networks.deeplab_pass import DeepLabPass
 from ls_ood_monitor.recordings.bags import FrameBagWriter
 from ls_ood_monitor.recordings.drive_source import DriveSource, open_drives
 from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
@@ -66,7 +67,7 @@ def network(tmp_path_factory, tiny_bundle):
     """The embedded network at an even smaller size, for this process and others."""
     tiny = load_bundle(tiny_bundle, device="cpu")
     bank = draw_mask_bank(16, 3, 4, block_size=1, drop_prob=0.3, seed=0)
-    smaller = FramePass(
+    smaller = DeepLabPass(
         tiny.frame_pass.network, PreprocessSpec(width=64, height=48), bank, "cpu", tiny.frame_pass.features
     )
     folder = tmp_path_factory.mktemp("network")
@@ -327,7 +328,7 @@ def test_a_full_disk_leaves_the_former_bundle(tmp_path, network, drives, monkeyp
     def full(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ls_ood_monitor.bundle.save_network", full)
+    monkeypatch.setattr("ls_ood_monitor.bundle.save_arrays", full)
     with pytest.raises(DataError, match=r"cannot be written to .*b: No space left on device"):
         write(tmp_path / "b", network, drives)
     assert load_bundle(tmp_path / "b", device="cpu").bundle_id == before

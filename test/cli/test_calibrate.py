@@ -14,7 +14,8 @@ from rosbags.typesys import Stores, get_typestore
 from ls_ood_monitor.bundle import CALIBRATION, load_bundle, save_bundle, verify_bundle
 from ls_ood_monitor.cli.main import main
 from ls_ood_monitor.config import AlarmSettings
-from ls_ood_monitor.frame_pass import FramePass, LatentSettings
+from ls_ood_monitor.frame_pass import LatentSettings
+from ls_ood_monitor.networks.deeplab_pass import DeepLabPass
 from ls_ood_monitor.recordings.bags import FrameBagWriter, iter_frames
 
 
@@ -260,7 +261,7 @@ def test_a_bundle_of_fresh_masks_is_calibrated_in_its_mode(data, tiny_bundle, tm
     """A bundle that draws fresh masks is calibrated with fresh masks, and keeps them."""
     fixed = load_bundle(tiny_bundle, device="cpu")
     own = fixed.frame_pass
-    fresh = FramePass(own.network, own.preprocess_spec, own.mask_bank, "cpu", own.features, masks="fresh")
+    fresh = DeepLabPass(own.network, own.preprocess_spec, own.mask_bank, "cpu", own.features, masks="fresh")
     latents = LatentSettings(mc_samples=16, masks="fresh")
     parts = (fixed.detectors, fixed.thresholds, "multistage", fixed.class_names)
     save_bundle(tmp_path / "fresh", fresh, latents, *parts, {})

@@ -144,7 +144,7 @@ def test_what_cannot_run_is_refused_in_a_sentence(subject, options, words):
 def test_a_damaged_graph_is_refused_in_a_sentence(subject):
     """What ONNX Runtime cannot parse is an error of ours, not of its own kind."""
     pytest.importorskip("onnxruntime")
-    with pytest.raises(MonitorError, match="cannot use an exported graph"):
+    with pytest.raises(MonitorError, match="cannot use an ONNX graph"):
         make_engine(
             "onnx", subject.network, subject.spec, ENCODER, CPU, graphs={"encoder": b"junk", "decoder": b"junk"}
         )

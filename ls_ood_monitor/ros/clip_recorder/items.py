@@ -84,7 +84,8 @@ class AlarmSnapshot:
         """Bytes that it keeps in memory, beside the image message."""
         if self.result is None:
             return _ALARM_BYTES
-        return self.result.frame.image.nbytes + self.result.segmentation.nbytes + self.result.confidence.nbytes
+        planes = (self.result.frame.image, self.result.segmentation, self.result.confidence)
+        return sum(plane.nbytes for plane in planes if plane is not None)
 
 
 #: What the buffer of a recorder holds.

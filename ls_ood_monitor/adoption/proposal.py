@@ -1,0 +1,329 @@
+"""Settings for a network that is to be adopted: proposed from its graph, written and read as a commented YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..config import from_mapping
+from ..datasets.cityscapes import CLASSES as CITYSCAPES
+from ..datasets.cityscapes import VOID
+from ..errors import ConfigError, DataError
+from ..networks.adopted_settings import InputSettings, LatentTap, OutputSettings, TapSettings
+from ..vision.preprocess import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec
+from ..yaml_file import read_yaml
+from .onnx_graph import OnnxGraph, TapCandidate, TensorInfo, class_outputs, image_inputs, input_size, tap_candidates
+
+#: Operators that only change the size, the order or the coding of scores.
+_PASS_ON = ("Resize", "Upsample", "QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "Identity")
+_PROBABILITIES = ("Softmax", "Sigmoid")
+_QUANTISED = "DequantizeLinear"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a settings file says: names alone; shapes are read from the graph.
+
+    Attributes:
+        input: the network's input.
+        preprocess: size and normalisation.
+        output: tensors of the segmentation.
+        class_names: by id.
+        taps: tensors to tap, fine ones first.
+        latents: tensor to sample latents from; empty = none.
+        mc_samples: Monte-Carlo samples.
+        dropblock_size: cells; None = 8, smaller on small maps.
+        dropblock_prob: probability p.
+    """
+
+    input: InputSettings
+    preprocess: PreprocessSpec
+    output: OutputSettings
+    class_names: tuple[str, ...]
+    taps: tuple[str, ...]
+    latents: str
+    mc_samples: int = 64
+    dropblock_size: int | None = None
+    dropblock_prob: float = 0.5
+
+
+def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Proposal, OnnxGraph]:
+    """Propose settings, and return the graph with the shapes of its tensors.
+
+    Args:
+        graph: of the network.
+        size: height and width for a network that takes any size; None = the file's own, or 512 x 512.
+
+    Raises:
+        DataError: no input can be a picture, or no tensor can be tapped.
+    """
+    inputs = image_inputs(graph)
+    if not inputs:
+        raise DataError(
+            "no input of this network is a picture of three channels, (N, 3, H, W) or (N, H, W, 3); its inputs are "
+            f"{'; '.join(map(str, graph.inputs)) or 'none'}."
+        )
+    tensor, layout = inputs[0]
+    height, width = size or input_size(tensor, layout)
+    known = graph.at_size(tensor.name, height, width, layout)
+    outputs = class_outputs(known)
+    candidates = tap_candidates(known, height, width)
+    if not candidates:
+        raise DataError("no tensor of this network is a map of the picture, so nothing can be tapped.")
+    output, classes = _classes_of(known, outputs[0]) if outputs else (OutputSettings(), 1)
+    scores = {tensor.name for own in outputs for tensor in _score_chain(known, own.name)}
+    inner = [candidate for candidate in candidates if candidate.tensor.name not in scores]
+    taps, latents = choose_taps(inner or candidates)
+    is_bytes = tensor.type == "uint8"
+    return (
+        Proposal(
+            InputSettings(tensor.name, layout, tensor.type, "rgb", tensor.shape[0] is None),
+            PreprocessSpec(
+                width, height, (0.0,) * 3 if is_bytes else IMAGENET_MEAN, (1.0,) * 3 if is_bytes else IMAGENET_STD
+            ),
+            output,
+            class_names_of(classes),
+            tuple(tap.tensor.name for tap in taps),
+            latents.tensor.name,
+        ),
+        known,
+    )
+
+
+def choose_taps(candidates: Sequence[TapCandidate]) -> tuple[list[TapCandidate], TapCandidate]:
+    """Taps for features, and the one for latents: the end of each stage of the encoder, and the last stage.
+
+    Stride 1 is left out where there are others. If all maps have one stride, as in a plain vision transformer, the taps lie at
+    a third and two thirds of its depth.
+    """
+    encoder = [candidate for candidate in candidates if candidate.is_encoder]
+    ends: dict[int, TapCandidate] = {}
+    for candidate in encoder:
+        ends[candidate.stride] = _better_end(ends.get(candidate.stride), candidate)
+    strides = sorted(ends)
+    if len(strides) > 1 and strides[0] == 1:
+        strides = strides[1:]
+    last = ends[strides[-1]]
+    if len(strides) > 1:
+        return [ends[stride] for stride in strides[:-1]], last
+    own = [candidate for candidate in encoder if candidate.stride == strides[0]]
+    return [own[len(own) // 3], own[2 * len(own) // 3]], last
+
+
+def _better_end(before: TapCandidate | None, candidate: TapCandidate) -> TapCandidate:
+    """The later one; in a quantised network the later output of DequantizeLinear.
+
+    A tap within a quantised block would keep ONNX Runtime from joining its layers, and so change their rounding.
+    """
+    if before is None or candidate.tensor.operator == _QUANTISED or before.tensor.operator != _QUANTISED:
+        return candidate
+    return before
+
+
+def class_names_of(count: int) -> tuple[str, ...]:
+    """Names to propose: those of Cityscapes for 19 classes, and for 20 with void."""
+    if count == 1:
+        return ("everything",)
+    if VOID <= count <= VOID + 1:
+        return CITYSCAPES.names[:count]
+    return tuple(f"class_{index}" for index in range(count))
+
+
+def _classes_of(graph: OnnxGraph, output: TensorInfo) -> tuple[OutputSettings, int]:
+    """Tensors of the segmentation, and the number of classes: 256 where only ids are known."""
+    chain = _score_chain(graph, output.name)
+    if output.type.startswith(("int", "uint")):
+        if not chain:
+            return OutputSettings(class_ids=output.name), 256
+        layout, classes = _layout_of_scores(chain[-1])
+        return OutputSettings(output.name, chain[-1].name, layout, chain[-1].operator in _PROBABILITIES), classes
+    layout, classes = _layout_of_scores(output)
+    return OutputSettings("", output.name, layout, output.operator in _PROBABILITIES), classes
+
+
+def _layout_of_scores(scores: TensorInfo) -> tuple[str, int]:
+    """Layout and number of classes: the classes are the shorter axis."""
+    shape = [size or 0 for size in scores.shape]
+    return ("NHWC", shape[3]) if 0 < shape[3] < shape[1] else ("NCHW", shape[1])
+
+
+def _score_chain(graph: OnnxGraph, output: str) -> list[TensorInfo]:
+    """The tensors of scores behind an output, the network's own, smaller ones last; empty behind ids without scores.
+
+    In a quantised network only outputs of DequantizeLinear: see ``_better_end``.
+    """
+    producers = graph.producers
+    found: list[TensorInfo] = []
+    name = output
+    if graph.tensors[output].type.startswith(("int", "uint")):
+        node = producers.get(output)
+        while node is not None and node.op_type in ("Cast", "Squeeze", "Identity", "Reshape"):
+            node = producers.get(node.input[0])
+        if node is None or node.op_type != "ArgMax":
+            return []
+        name = node.input[0]
+    while True:
+        tensor = graph.tensors.get(name)
+        is_scores = tensor is not None and tensor.type.startswith("float") and len(tensor.shape) == 4
+        if (
+            tensor is not None
+            and is_scores
+            and (not found or tensor.operator == _QUANTISED or found[-1].operator != _QUANTISED)
+        ):
+            found.append(tensor)
+        node = producers.get(name)
+        if node is None or node.op_type not in _PASS_ON:
+            return found
+        name = node.input[0]
+
+
+def settings_text(proposal: Proposal, graph: OnnxGraph, candidates: Sequence[TapCandidate], file: str) -> str:
+    """A proposal as YAML, with a comment at what a person must check."""
+    by_name = {candidate.tensor.name: candidate for candidate in candidates}
+    other_outputs = [str(output) for output in graph.outputs if output.name not in vars(proposal.output).values()]
+    spec, source, output = proposal.preprocess, proposal.input, proposal.output
+    lines = [
+        f"# How {file} is to be monitored. Proposed by 'ls-ood adopt'; check the lines marked CHECK.",
+        "",
+        "input:",
+        f"  name: {_quoted(source.name)}",
+        f"  layout: {source.layout}",
+        f"  type: {source.type}",
+        f"  batch: {_flag(source.batch)}  # takes several pictures at once",
+        f"  colour: {source.colour}  # CHECK: order of the channels, rgb or bgr",
+        f"  width: {spec.width}",
+        f"  height: {spec.height}",
+    ]
+    if source.type == "uint8":
+        lines.append("  # Values 0 to 255, as they are.")
+    else:
+        lines += [
+            "  # CHECK: the network gets (value / 255 - mean) / std, per channel in the order red, green, blue.",
+            "  # ImageNet's are proposed. Plain value / 255: mean [0, 0, 0], std [1, 1, 1].",
+            "  # Values 0 to 255: mean [0, 0, 0], std [0.00392157, 0.00392157, 0.00392157].",
+            f"  mean: [{', '.join(f'{value:g}' for value in spec.mean)}]",
+            f"  std: [{', '.join(f'{value:g}' for value in spec.std)}]",
+        ]
+    lines += [
+        "",
+        "output:",
+        *(
+            ()
+            if output.decisive
+            else ("  # CHECK: no output was found that is a segmentation; every pixel gets class 0.",)
+        ),
+        *(f"  # another output: {other}" for other in other_outputs),
+        "  # Tensor of class ids; empty = the largest score decides.",
+        f"  class_ids: {_quoted(output.class_ids)}",
+        "  # Tensor of the classes' scores; empty = no confidence picture.",
+        f"  scores: {_quoted(output.scores)}",
+        f"  scores_layout: {output.scores_layout}",
+        f"  are_probabilities: {_flag(output.are_probabilities)}  # the scores come after a softmax",
+        "  # CHECK: names by id, a list here or the name of a YAML file with a list.",
+        "  class_names:",
+        *(f"    - {name}" for name in proposal.class_names),
+        "",
+        "# Tensors whose means the detectors read: where each stage of the encoder ends.",
+        "taps:",
+        *(line for name in proposal.taps for line in (f"  # {_described(by_name[name])}", f"  - {_quoted(name)}")),
+        "",
+        "# Tensor that Monte-Carlo samples are drawn from, for the detectors larem, lared and mahalanobis; null = none.",
+        "latents:",
+        f"  # {_described(by_name[proposal.latents])}",
+        f"  tensor: {_quoted(proposal.latents)}",
+        f"  mc_samples: {proposal.mc_samples}",
+        "  dropblock_size: null  # cells; null = 8, smaller on small maps",
+        f"  dropblock_prob: {proposal.dropblock_prob:g}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _described(candidate: TapCandidate) -> str:
+    return f"stride {candidate.stride}, {candidate.rows} x {candidate.columns}, {candidate.channels} channels"
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+_KEYS = ("input", "output", "taps", "latents")
+
+
+def read_settings(path: Path) -> Proposal:
+    """Read a settings file. Raises ``ConfigError`` for a missing or unknown key, or a value out of range."""
+    content = read_yaml(path, ConfigError)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path} is no settings file; 'ls-ood adopt NETWORK --suggest {path}' writes one.")
+    if unknown := sorted(set(map(str, content)) - set(_KEYS)):
+        raise ConfigError(f"{path} has the unknown key {unknown[0]}; known are {', '.join(_KEYS)}.")
+    if missing := [key for key in _KEYS[:3] if key not in content]:
+        raise ConfigError(f"{path} lacks {missing[0]}; 'ls-ood adopt NETWORK --suggest FILE' writes a whole one.")
+    try:
+        source, output = dict(content["input"]), dict(content["output"])
+        latents = dict(content.get("latents") or {})
+        names = _class_names(output.pop("class_names"), path)
+        size = {key: source.pop(key) for key in ("width", "height", "mean", "std") if key in source}
+        taps = tuple(str(name) for name in content["taps"])
+        unknown = sorted(set(latents) - {"tensor", "mc_samples", "dropblock_size", "dropblock_prob"})
+        if unknown:
+            raise ConfigError(f"latents has the unknown key {unknown[0]}.")
+        given = {spec.name: latents[spec.name] for spec in fields(Proposal) if latents.get(spec.name) is not None}
+        proposal = Proposal(
+            from_mapping(InputSettings, source),
+            from_mapping(PreprocessSpec, _without_mean(size, str(source.get("type")))),
+            from_mapping(OutputSettings, {key: "" if value is None else value for key, value in output.items()}),
+            names,
+            taps,
+            str(latents.get("tensor") or ""),
+            **given,
+        )
+    except KeyError as error:
+        raise ConfigError(
+            f"{path} lacks {error.args[0]}; 'ls-ood adopt NETWORK --suggest FILE' writes a whole one."
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not taps:
+        raise ConfigError(f"{path}: taps is empty; name at least one tensor inside the network.")
+    return proposal
+
+
+def _without_mean(size: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Size and normalisation; values of uint8 have none."""
+    return {**({"mean": (0.0,) * 3, "std": (1.0,) * 3} if kind == "uint8" else {}), **size}
+
+
+def _class_names(value: Any, path: Path) -> tuple[str, ...]:
+    """Names from a list, or from a YAML file with a list beside the settings file."""
+    if isinstance(value, str):
+        named = path.parent / value
+        value = read_yaml(named, ConfigError)
+        if isinstance(value, Mapping):  # id: name
+            value = [value[key] for key in sorted(value)]
+    if not isinstance(value, list) or not value:
+        raise ConfigError("class_names is no list of names.")
+    return tuple(map(str, value))
+
+
+def tap_settings(candidate: TapCandidate) -> TapSettings:
+    """What the bundle says of a tap."""
+    return TapSettings(
+        candidate.tensor.name,
+        candidate.layout,
+        candidate.channels,
+        candidate.rows,
+        candidate.columns,
+        candidate.skipped,
+    )
+
+
+def latent_tap(candidate: TapCandidate, proposal: Proposal) -> LatentTap:
+    """What the bundle says of the latents' tap; blocks are smaller on small maps."""
+    size = proposal.dropblock_size or min(8, max(1, min(candidate.rows, candidate.columns) // 4))
+    return LatentTap(**vars(tap_settings(candidate)), dropblock_size=size, dropblock_prob=proposal.dropblock_prob)
