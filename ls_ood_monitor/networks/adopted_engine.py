@@ -59,7 +59,6 @@ class AdoptedEngine:
         additions: the appended nodes; empty = the network alone, which gives no features.
         settings: of the network.
         spec: size and normalisation.
-        features: names of features to compute.
         device: runs the network.
         threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
 
@@ -78,28 +77,21 @@ class AdoptedEngine:
         additions: bytes,
         settings: AdoptedSettings,
         spec: PreprocessSpec,
-        features: Sequence[str],
         device: torch.device,
         threads: int = 0,
     ) -> None:
-        self._settings, self._spec, self._features = settings, spec, tuple(features)
+        self._settings, self._spec = settings, spec
         self._session = open_session(graph + additions, device, threads)
         self._outputs = tuple(output.name for output in self._session.get_outputs())
         self.preferred_batch_size = (4 if device.type == "cpu" else sys.maxsize) if settings.input.batch else 1
 
-    def for_features(self, features: Sequence[str]) -> AdoptedEngine:
-        """The same session for other features."""
-        other = object.__new__(AdoptedEngine)
-        other.__dict__.update(self.__dict__, _features=tuple(features))
-        return other
-
-    def begin(self, pixels: NDArray[np.uint8]) -> AdoptedRun:
-        """Run BGR uint8 pictures (N, height, width, 3). ONNX Runtime computes all outputs of a graph at once."""
+    def begin(self, pixels: NDArray[np.uint8], features: Sequence[str] = ()) -> AdoptedRun:
+        """Run BGR uint8 pictures (N, height, width, 3). ``features`` are those that ``encoder_rows`` and the decoder give."""
         values = network_input(pixels, self._settings.input, self._spec)
         batches = [values] if self._settings.input.batch else [values[i : i + 1] for i in range(len(values))]
         runs = [self._session.run(self._outputs, {self._settings.input.name: batch}) for batch in batches]
         outputs = {name: np.concatenate(parts) for name, *parts in zip(self._outputs, *runs, strict=True)}
-        return AdoptedRun(outputs, self._settings, self._spec, self._features)
+        return AdoptedRun(outputs, self._settings, self._spec, features)
 
 
 class AdoptedRun:

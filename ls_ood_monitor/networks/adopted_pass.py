@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +16,6 @@ from ..core.detectors import Head
 from ..engines import EnginePass
 from ..engines.verification import check_pictures
 from ..errors import BundleError, ConfigError
-from ..features import check_features
 from ..frame_pass import FramePass, StoredNetwork
 from ..vision.preprocess import PreprocessSpec
 from .adopted_engine import AdoptedEngine, available_features
@@ -59,11 +59,10 @@ class AdoptedPass(FramePass):
     ) -> None:
         self._graph, self._additions, self._threads = graph, additions, threads
         self.settings, self._classes = settings, classes
-        names = self.available if features is None else check_features(features)
         target = torch.device(device)
-        engine = AdoptedEngine(graph, additions, settings, preprocess_spec, tuple(names), target, threads)
-        super().__init__(target, preprocess_spec, names, engine)
-        self._engine = engine
+        self._engine = AdoptedEngine(graph, additions, settings, preprocess_spec, target, threads)
+        names = sorted(self.available) if features is None else features
+        super().__init__(target, preprocess_spec, names, self._engine)
         self._require_same_classes()
 
     @property
@@ -83,15 +82,12 @@ class AdoptedPass(FramePass):
 
     def with_features(self, features: Iterable[str]) -> AdoptedPass:
         """The same pass for other features, in the same session."""
-        other = object.__new__(AdoptedPass)
-        other.__dict__.update(self.__dict__)
-        names = tuple(features)
-        other._engine = self._engine.for_features(names)
-        FramePass.__init__(other, self.device, self.preprocess_spec, names, other._engine)
+        other = copy(self)
+        FramePass.__init__(other, self.device, self.preprocess_spec, features, self.engine)
         return other
 
     def _start(self, pixels: NDArray[np.uint8], *, decode: bool) -> EnginePass:
-        return self._engine.begin(pixels)
+        return self._engine.begin(pixels, self.features)
 
     def without_monitor(self) -> Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.uint8]]:
         """The file as it was adopted, without taps, in a session of its own."""
@@ -99,7 +95,7 @@ class AdoptedPass(FramePass):
         return lambda images: plain.begin(self._resized(images)).class_ids()
 
     def _untapped(self) -> AdoptedEngine:
-        return AdoptedEngine(self._graph, b"", self.settings, self.preprocess_spec, (), self.device, self._threads)
+        return AdoptedEngine(self._graph, b"", self.settings, self.preprocess_spec, self.device, self._threads)
 
     def _require_same_classes(self) -> None:
         """Compare the classes with those of the untouched file, on two made pictures."""
