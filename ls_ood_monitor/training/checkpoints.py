@@ -12,7 +12,7 @@ from ..vision.deeplabv3p import NetworkSettings
 from ..vision.preprocess import PreprocessSpec
 from .module import SegmentationModule
 from .settings import TrainingSettings
-from .weights import load_torch_file
+from .weight_file import load_torch_file
 
 import pytorch_lightning as pl  # isort: skip
 from pytorch_lightning.callbacks import ModelCheckpoint  # isort: skip

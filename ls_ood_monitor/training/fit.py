@@ -22,7 +22,7 @@ from .data import LabelledPictures, make_loader, plain_message
 from .module import SegmentationModule
 from .prediction_grid import PredictionGrid
 from .settings import TrainingSettings
-from .weights import load_pretrained
+from .weights import load_pretrained, nearest_fit, unused_layers
 
 import pytorch_lightning as pl  # isort: skip  after module, which guards torchvision
 from pytorch_lightning import callbacks as pl_callbacks  # isort: skip
@@ -93,10 +93,14 @@ def train_network(
         load_imagenet_weights(module.network.backbone, initial)
     if pretrained is not None:
         fresh = load_pretrained(module.network, pretrained)
-        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in fresh))
-        if layers:
-            more = f" and {len(layers) - 4} more" if len(layers) > 4 else ""
-            on_warning(f"not among the given weights, so trained from scratch: {', '.join(layers[:4])}{more}.")
+        if fresh:
+            nearest = nearest_fit(module.network, pretrained)
+            on_warning(
+                f"not among the given weights, so trained from scratch: {_layers(fresh)}."
+                + (f" {nearest}" if nearest else "")
+            )
+        if unused := unused_layers(module.network, pretrained):
+            on_warning(f"given weights without a place in this network: {_layers(unused)}.")
     loader = make_loader(
         training,
         spec,
@@ -144,3 +148,10 @@ def train_network(
     if best is not None and best.best_model_path:
         module = load_checkpoint(Path(best.best_model_path))
     return module.network.cpu().eval()
+
+
+def _layers(names: Sequence[str]) -> str:
+    """The layers of these weights; of many, the first four and the number of the others."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    more = f" and {len(layers) - 4} more" if len(layers) > 4 else ""
+    return ", ".join(layers[:4]) + more

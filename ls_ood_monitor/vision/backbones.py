@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
@@ -98,19 +99,38 @@ def load_imagenet_weights(backbone: Backbone, state: dict[str, Tensor]) -> None:
 def require_backbone(backbone: Backbone, given: Mapping[str, Tensor]) -> None:
     """Check that ``given``, under our names, are exactly the weights of this backbone.
 
-    Raises ``ConfigError`` if a weight is missing, superfluous, or has another shape.
+    Raises ``ConfigError`` if a weight is missing, superfluous, or has another shape; it names the backbone that fits.
     """
-    advice = "they belong to another architecture; choose the backbone that they were trained with."
-    own = backbone.state_dict()
+    fault = _misfit(backbone.state_dict(), given)
+    if fault is not None:
+        raise ConfigError(f"{fault}: they belong to another architecture; {_advice(given)}")
+
+
+def _misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """First difference between the weights of a backbone and those given; None = they fit."""
     for name, tensor in own.items():
         if name not in given:
             if name.endswith("num_batches_tracked"):  # files from before 2018 lack BatchNorm's counters
                 continue
-            raise ConfigError(f"the weights lack layer {name} of the backbone: {advice}")
+            return f"the weights lack layer {name} of the backbone"
         if given[name].shape != tensor.shape:
-            raise ConfigError(
-                f"weight {name} has shape {tuple(given[name].shape)}, the backbone needs {tuple(tensor.shape)}: {advice}"
-            )
+            return f"weight {name} has shape {tuple(given[name].shape)}, the backbone needs {tuple(tensor.shape)}"
     for name in given:
         if name not in own:  # the layers of a ResNet-50 are all in a ResNet-101, too
-            raise ConfigError(f"the weights have layer {name}, which the backbone lacks: {advice}")
+            return f"the weights have layer {name}, which the backbone lacks"
+    return None
+
+
+def _advice(given: Mapping[str, Tensor]) -> str:
+    """Which backbone the weights fit, or that none does."""
+    for name in BACKBONES:
+        with torch.device("meta"):
+            own = build_backbone(name).state_dict()
+        if _misfit(own, given) is None:
+            return f"--backbone {name} would fit."
+    if any(name.startswith("stem.") for name in given):
+        return (
+            "their deep stem of three convolutions (mmsegmentation's ResNetV1c) has no place here; its checkpoints with a "
+            "plain ResNet would fit, r18b, r50b or r101b in their names."
+        )
+    return f"they fit none of {', '.join(BACKBONES)}, so give the complete weights of one of these."
