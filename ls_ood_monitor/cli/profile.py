@@ -169,16 +169,14 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _subject(name: str, width: int, height: int, masks: int, device: Any) -> RandomNetwork:
-    from ..bundle import load_bundle
-    from ..networks.deeplab_pass import DeepLabPass
+    from ..bundle import verify_bundle
+    from ..config import from_mapping
     from ..profiling.random_network import RandomNetwork
     from ..vision.backbones import BACKBONES
     from ..vision.deeplabv3p import NetworkSettings
 
     if name == "street":
-        embedded = load_bundle(device="cpu", engine="eager").frame_pass
-        assert isinstance(embedded, DeepLabPass)
-        settings = embedded.network.settings
+        settings = from_mapping(NetworkSettings, verify_bundle().content["network"])
     elif name in BACKBONES:
         settings = NetworkSettings(backbone=name, dropblock_size=8, dropblock_prob=0.5)
     else:

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..core.grid import GRID
 from ..engines import DecoderOutput, FeatureRows
 from ..engines.onnx_engine import open_session
+from ..errors import ConfigError
 from ..features import cell_channels
 from ..vision import uncertainty
 from ..vision.deeplabv3p import upsample
@@ -176,7 +177,8 @@ class AdoptedRun:
 
     @property
     def _latent_tap(self) -> TapSettings:
-        assert self._settings.latents is not None  # else the features that need it are not available
+        if self._settings.latents is None:  # no feature that is available needs it
+            raise ConfigError("this network was adopted without latents.")
         return self._settings.latents
 
     def _pooled(self, output: str, tap: TapSettings) -> NDArray[np.float32]:
