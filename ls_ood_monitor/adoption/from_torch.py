@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,21 +74,23 @@ def adopt(
     tapped = _Tapped(network, wanted)
     height, width = example_input.shape[2:]
     spec = PreprocessSpec(width, height, _three(mean), _three(std))
-    with torch.no_grad():
-        classes = tapped(example_input)[0].shape[1]
-    content, takes_several = _exported(tapped, example_input, (SCORES, *map(_tap_name, wanted)))
+    pictures = check_pictures(spec)
+    source = InputSettings(INPUT, "NCHW", "float32", colour)
+    try:
+        with torch.no_grad():
+            scores = tapped(torch.from_numpy(network_input(pictures, source, spec)))[0]
+        content, takes_several = _exported(tapped, example_input, (SCORES, *map(_tap_name, wanted)))
+    finally:
+        tapped.release()
     proposal = Proposal(
-        InputSettings(INPUT, "NCHW", "float32", colour, takes_several),
+        replace(source, batch=takes_several),
         spec,
         OutputSettings("", SCORES),
-        tuple(class_names) or class_names_of(classes),
+        tuple(class_names) or class_names_of(scores.shape[1]),
         tuple(map(_tap_name, taps)),
         _tap_name(latents) if latents else "",
     )
     frame_pass = adopt_graph(graph_of(content), proposal, name or type(module).__name__)
-    pictures = check_pictures(spec)
-    with torch.no_grad():
-        scores = tapped(torch.from_numpy(network_input(pictures, proposal.input, spec)))[0]
     expected = upsample(scores, (height, width)).argmax(dim=1).numpy()
     share = float(np.mean(expected != frame_pass.begin(list(pictures)).class_ids))
     if share > MAX_DIFFERENCE:
@@ -111,7 +114,13 @@ class _Tapped(nn.Module):
                 raise ConfigError(
                     f"there is no module {name!r}; the network has {', '.join(_outer(known))}, and modules in them."
                 )
-            known[name].register_forward_hook(self._catcher(name))
+        self._hooks = [known[name].register_forward_hook(self._catcher(name)) for name in names]
+
+    def release(self) -> None:
+        """Leave the network's modules as they were."""
+        for hook in self._hooks:
+            hook.remove()
+        self._caught.clear()
 
     def _catcher(self, name: str) -> Any:
         def catch(_module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +25,8 @@ _FIXED_SIZE = 512  # assumed height and width of a network that takes any
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
 _FLOATS = frozenset({"float32", "float16", "float64"})
 _INTEGERS = frozenset({"uint8", "int8", "int32", "int64"})
+#: Stride, layout, channels, rows, columns and skipped tokens.
+_Map = tuple[int, str, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class TapCandidate:
         columns: columns of the map.
         skipped: tokens before those of the map.
         is_encoder: no coarser map comes before it.
+        coarser_follows: a coarser map is computed from it.
+        finer_follows: a finer map is computed from it.
     """
 
     tensor: TensorInfo
@@ -64,6 +68,8 @@ class TapCandidate:
     columns: int
     skipped: int = 0
     is_encoder: bool = True
+    coarser_follows: bool = False
+    finer_follows: bool = False
 
 
 @dataclass
@@ -190,26 +196,56 @@ def input_size(tensor: TensorInfo, layout: str) -> tuple[int, int]:
 
 def tap_candidates(graph: OnnxGraph, height: int, width: int) -> list[TapCandidate]:
     """Tensors that are maps of the picture, in the order of computation. ``graph`` knows its tensors' shapes."""
-    coarsest: dict[str, int] = {}
+    maps = {name: own for name, tensor in graph.tensors.items() if (own := _map_of(tensor, height, width))}
+    nodes = graph.model.graph.node
+    before, after = _strides_before(nodes, maps), _strides_after(nodes, maps)
     found: list[TapCandidate] = []
-    for node in graph.model.graph.node:
-        before = max((coarsest.get(name, 0) for name in node.input), default=0)
-        for name in node.output:
-            tensor = graph.tensors.get(name)
-            place = None if tensor is None else _map_of(tensor, height, width)
-            own = before
-            if place is not None and tensor is not None:
-                stride, layout, channels, rows, columns, skipped = place
-                own = max(before, stride)
-                if channels >= _MIN_CHANNELS and tensor.type in _FLOATS:
-                    found.append(
-                        TapCandidate(tensor, stride, layout, channels, rows, columns, skipped, stride >= before)
-                    )
-            coarsest[name] = own
+    for name, (stride, layout, channels, rows, columns, skipped) in maps.items():
+        tensor = graph.tensors[name]
+        if channels < _MIN_CHANNELS or tensor.type not in _FLOATS:
+            continue
+        strides = after.get(name, frozenset())
+        found.append(
+            TapCandidate(
+                tensor,
+                stride,
+                layout,
+                channels,
+                rows,
+                columns,
+                skipped,
+                is_encoder=stride >= before[name],
+                coarser_follows=any(other > stride for other in strides),
+                finer_follows=any(other < stride for other in strides),
+            )
+        )
     return found
 
 
-def _map_of(tensor: TensorInfo, height: int, width: int) -> tuple[int, str, int, int, int, int] | None:
+def _strides_before(nodes: Sequence[Any], maps: Mapping[str, _Map]) -> dict[str, int]:
+    """Tensor -> largest stride of the maps that it is computed from; 0 without any."""
+    coarsest: dict[str, int] = {}  # of a tensor and those before it
+    found: dict[str, int] = {}
+    for node in nodes:
+        before = max((coarsest.get(name, 0) for name in node.input), default=0)
+        for name in node.output:
+            found[name] = before
+            coarsest[name] = max(before, maps[name][0]) if name in maps else before
+    return found
+
+
+def _strides_after(nodes: Sequence[Any], maps: Mapping[str, _Map]) -> dict[str, frozenset[int]]:
+    """Tensor -> strides of the maps that are computed from it."""
+    found: dict[str, frozenset[int]] = {}
+    for node in reversed(nodes):
+        own = {maps[name][0] for name in node.output if name in maps}
+        strides = frozenset(own).union(*(found.get(name, ()) for name in node.output))
+        for name in node.input:
+            found[name] = found.get(name, frozenset()) | strides
+    return found
+
+
+def _map_of(tensor: TensorInfo, height: int, width: int) -> _Map | None:
     """Stride, layout, channels, rows, columns and skipped tokens of a map of the picture; None for another tensor."""
     shape = tensor.shape
     if any(size is None for size in shape) or len(shape) not in (3, 4):
@@ -237,13 +273,19 @@ def _sizes(pixels: int, stride: int) -> frozenset[int]:
     return frozenset(size for size in range(int(exact) - 1, int(exact) + 3) if size > 1 and abs(size - exact) <= 1.0)
 
 
-def class_outputs(graph: OnnxGraph) -> list[TensorInfo]:
-    """Outputs that can give the classes: ids of a picture, or a value of each class at each place."""
+def class_outputs(graph: OnnxGraph, height: int, width: int) -> list[TensorInfo]:
+    """Outputs that can give the classes: ids of a picture, or a value of each class at each place.
+
+    Beside an output that is no picture, such as boxes, scores must have the picture's size: a coarser map is then an input of
+    the further processing, such as the prototypes of an instance segmentation.
+    """
+    outputs = [graph.tensors.get(output.name, output) for output in graph.outputs]
+    has_lists = any(tensor.type in _FLOATS and len(tensor.shape) < 4 for tensor in outputs)
     found = []
-    for output in graph.outputs:
-        tensor = graph.tensors.get(output.name, output)
+    for tensor in outputs:
         rank = len(tensor.shape)
-        if (tensor.type in _INTEGERS and rank in (3, 4)) or (tensor.type in _FLOATS and rank == 4):
+        is_fine = not has_lists or (height, width) in (tensor.shape[1:3], tensor.shape[2:4])
+        if (tensor.type in _INTEGERS and rank in (3, 4)) or (tensor.type in _FLOATS and rank == 4 and is_fine):
             found.append(tensor)
     return found
 

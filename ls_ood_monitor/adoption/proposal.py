@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Prop
     tensor, layout = inputs[0]
     height, width = size or input_size(tensor, layout)
     known = graph.at_size(tensor.name, height, width, layout)
-    outputs = class_outputs(known)
+    outputs = class_outputs(known, height, width)
     candidates = tap_candidates(known, height, width)
     if not candidates:
         raise DataError("no tensor of this network is a map of the picture, so nothing can be tapped.")
@@ -95,29 +96,33 @@ def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Prop
 def choose_taps(candidates: Sequence[TapCandidate]) -> tuple[list[TapCandidate], TapCandidate]:
     """Taps for features, and the one for latents: the end of each stage of the encoder, and the last stage.
 
-    Stride 1 is left out where there are others. If all maps have one stride, as in a plain vision transformer, the taps lie at
-    a third and two thirds of its depth.
+    Heads are left out: a coarser map is computed from the end of a stage, and from that of the last stage a finer one, if
+    there is a decoder. Stride 1 is left out where there are others. If all maps have one stride, as in a plain vision
+    transformer, the taps lie at a third and two thirds of its depth.
     """
     encoder = [candidate for candidate in candidates if candidate.is_encoder]
-    ends: dict[int, TapCandidate] = {}
-    for candidate in encoder:
-        ends[candidate.stride] = _better_end(ends.get(candidate.stride), candidate)
-    strides = sorted(ends)
+    strides = sorted({candidate.stride for candidate in encoder})
     if len(strides) > 1 and strides[0] == 1:
         strides = strides[1:]
-    last = ends[strides[-1]]
-    if len(strides) > 1:
-        return [ends[stride] for stride in strides[:-1]], last
-    own = [candidate for candidate in encoder if candidate.stride == strides[0]]
+    *earlier, coarsest = strides
+    last = _end([own for own in encoder if own.stride == coarsest], "finer_follows")
+    if earlier:
+        return [_end([own for own in encoder if own.stride == stride], "coarser_follows") for stride in earlier], last
+    own = [candidate for candidate in encoder if candidate.stride == coarsest]
     return [own[len(own) // 3], own[2 * len(own) // 3]], last
 
 
-def _better_end(before: TapCandidate | None, candidate: TapCandidate) -> TapCandidate:
+def _end(stage: Sequence[TapCandidate], goes_on: str) -> TapCandidate:
+    """End of a stage: the last of those from which the network goes on, if there are any."""
+    return reduce(_better_end, [own for own in stage if getattr(own, goes_on)] or stage)
+
+
+def _better_end(before: TapCandidate, candidate: TapCandidate) -> TapCandidate:
     """The later one; in a quantised network the later output of DequantizeLinear.
 
     A tap within a quantised block would keep ONNX Runtime from joining its layers, and so change their rounding.
     """
-    if before is None or candidate.tensor.operator == _QUANTISED or before.tensor.operator != _QUANTISED:
+    if candidate.tensor.operator == _QUANTISED or before.tensor.operator != _QUANTISED:
         return candidate
     return before
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -104,7 +106,7 @@ def test_nhwc_maps_are_tapped(tmp_path):
     graph = read_graph(saved(tmp_path / "network.onnx", model))
     proposal, _ = propose(graph)
     assert onnx.checker.check_model(model) is None
-    frame_pass = adopt_graph(graph, proposal, "")
+    frame_pass = adopt_graph(graph, replace(proposal, taps=("last_0", "last_1"), latents="last_2"), "")
     assert {tap.layout for tap in frame_pass.settings.taps} == {"NHWC"}
     assert frame_pass.settings.latents.layout == "NHWC"
     other = adopted(tmp_path, segmenter())
@@ -230,8 +232,6 @@ def test_a_tap_that_changes_the_classes_is_refused(tmp_path):
 )
 def test_settings_that_do_not_fit_the_graph_are_refused(tmp_path, changes, words):
     """The message names the setting and the value."""
-    from dataclasses import replace
-
     graph = read_graph(saved(tmp_path / "network.onnx", segmenter()))
     proposal, _ = propose(graph)
     with pytest.raises(ConfigError, match=words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from support.small_networks import HEIGHT, WIDTH, saved, segmenter, transformer
+from support.small_networks import HEIGHT, WIDTH, detector, saved, segmenter, transformer
 
 from ls_ood_monitor.adoption.onnx_graph import read_graph, tap_candidates
 from ls_ood_monitor.adoption.proposal import propose, read_settings, settings_text
@@ -62,6 +62,15 @@ def test_ends_of_stages_are_proposed(tmp_path):
     assert len(proposal.taps) == 2
     layouts = {own.tensor.name: (own.layout, own.skipped) for own in tap_candidates(graph, HEIGHT, WIDTH)}
     assert layouts["block_1"] == ("tokens", 1)
+
+
+def test_heads_and_prototypes_of_a_detector_are_left_out(tmp_path):
+    """Prototypes beside boxes are no classes; taps end stages of the encoder, also where a head of that stride is later."""
+    proposal, graph = propose(read_graph(saved(tmp_path / "n.onnx", detector())))
+    assert not proposal.output.decisive
+    assert proposal.class_names == ("everything",)
+    assert (proposal.taps, proposal.latents) == (("stage_0", "stage_1"), "stage_2")
+    assert {"scores_1", "scores"} <= {own.tensor.name for own in tap_candidates(graph, HEIGHT, WIDTH) if own.is_encoder}
 
 
 def test_a_network_without_a_picture_is_refused(tmp_path):

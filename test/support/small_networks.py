@@ -80,6 +80,33 @@ def segmenter(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
+def detector() -> onnx.ModelProto:
+    """An instance segmentation: boxes from heads at strides 4 and 8, prototypes of masks at stride 4 from a decoder."""
+    model = segmenter()
+    nodes, weights = model.graph.node, model.graph.initializer
+    kernel = np.random.default_rng(1).normal(0, 0.5, (CLASSES, 12, 1, 1)).astype(np.float32)
+    weights.append(numpy_helper.from_array(kernel, "head_1"))
+    weights.append(numpy_helper.from_array(np.array([1, -1, CLASSES], np.int64), "flat"))
+    weights.append(numpy_helper.from_array(np.float32([]), "roi"))
+    weights.append(numpy_helper.from_array(np.float32([1, 1, 2, 2]), "scales"))
+    nodes.extend(
+        [
+            helper.make_node("Conv", ["stage_1", "head_1"], ["scores_1"]),
+            helper.make_node("Reshape", ["scores", "flat"], ["coarse"]),
+            helper.make_node("Reshape", ["scores_1", "flat"], ["fine"]),
+            helper.make_node("Concat", ["coarse", "fine"], ["boxes"], axis=1),
+            helper.make_node("Resize", ["stage_2", "roi", "scales"], ["prototypes"]),
+        ]
+    )
+    places = HEIGHT * WIDTH // 16 + HEIGHT * WIDTH // 64
+    shapes = {"boxes": [1, places, CLASSES], "prototypes": [1, 16, HEIGHT // 4, WIDTH // 4]}
+    del model.graph.output[:]
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
+    )
+    return model
+
+
 def transformer() -> onnx.ModelProto:
     """Patches of 8x8 pixels as tokens behind a class token, three blocks, scores of the classes at stride 8."""
     random = np.random.default_rng(0)
