@@ -21,6 +21,7 @@ from ..core.bursts import BURST_GAP_S, BurstCount, burst_begins
 from ..core.intervals import poisson_upper_bound
 from ..core.threshold import Threshold
 from ..errors import CalibrationError
+from .summary_text import two_digits
 
 Values = NDArray[np.float64]
 #: One of so many allowed bursts is the sudden path's own.
@@ -197,7 +198,7 @@ def shortage_of_time(hours: float, target_per_hour: float) -> str:
     return (
         f"{duration(hours)} of clean driving cannot support a target of {target_per_hour:g} false alarms an hour: "
         f"without any alarm in T hours one can claim no less than 3 / T an hour (rule of three), here "
-        f"{supported_target(hours):.2g}; at least {duration(hours_needed(target_per_hour))} are needed."
+        f"{two_digits(supported_target(hours))}; at least {duration(hours_needed(target_per_hour))} are needed."
     )
 
 

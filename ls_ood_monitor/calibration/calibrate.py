@@ -21,12 +21,20 @@ from ..core.held_out import blocks_per_fold, fit_all
 from ..core.intervals import EventRate, Share, event_rate, share_of, worst_share
 from ..core.threshold import Threshold, left_out, quantile_threshold
 from ..errors import CalibrationError, ConfigError
-from .alarm_thresholds import CleanVideo, alarm_thresholds, false_alarm_bursts, hours_needed
+from .alarm_thresholds import (
+    CleanVideo,
+    alarm_thresholds,
+    duration,
+    false_alarm_bursts,
+    hours_needed,
+    supported_target,
+)
 from .collect import Progress
 from .feature_table import MAX_GAP_S, FeatureTable, blocks_of_time, clean_video
 from .held_out_scores import ScoreRest, held_out_scores
 from .notes import calibration_notes
 from .settings import CalibrationSettings
+from .summary_text import two_digits
 
 _MAX_LISTED = 4
 
@@ -126,6 +134,8 @@ def calibrate(
             unit: _threshold(scores[unit], unit, len(np.unique(units[unit])), settings, video) for unit in scores
         }
         held_out = _choose(candidates, settings.hold_out)
+        if settings.hold_out == "worst":
+            candidates = {**candidates, held_out: _larger_of_each_path(candidates, held_out)}
         threshold = candidates[held_out]
         alarms = {unit: _alarm_rate(values, threshold, video, settings) for unit, values in scores.items()}
         moments = _moments(table, false_alarm_bursts(scores[held_out], threshold, video, settings.alarm))
@@ -141,6 +151,7 @@ def calibrate(
             (
                 *calibration_notes(table.drives, units, scores, candidates, threshold, moments),
                 *_rate_note(threshold, alarms),
+                *_slow_cameras_note(table, video, threshold),
                 *_outlier_note(table, fitted_to[name]),
             ),
         )
@@ -195,9 +206,26 @@ def _rate_note(threshold: Threshold, alarms: Mapping[str, EventRate | None]) -> 
     """What a target of frames means in time."""
     rate = alarms["block"]
     if threshold.target_per_hour is None and rate is not None:
+        figures = [two_digits(value) for value in (rate.per_hour, rate.low, rate.high, supported_target(rate.hours))]
         yield (
-            f"a target of {threshold.target_rate:.2g} of the frames means {rate.per_hour:.2g} false alarms an hour on these "
-            f"drives (95 % interval {rate.low:.2g} to {rate.high:.2g}), and no lasting alarm; --target-per-hour sets both."
+            f"a target of {threshold.target_rate:.2g} of the frames means {figures[0]} false alarms an hour on these drives "
+            f"(95 % interval {figures[1]} to {figures[2]}), and no lasting alarm. A target an hour (--target-per-hour) sets "
+            f"both; {duration(rate.hours)} of driving support {figures[3]} an hour at best."
+        )
+
+
+def _slow_cameras_note(table: FeatureTable, video: CleanVideo, threshold: Threshold) -> Iterator[str]:
+    """Which cameras a target an hour says nothing about."""
+    if threshold.target_per_hour is None:
+        return
+    counted = np.zeros(len(table), bool)
+    for stream in video.streams:
+        counted[stream] = True
+    slow = sorted({table.cameras[frame] for frame in np.flatnonzero(~counted).tolist()})
+    if slow:
+        yield (
+            f"the target an hour does not count {', '.join(slow)}, whose frames are more than {MAX_GAP_S:g} s apart or have no "
+            "known time in some drive."
         )
 
 
@@ -257,6 +285,12 @@ def _choose(candidates: Mapping[str, Threshold], hold_out: str | None) -> str:
     if hold_out is not None and hold_out in candidates:
         return hold_out
     return max(candidates, key=lambda name: candidates[name].value)
+
+
+def _larger_of_each_path(candidates: Mapping[str, Threshold], chosen: str) -> Threshold:
+    """The chosen threshold with the largest lasting threshold of all: one way of holding out may be larger in each path."""
+    lasting = [own.lasting_value for own in candidates.values() if np.isfinite(own.lasting_value)]
+    return replace(candidates[chosen], lasting_value=max(lasting, default=np.nan))
 
 
 def _alarm_rate(

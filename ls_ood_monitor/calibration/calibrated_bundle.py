@@ -227,8 +227,6 @@ def _sensitivity(
     by_name = {drive.name: drive for drive in drives}
     with progress("Disturbing clean clips", len(places) * len(PICTURE_CHANGES)) as update:
         clips = read_clips(places, by_name, table, calibration.scores[calibration.held_out], scorer_without)
-        if not clips:
-            return None
         return measure_sensitivity(
             clips, detector, calibration.threshold, settings.alarm, max_seconds=max_seconds, progress=update
         )

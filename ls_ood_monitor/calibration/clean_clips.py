@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,8 +110,8 @@ def read_clips(
     table: FeatureTable,
     scores: NDArray[np.float64],
     scorer_without: Callable[[int], Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float64]]],
-) -> list[CleanClip]:
-    """Read the pictures of the clips.
+) -> Iterator[CleanClip]:
+    """Read the pictures of one clip after the other; one clip is in memory at a time.
 
     Args:
         places: of the clips.
@@ -123,7 +123,6 @@ def read_clips(
     Raises:
         DataError: a drive cannot be read.
     """
-    clips = []
     for place in places:
         if place.drive not in drives:
             continue
@@ -138,13 +137,10 @@ def read_clips(
                     break
         if len(frames) == len(wanted):
             before = place.before
-            clips.append(
-                CleanClip(
-                    place.drive,
-                    frames,
-                    table.stamps_ns[before].tolist(),
-                    scores[before].tolist(),
-                    scorer_without(place.unit),
-                )
+            yield CleanClip(
+                place.drive,
+                frames,
+                table.stamps_ns[before].tolist(),
+                scores[before].tolist(),
+                scorer_without(place.unit),
             )
-    return clips

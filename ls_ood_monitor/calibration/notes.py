@@ -67,8 +67,7 @@ def calibration_notes(
     if rate > _TRANSFER_TIMES * accepted and outliers:
         yield (
             f"does not transfer between your drives: at the threshold that blocks of the same drives give, "
-            f"{rate:.1%} of the frames of a drive left out lie above it, {rate / accepted:.1f} times the target "
-            f"({listing}{more})."
+            f"{rate:.1%} of the frames of a drive left out lie above it, {accepted:.2%} of those of a block ({listing}{more})."
         )
     elif outliers:
         yield f"stands out when it is left out: {listing}{more} of its frames above; is it clean?"

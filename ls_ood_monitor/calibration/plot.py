@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .calibrate import DetectorCalibration
 from .feature_table import FeatureTable
+from .summary_text import threshold_text, two_digits
 
 _MANY_DRIVES = 8
 _UNITS = {"block": ("blocks left out", "#37474f"), "drive": ("drives left out", "#1565c0")}
@@ -60,12 +61,18 @@ def draw_calibration(
         values = scores / limit if ratio else scores
         _histograms(left, values, drives, table.drive_names, log=ratio)
         left.axvline(
-            1.0 if ratio else limit, color=_LIMIT, linestyle="--", linewidth=1.2, label=f"threshold {limit:.4g}"
+            1.0 if ratio else limit,
+            color=_LIMIT,
+            linestyle="--",
+            linewidth=1.2,
+            label=f"threshold {threshold_text(limit)}",
         )
         lasting = result.threshold.lasting_value
         if np.isfinite(lasting):
             at = lasting / limit if ratio else lasting
-            left.axvline(at, color=_LASTING, linestyle=":", linewidth=1.4, label=f"of the median {lasting:.4g}")
+            left.axvline(
+                at, color=_LASTING, linestyle=":", linewidth=1.4, label=f"of the median {threshold_text(lasting)}"
+            )
         if ratio:
             left.set_xscale("log")
             left.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -139,7 +146,7 @@ def _rates(axis: Any, result: DetectorCalibration, check: Mapping[str, Any] | No
         )
         axis.plot([100.0 * rate], [index], "o", color=colour)
         axis.annotate(
-            f"{label}: {rate:.2%}  [{low:.2%}, {high:.2%}]",
+            f"{label}: {two_digits(100 * rate)} %  ({two_digits(100 * low)} to {two_digits(100 * high)})",
             (0.02, index + 0.22),
             xycoords=axis.get_yaxis_transform(),
             fontsize=8,
@@ -151,7 +158,7 @@ def _rates(axis: Any, result: DetectorCalibration, check: Mapping[str, Any] | No
         color=_LIMIT,
         linestyle="--",
         linewidth=1.0,
-        label=f"{'target' if result.threshold.target_per_hour is None else 'result'} {target:.2%}",
+        label=f"{'target' if result.threshold.target_per_hour is None else 'result'} {two_digits(100 * target)} %",
     )
     axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1)
     axis.set_ylim(-0.5, len(rows) - 0.2)
@@ -160,5 +167,5 @@ def _rates(axis: Any, result: DetectorCalibration, check: Mapping[str, Any] | No
     alarms = result.alarms.get("drive", result.alarms.get("block"))
     text = "clean frames above, % (95 % interval)"
     if alarms is not None:
-        text += f"\n{alarms.events} alarms in {alarms.hours:.2g} h, claim < {alarms.upper:.3g} an hour"
+        text += f"\n{alarms.events} alarms in {two_digits(alarms.hours)} h, claim < {two_digits(alarms.upper)} an hour"
     axis.set_xlabel(text, fontsize=9)

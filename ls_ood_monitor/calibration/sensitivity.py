@@ -7,7 +7,7 @@ the seconds before. The disturbances are synthetic (``anomalies``), so the figur
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
@@ -131,37 +131,44 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    clips: Sequence[CleanClip],
+    clips: Iterable[CleanClip],
     detector: str,
     threshold: Threshold,
     settings: AlarmSettings,
     *,
     max_seconds: float = inf,
     progress: Callable[[int], None] | None = None,
-) -> Sensitivity:
-    """Disturb every clip by every condition, clip by clip, and measure the time to the alarm.
+) -> Sensitivity | None:
+    """Disturb every clip by every condition, clip by clip, and measure the time to the alarm; None without a clip.
 
     Args:
-        clips: at least one.
+        clips: read only as far as there is time.
         detector: name of the detector that scores.
         threshold: of this detector.
         settings: of the alarm.
-        max_seconds: no further clip begins after this time; the first one is always measured.
+        max_seconds: a further clip is given up at this time; the first one is always measured.
         progress: called with the number of conditions done, of all clips.
     """
     delays: dict[PictureChange, list[float]] = {condition: [] for condition in PICTURE_CHANGES}
-    begin = time.monotonic()
-    done = 0
+    end = time.monotonic() + max_seconds
+    done = measured = 0
+    is_complete = True
     for number, clip in enumerate(clips):
-        if number and time.monotonic() - begin > max_seconds:
-            break
+        own: list[float] = []
         for condition in PICTURE_CHANGES:
-            delays[condition].append(_delay_s(clip, partial(condition.change, seed=number), threshold, settings))
+            if number and time.monotonic() > end:
+                break
+            own.append(_delay_s(clip, partial(condition.change, seed=number), threshold, settings))
             done += 1
             if progress is not None:
                 progress(done)
-    measured = len(next(iter(delays.values())))
-    return Sensitivity(detector, measured, delays, measured == len(clips))
+        if len(own) < len(PICTURE_CHANGES):
+            is_complete = False
+            break
+        for condition, delay in zip(PICTURE_CHANGES, own, strict=True):
+            delays[condition].append(delay)
+        measured += 1
+    return Sensitivity(detector, measured, delays, is_complete) if measured else None
 
 
 def _delay_s(

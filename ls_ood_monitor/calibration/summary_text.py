@@ -76,6 +76,11 @@ def _share(share: Mapping[str, Any]) -> str:
     return f"{two_digits(100 * share['value'])} % ({two_digits(100 * share['low'])} to {two_digits(100 * share['high'])} %)"
 
 
+def threshold_text(value: float) -> str:
+    """A threshold with at least three significant digits, never in powers of ten."""
+    return f"{value:.0f}" if abs(value) >= 100.0 else f"{value:.3g}"
+
+
 def two_digits(value: float) -> str:
     """Two significant digits; a value too small to matter is said to be so."""
     if 0.0 < value < 0.01:

@@ -15,6 +15,7 @@ from ..calibration.summary_text import (
     calibrated_on,
     calibration_target,
     sensitivity_sentences,
+    threshold_text,
     two_digits,
 )
 
@@ -44,8 +45,8 @@ def calibration_report(
         held_out, alarms = own.get("held_out", {}), own.get("alarms", {})
         table.add_row(
             f"{name} *" if name == detector else name,
-            f"{threshold['value']:.3g}",
-            f"{threshold['lasting_value']:.3g}" if "lasting_value" in threshold else "-",
+            threshold_text(threshold["value"]),
+            threshold_text(threshold["lasting_value"]) if "lasting_value" in threshold else "-",
             _share(held_out.get("block"), "blocks"),
             _share(held_out.get("drive"), "drives"),
             _share(check.get(name), "drives"),

@@ -20,6 +20,8 @@ from .types import Alarm, AlarmState
 _FAULT_WINDOW = 3
 #: Longest time for which one frame counts in the lasting median: a gap shows nothing, so it neither clears nor raises.
 MAX_STEP_S = 1.0
+#: Steps between frames among which the longest is the camera's rhythm.
+_RHYTHM_STEPS = 9
 #: A lasting alarm clears when the median has fallen to this share of the way from the clean median to the threshold.
 RELEASE_SHARE = 0.9
 
@@ -40,9 +42,10 @@ class LastingLevels:
 class LastingMedian:
     """Median of one camera's scores over the last seconds, each weighted with the time that it stands for.
 
-    A frame stands for the time since the judged frame before it. So the median depends on seconds, not on the frame rate. After
-    a gap it stands for at most twice the time of the frame before, and never for more than ``MAX_STEP_S``. The median is the
-    smallest score of the window that, with all smaller ones, stands for at least half of it.
+    A frame stands for the time since the judged frame before it. So the median depends on seconds, not on the frame rate, and
+    uneven stamps do not matter. After a gap it stands for at most twice the longest of the nine steps before it, and never for
+    more than ``MAX_STEP_S``. The median is the smallest score of the window that, with all smaller ones, stands for at least
+    half of it.
 
     Args:
         clean_median: score that fills the window at the start.
@@ -57,18 +60,22 @@ class LastingMedian:
         """Back to a window of the clean median."""
         self.value = self._clean_median
         self._last_ns: int | None = None
-        self._longest_ns = min(round(MAX_STEP_S * 1e9), self._window_ns)  # that the next frame may stand for
+        self._steps_ns: deque[int] = deque(maxlen=_RHYTHM_STEPS)
         self._window: deque[tuple[float, int]] = deque([(self._clean_median, self._window_ns)])  # score, time
 
     def add(self, stamp_ns: int, score: float) -> float:
         """Take in a finite score; returns the median. A stamp that does not advance adds nothing."""
         last_ns, self._last_ns = self._last_ns, stamp_ns
         # The first frame has none before it, so its time is not known.
-        step_ns = 0 if last_ns is None else min(stamp_ns - last_ns, self._longest_ns)
+        step_ns = 0 if last_ns is None else stamp_ns - last_ns
         if step_ns > 0:
-            self._longest_ns = min(2 * step_ns, round(MAX_STEP_S * 1e9), self._window_ns)
-            self._forget(step_ns)
-            self._window.append((score, step_ns))
+            longest_ns = min(round(MAX_STEP_S * 1e9), self._window_ns)
+            if self._steps_ns:
+                longest_ns = min(longest_ns, 2 * max(self._steps_ns))
+            self._steps_ns.append(step_ns)
+            stands_ns = min(step_ns, longest_ns)
+            self._forget(stands_ns)
+            self._window.append((score, stands_ns))
             self.value = self._median()
         return self.value
 

@@ -291,3 +291,15 @@ def test_a_few_unclean_frames_do_not_hide_their_like():
     np.testing.assert_allclose(
         result.detector.score(rows_of[200:300]), untouched.detector.score(rows_of[200:300]), rtol=0.1
     )
+
+
+def test_worst_takes_the_larger_threshold_of_each_path():
+    """The sudden threshold may be larger with blocks left out, and the lasting one with drives."""
+    from dataclasses import replace
+
+    from ls_ood_monitor.calibration.calibrate import _larger_of_each_path
+    from ls_ood_monitor.core.threshold import Threshold
+
+    block = Threshold(2.0, 0.01, 100, 5, 99, "", "", 20.0, 0.5, 1.0)
+    drive = replace(block, value=1.9, lasting_value=1.8)
+    assert _larger_of_each_path({"block": block, "drive": drive}, "block") == replace(block, lasting_value=1.8)

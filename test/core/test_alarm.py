@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, cycle, islice
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ls_ood_monitor.config import AlarmSettings
 from ls_ood_monitor.core.alarm import RELEASE_SHARE, AlarmFilter, LastingLevels
@@ -241,6 +245,20 @@ def test_gaps_and_faults_neither_clear_nor_raise_a_lasting_alarm():
     assert drive(fresh, [4.0], 10.0)[0].lasting_score == 1.0  # how long the first frame has lasted is not known
     assert drive(fresh, [4.0], 10.0, begin_s=0.5)[0].lasting_score == 1.0  # a stamp that goes back adds nothing
     assert drive(fresh, [4.0], 10.0, begin_s=0.6)[0].lasting_score == 4.0
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=8).filter(lambda steps: max(steps) >= 20))
+def test_uneven_stamps_do_not_slow_the_lasting_alarm(steps_ms):
+    """Whatever the rhythm, scores that stay high raise after half of the window of 4 s and two of the longest steps."""
+    alarm_filter = AlarmFilter(SETTINGS, "front", LEVELS)
+    times_ms = list(accumulate(islice(cycle(steps_ms), 12 * 1000 // min(steps_ms) + 20)))
+    begin_ms = next(at_ms for at_ms in times_ms if at_ms > 2 * sum(steps_ms) + 1000)
+    for at_ms in times_ms:
+        alarm = alarm_filter.update(at_ms * 1_000_000, 1.0 if at_ms < begin_ms else 4.0, 5.0)
+        if alarm.state is AlarmState.RAISED:
+            assert 2000 - max(steps_ms) <= at_ms - begin_ms <= 2000 + 2 * max(steps_ms)
+            return
+        assert at_ms - begin_ms <= 2000 + 2 * max(steps_ms)
 
 
 def test_a_sudden_alarm_keeps_its_cause_while_the_median_is_high():
