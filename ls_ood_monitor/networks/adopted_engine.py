@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.entropy import latent_entropies
 from ..core.grid import GRID
 from ..engines import DecoderOutput, FeatureRows
 from ..engines.onnx_engine import open_session
@@ -23,7 +24,6 @@ from ..errors import ConfigError
 from ..features import cell_channels
 from ..vision import uncertainty
 from ..vision.deeplabv3p import upsample
-from ..vision.latent_entropy import tensor_entropies
 from ..vision.preprocess import PreprocessSpec, resize_labels
 from .adopted_settings import AdoptedSettings, InputSettings, TapSettings
 
@@ -165,7 +165,7 @@ class AdoptedRun:
             samples = self._outputs[LATENTS]
             if self._latent_tap.layout == "NCHW":
                 samples = samples.transpose(0, 2, 1)
-            return tensor_entropies(torch.from_numpy(samples)).numpy()
+            return latent_entropies(samples)
         if name == "latent_means":
             return self._pooled(LATENT_TAP, self._latent_tap)[:, -1, -1].astype(np.float64)
         taps = [self._pooled(f"{TAP}{index}", tap) for index, tap in enumerate(self._settings.taps)]
