@@ -98,7 +98,15 @@ def play_to_nodes(
             def scored(first: int = first_alarm) -> list[Any]:
                 return [heard for heard in observer.alarms(first) if isfinite(heard.alarm.score)]
 
-            sent = sum(play(iter_raw(bag), publishers, clock=BagClock(rate), restamp=True).values())
+            times_s: list[float] = []
+            play(
+                iter_raw(bag),
+                publishers,
+                clock=BagClock(rate),
+                restamp=True,
+                on_message=lambda _message, at_s, heard=times_s: heard.append(at_s),
+            )
+            sent = len(times_s)
             with suppress(DataError):  # a frame lost on the way is visible in the table
                 wait_until(lambda scored=scored, sent=sent: len(scored()) >= sent, "the last alarm", 2.0)
             yield name, sent, scored(), observer.decisions(first_decision)
