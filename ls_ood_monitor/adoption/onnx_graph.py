@@ -267,6 +267,12 @@ def _map_of(tensor: TensorInfo, height: int, width: int) -> _Map | None:
     return None
 
 
+def map_layout(tensor: TensorInfo, height: int, width: int) -> tuple[str, int] | None:
+    """Layout and channels of a map (N, C, h, w) or (N, h, w, C) of the picture; None for another tensor."""
+    found = _map_of(tensor, height, width)
+    return (found[1], found[2]) if found is not None and found[1] != LAYOUTS[2] else None
+
+
 def _sizes(pixels: int, stride: int) -> frozenset[int]:
     """Sizes that a map of this stride can have, whatever the padding."""
     exact = pixels / stride

@@ -15,7 +15,16 @@ from ..errors import ConfigError, DataError
 from ..networks.adopted_settings import InputSettings, LatentTap, OutputSettings, TapSettings
 from ..vision.preprocess import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec
 from ..yaml_file import read_yaml
-from .onnx_graph import OnnxGraph, TapCandidate, TensorInfo, class_outputs, image_inputs, input_size, tap_candidates
+from .onnx_graph import (
+    OnnxGraph,
+    TapCandidate,
+    TensorInfo,
+    class_outputs,
+    image_inputs,
+    input_size,
+    map_layout,
+    tap_candidates,
+)
 
 #: Operators that only change the size, the order or the coding of scores.
 _PASS_ON = ("Resize", "Upsample", "QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "Identity")
@@ -73,7 +82,7 @@ def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Prop
     candidates = tap_candidates(known, height, width)
     if not candidates:
         raise DataError("no tensor of this network is a map of the picture, so nothing can be tapped.")
-    output, classes = _classes_of(known, outputs[0]) if outputs else (OutputSettings(), 1)
+    output, classes = _classes_of(known, outputs[0], height, width) if outputs else (OutputSettings(), 1)
     scores = {tensor.name for own in outputs for tensor in _score_chain(known, own.name)}
     inner = [candidate for candidate in candidates if candidate.tensor.name not in scores]
     taps, latents = choose_taps(inner or candidates)
@@ -136,20 +145,22 @@ def class_names_of(count: int) -> tuple[str, ...]:
     return tuple(f"class_{index}" for index in range(count))
 
 
-def _classes_of(graph: OnnxGraph, output: TensorInfo) -> tuple[OutputSettings, int]:
+def _classes_of(graph: OnnxGraph, output: TensorInfo, height: int, width: int) -> tuple[OutputSettings, int]:
     """Tensors of the segmentation, and the number of classes: 256 where only ids are known."""
     chain = _score_chain(graph, output.name)
     if output.type.startswith(("int", "uint")):
         if not chain:
             return OutputSettings(class_ids=output.name), 256
-        layout, classes = _layout_of_scores(chain[-1])
+        layout, classes = _layout_of_scores(chain[-1], height, width)
         return OutputSettings(output.name, chain[-1].name, layout, chain[-1].operator in _PROBABILITIES), classes
-    layout, classes = _layout_of_scores(output)
+    layout, classes = _layout_of_scores(output, height, width)
     return OutputSettings("", output.name, layout, output.operator in _PROBABILITIES), classes
 
 
-def _layout_of_scores(scores: TensorInfo) -> tuple[str, int]:
-    """Layout and number of classes: the classes are the shorter axis."""
+def _layout_of_scores(scores: TensorInfo, height: int, width: int) -> tuple[str, int]:
+    """Layout and number of classes. Where the sizes are no map of the picture, the classes are the shorter axis."""
+    if known := map_layout(scores, height, width):
+        return known
     shape = [size or 0 for size in scores.shape]
     return ("NHWC", shape[3]) if 0 < shape[3] < shape[1] else ("NCHW", shape[1])
 

@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     from ..comparison.pictures import PictureRenderer
     from ..comparison.scoring import detectors_named, score_protocol
     from ..comparison.summary import summarise
-    from ..core.detectors import required_features
+    from ..core.detectors import detector_spec, required_features
 
     names = detectors_named(args.detectors)
     reference = args.reference or ("mahalanobis" if "mahalanobis" in names else names[0])
@@ -141,6 +141,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         make_folder(args.out)
     opened = open_bundle(args.bundle, device=args.device)
+    if args.detectors.strip() == "all":
+        names = tuple(name for name in names if detector_spec(name).feature in opened.frame_pass.available)
     opened.frame_pass.require_detectors(names)
     frame_pass = opened.frame_pass.with_features(required_features(names))
     renderer = PictureRenderer(frame_pass.preprocess_spec, seed=args.seed, processes=processes)

@@ -73,6 +73,13 @@ def test_heads_and_prototypes_of_a_detector_are_left_out(tmp_path):
     assert {"scores_1", "scores"} <= {own.tensor.name for own in tap_candidates(graph, HEIGHT, WIDTH) if own.is_encoder}
 
 
+def test_more_classes_than_rows(tmp_path):
+    """150 classes at 6 x 8: the layout is that of the map, not of the shorter axis."""
+    proposal, _ = propose(read_graph(saved(tmp_path / "n.onnx", segmenter(classes=150))))
+    assert proposal.output.scores_layout == "NCHW"
+    assert len(proposal.class_names) == 150
+
+
 def test_a_network_without_a_picture_is_refused(tmp_path):
     """The message lists what the file has."""
     model = segmenter()

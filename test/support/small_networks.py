@@ -12,7 +12,13 @@ HEIGHT, WIDTH, CLASSES = 48, 64, 5
 
 
 def segmenter(
-    *, layout: str = "NCHW", output: str = "scores", opset: int = 17, size: bool = True, kind: str = "float32"
+    *,
+    layout: str = "NCHW",
+    output: str = "scores",
+    opset: int = 17,
+    size: bool = True,
+    kind: str = "float32",
+    classes: int = CLASSES,
 ) -> onnx.ModelProto:
     """Three convolutions of stride 2, 4 and 8, then scores of the classes at stride 8, or ids at full size.
 
@@ -22,6 +28,7 @@ def segmenter(
         opset: of ONNX.
         size: whether the input's size is fixed; the number of pictures is open if not.
         kind: type of the input.
+        classes: number of classes.
     """
     random = np.random.default_rng(0)
     nodes, weights = [], []
@@ -52,17 +59,17 @@ def segmenter(
         )
         nodes.append(helper.make_node("Relu", [f"conv_{stage}"], [f"stage_{stage}"]))
         name, channels = f"stage_{stage}", width
-    head = random.normal(0, 0.5, (CLASSES, channels, 1, 1)).astype(np.float32)
+    head = random.normal(0, 0.5, (classes, channels, 1, 1)).astype(np.float32)
     nodes.append(helper.make_node("Conv", [name, constant("head", head)], ["scores"]))
     free = ["pictures", 3, "height", "width"]
     shape = [1, 3, HEIGHT, WIDTH] if size else free
     if layout == "NHWC":
         shape = [shape[0], shape[2], shape[3], shape[1]]
     types = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "float16": TensorProto.FLOAT16}
-    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [shape[0], CLASSES, None, None])]
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [shape[0], classes, None, None])]
     if output == "probabilities":
         nodes.append(helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1))
-        outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [shape[0], CLASSES, None, None])]
+        outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [shape[0], classes, None, None])]
     if output == "two":
         second = random.normal(0, 0.5, (2, channels, 1, 1)).astype(np.float32)
         nodes.append(helper.make_node("Conv", [name, constant("second", second)], ["lanes"]))
