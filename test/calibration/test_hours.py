@@ -89,7 +89,7 @@ def write(out, network, drives, **options):
         out,
         network.open(),
         LatentSettings(mc_samples=16),
-        network.monitor().class_names,
+        network.opened().class_names,
         drives,
         settings,
         detector="multistage",
