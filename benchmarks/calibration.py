@@ -32,6 +32,7 @@ from command_line import exit_code, make_parser, print_table, read_arguments
 from ls_ood_monitor.bundle import CALIBRATION, EMBEDDED_BUNDLE, load_bundle, save_bundle
 from ls_ood_monitor.calibration.network import BatchedNetwork
 from ls_ood_monitor.cli.console import console, write_json
+from ls_ood_monitor.cli.profile import parse_size
 from ls_ood_monitor.frame_pass import LatentSettings
 from ls_ood_monitor.networks.deeplab_pass import DeepLabPass
 from ls_ood_monitor.recordings.bags import FrameBagWriter
@@ -43,24 +44,23 @@ from ls_ood_monitor.workers.processes import cores
 
 START_NS, PERIOD_NS = 10**18, 10**8
 CAMERAS = ("front", "rear")
-SIZE = (160, 120)
 _SCENES = 12
 
 
-def write_drives(folder: Path, frames: int) -> list[Path]:
-    """Two bags of two cameras, ``frames`` in all."""
+def write_drives(folder: Path, frames: int, size: tuple[int, int]) -> list[Path]:
+    """Two bags of two cameras, ``frames`` in all; ``size``: width and height of the pictures."""
     random = np.random.default_rng(0)
     paths = []
     for number in (0, 1):
         drive = StreetDrive(3000 + number)
-        scenes = {camera: [drive.render(camera, 2.0 * t, *SIZE)[0] for t in range(_SCENES)] for camera in CAMERAS}
-        noise = random.integers(-12, 13, (64, *SIZE[::-1], 3), dtype=np.int16)
+        scenes = {camera: [drive.render(camera, 2.0 * t, *size)[0] for t in range(_SCENES)] for camera in CAMERAS}
+        noise = random.integers(-12, 13, (64, *size[::-1], 3), dtype=np.int16)
         paths.append(folder / f"drive_{number}.mcap")
         with FrameBagWriter(paths[-1], "mcap") as writer:
             for index in range(frames // 2 // len(CAMERAS)):
                 for camera in CAMERAS:
                     scene = scenes[camera][index // 50 % _SCENES].astype(np.int16)
-                    shift = int(random.integers(SIZE[0]))
+                    shift = int(random.integers(size[0]))
                     picture = np.clip(scene + np.roll(noise[index % 64], shift, axis=1), 0, 255)
                     writer.write(camera, picture.astype(np.uint8), START_NS + index * PERIOD_NS, True)
     return paths
@@ -104,10 +104,10 @@ def measure(command: list[str]) -> tuple[float, float, str]:
         return taken_s, usage.ru_maxrss / 1e3, output.read()
 
 
-def measure_length(frames: int, bundle: Path, work: Path, jobs: str) -> dict[str, Any]:
+def measure_length(frames: int, bundle: Path, size: tuple[int, int], work: Path, jobs: str) -> dict[str, Any]:
     """Figures of one length."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        drives = write_drives(Path(folder), frames)
+        drives = write_drives(Path(folder), frames, size)
         names = [str(path) for path in drives]
         _, _, seconds = measure([sys.executable, __file__, "--pass", str(bundle), *names])
         out = Path(folder) / "out"
@@ -158,16 +158,23 @@ def main() -> None:
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to start from")
     network.add_argument("--full-size", action="store_true", help="start from the embedded bundle")
+    parser.add_argument(
+        "--picture-size",
+        default="160x120",
+        metavar="WxH",
+        help="size of the pictures (default %(default)s)",
+    )
     parser.add_argument("--jobs", default="1", metavar="N", help="as for ls-ood calibrate (default %(default)s)")
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="where recordings are made (default: the system's place)"
     )
     args = read_arguments(parser)
+    size = parse_size(args.picture_size)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=args.work) as folder:
         bundle = args.bundle or (EMBEDDED_BUNDLE if args.full_size else small_bundle(Path(folder) / "bundle"))
         for frames in args.lengths:
-            rows.append(measure_length(frames, bundle.absolute(), Path(folder), args.jobs))
+            rows.append(measure_length(frames, bundle.absolute(), size, Path(folder), args.jobs))
             console.print(rows[-1], highlight=False)
     add_slopes(rows)
     columns = (

@@ -142,9 +142,7 @@ def alarm_thresholds(
             f"no camera has {settings.trigger_consecutive_frames} frames in a row, which an alarm takes; "
             "record longer, or give a target rate a frame."
         )
-    warning = shortage_of_time(video.hours, target_per_hour)
-    if warning and not allow_small:
-        raise CalibrationError(f"{warning} Record more, or raise the target.")
+    warning = require_hours(video.hours, target_per_hour, allow_small)
     allowed = allowed_bursts(target_per_hour, video.hours)
     seconds, median = video.seconds(), float(np.median(scores))
     sudden = lowest_level(evidence, seconds, BurstCount(), allowed // _SUDDEN_SHARE, median)
@@ -189,6 +187,21 @@ def lowest_level(evidence: Values, seconds: Values, used: BurstCount, allowed: i
         if used.bursts > allowed:
             break
     return lowest
+
+
+def require_hours(hours: float, target_per_hour: float, allow_small: bool = False) -> str:
+    """Refuse hours that are too few for a target.
+
+    Returns:
+        With ``allow_small`` the warning instead; empty if there are enough hours.
+
+    Raises:
+        CalibrationError: too few hours.
+    """
+    warning = shortage_of_time(hours, target_per_hour)
+    if warning and not allow_small:
+        raise CalibrationError(f"{warning} Record more, or raise the target.")
+    return warning
 
 
 def shortage_of_time(hours: float, target_per_hour: float) -> str:

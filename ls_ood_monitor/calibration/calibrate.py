@@ -27,6 +27,7 @@ from .alarm_thresholds import (
     duration,
     false_alarm_bursts,
     hours_needed,
+    require_hours,
     supported_target,
 )
 from .collect import Progress
@@ -120,6 +121,8 @@ def calibrate(
             f"{MAX_GAP_S:g} s apart whose times are known (give --rate for pictures without time). "
             "Give a target rate a frame instead."
         )
+    if settings.target_per_hour is not None and video.hours > 0.0:
+        require_hours(video.hours, settings.target_per_hour, settings.allow_small)  # before hours of further reading
     chosen = tuple(names)
     for name in chosen:
         if detector_spec(name).supervised:

@@ -269,7 +269,8 @@ class _Passes:
 
     def read(self) -> FeatureTable:
         """Read all drives, and compute the features of the sample."""
-        plan = SamplePlan.of([drive.count_images() for drive in self._drives], self._max_sample)
+        images = [drive.count_images() for drive in self._drives]
+        plan = SamplePlan.of(images, self._max_sample)
         tasks = [
             ReadTask(drive, self._network, plan.stride, start, self._settings.max_faulty)
             for drive, start in zip(self._drives, plan.starts, strict=True)
@@ -280,7 +281,7 @@ class _Passes:
             ]
         title = "Reading clean drives"
         with self._progress(title, plan.images) as update:
-            results = self._runner.run(tasks, self._keys or [""] * len(tasks), update)
+            results = self._runner.run(tasks, self._keys or [""] * len(tasks), images, update)
         for drive, frames in zip(self._drives, results, strict=True):
             require_clean(drive.name, frames.counts, self._settings.max_faulty)  # a kept one may have had another limit
         rows = next(frames.features for frames in results if frames.features)
@@ -310,9 +311,9 @@ class _Passes:
             tasks.append(ScoreTask(drive, self._network, frames, own, shared))
             parts.append(part)
             keys.append(key_of(["score", drive.name, self._keys, context]) if work is not None else "")
-        total = sum(len(task.frames.usable) for task in tasks)
-        with self._progress("Scoring the other frames", total) as update:
-            for part, result in zip(parts, self._runner.run(tasks, keys, update), strict=True):
+        images = [len(task.frames.usable) for task in tasks]
+        with self._progress("Scoring the other frames", sum(images)) as update:
+            for part, result in zip(parts, self._runner.run(tasks, keys, images, update), strict=True):
                 for name, units in result.items():
                     for unit, values in units.items():
                         scores[name][unit][part] = values
@@ -324,9 +325,9 @@ class _Passes:
         """Share of further drives' frames above the thresholds, and what was left out."""
         scorers = FoldScorers.of_all({name: result.detector for name, result in fitted.items()})
         tasks = [CheckTask(drive, self._network, scorers, self._settings.max_faulty) for drive in drives]
-        total = sum(drive.count_images() for drive in drives)
-        with self._progress("Checking on further drives", total) as update:
-            results = self._runner.run(tasks, [""] * len(tasks), update)
+        images = [drive.count_images() for drive in drives]
+        with self._progress("Checking on further drives", sum(images)) as update:
+            results = self._runner.run(tasks, [""] * len(tasks), images, update)
         lengths = [len(result.scores[next(iter(fitted))]) for result in results]
         names = CodedNames(np.repeat(np.arange(len(drives)), lengths), [drive.name for drive in drives])
         scores = {name: np.concatenate([result.scores[name] for result in results]) for name in fitted}

@@ -103,12 +103,15 @@ class DriveRunner:
         """Whether other processes do the work."""
         return self._jobs > 1 or bool(self._scheduler)
 
-    def run(self, passes: Sequence[DrivePass[R]], keys: Sequence[str], on_progress: OnProgress) -> list[R]:
+    def run(
+        self, passes: Sequence[DrivePass[R]], keys: Sequence[str], images: Sequence[int], on_progress: OnProgress
+    ) -> list[R]:
         """Results in the order of the passes.
 
         Args:
             passes: one a drive.
             keys: key of each result in the work folder; empty = it is not kept.
+            images: number of images of each drive.
             on_progress: called with progress.
 
         Raises:
@@ -120,7 +123,8 @@ class DriveRunner:
             if known is not None:
                 results[index] = known
         left = [index for index in range(len(passes)) if index not in results]
-        for position, outcome in self._outcomes([passes[index] for index in left], _Meter(on_progress)):
+        kept = sum(images[index] for index in results)
+        for position, outcome in self._outcomes([passes[index] for index in left], _Meter(on_progress, kept)):
             index = left[position]
             if outcome.error is not None:
                 raise outcome.error
@@ -145,10 +149,10 @@ class DriveRunner:
 
 
 class _Meter:
-    """Adds up the images of several drives."""
+    """Adds up the images of several drives; ``kept`` were read before an interruption."""
 
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
+    def __init__(self, on_progress: OnProgress, kept: int) -> None:
+        self._on_progress, self._kept = on_progress, kept
         self._done: dict[int, int] = {}
         self._began_s = time.monotonic()
 
@@ -157,4 +161,4 @@ class _Meter:
         self._done[number] = done
         total = sum(self._done.values())
         rate = total / max(1e-9, time.monotonic() - self._began_s)
-        self._on_progress(total, note or f"{rate:.1f} frames/s")
+        self._on_progress(self._kept + total, note or f"{rate:.1f} frames/s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import cv2
@@ -95,9 +95,8 @@ def write(out, network, drives, **options):
         detector="multistage",
         names=DETECTORS,
         provenance={},
-        progress=silent,
         network=network,
-        **options,
+        **{"progress": silent, **options},
     )
 
 
@@ -308,6 +307,43 @@ def test_what_was_finished_is_not_read_again(tmp_path, network, drives):
         run({"tuesday": 1}, False)
     run({}, False)
     assert reads == {"monday": 2, "tuesday": 2}
+
+
+def test_progress_after_a_resume_counts_what_was_read_before(tmp_path, network, drives):
+    """The display of the resumed reading starts behind the finished drive, and ends at all images."""
+    shown: list[int] = []
+
+    @contextmanager
+    def recorded(title: str, total: int | None):
+        yield lambda done, note="": shown.append(done) if title == "Reading clean drives" else None
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    interrupted = [drives[0], DriveSource("tuesday", stopped, 120)]
+    for own, resume in ((interrupted, False), (drives, True)):
+        shown.clear()
+        with suppress(KeyboardInterrupt), WorkFolder(tmp_path / "b.unfinished", resume) as work:
+            write(tmp_path / "b", network, own, runner=DriveRunner(work=work), progress=recorded)
+    assert shown[0] > 80
+    assert shown[-1] == 200
+
+
+def test_an_unsupported_target_is_refused_after_one_reading(tmp_path, network, drives):
+    """Six seconds cannot support 20 an hour: refused before the drives are read a second time."""
+    reads = Counter()
+
+    def counted(drive: DriveSource) -> DriveSource:
+        def read():
+            reads[drive.name] += 1
+            return drive.read()
+
+        return DriveSource(drive.name, read, drive.frames)
+
+    settings = {"target_per_hour": 20.0}
+    with pytest.raises(CalibrationError, match="10.0 s of clean driving cannot support a target of 20"):
+        write(tmp_path / "b", network, [counted(drive) for drive in drives], max_sample=50, settings=settings)
+    assert reads == {"monday": 1, "tuesday": 1}
 
 
 def test_two_calibrations_do_not_share_a_folder(tmp_path):

@@ -200,6 +200,25 @@ def test_video_gets_a_target_an_hour_where_it_is_long_enough(tiny_bundle, tmp_pa
     assert any("false alarms an hour on these drives" in note for note in notes)
 
 
+def test_drives_of_unlike_rates_share_one_target(tiny_bundle, tmp_path, make_pictures):
+    """A drive at 1 Hz and one at 5 Hz: their hours add up, and the thresholds keep the target on both together."""
+    for name, count, rate in (("slow", 60, 1.0), ("fast", 300, 5.0)):
+        pictures = make_pictures(count, seed=int(rate))
+        with FrameBagWriter(tmp_path / name) as writer:
+            for index, picture in enumerate(pictures):
+                writer.write("front", picture, 10**18 + round(index / rate * 1e9))
+    code = calibrate(
+        *(tmp_path / "slow", tmp_path / "fast", "--bundle", tiny_bundle, "--out", tmp_path / "b"),
+        *("--detectors", "mahalanobis", "--detector", "mahalanobis", "--target-per-hour", "100"),
+    )
+    assert code == 0
+    facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]
+    alarms = facts["detectors"]["mahalanobis"]["alarms"]["drive"]
+    assert facts["hold_out"] == "drive"
+    assert alarms["hours"] == pytest.approx(120 / 3600, rel=0.02)
+    assert alarms["upper"] <= 100.0
+
+
 def test_the_settings_of_the_alarm_go_into_the_bundle(data, tiny_bundle, tmp_path):
     """Both thresholds are set for the chosen counts and window, and the bundle stores them."""
     code = calibrate(
