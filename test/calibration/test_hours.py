@@ -341,7 +341,7 @@ def test_an_unsupported_target_is_refused_after_one_reading(tmp_path, network, d
         return DriveSource(drive.name, read, drive.frames)
 
     settings = {"target_per_hour": 20.0}
-    with pytest.raises(CalibrationError, match="10.0 s of clean driving cannot support a target of 20"):
+    with pytest.raises(CalibrationError, match=r"10\.0 s of clean driving cannot support a target of 20"):
         write(tmp_path / "b", network, [counted(drive) for drive in drives], max_sample=50, settings=settings)
     assert reads == {"monday": 1, "tuesday": 1}
 
