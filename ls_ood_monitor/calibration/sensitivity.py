@@ -25,7 +25,6 @@ from ..core.intervals import share_interval
 from ..core.threshold import Threshold
 from ..core.types import AlarmState, Frame
 
-SEVERITIES = (1, 2, 3, 4, 5)
 HARMLESS_LEVELS = (1, 2)
 #: Clips that are disturbed at most; time may end before.
 CLIPS = 8
@@ -75,10 +74,21 @@ class PictureChange:
         return (harmless if self.is_harmless else apply_anomaly)(self.name, image, self.level, seed)
 
 
-PICTURE_CHANGES: tuple[PictureChange, ...] = (
-    *(PictureChange(name, level, True) for name, level in product(HARMLESS, HARMLESS_LEVELS)),
-    *(PictureChange(name, level, False) for name, level in product(ANOMALIES, SEVERITIES) if name != "identity"),
+def _changes(level: int, is_harmless: bool) -> tuple[PictureChange, ...]:
+    names = HARMLESS if is_harmless else ANOMALIES
+    return tuple(PictureChange(name, level, is_harmless) for name in names if name != "identity")
+
+
+#: Changes of one level each, the most telling first: time may end before the others.
+_LEVELS = (
+    _changes(3, False),
+    _changes(1, False),
+    _changes(5, False),
+    *(_changes(level, True) for level in HARMLESS_LEVELS),
+    _changes(2, False),
+    _changes(4, False),
 )
+PICTURE_CHANGES: tuple[PictureChange, ...] = tuple(change for changes in _LEVELS for change in changes)
 
 
 @dataclass(frozen=True)
@@ -88,8 +98,9 @@ class Sensitivity:
     Attributes:
         detector: whose alarm.
         clips: number of clips that were changed.
-        delays_s: condition -> seconds to the alarm in each clip; inf = none within ``LENGTH_S``.
-        is_complete: all clips were changed before the time was over.
+        delays_s: condition -> seconds to the alarm in each clip; inf = none within ``LENGTH_S``. Levels for which there was
+            no time are missing.
+        is_complete: all clips were changed in all ways before the time was over.
     """
 
     detector: str
@@ -119,11 +130,12 @@ class Sensitivity:
                 {**asdict(condition), "delays_s": [delay if isfinite(delay) else None for delay in delays]}
                 for condition, delays in self.delays_s.items()
             ],
-            "anomalies": self._shares(SEVERITIES, False),
-            "harmless": self._shares(HARMLESS_LEVELS, True),
+            "anomalies": self._shares(False),
+            "harmless": self._shares(True),
         }
 
-    def _shares(self, levels: Sequence[int], is_harmless: bool) -> list[dict[str, Any]]:
+    def _shares(self, is_harmless: bool) -> list[dict[str, Any]]:
+        levels = sorted({change.level for change in self.delays_s if change.is_harmless is is_harmless})
         return [
             {"level": level, "within_s": within_s, **self.detected(within_s, level=level, is_harmless=is_harmless)}
             for level, within_s in product(levels, WITHIN_S)
@@ -141,33 +153,38 @@ def measure_sensitivity(
 ) -> Sensitivity | None:
     """Disturb every clip by every condition, clip by clip, and measure the time to the alarm; None without a clip.
 
+    A clip that is not finished in time is given up; of the first one the finished levels count, and its first level is always
+    measured.
+
     Args:
         clips: read only as far as there is time.
         detector: name of the detector that scores.
         threshold: of this detector.
         settings: of the alarm.
-        max_seconds: a further clip is given up at this time; the first one is always measured.
+        max_seconds: time for all of it.
         progress: called with the number of conditions done, of all clips.
     """
-    delays: dict[PictureChange, list[float]] = {condition: [] for condition in PICTURE_CHANGES}
+    delays: dict[PictureChange, list[float]] = {}
     end = time.monotonic() + max_seconds
     done = measured = 0
     is_complete = True
     for number, clip in enumerate(clips):
-        own: list[float] = []
-        for condition in PICTURE_CHANGES:
-            if number and time.monotonic() > end:
+        own: dict[PictureChange, float] = {}
+        for changes in _LEVELS:
+            if own and time.monotonic() > end:
                 break
-            own.append(_delay_s(clip, partial(condition.change, seed=number), threshold, settings))
-            done += 1
-            if progress is not None:
-                progress(done)
-        if len(own) < len(PICTURE_CHANGES):
-            is_complete = False
+            for change in changes:
+                own[change] = _delay_s(clip, partial(change.change, seed=number), threshold, settings)
+                done += 1
+                if progress is not None:
+                    progress(done)
+        is_complete = len(own) == len(PICTURE_CHANGES)
+        if is_complete or not number:
+            measured += 1
+            for change, delay_s in own.items():
+                delays.setdefault(change, []).append(delay_s)
+        if not is_complete:
             break
-        for condition, delay in zip(PICTURE_CHANGES, own, strict=True):
-            delays[condition].append(delay)
-        measured += 1
     return Sensitivity(detector, measured, delays, is_complete) if measured else None
 
 

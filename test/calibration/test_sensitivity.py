@@ -77,13 +77,17 @@ def test_facts_are_plain_and_complete(measured):
 
 
 def test_time_may_end_before_the_clips():
-    """The first clip is always measured, and the rest is said to be missing."""
+    """The first level of the first clip is always measured, and the rest is reported as missing."""
     steps: list[int] = []
     short = measure_sensitivity(
         [clip(), clip(1)], "brightness", THRESHOLD, SETTINGS, max_seconds=0.0, progress=steps.append
     )
     assert (short.clips, short.is_complete) == (1, False)
-    assert steps == list(range(1, len(PICTURE_CHANGES) + 1))
+    assert {change.level for change in short.delays_s} == {3}
+    assert steps == list(range(1, len(short.delays_s) + 1))
+    facts = short.facts()
+    assert [share["level"] for share in facts["anomalies"]] == [3, 3]
+    assert facts["harmless"] == []
 
 
 def test_without_a_lasting_path_only_the_sudden_one_detects():

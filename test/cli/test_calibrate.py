@@ -171,12 +171,12 @@ def test_what_the_monitor_sees_is_measured_and_shown(data, tiny_bundle, tmp_path
     assert code == 0
     shown = capsys.readouterr().out
     assert "which should not alarm" in shown
-    assert "anomalies of severity 5: alarm in" in shown
+    assert "anomalies of severity 3: alarm in" in shown
     facts = verify_bundle(tmp_path / "b").content["provenance"]["calibration"]["sensitivity"]
     assert (facts["clips"], facts["is_complete"]) == (1, False)
     with pytest.raises(SystemExit):
         main(["bundle", "show", str(tmp_path / "b")])
-    assert "anomalies of severity 5: alarm in" in capsys.readouterr().out
+    assert "anomalies of severity 3: alarm in" in capsys.readouterr().out
 
 
 def test_video_gets_a_target_an_hour_where_it_is_long_enough(tiny_bundle, tmp_path, make_pictures):
