@@ -22,7 +22,7 @@ _PUBLIC = {
     "calibrate": ("api", "calibrate"),
     "detectors": ("core.detectors", ""),
     "load_bundle": ("bundle", "load_bundle"),
-    "read_picture": ("datasets.files", "read_picture"),
+    "read_picture": ("api", "read_picture"),
 }
 __all__ = ["__version__", *_PUBLIC]
 

@@ -1,4 +1,4 @@
-"""Calibration for Python programs, in one call; ``ls-ood calibrate`` has more options."""
+"""Reading and calibration for Python programs; ``ls-ood calibrate`` has more options."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from . import datasets
 from .bundle import load_bundle, open_bundle
 from .calibration.calibrated_bundle import write_calibrated_bundle
 from .calibration.settings import CalibrationSettings
@@ -24,6 +25,11 @@ from .recordings.drive_source import ASSUMED_RATE_HZ, DriveSource, open_drives
 PER_HOUR = 20.0
 #: Share of clean frames above the threshold elsewhere.
 RATE = 0.01
+
+
+def read_picture(path: Path | str) -> NDArray[np.uint8]:
+    """Read a picture file as BGR uint8 (H, W, 3). Raises ``DataError`` if it is missing, damaged or no picture."""
+    return datasets.files.read_picture(Path(path))
 
 
 def calibrate(

@@ -106,11 +106,18 @@ def test_the_live_commands_run(folder, environment):
             )
     try:
         wait_until(lambda: "active, listening" in logs[1].read_text(), "an active perception node", 60.0)
+        listener = folder / "listener.log"
+        with listener.open("wb") as output:
+            example = [sys.executable, str(ROOT / "examples" / "listen_to_alarms.py")]
+            running.append(subprocess.Popen(example, env=environment, stdout=output, stderr=subprocess.STDOUT))
+        wait_until(lambda: "listening" in listener.read_text(), "the example that listens", 30.0)
         done = subprocess.run(player, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "/front/image: 120 messages" in done.stdout
         assert "NOMINAL" in logs[0].read_text()
         assert "STOP: camera front: out of distribution" in logs[0].read_text()
+        assert "front: RAISED, sudden" in listener.read_text()
+        assert "stop: True" in listener.read_text()
     finally:
         for process in running:
             process.terminate()
