@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check lint bundle clean
+.PHONY: help demo test check lint docs bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,11 +15,12 @@ help:
 	@echo "make check   lint, types and the fast tests: what to run before every commit"
 	@echo "make test    run the whole test suite on all cores, multi-process ROS tests included"
 	@echo "make lint    ruff, mypy and the import contracts"
+	@echo "make docs    build the site of the documentation in docs/_build; a warning is an error"
 	@echo "make bundle  train and calibrate the embedded bundle again (about an hour on 2 cores)"
 	@echo "make .venv   only build the private environment"
 	@echo "make clean   remove the environment and what the demo wrote"
 
-$(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requirements/train.txt requirements/cluster.txt requirements/export.txt constraints.txt setup.py
+$(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requirements/train.txt requirements/cluster.txt requirements/export.txt requirements/docs.txt constraints.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.10 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version); name another: make PYTHON=python3.12 demo" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -27,7 +28,7 @@ $(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requir
 	@echo "Building the private environment in $(VENV) (about 2 GB, a minute or two)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) -c constraints.txt -r requirements/run.txt -r requirements/ros.txt -r requirements/test.txt -r requirements/train.txt -r requirements/cluster.txt \
-		-r requirements/export.txt
+		-r requirements/export.txt -r requirements/docs.txt
 	@$(PIP) --no-deps --editable .
 	@touch $(STAMP)
 
@@ -47,6 +48,9 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(STAMP)
+	@$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
 
 # The start weights are torchvision's ImageNet file of MobileNetV2, which one package carries; its own pins are too old to follow.
 # A run needs a folder of its own: 'make bundle RUN=runs/street2' beside an earlier one.

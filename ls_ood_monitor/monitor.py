@@ -22,8 +22,9 @@ from .core.grid import GRID
 from .core.threshold import Threshold
 from .core.types import Frame, FrameResult, Verdict
 from .engines.verification import Difference
-from .errors import ConfigError
+from .errors import ConfigError, DataError
 from .frame_pass import FramePass, PendingPass
+from .prediction import Prediction, prediction_of
 
 
 class OodMonitor:
@@ -113,6 +114,25 @@ class OodMonitor:
         with self._one_at_a_time:
             run = self.begin(frames)
             return [run.result(index) for index in range(len(frames))]
+
+    def predict(self, image: NDArray[np.uint8]) -> Prediction:
+        """Judge one picture on its own.
+
+        Args:
+            image: BGR, uint8, (H, W, 3).
+
+        Raises:
+            DataError: another type or shape.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise DataError(f"the picture is {image.dtype} {image.shape}; it must be BGR uint8 (height, width, 3).")
+        return prediction_of(self.process([Frame(image, 1, "")])[0])
+
+    def __repr__(self) -> str:
+        return (
+            f"<OodMonitor {self.bundle_id[:12]}: {self.detector}, threshold {self.threshold:.3g}, "
+            f"{len(self.class_names)} classes, {self.engine_label} on {self.device}>"
+        )
 
 
 class MonitorPass:
