@@ -276,11 +276,11 @@ def tap_candidates(graph: OnnxGraph, height: int, width: int, token_grid: Sequen
         width: of the picture.
         token_grid: rows and columns of the tokens' map; empty = that of another map, or of a usual stride.
     """
-    maps = {name: found for name, tensor in graph.tensors.items() if (found := _map_of(tensor, height, width))}
+    maps = {name: own for name, tensor in graph.tensors.items() if (own := _map_of(tensor, height, width))}
     grids = {(stride, rows, columns) for stride, _, _, rows, columns, _ in maps.values()}
     for name, tensor in graph.tensors.items():
-        if found := _token_map(tensor, height, width, grids, token_grid):
-            maps[name] = found
+        if tokens := _token_map(tensor, height, width, grids, token_grid):
+            maps[name] = tokens
     maps = {name: maps[name] for name in graph.tensors if name in maps}
     nodes = graph.model.graph.node
     before, after = _strides_before(nodes, maps), _strides_after(nodes, maps)
