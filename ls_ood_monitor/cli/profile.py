@@ -78,13 +78,13 @@ def run(args: argparse.Namespace) -> int:
     from ..machine import describe_machine
     from ..profiling.frame_cost import EngineChoice
 
+    require_file_place("--growth", args.growth, PICTURES)
     _refuse_ignored(args)
     args.size, args.masks = args.size or _SIZE, _MASKS if args.masks is None else args.masks
     width, height = parse_size(args.size)
     for name, low, high in (("masks", 2, 4096), ("cameras", 1, 64), ("repeats", 1, 10000), ("threads", 0, 1024)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name} is {getattr(args, name)}; it must lie within [{low}, {high}].")
-    require_file_place("--growth", args.growth, PICTURES)
     contenders = _load(args.peers) if args.peers else None
     device = choose_device(args.device)
     if args.threads:
@@ -153,7 +153,7 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
         or args.networks
         or args.engines
         or args.size
-        or args.masks
+        or args.masks is not None
     ):
         raise ConfigError(
             "--bundle times the bundle's own network, size and masks by its own engine; leave out --networks, --engines, --size, "
