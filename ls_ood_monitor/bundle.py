@@ -51,7 +51,7 @@ MANIFEST = "manifest.json"
 MONITOR = "monitor.safetensors"
 CALIBRATION = "calibration.safetensors"
 #: Files of our own network, and those of an adopted one, that a bundle must have.
-_NETWORK_FILES = {"": (NETWORK,), adopted_pass.KIND: (adopted_pass.GRAPH, adopted_pass.ADDITIONS)}
+_NETWORK_FILES = {"": (NETWORK,), adopted_pass.KIND: (adopted_pass.GRAPH, adopted_pass.APPENDED_NODES)}
 _OPTIONAL_FILES = (*GRAPHS.values(), CALIBRATION)
 #: Every file that a bundle may have beside its manifest.
 FILES = (*(name for files in _NETWORK_FILES.values() for name in files), MONITOR, *_OPTIONAL_FILES)
@@ -249,7 +249,8 @@ def load_bundle(
 ) -> OodMonitor:
     """Verify a bundle and build the monitor from it.
 
-    Any engine but eager torch is compared with eager torch on two made pictures, and refused if the difference is too large.
+    Any engine but eager torch is compared with eager torch on two synthetic test pictures, and refused if the difference is too
+    large.
 
     Args:
         folder: bundle folder; None or empty = the embedded bundle.
@@ -338,6 +339,10 @@ def open_bundle(
         if len(class_names) != frame_pass.classes:
             raise BundleError(f"{len(class_names)} class names for {frame_pass.classes} classes")
     except _UNFIT as error:
+        if build is _adopted and isinstance(
+            error, MonitorError
+        ):  # it states what to do; calibrating again does not help
+            raise BundleError(f"{path}: {error}") from error
         raise _unfit(path, error) from error
     return OpenedBundle(manifest, frame_pass, class_names, arrays)
 
@@ -394,7 +399,7 @@ def _adopted(
 ) -> FramePass:
     return AdoptedPass(
         files[adopted_pass.GRAPH],
-        files[adopted_pass.ADDITIONS],
+        files[adopted_pass.APPENDED_NODES],
         adopted_pass.settings_of(content["network"]),
         from_mapping(PreprocessSpec, content["preprocess"]),
         len(content["class_names"]),

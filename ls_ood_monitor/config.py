@@ -46,6 +46,8 @@ def _fault_of(spec: Field[Any], value: Any) -> str:
     meta = spec.metadata
     if isinstance(spec.default, bool) and not isinstance(value, bool):
         return f"is {value!r}; it must be true or false."
+    if isinstance(spec.default, str) and not isinstance(value, str):
+        return f"is {value!r}; it must be text, in YAML within quotes."
     choices = meta.get("choices") or ()
     if choices and value not in choices:
         return f"is {value!r}; it must be one of {', '.join(map(repr, choices))}."
@@ -54,6 +56,8 @@ def _fault_of(spec: Field[Any], value: Any) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return f"is {value!r}; it must be a number from {low} to {high} {meta['unit']}".rstrip() + "."
+    if type(spec.default) is int and not float(value).is_integer():
+        return f"is {value}; it must be a whole number."
     if (low is not None and value < low) or (high is not None and value > high):
         return f"is {value}; it must lie within [{low}, {high}] {meta['unit']}".rstrip() + "."
     return ""

@@ -30,6 +30,7 @@ MARKED = {
     "browser": ("evaluation/test_report_browser.py",),
     "slow": (
         "benchmarks",
+        "cli/test_adopt.py::test_compare_takes_what_an_adopted_network_gives",
         "calibration/test_calibrate.py::test_default_detectors_calibrate",
         "calibration/test_hours.py",
         "cli/test_calibrate.py",

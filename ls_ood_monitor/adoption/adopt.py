@@ -9,17 +9,24 @@ from typing import Any
 
 from ..bundle import save_bundle
 from ..core.detectors import DEFAULT_DETECTORS, detector_spec
-from ..errors import BundleError, ConfigError
+from ..errors import ConfigError
 from ..frame_pass import LatentSettings
 from ..networks.adopted_pass import AdoptedPass
 from ..networks.adopted_settings import AdoptedSettings, LatentTap
 from ..vision.mc_dropout import averaging_weights, draw_mask_bank
-from .additions import additions
-from .onnx_graph import OnnxGraph, TapCandidate, tap_candidates
-from .proposal import Proposal, latent_tap, tap_settings
+from .appended_nodes import appended_nodes
+from .onnx_graph import OnnxGraph, TapCandidate, require_input, tap_candidates
+from .proposal import AdoptionSettings, latent_tap, tap_settings
+
+#: A segmentation picture has 8 bits.
+MAX_CLASSES = 256
+#: Channels of all taps together, and of the latents: detectors hold a square matrix, 134 MB of float64.
+MAX_CHANNELS = 4096
+#: Values of the masks of the latents, 134 MB of float32 in the bundle.
+MAX_MASK_VALUES = 2**25
 
 
-def adopt_graph(graph: OnnxGraph, proposal: Proposal, file: str) -> AdoptedPass:
+def adopt_graph(graph: OnnxGraph, proposal: AdoptionSettings, file: str) -> AdoptedPass:
     """Tap a network as the settings say, and compare its classes with those of the untouched file.
 
     Args:
@@ -28,16 +35,20 @@ def adopt_graph(graph: OnnxGraph, proposal: Proposal, file: str) -> AdoptedPass:
         file: name of the file, for people.
 
     Raises:
-        BundleError: the taps change the classes.
-        ConfigError: a tensor that the graph does not have, or that cannot be tapped; or a number of class names that does not
-            fit the scores.
+        BundleError: the taps change an output.
+        ConfigError: an input that the file does not have; a tensor that it does not have, or that cannot be tapped, or is too
+            large; an output that is no class map; or another number of class names than classes.
+        MonitorError: ONNX Runtime cannot run the network.
     """
     source, spec = proposal.input, proposal.preprocess
-    if source.name not in {tensor.name for tensor in graph.inputs}:
-        names = ", ".join(tensor.name for tensor in graph.inputs)
-        raise ConfigError(f"input.name is {source.name!r}; the network has {names}.")
+    require_input(graph, source, spec.height, spec.width)
+    if len(proposal.class_names) > MAX_CLASSES:
+        raise ConfigError(
+            f"there are {len(proposal.class_names)} class names; a segmentation picture holds {MAX_CLASSES} classes."
+        )
     known = graph.at_size(source.name, spec.height, spec.width, source.layout)
-    candidates = {own.tensor.name: own for own in tap_candidates(known, spec.height, spec.width)}
+    found = tap_candidates(known, spec.height, spec.width, proposal.token_grid)
+    candidates = {candidate.tensor.name: candidate for candidate in found}
     _check_output(known, proposal)
     latent = latent_tap(_candidate(candidates, proposal.latents, "latents"), proposal) if proposal.latents else None
     settings = AdoptedSettings(
@@ -47,13 +58,14 @@ def adopt_graph(graph: OnnxGraph, proposal: Proposal, file: str) -> AdoptedPass:
         latent,
         file,
     )
+    _check_tap_sizes(settings, proposal.mc_samples)
     averaging = None if latent is None else _averaging(latent, proposal)
-    fragment = additions(known, settings, averaging)
+    fragment = appended_nodes(known, settings, averaging)
     return AdoptedPass(graph.content, fragment, settings, spec, len(proposal.class_names))
 
 
 def write_adopted_bundle(
-    out: Path, frame_pass: AdoptedPass, proposal: Proposal, facts: Mapping[str, Any] | None = None
+    out: Path, frame_pass: AdoptedPass, proposal: AdoptionSettings, facts: Mapping[str, Any] | None = None
 ) -> str:
     """Write an uncalibrated bundle. Returns its identity (SHA-256 of the manifest)."""
     names = default_detectors(frame_pass)
@@ -82,7 +94,7 @@ def default_detectors(frame_pass: AdoptedPass) -> tuple[str, ...]:
     return tuple(name for name in DEFAULT_DETECTORS if detector_spec(name).feature in frame_pass.available)
 
 
-def _averaging(latent: LatentTap, proposal: Proposal) -> Any:
+def _averaging(latent: LatentTap, proposal: AdoptionSettings) -> Any:
     bank = draw_mask_bank(
         proposal.mc_samples,
         latent.rows,
@@ -97,34 +109,46 @@ def _averaging(latent: LatentTap, proposal: Proposal) -> Any:
 def _candidate(candidates: Mapping[str, TapCandidate], name: str, key: str) -> TapCandidate:
     if name not in candidates:
         raise ConfigError(
-            f"{key} names {name!r}, which is no map of the picture in this network at this size; 'ls-ood adopt NETWORK' lists "
-            "what can be tapped."
+            f"{key} names {name!r}, which is not a feature map of the input picture; 'ls-ood adopt NETWORK --all' lists the "
+            "tensors that can be tapped. If it holds tokens, give token_grid."
         )
     return candidates[name]
 
 
-def _check_output(graph: OnnxGraph, proposal: Proposal) -> None:
+def _check_tap_sizes(settings: AdoptedSettings, mc_samples: int) -> None:
+    """Raise ``ConfigError`` for taps that would take too much memory, here or in calibration."""
+    channels = sum(tap.channels for tap in settings.taps)
+    if channels > MAX_CHANNELS:
+        raise ConfigError(
+            f"the taps have {channels} channels together; at most {MAX_CHANNELS} are allowed, because calibration computes a "
+            "square matrix of them. Name fewer taps, or taps of earlier stages."
+        )
+    latent = settings.latents
+    if latent is None:
+        return
+    if latent.channels > MAX_CHANNELS:
+        raise ConfigError(
+            f"latents has {latent.channels} channels; at most {MAX_CHANNELS} are allowed. Name another tensor, or null."
+        )
+    if latent.places * mc_samples > MAX_MASK_VALUES:
+        raise ConfigError(
+            f"latents has a map of {latent.rows} x {latent.columns} places, which is too large for {mc_samples} masks: at most "
+            f"{MAX_MASK_VALUES // mc_samples} places are allowed. Name a tensor of a larger stride."
+        )
+
+
+def _check_output(graph: OnnxGraph, proposal: AdoptionSettings) -> None:
     output = proposal.output
-    declared = {own.name for own in graph.outputs}
+    declared = {tensor.name for tensor in graph.outputs}
     for key, name in (("class_ids", output.class_ids), ("scores", output.scores)):
         if name and name not in graph.tensors:
-            raise ConfigError(f"output.{key} is {name!r}; the network's outputs are {', '.join(sorted(declared))}.")
-    decisive = output.decisive
-    if decisive and decisive not in declared:
+            raise ConfigError(
+                f"output.{key} is {name!r}, which does not depend on the picture or is no tensor of the network; its outputs are "
+                f"{', '.join(sorted(declared))}."
+            )
+    if output.class_source and output.class_source not in declared:
         key = "class_ids" if output.class_ids else "scores"
         raise ConfigError(
-            f"output.{key} is {decisive!r}, a tensor inside the network; the classes must come from one of its outputs, "
-            f"{', '.join(sorted(declared))}."
+            f"output.{key} is {output.class_source!r}, a tensor inside the network; the classes must come from one of its "
+            f"outputs, {', '.join(sorted(declared))}."
         )
-    if not output.scores:
-        return
-    shape = graph.tensors[output.scores].shape
-    classes = shape[1] if output.scores_layout == "NCHW" else shape[-1]
-    if len(shape) != 4 or (classes is not None and classes != len(proposal.class_names)):
-        raise ConfigError(
-            f"output.scores has the shape {shape} in {output.scores_layout}, but there are "
-            f"{len(proposal.class_names)} class names; "
-            "give a name for each class, and check scores_layout."
-        )
-    if classes is not None and classes > 256:
-        raise BundleError(f"the network has {classes} classes; a segmentation picture holds 256.")

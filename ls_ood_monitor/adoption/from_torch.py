@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from ..engines.export import exported_model, require_packages
+from ..engines.onnx_engine import first_line
 from ..engines.verification import check_pictures
-from ..errors import ConfigError
+from ..errors import ConfigError, MonitorError
 from ..networks.adopted_engine import network_input
 from ..networks.adopted_settings import InputSettings, OutputSettings
 from ..vision.deeplabv3p import upsample
 from ..vision.preprocess import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec
 from .adopt import adopt_graph, write_adopted_bundle
 from .onnx_graph import graph_of
-from .proposal import Proposal, class_names_of
+from .proposal import AdoptionSettings, class_names_of
 
 INPUT, SCORES = "pixels", "scores"
 #: Keys and attributes under which networks of torchvision and transformers give their scores.
@@ -46,7 +48,8 @@ def adopt(
 
     Args:
         module: takes normalised pictures (N, 3, H, W); gives scores (N, classes, h, w), or a mapping or object with them
-            under ``out`` or ``logits``, or a tuple with them first. Put into eval mode here.
+            under ``out`` or ``logits``, or a tuple with them first. It stays as it is: a copy is exported, on the CPU, in float32
+            and in eval mode.
         example_input: float32 (1, 3, H, W), of the size that the monitor will use.
         taps: names of modules, as in ``module.named_modules()``, fine ones first. Their outputs must be maps (N, C, h, w), or
             tokens (N, places, C).
@@ -62,27 +65,35 @@ def adopt(
         The bundle's identity (SHA-256 of its manifest).
 
     Raises:
-        ConfigError: an unknown module, one whose output is no map of the picture, a network that torch cannot export, or
-            whose exported classes differ from torch's.
+        ConfigError: an unknown module, one that the network does not call or whose output is no feature map, a network that
+            torch cannot run or export, or whose exported classes differ from torch's.
     """
     if example_input.dim() != 4 or example_input.shape[:2] != (1, 3):
         raise ConfigError(
             f"example_input has the shape {tuple(example_input.shape)}; it must be (1, 3, height, width)."
         )
-    network = module.to("cpu").eval()
+    network = deepcopy(module).to("cpu", torch.float32).eval()
     wanted = [*taps, *([latents] if latents and latents not in taps else [])]
     tapped = _Tapped(network, wanted)
     height, width = example_input.shape[2:]
-    spec = PreprocessSpec(width, height, _three(mean), _three(std))
+    spec = PreprocessSpec(width, height, _three(mean, "mean"), _three(std, "std"))
     pictures = check_pictures(spec)
     source = InputSettings(INPUT, "NCHW", "float32", colour)
     try:
-        with torch.no_grad():
-            scores = tapped(torch.from_numpy(network_input(pictures, source, spec)))[0]
-        content, takes_several = _exported(tapped, example_input, (SCORES, *map(_tap_name, wanted)))
-    finally:
-        tapped.release()
-    proposal = Proposal(
+        with torch.no_grad():  # one by one: some networks take one picture only
+            scores = torch.cat(
+                [tapped(torch.from_numpy(network_input(picture[None], source, spec)))[0] for picture in pictures]
+            )
+    except MonitorError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"torch cannot run this network on a picture of {width}x{height} ({first_line(error)})."
+        ) from error
+    content, takes_several = _exported(
+        tapped, example_input.to("cpu", torch.float32), (SCORES, *map(_tap_name, wanted))
+    )
+    proposal = AdoptionSettings(
         replace(source, batch=takes_several),
         spec,
         OutputSettings("", SCORES),
@@ -114,13 +125,7 @@ class _Tapped(nn.Module):
                 raise ConfigError(
                     f"there is no module {name!r}; the network has {', '.join(_outer(known))}, and modules in them."
                 )
-        self._hooks = [known[name].register_forward_hook(self._catcher(name)) for name in names]
-
-    def release(self) -> None:
-        """Leave the network's modules as they were."""
-        for hook in self._hooks:
-            hook.remove()
-        self._caught.clear()
+            known[name].register_forward_hook(self._catcher(name))
 
     def _catcher(self, name: str) -> Any:
         def catch(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -129,7 +134,11 @@ class _Tapped(nn.Module):
         return catch
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        self._caught.clear()
         scores = _scores(self.network(pixels))
+        for name in self._names:
+            if name not in self._caught:
+                raise ConfigError(f"the network does not call its module {name!r}; name another.")
         return scores, *(self._caught[name] for name in self._names)
 
 
@@ -143,9 +152,16 @@ def _exported(tapped: _Tapped, example: Tensor, outputs: tuple[str, ...]) -> tup
         except Exception as error:  # torch.export has many kinds of errors
             reason = error
     raise ConfigError(
-        f"torch cannot export this network ({str(reason).strip().splitlines()[0]}); change the layer, or export it with tools of "
-        "its library, and use 'ls-ood adopt FILE.onnx'."
+        f"torch cannot export this network ({first_line(_cause(reason))}); change the layer, or export it with tools of its "
+        "library, and use 'ls-ood adopt FILE.onnx'."
     ) from reason
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first error of a chain: the exporter's own begins with a banner."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _scores(output: Any) -> Tensor:
@@ -175,6 +191,8 @@ def _tap_name(module: str) -> str:
     return f"tap.{module}"
 
 
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
+def _three(values: Sequence[float], name: str) -> tuple[float, float, float]:
+    if len(values) != 3:
+        raise ConfigError(f"{name} is {tuple(values)}; three numbers are needed, for red, green and blue.")
     red, green, blue = map(float, values)
     return red, green, blue

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from ..errors import ConfigError, DataError
-from ..networks.adopted_settings import LAYOUTS
+from ..engines.onnx_engine import first_line, open_session, run_session
+from ..errors import ConfigError, DataError, MonitorError
+from ..networks.adopted_settings import LAYOUTS, InputSettings
 
-#: Input pixels per place of a map that can be tapped.
-STRIDES = (1, 2, 4, 8, 16, 32, 64)
+#: Input pixels per place of a map that can be tapped; 14 is the patch of some vision transformers.
+STRIDES = (1, 2, 4, 8, 16, 32, 64, 14)
 MIN_OPSET = 11
 #: A protobuf message can be no larger.
 MAX_BYTES = 2**31 - 1
@@ -22,9 +24,29 @@ _MIN_CHANNELS = 4
 #: Operators whose result of three axes may have channels where tokens have places.
 _REARRANGING = frozenset({"Transpose", "Reshape"})
 _FIXED_SIZE = 512  # assumed height and width of a network that takes any
-_TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
-_FLOATS = frozenset({"float32", "float16", "float64"})
-_INTEGERS = frozenset({"uint8", "int8", "int32", "int64"})
+#: Tokens that a vision transformer may have before those of the map: of the class, of distillation, registers.
+_MAX_SKIPPED = 8
+#: The same where a person gives the grid.
+_MAX_SKIPPED_OF_GRID = 64
+_TYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    16: "bfloat16",
+}
+FLOATS = frozenset({"float32", "float16", "float64"})
+INTEGERS = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+#: Types of a tensor that can be tapped. Those of 8 bits are maps of a quantised network.
+TAPPABLE = FLOATS | {"uint8", "int8"}
 #: Stride, layout, channels, rows, columns and skipped tokens.
 _Map = tuple[int, str, int, int, int, int]
 
@@ -116,13 +138,12 @@ def read_graph(path: Path) -> OnnxGraph:
     refuse_other_files(path)
     try:
         model = onnx.load(str(path))
-        weights = onnx.load(str(path), load_external_data=False).graph.initializer
-        is_in_parts = any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in weights)
+        is_in_parts = model != onnx.load(str(path), load_external_data=False)
         content = model.SerializeToString() if is_in_parts else path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path} keeps weights in another file that is missing ({error}); put it beside.") from error
     except Exception as error:  # protobuf's and onnx's exceptions have no other common base
-        raise DataError(f"{path} is not an ONNX network ({_first_line(error)}).") from error
+        raise DataError(f"{path} is not an ONNX network ({first_line(error)}).") from error
     return _graph_of(model, content, str(path))
 
 
@@ -188,21 +209,85 @@ def image_inputs(graph: OnnxGraph) -> list[tuple[TensorInfo, str]]:
     return found
 
 
+def require_input(graph: OnnxGraph, source: InputSettings, height: int, width: int) -> None:
+    """Raise ``ConfigError`` unless the file declares this input for pictures of this size, and needs no other."""
+    tensors = {tensor.name: tensor for tensor in graph.inputs}
+    tensor = tensors.pop(source.name, None)
+    if tensor is None:
+        raise ConfigError(f"input.name is {source.name!r}; the network's inputs are {', '.join(tensors) or 'none'}.")
+    if tensors:
+        raise ConfigError(
+            f"the network also needs the input {next(iter(tensors))}; only a network of one picture can be adopted. Make the "
+            "other inputs constants of the file."
+        )
+    wanted = (3, height, width) if source.layout == "NCHW" else (height, width, 3)
+    if len(tensor.shape) != 4 or tensor.shape[1 if source.layout == "NCHW" else 3] not in (None, 3):
+        raise ConfigError(f"input.layout is {source.layout}, but the file's input is {tensor}; set the other layout.")
+    if any(fixed not in (None, size) for fixed, size in zip(tensor.shape[1:], wanted, strict=True)):
+        fixed_height, fixed_width = input_size(tensor, source.layout)
+        raise ConfigError(
+            f"the file's input is fixed to {fixed_width}x{fixed_height} (width x height), not {width}x{height}; use that size, "
+            "or export the network for another."
+        )
+    if tensor.type != source.type:
+        raise ConfigError(f"input.type is {source.type}, but the file's input is {tensor}; set type: {tensor.type}.")
+    pictures = tensor.shape[0]
+    if pictures not in (None, 1):
+        raise ConfigError(
+            f"the file's input takes {pictures} pictures at a time; export the network for one, or for an open number."
+        )
+    if pictures == 1 and source.batch:
+        raise ConfigError("input.batch is true, but the file's input takes one picture at a time; set batch: false.")
+
+
+def takes_pictures(graph: OnnxGraph, source: InputSettings, height: int, width: int) -> bool:
+    """Run the network on blank pictures. Returns whether it takes two at once.
+
+    Raises ``DataError`` if ONNX Runtime cannot run it at all.
+    """
+    names = [output.name for output in graph.outputs]
+    picture = np.zeros((1, 3, height, width) if source.layout == "NCHW" else (1, height, width, 3), source.type)
+    try:
+        session = open_session(graph.content, torch.device("cpu"))
+        run_session(session, names, {source.name: picture})
+    except MonitorError as error:
+        raise DataError(f"{error} A file that ONNX Runtime cannot run cannot be adopted.") from error
+    if not source.batch:
+        return False
+    try:
+        outputs = run_session(session, names, {source.name: np.repeat(picture, 2, axis=0)})
+    except MonitorError:
+        return False
+    return all(len(np.atleast_1d(output)) == 2 for output in outputs.values())
+
+
 def input_size(tensor: TensorInfo, layout: str) -> tuple[int, int]:
     """Height and width of a picture input; 512 where the file leaves them open."""
     height, width = tensor.shape[2:4] if layout == "NCHW" else tensor.shape[1:3]
     return height or _FIXED_SIZE, width or _FIXED_SIZE
 
 
-def tap_candidates(graph: OnnxGraph, height: int, width: int) -> list[TapCandidate]:
-    """Tensors that are maps of the picture, in the order of computation. ``graph`` knows its tensors' shapes."""
+def tap_candidates(graph: OnnxGraph, height: int, width: int, token_grid: Sequence[int] = ()) -> list[TapCandidate]:
+    """Feature maps, in the order of computation. ``graph`` knows its tensors' shapes.
+
+    Args:
+        graph: of the network.
+        height: of the picture.
+        width: of the picture.
+        token_grid: rows and columns of the tokens' map; empty = that of another map, or of a usual stride.
+    """
     maps = {name: own for name, tensor in graph.tensors.items() if (own := _map_of(tensor, height, width))}
+    grids = {(stride, rows, columns) for stride, _, _, rows, columns, _ in maps.values()}
+    for name, tensor in graph.tensors.items():
+        if tokens := _token_map(tensor, height, width, grids, token_grid):
+            maps[name] = tokens
+    maps = {name: maps[name] for name in graph.tensors if name in maps}
     nodes = graph.model.graph.node
     before, after = _strides_before(nodes, maps), _strides_after(nodes, maps)
     found: list[TapCandidate] = []
     for name, (stride, layout, channels, rows, columns, skipped) in maps.items():
         tensor = graph.tensors[name]
-        if channels < _MIN_CHANNELS or tensor.type not in _FLOATS:
+        if channels < _MIN_CHANNELS or tensor.type not in TAPPABLE:
             continue
         strides = after.get(name, frozenset())
         found.append(
@@ -227,7 +312,7 @@ def _strides_before(nodes: Sequence[Any], maps: Mapping[str, _Map]) -> dict[str,
     coarsest: dict[str, int] = {}  # of a tensor and those before it
     found: dict[str, int] = {}
     for node in nodes:
-        before = max((coarsest.get(name, 0) for name in node.input), default=0)
+        before = max((coarsest.get(name, 0) for name in inputs_of(node)), default=0)
         for name in node.output:
             found[name] = before
             coarsest[name] = max(before, maps[name][0]) if name in maps else before
@@ -238,62 +323,89 @@ def _strides_after(nodes: Sequence[Any], maps: Mapping[str, _Map]) -> dict[str, 
     """Tensor -> strides of the maps that are computed from it."""
     found: dict[str, frozenset[int]] = {}
     for node in reversed(nodes):
-        own = {maps[name][0] for name in node.output if name in maps}
-        strides = frozenset(own).union(*(found.get(name, ()) for name in node.output))
-        for name in node.input:
+        given = {maps[name][0] for name in node.output if name in maps}
+        strides = frozenset(given).union(*(found.get(name, ()) for name in node.output))
+        for name in inputs_of(node):
             found[name] = found.get(name, frozenset()) | strides
     return found
+
+
+def inputs_of(node: Any) -> list[str]:
+    """Tensors that a node reads, also those that the subgraphs of If and Loop take from outside."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for subgraph in (attribute.g, *attribute.graphs):
+            names += [name for inner in subgraph.node for name in inputs_of(inner)]
+    return names
 
 
 def _map_of(tensor: TensorInfo, height: int, width: int) -> _Map | None:
     """Stride, layout, channels, rows, columns and skipped tokens of a map of the picture; None for another tensor."""
     shape = tensor.shape
-    if any(size is None for size in shape) or len(shape) not in (3, 4):
+    if any(size is None for size in shape) or len(shape) != 4:
         return None
-    sizes: list[int] = [int(size or 0) for size in shape]
-    for stride in STRIDES:
-        rows_of, columns_of = _sizes(height, stride), _sizes(width, stride)
-        if len(sizes) == 4:
-            _, first, second, third = sizes
-            if second in rows_of and third in columns_of:
-                return stride, LAYOUTS[0], first, second, third, 0
-            if first in rows_of and second in columns_of:
-                return stride, LAYOUTS[1], third, first, second, 0
-        elif tensor.operator not in _REARRANGING:
-            for rows, columns in ((height // stride, width // stride), (-(-height // stride), -(-width // stride))):
-                for skipped in (0, 1):
-                    if rows * columns > 1 and sizes[1] == rows * columns + skipped:
-                        return stride, LAYOUTS[2], sizes[2], rows, columns, skipped
+    first, second, third = (int(size or 0) for size in shape[1:])
+    maps = [
+        (abs(rows - height / stride) + abs(columns - width / stride), (stride, layout, channels, rows, columns, 0))
+        for stride in STRIDES
+        for layout, channels, rows, columns in ((LAYOUTS[0], first, second, third), (LAYOUTS[1], third, first, second))
+        if rows in _sizes(height, stride) and columns in _sizes(width, stride)
+    ]
+    return min(maps, key=lambda found: found[0])[1] if maps else None
+
+
+def _token_map(
+    tensor: TensorInfo,
+    height: int,
+    width: int,
+    grids: Collection[tuple[int, int, int]],
+    given: Sequence[int],
+) -> _Map | None:
+    """As ``_map_of``, of tokens (N, places, C). ``grids`` are stride, rows and columns of the graph's other maps.
+
+    A grid that a person gives comes first. Then come those of the usual strides with at most a class token, and those of other
+    maps, such as that of the patches, with more tokens before them.
+    """
+    if len(tensor.shape) != 3 or None in tensor.shape or tensor.operator in _REARRANGING:
+        return None
+    tokens, channels = int(tensor.shape[1] or 0), int(tensor.shape[2] or 0)
+    usual = [
+        (stride, rows, columns)
+        for stride in STRIDES
+        for rows, columns in ((height // stride, width // stride), (-(-height // stride), -(-width // stride)))
+    ]
+    choices = [(grid, skipped) for grid in usual for skipped in (0, 1)]
+    choices += [(grid, skipped) for skipped in range(_MAX_SKIPPED + 1) for grid in sorted(grids)]
+    if given:
+        rows, columns = given
+        own = (max(1, round(height / rows)), rows, columns)
+        choices = [(own, skipped) for skipped in range(_MAX_SKIPPED_OF_GRID + 1)] + choices
+    for (stride, rows, columns), skipped in choices:
+        if rows * columns >= max(2, 2 * skipped) and tokens == rows * columns + skipped:
+            return stride, LAYOUTS[2], channels, rows, columns, skipped
     return None
+
+
+def is_class_plane(tensor: TensorInfo, height: int, width: int) -> bool:
+    """Whether a tensor has one value at each place of the picture: (N, H, W), (N, 1, H, W), (N, H, W, 1) or (H, W)."""
+    if len(tensor.shape) not in (2, 3, 4):
+        return False
+    sizes = [size for size in (tensor.shape if len(tensor.shape) == 2 else tensor.shape[1:]) if size != 1]
+    if len(sizes) != 2 or None in sizes:
+        return len(sizes) == 2 and len(tensor.shape) > 2
+    return _map_of(TensorInfo("", (1, 1, *sizes), ""), height, width) is not None
 
 
 def map_layout(tensor: TensorInfo, height: int, width: int) -> tuple[str, int] | None:
     """Layout and channels of a map (N, C, h, w) or (N, h, w, C) of the picture; None for another tensor."""
     found = _map_of(tensor, height, width)
-    return (found[1], found[2]) if found is not None and found[1] != LAYOUTS[2] else None
+    return None if found is None else (found[1], found[2])
 
 
 def _sizes(pixels: int, stride: int) -> frozenset[int]:
     """Sizes that a map of this stride can have, whatever the padding."""
     exact = pixels / stride
     return frozenset(size for size in range(int(exact) - 1, int(exact) + 3) if size > 1 and abs(size - exact) <= 1.0)
-
-
-def class_outputs(graph: OnnxGraph, height: int, width: int) -> list[TensorInfo]:
-    """Outputs that can give the classes: ids of a picture, or a value of each class at each place.
-
-    Beside an output that is no picture, such as boxes, scores must have the picture's size: a coarser map is then an input of
-    the further processing, such as the prototypes of an instance segmentation.
-    """
-    outputs = [graph.tensors.get(output.name, output) for output in graph.outputs]
-    has_lists = any(tensor.type in _FLOATS and len(tensor.shape) < 4 for tensor in outputs)
-    found = []
-    for tensor in outputs:
-        rank = len(tensor.shape)
-        is_fine = not has_lists or (height, width) in (tensor.shape[1:3], tensor.shape[2:4])
-        if (tensor.type in _INTEGERS and rank in (3, 4)) or (tensor.type in _FLOATS and rank == 4 and is_fine):
-            found.append(tensor)
-    return found
 
 
 def _tensors(model: Any, name: str, height: int, width: int, layout: str) -> dict[str, TensorInfo]:
@@ -311,16 +423,16 @@ def _tensors(model: Any, name: str, height: int, width: int, layout: str) -> dic
     try:
         inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
     except Exception as error:
-        raise DataError(f"the shapes of this network's tensors cannot be found ({_first_line(error)}).") from error
+        raise DataError(f"the shapes of this network's tensors cannot be found ({first_line(error)}).") from error
     operators = {output: node.op_type for node in model.graph.node for output in node.output}
     depends = {name}
     for node in model.graph.node:
-        if depends.intersection(node.input):
+        if depends.intersection(inputs_of(node)):
             depends.update(node.output)
     known = [*inferred.graph.value_info, *inferred.graph.output]
     infos = {value.name: _info(value, operators.get(value.name, "")) for value in known if value.name in depends}
     missing = [tensor for tensor in operators if tensor in depends and not _is_known(infos.get(tensor))]
-    infos |= _measured(model, name, height, width, layout, missing, operators)
+    infos |= _shapes_from_run(model, name, height, width, layout, missing, operators)
     return {tensor: infos[tensor] for tensor in operators if tensor in infos}
 
 
@@ -328,32 +440,27 @@ def _is_known(info: TensorInfo | None) -> bool:
     return info is not None and None not in info.shape
 
 
-def _measured(
+def _shapes_from_run(
     model: Any, name: str, height: int, width: int, layout: str, missing: list[str], operators: Mapping[str, str]
 ) -> dict[str, TensorInfo]:
-    """Shapes that inference does not find, from a run on a blank picture; none if ONNX Runtime cannot run it."""
+    """Shapes that inference does not find, from a run on a blank picture. ``takes_pictures`` has run the network before."""
     import onnx
-    import onnxruntime
 
     types = {value.name: _info(value).type for value in model.graph.input}
     shape = (1, 3, height, width) if layout == "NCHW" else (1, height, width, 3)
     blank = np.zeros(shape, types[name])
+    declared = {output.name for output in model.graph.output}
     found: dict[str, TensorInfo] = {}
     for start in range(0, len(missing), 50):
         part = missing[start : start + 50]
         fragment = onnx.ModelProto()
-        declared = {output.name for output in model.graph.output}
         fragment.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in part if tensor not in declared)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
         try:
-            session = onnxruntime.InferenceSession(
-                model.SerializeToString() + fragment.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-            values = session.run(part, {name: blank})
-        except Exception:  # a tensor that is no output type, or an input that is missing: it cannot be tapped
+            session = open_session(model.SerializeToString() + fragment.SerializeToString(), torch.device("cpu"))
+            values = run_session(session, part, {name: blank})
+        except MonitorError:  # a tensor that can be no output: these are not tapped
             continue
-        for tensor, value in zip(part, values, strict=True):
+        for tensor, value in values.items():
             if isinstance(value, np.ndarray):
                 found[tensor] = TensorInfo(tensor, value.shape, str(value.dtype), operators[tensor])
     return found
@@ -365,7 +472,3 @@ def _info(value: Any, operator: str = "") -> TensorInfo:
         size.dim_value if size.HasField("dim_value") and size.dim_value > 0 else None for size in tensor.shape.dim
     )
     return TensorInfo(value.name, shape, _TYPES.get(tensor.elem_type, f"type {tensor.elem_type}"), operator)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

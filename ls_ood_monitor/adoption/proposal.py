@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from ..config import from_mapping
+import yaml
+
+from ..config import Checked, from_mapping, setting
 from ..datasets.cityscapes import CLASSES as CITYSCAPES
 from ..datasets.cityscapes import VOID
 from ..errors import ConfigError, DataError
@@ -16,24 +19,31 @@ from ..networks.adopted_settings import InputSettings, LatentTap, OutputSettings
 from ..vision.preprocess import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec
 from ..yaml_file import read_yaml
 from .onnx_graph import (
+    FLOATS,
+    INTEGERS,
+    TAPPABLE,
     OnnxGraph,
     TapCandidate,
     TensorInfo,
-    class_outputs,
     image_inputs,
     input_size,
+    is_class_plane,
     map_layout,
+    require_input,
+    takes_pictures,
     tap_candidates,
 )
 
-#: Operators that only change the size, the order or the coding of scores.
-_PASS_ON = ("Resize", "Upsample", "QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "Identity")
+#: Operators that keep the values of scores, and change only their size, order or coding.
+_VALUE_PRESERVING = ("Resize", "Upsample", "QuantizeLinear", "DequantizeLinear", "Transpose", "Cast", "Identity")
+#: Those that ids may also pass.
+_RESHAPING = ("Squeeze", "Unsqueeze", "Reshape", "Flatten")
 _PROBABILITIES = ("Softmax", "Sigmoid")
 _QUANTISED = "DequantizeLinear"
 
 
 @dataclass(frozen=True)
-class Proposal:
+class AdoptionSettings(Checked):
     """What a settings file says: names alone; shapes are read from the graph.
 
     Attributes:
@@ -43,8 +53,9 @@ class Proposal:
         class_names: by id.
         taps: tensors to tap, fine ones first.
         latents: tensor to sample latents from; empty = none.
+        token_grid: rows and columns of the map that tokens are; empty = read from the graph.
         mc_samples: Monte-Carlo samples.
-        dropblock_size: cells; None = 8, smaller on small maps.
+        dropblock_size: cells; 0 = 8, smaller on small maps.
         dropblock_prob: probability p.
     """
 
@@ -53,13 +64,14 @@ class Proposal:
     output: OutputSettings
     class_names: tuple[str, ...]
     taps: tuple[str, ...]
-    latents: str
-    mc_samples: int = 64
-    dropblock_size: int | None = None
-    dropblock_prob: float = 0.5
+    latents: str = ""
+    token_grid: tuple[int, ...] = ()
+    mc_samples: int = setting(64, "Monte-Carlo samples", low=2, high=4096)
+    dropblock_size: int = setting(0, "side of the dropped blocks, cells of the map; 0 = automatic", low=0, high=256)
+    dropblock_prob: float = setting(0.5, "DropBlock probability p", low=0.01, high=0.99)
 
 
-def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Proposal, OnnxGraph]:
+def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[AdoptionSettings, OnnxGraph]:
     """Propose settings, and return the graph with the shapes of its tensors.
 
     Args:
@@ -77,19 +89,25 @@ def propose(graph: OnnxGraph, size: tuple[int, int] | None = None) -> tuple[Prop
         )
     tensor, layout = inputs[0]
     height, width = size or input_size(tensor, layout)
+    source = InputSettings(tensor.name, layout, tensor.type, "rgb", tensor.shape[0] is None)
+    require_input(graph, source, height, width)
+    source = replace(source, batch=takes_pictures(graph, source, height, width))
     known = graph.at_size(tensor.name, height, width, layout)
-    outputs = class_outputs(known, height, width)
     candidates = tap_candidates(known, height, width)
     if not candidates:
-        raise DataError("no tensor of this network is a map of the picture, so nothing can be tapped.")
-    output, classes = _classes_of(known, outputs[0], height, width) if outputs else (OutputSettings(), 1)
-    scores = {tensor.name for own in outputs for tensor in _score_chain(known, own.name)}
+        raise DataError(
+            f"no tensor of this network is a feature map of a picture of {width}x{height}, so nothing can be tapped; give its "
+            "own size with --size, or another network."
+        )
+    outputs = _class_outputs(known, height, width)
+    output, classes = _classes_of(known, outputs, height, width)
+    scores = {scores.name for given in outputs for scores in _score_chain(known, given.name)}
     inner = [candidate for candidate in candidates if candidate.tensor.name not in scores]
     taps, latents = choose_taps(inner or candidates)
     is_bytes = tensor.type == "uint8"
     return (
-        Proposal(
-            InputSettings(tensor.name, layout, tensor.type, "rgb", tensor.shape[0] is None),
+        AdoptionSettings(
+            source,
             PreprocessSpec(
                 width, height, (0.0,) * 3 if is_bytes else IMAGENET_MEAN, (1.0,) * 3 if is_bytes else IMAGENET_STD
             ),
@@ -109,21 +127,22 @@ def choose_taps(candidates: Sequence[TapCandidate]) -> tuple[list[TapCandidate],
     there is a decoder. Stride 1 is left out where there are others. If all maps have one stride, as in a plain vision
     transformer, the taps lie at a third and two thirds of its depth.
     """
-    encoder = [candidate for candidate in candidates if candidate.is_encoder]
+    encoder = [candidate for candidate in candidates if candidate.is_encoder] or list(candidates)
     strides = sorted({candidate.stride for candidate in encoder})
     if len(strides) > 1 and strides[0] == 1:
         strides = strides[1:]
     *earlier, coarsest = strides
-    last = _end([own for own in encoder if own.stride == coarsest], "finer_follows")
+    stages = {stride: [candidate for candidate in encoder if candidate.stride == stride] for stride in strides}
+    last = _end(stages[coarsest], "finer_follows")
     if earlier:
-        return [_end([own for own in encoder if own.stride == stride], "coarser_follows") for stride in earlier], last
-    own = [candidate for candidate in encoder if candidate.stride == coarsest]
-    return [own[len(own) // 3], own[2 * len(own) // 3]], last
+        return [_end(stages[stride], "coarser_follows") for stride in earlier], last
+    blocks = stages[coarsest]
+    return [blocks[len(blocks) // 3], blocks[2 * len(blocks) // 3]], last
 
 
 def _end(stage: Sequence[TapCandidate], goes_on: str) -> TapCandidate:
     """End of a stage: the last of those from which the network goes on, if there are any."""
-    return reduce(_better_end, [own for own in stage if getattr(own, goes_on)] or stage)
+    return reduce(_better_end, [candidate for candidate in stage if getattr(candidate, goes_on)] or stage)
 
 
 def _better_end(before: TapCandidate, candidate: TapCandidate) -> TapCandidate:
@@ -145,16 +164,57 @@ def class_names_of(count: int) -> tuple[str, ...]:
     return tuple(f"class_{index}" for index in range(count))
 
 
-def _classes_of(graph: OnnxGraph, output: TensorInfo, height: int, width: int) -> tuple[OutputSettings, int]:
-    """Tensors of the segmentation, and the number of classes: 256 where only ids are known."""
-    chain = _score_chain(graph, output.name)
-    if output.type.startswith(("int", "uint")):
-        if not chain:
-            return OutputSettings(class_ids=output.name), 256
-        layout, classes = _layout_of_scores(chain[-1], height, width)
-        return OutputSettings(output.name, chain[-1].name, layout, chain[-1].operator in _PROBABILITIES), classes
-    layout, classes = _layout_of_scores(output, height, width)
-    return OutputSettings("", output.name, layout, output.operator in _PROBABILITIES), classes
+def _class_outputs(graph: OnnxGraph, height: int, width: int) -> list[TensorInfo]:
+    """Outputs with one value, or one of each class, at each place of the picture.
+
+    Beside an output that is no picture, such as boxes, scores must have the picture's size: a coarser map is then an input of
+    the further processing, such as the prototypes of an instance segmentation.
+    """
+    outputs = [graph.tensors[output.name] for output in graph.outputs if output.name in graph.tensors]
+    planes = [output for output in outputs if is_class_plane(output, height, width)]
+    has_lists = any(output.type in FLOATS and len(output.shape) < 4 and output not in planes for output in outputs)
+    return [
+        output
+        for output in outputs
+        if output in planes
+        or (
+            (output.type in FLOATS and len(output.shape) == 4)
+            and (not has_lists or (height, width) in (output.shape[1:3], output.shape[2:4]))
+        )
+    ]
+
+
+def _classes_of(graph: OnnxGraph, outputs: Sequence[TensorInfo], height: int, width: int) -> tuple[OutputSettings, int]:
+    """Tensors of the segmentation, and the number of classes, of the first output that is one; 256 where only ids are known.
+
+    One value at each place is a segmentation if it is an integer, or comes from an ArgMax (ids) or a sigmoid (two classes);
+    otherwise it may as well be a depth.
+    """
+    for output in outputs:
+        chain, origin = _score_chain(graph, output.name), _origin(graph, output.name)
+        if not is_class_plane(output, height, width):
+            layout, classes = _layout_of_scores(output, height, width)
+            return OutputSettings("", output.name, layout, origin in _PROBABILITIES), classes
+        if output.type in INTEGERS or origin == "ArgMax":
+            if not chain:
+                return OutputSettings(class_ids=output.name), 2 if output.type == "bool" else 256
+            layout, classes = _layout_of_scores(chain[-1], height, width)
+            if chain[-1].type not in FLOATS:  # the scale of these scores is not known
+                return OutputSettings(class_ids=output.name), classes
+            are_probabilities = _origin(graph, chain[-1].name) in _PROBABILITIES
+            return OutputSettings(output.name, chain[-1].name, layout, are_probabilities), classes
+        if origin == "Sigmoid":
+            layout = "NHWC" if len(output.shape) == 4 and output.shape[3] == 1 else "NCHW"
+            return OutputSettings("", output.name, layout, are_probabilities=True), 2
+    return OutputSettings(), 1
+
+
+def _origin(graph: OnnxGraph, tensor: str) -> str:
+    """Operator that gives a tensor's values."""
+    node = graph.producers.get(tensor)
+    while node is not None and node.op_type in (*_VALUE_PRESERVING, *_RESHAPING):
+        node = graph.producers.get(node.input[0])
+    return "" if node is None else str(node.op_type)
 
 
 def _layout_of_scores(scores: TensorInfo, height: int, width: int) -> tuple[str, int]:
@@ -173,32 +233,34 @@ def _score_chain(graph: OnnxGraph, output: str) -> list[TensorInfo]:
     producers = graph.producers
     found: list[TensorInfo] = []
     name = output
-    if graph.tensors[output].type.startswith(("int", "uint")):
-        node = producers.get(output)
-        while node is not None and node.op_type in ("Cast", "Squeeze", "Identity", "Reshape"):
-            node = producers.get(node.input[0])
-        if node is None or node.op_type != "ArgMax":
-            return []
+    node = producers.get(output)
+    while node is not None and node.op_type in (*_VALUE_PRESERVING, *_RESHAPING):
+        node = producers.get(node.input[0])
+    if node is not None and node.op_type == "ArgMax":
         name = node.input[0]
+    elif output not in graph.tensors or graph.tensors[output].type in INTEGERS:
+        return []
     while True:
         tensor = graph.tensors.get(name)
-        is_scores = tensor is not None and tensor.type.startswith("float") and len(tensor.shape) == 4
         if (
             tensor is not None
-            and is_scores
+            and tensor.type in TAPPABLE
+            and len(tensor.shape) == 4
             and (not found or tensor.operator == _QUANTISED or found[-1].operator != _QUANTISED)
         ):
             found.append(tensor)
         node = producers.get(name)
-        if node is None or node.op_type not in _PASS_ON:
+        if node is None or node.op_type not in _VALUE_PRESERVING:
             return found
         name = node.input[0]
 
 
-def settings_text(proposal: Proposal, graph: OnnxGraph, candidates: Sequence[TapCandidate], file: str) -> str:
+def settings_text(proposal: AdoptionSettings, graph: OnnxGraph, candidates: Sequence[TapCandidate], file: str) -> str:
     """A proposal as YAML, with a comment at what a person must check."""
     by_name = {candidate.tensor.name: candidate for candidate in candidates}
-    other_outputs = [str(output) for output in graph.outputs if output.name not in vars(proposal.output).values()]
+    other_outputs = [
+        _quoted(str(output)) for output in graph.outputs if output.name not in vars(proposal.output).values()
+    ]
     spec, source, output = proposal.preprocess, proposal.input, proposal.output
     lines = [
         f"# How {file} is to be monitored. Proposed by 'ls-ood adopt'; check the lines marked CHECK.",
@@ -227,16 +289,19 @@ def settings_text(proposal: Proposal, graph: OnnxGraph, candidates: Sequence[Tap
         "output:",
         *(
             ()
-            if output.decisive
-            else ("  # CHECK: no output was found that is a segmentation; every pixel gets class 0.",)
+            if output.class_source
+            else (
+                "  # CHECK: no output was found that is a segmentation; every pixel gets class 0. Scores of one channel, such as",
+                "  # those of road against all else, are named under scores, with two class names.",
+            )
         ),
         *(f"  # another output: {other}" for other in other_outputs),
         "  # Tensor of class ids; empty = the largest score decides.",
         f"  class_ids: {_quoted(output.class_ids)}",
         "  # Tensor of the classes' scores; empty = no confidence picture.",
         f"  scores: {_quoted(output.scores)}",
-        f"  scores_layout: {output.scores_layout}",
-        f"  are_probabilities: {_flag(output.are_probabilities)}  # the scores come after a softmax",
+        f"  scores_layout: {output.scores_layout}  # CHECK: NCHW = (N, classes, H, W), NHWC = (N, H, W, classes)",
+        f"  are_probabilities: {_flag(output.are_probabilities)}  # the scores come after a softmax or a sigmoid",
         "  # CHECK: names by id, a list here or the name of a YAML file with a list.",
         "  class_names:",
         *(f"    - {name}" for name in proposal.class_names),
@@ -250,8 +315,11 @@ def settings_text(proposal: Proposal, graph: OnnxGraph, candidates: Sequence[Tap
         f"  # {_described(by_name[proposal.latents])}",
         f"  tensor: {_quoted(proposal.latents)}",
         f"  mc_samples: {proposal.mc_samples}",
-        "  dropblock_size: null  # cells; null = 8, smaller on small maps",
+        "  dropblock_size: 0  # cells; 0 = 8, smaller on small maps",
         f"  dropblock_prob: {proposal.dropblock_prob:g}",
+        "",
+        "# Rows and columns of the map that tokens (N, places, channels) are; null = read from the graph.",
+        "token_grid: null",
     ]
     return "\n".join(lines) + "\n"
 
@@ -260,18 +328,19 @@ def _described(candidate: TapCandidate) -> str:
     return f"stride {candidate.stride}, {candidate.rows} x {candidate.columns}, {candidate.channels} channels"
 
 
-def _quoted(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"
+def _quoted(text: str) -> str:
+    """A string of YAML, on one line."""
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=sys.maxsize).strip()
 
 
 def _flag(value: bool) -> str:
     return "true" if value else "false"
 
 
-_KEYS = ("input", "output", "taps", "latents")
+_KEYS = ("input", "output", "taps", "latents", "token_grid")
 
 
-def read_settings(path: Path) -> Proposal:
+def read_settings(path: Path) -> AdoptionSettings:
     """Read a settings file. Raises ``ConfigError`` for a missing or unknown key, or a value out of range."""
     content = read_yaml(path, ConfigError)
     if not isinstance(content, Mapping):
@@ -285,18 +354,22 @@ def read_settings(path: Path) -> Proposal:
         latents = dict(content.get("latents") or {})
         names = _class_names(output.pop("class_names"), path)
         size = {key: source.pop(key) for key in ("width", "height", "mean", "std") if key in source}
-        taps = tuple(str(name) for name in content["taps"])
+        taps = tuple(_texts(content["taps"], "taps"))
         unknown = sorted(set(latents) - {"tensor", "mc_samples", "dropblock_size", "dropblock_prob"})
         if unknown:
             raise ConfigError(f"latents has the unknown key {unknown[0]}.")
-        given = {spec.name: latents[spec.name] for spec in fields(Proposal) if latents.get(spec.name) is not None}
-        proposal = Proposal(
+        given = {
+            spec.name: latents[spec.name] for spec in fields(AdoptionSettings) if latents.get(spec.name) is not None
+        }
+        (latent,) = _texts([latents.get("tensor") or ""], "latents.tensor")
+        proposal = AdoptionSettings(
             from_mapping(InputSettings, source),
-            from_mapping(PreprocessSpec, _without_mean(size, str(source.get("type")))),
+            from_mapping(PreprocessSpec, _with_default_normalisation(size, str(source.get("type")))),
             from_mapping(OutputSettings, {key: "" if value is None else value for key, value in output.items()}),
             names,
             taps,
-            str(latents.get("tensor") or ""),
+            latent,
+            _token_grid(content.get("token_grid")),
             **given,
         )
     except KeyError as error:
@@ -310,21 +383,43 @@ def read_settings(path: Path) -> Proposal:
     return proposal
 
 
-def _without_mean(size: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def _with_default_normalisation(size: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Size and normalisation; values of uint8 have none."""
     return {**({"mean": (0.0,) * 3, "std": (1.0,) * 3} if kind == "uint8" else {}), **size}
 
 
 def _class_names(value: Any, path: Path) -> tuple[str, ...]:
-    """Names from a list, or from a YAML file with a list beside the settings file."""
+    """Names from a list, or from a YAML file beside the settings file: a list, or a mapping of ids 0, 1, 2, ... to names."""
     if isinstance(value, str):
-        named = path.parent / value
-        value = read_yaml(named, ConfigError)
-        if isinstance(value, Mapping):  # id: name
-            value = [value[key] for key in sorted(value)]
+        value = read_yaml(path.parent / value, ConfigError)
+        if isinstance(value, Mapping):
+            if list(range(len(value))) != sorted(key for key in value if type(key) is int):
+                raise ConfigError(
+                    f"class_names has the ids {', '.join(map(repr, value))}; whole numbers from 0 on without gaps are needed, "
+                    "without quotes."
+                )
+            value = [value[index] for index in range(len(value))]
     if not isinstance(value, list) or not value:
         raise ConfigError("class_names is no list of names.")
-    return tuple(map(str, value))
+    return tuple(_texts(value, "class_names"))
+
+
+def _texts(values: Any, key: str) -> list[str]:
+    """The values, which must be strings: YAML reads 12, no and null as other things."""
+    if not isinstance(values, list):
+        raise ConfigError(f"{key} is {values!r}; it must be a list of names.")
+    for value in values:
+        if not isinstance(value, str):
+            raise ConfigError(f"{key} has {value!r}, which YAML does not read as text; put each name in quotes.")
+    return values
+
+
+def _token_grid(value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) != 2 or not all(type(size) is int and size > 0 for size in value):
+        raise ConfigError(f"token_grid is {value!r}; it must be [rows, columns], for example [16, 16], or null.")
+    return tuple(value)
 
 
 def tap_settings(candidate: TapCandidate) -> TapSettings:
@@ -339,7 +434,7 @@ def tap_settings(candidate: TapCandidate) -> TapSettings:
     )
 
 
-def latent_tap(candidate: TapCandidate, proposal: Proposal) -> LatentTap:
+def latent_tap(candidate: TapCandidate, proposal: AdoptionSettings) -> LatentTap:
     """What the bundle says of the latents' tap; blocks are smaller on small maps."""
     size = proposal.dropblock_size or min(8, max(1, min(candidate.rows, candidate.columns) // 4))
     return LatentTap(**vars(tap_settings(candidate)), dropblock_size=size, dropblock_prob=proposal.dropblock_prob)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Makes a bundle of an ONNX network that is already there, so that it is monitored as it is: the file stays unchanged, and
-class ids stay equal to the bit. Nothing is trained.
+class ids and outputs stay equal to the bit. Nothing is trained.
 
   ls-ood adopt network.onnx                                         what is in it, and what can be tapped
   ls-ood adopt network.onnx --suggest settings.yaml                 proposed settings; check the lines marked CHECK
@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--settings has the size and all the rest; leave out --suggest and --size.")
     if args.suggest is not None:
         require_file_place("--suggest", args.suggest, (".yaml", ".yml"))
+        if args.suggest.exists():  # a person may have edited it
+            raise ConfigError(f"--suggest is {args.suggest}, which exists; delete it, or name another file.")
     graph = read_graph(args.network)
     if args.settings is not None:
         return _write(args, graph)
@@ -90,24 +92,30 @@ def _propose(args: argparse.Namespace, graph: OnnxGraph) -> int:
     return 0
 
 
-def _table(candidates: list[TapCandidate], chosen: tuple[str, ...], latents: str, everything: bool) -> Any:
+def _table(candidates: list[TapCandidate], chosen: tuple[str, ...], latents: str, list_all: bool) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
         "stride", "map", "channels", "tensor", "proposed", title="Tensors that can be tapped", title_justify="left"
     )
-    last: dict[tuple[int, bool], str] = {(own.stride, own.is_encoder): own.tensor.name for own in candidates}
-    for own in sorted(candidates, key=lambda candidate: candidate.stride):
-        name = own.tensor.name
-        if not everything and name not in chosen and name != last[own.stride, own.is_encoder]:
+    last: dict[tuple[int, bool], str] = {
+        (candidate.stride, candidate.is_encoder): candidate.tensor.name for candidate in candidates
+    }
+    for candidate in sorted(candidates, key=lambda tap: tap.stride):
+        name = candidate.tensor.name
+        if not list_all and name not in chosen and name != last[candidate.stride, candidate.is_encoder]:
             continue
-        use = ("latents" if name == latents else "tap") if name in chosen else ("" if own.is_encoder else "(decoder)")
+        use = (
+            ("latents" if name == latents else "tap")
+            if name in chosen
+            else ("" if candidate.is_encoder else "(decoder)")
+        )
         table.add_row(
-            str(own.stride),
-            f"{own.rows} x {own.columns}",
-            str(own.channels),
-            Text(name if everything else _shortened(name), overflow="fold"),
+            str(candidate.stride),
+            f"{candidate.rows} x {candidate.columns}",
+            str(candidate.channels),
+            Text(name if list_all else _shortened(name), overflow="fold"),
             use,
         )
     return table
@@ -121,15 +129,15 @@ def _shortened(name: str) -> str:
 def _facts(candidates: list[TapCandidate]) -> list[dict[str, Any]]:
     return [
         {
-            "tensor": own.tensor.name,
-            "stride": own.stride,
-            "layout": own.layout,
-            "rows": own.rows,
-            "columns": own.columns,
-            "channels": own.channels,
-            "is_encoder": own.is_encoder,
+            "tensor": candidate.tensor.name,
+            "stride": candidate.stride,
+            "layout": candidate.layout,
+            "rows": candidate.rows,
+            "columns": candidate.columns,
+            "channels": candidate.channels,
+            "is_encoder": candidate.is_encoder,
         }
-        for own in candidates
+        for candidate in candidates
     ]
 
 
@@ -145,9 +153,10 @@ def _write(args: argparse.Namespace, graph: OnnxGraph) -> int:
         console.print(
             "note: without scores there is no confidence picture, and no detector that reads logits.", highlight=False
         )
+    equal = "Class ids and outputs" if proposal.output.class_source else "There are no classes; its outputs"
     console.print(
-        f"Bundle {identity[:12]} written to {args.out}. Class ids equal those of {args.network.name} on two made pictures. "
-        f"Detectors: {', '.join(detectors)}.",
+        f"Bundle {identity[:12]} written to {args.out}. {equal} equal those of {args.network.name} on two synthetic test "
+        f"pictures. Detectors: {', '.join(detectors)}.",
         highlight=False,
         soft_wrap=True,
     )

@@ -35,6 +35,7 @@ alarm" scores all detectors, as a vehicle does. --with takes a Python file with 
 mask_bank, entropies_to_score), which returns functions by name; each runs a whole monitored frame.
 """
 _NETWORKS = ("mobilenet_v2", "resnet101")
+_SIZE, _MASKS = "640x483", 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"backbones, or street for the embedded bundle's (default {','.join(_NETWORKS)}; with --growth the first)",
     )
     add("--bundle", type=Path, metavar="DIR", help="time the network of this calibrated bundle, at its own size")
-    add("--size", default="640x483", metavar="WIDTHxHEIGHT", help="size of the network's input (default %(default)s)")
-    add("--masks", type=int, default=64, metavar="M", help="Monte-Carlo samples (default %(default)s)")
+    add("--size", metavar="WIDTHxHEIGHT", help=f"size of the network's input (default {_SIZE})")
+    add("--masks", type=int, metavar="M", help=f"Monte-Carlo samples (default {_MASKS})")
     add("--cameras", type=int, default=1, metavar="N", help="pictures per pass (default %(default)s)")
     add(
         "--engines",
@@ -77,12 +78,13 @@ def run(args: argparse.Namespace) -> int:
     from ..machine import describe_machine
     from ..profiling.frame_cost import EngineChoice
 
+    require_file_place("--growth", args.growth, PICTURES)
+    _refuse_ignored(args)
+    args.size, args.masks = args.size or _SIZE, _MASKS if args.masks is None else args.masks
     width, height = parse_size(args.size)
     for name, low, high in (("masks", 2, 4096), ("cameras", 1, 64), ("repeats", 1, 10000), ("threads", 0, 1024)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name} is {getattr(args, name)}; it must lie within [{low}, {high}].")
-    require_file_place("--growth", args.growth, PICTURES)
-    _refuse_ignored(args)
     contenders = _load(args.peers) if args.peers else None
     device = choose_device(args.device)
     if args.threads:
@@ -144,15 +146,22 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
     if args.check and args.peers:
         raise ConfigError("--check compares engines alone; leave out --with.")
     if args.bundle is not None and (
-        args.check or args.peers or args.growth or args.make_bundle or args.networks or args.engines
+        args.check
+        or args.peers
+        or args.growth
+        or args.make_bundle
+        or args.networks
+        or args.engines
+        or args.size
+        or args.masks is not None
     ):
         raise ConfigError(
-            "--bundle times the bundle's own network by its own engine; leave out --networks, --engines, --check, --growth, "
-            "--with and --make-bundle."
+            "--bundle times the bundle's own network, size and masks by its own engine; leave out --networks, --engines, --size, "
+            "--masks, --check, --growth, --with and --make-bundle."
         )
     if args.growth is None:
         return
-    if args.check or args.peers or args.cameras != 1 or args.size != "640x483":
+    if args.check or args.peers or args.cameras != 1 or args.size:
         raise ConfigError("--growth has sizes and cameras of its own; leave out --size, --cameras, --with and --check.")
     if args.networks == "street" or "," in (args.networks or "") or "," in (args.engines or ""):
         raise ConfigError(

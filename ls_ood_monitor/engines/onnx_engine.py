@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ except ImportError:  # an extra: pip install 'ls_ood_monitor[onnx]'
 
 #: Output of a graph that version 0.1 exported -> name of the feature now.
 RENAMED_OUTPUTS = {"taps": "stage_means"}
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 def is_installed() -> bool:
@@ -60,8 +62,12 @@ class OnnxEngine:
         return OnnxPass(self._decoder, _run(self._encoder, {"pixels": pixels, "averaging": masks}), masks)
 
 
-def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
-    """Open a graph in ONNX Runtime with this engine's settings. Arguments and errors as in ``OnnxEngine``."""
+def open_session(content: bytes, device: torch.device, threads: int = 0, *, reproducible: bool = False) -> Any:
+    """Open a graph in ONNX Runtime with this engine's settings. Arguments and errors as in ``OnnxEngine``.
+
+    ``reproducible``: a GPU uses the same algorithms in every session, so two sessions can be compared bit by bit. Without it,
+    each session times the algorithms and chooses the fastest.
+    """
     if onnxruntime is None:
         raise ConfigError("engine is onnx, but ONNX Runtime is not installed; pip install onnxruntime, or use eager.")
     provider = _provider(device.type)
@@ -75,17 +81,40 @@ def open_session(content: bytes, device: torch.device, threads: int = 0) -> Any:
     options.inter_op_num_threads = 1
     # Idle threads that spin would take CPU time from DDS, the supervisor and the decoding of images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # an exception has the same text
+    settings = provider_settings(device)
+    if reproducible:
+        options.use_deterministic_compute = True
+        if device.type == "cuda":
+            settings["cudnn_conv_algo_search"] = "DEFAULT"
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=[(provider, provider_settings(device))])
+        session = onnxruntime.InferenceSession(content, options, providers=[(provider, settings)])
     except Exception as error:  # ONNX Runtime's exceptions have no other common base
-        raise MonitorError(f"ONNX Runtime {onnxruntime.__version__} cannot use an ONNX graph: {error}.") from error
+        raise MonitorError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot use an ONNX graph: {first_line(error)}."
+        ) from error
     if session.get_providers()[0] != provider:  # it falls back to the CPU silently if a library does not load
         raise ConfigError(
             f"engine is onnx and device is {device}, but ONNX Runtime {onnxruntime.__version__} could not load its {provider} "
             "(CUDA or cuDNN missing or of another version); install those that it was built for, or use engine eager."
         )
     return session
+
+
+def run_session(session: Any, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Outputs by name. Raises ``MonitorError`` if ONNX Runtime cannot run the graph on these inputs."""
+    try:
+        return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
+        raise MonitorError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot run the network: {first_line(error)}."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """First line of a foreign error's text, without colours and the final full stop."""
+    lines = _COLOURS.sub("", str(error)).strip().splitlines()
+    return (lines or [type(error).__name__])[0].strip().rstrip(".")
 
 
 def provider_settings(device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compares an engine with eager torch on two made pictures. Done once, when a bundle is loaded."""
+"""Compares an engine with eager torch on two synthetic test pictures. Done once, when a bundle is loaded."""
 
 from __future__ import annotations
 

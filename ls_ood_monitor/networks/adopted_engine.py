@@ -1,4 +1,4 @@
-"""Runs a network by others in ONNX Runtime: its file as it is, with the monitor's own nodes appended.
+"""Runs an adopted network in ONNX Runtime: its file, unchanged, and the monitor's own nodes appended to it.
 
 A file of the ONNX format is a protobuf message, and messages are merged by joining their bytes. So the original stays as it is,
 byte by byte, and a vehicle needs no package that edits graphs.
@@ -7,7 +7,7 @@ byte by byte, and a vehicle needs no package that edits graphs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,8 +19,8 @@ from torch import Tensor
 from ..core.entropy import latent_entropies
 from ..core.grid import GRID
 from ..engines import DecoderOutput, FeatureRows
-from ..engines.onnx_engine import open_session
-from ..errors import ConfigError
+from ..engines.onnx_engine import open_session, run_session
+from ..errors import ConfigError, MonitorError
 from ..features import cell_channels
 from ..vision import uncertainty
 from ..vision.deeplabv3p import upsample
@@ -57,7 +57,7 @@ class AdoptedEngine:
 
     Args:
         graph: the network's file.
-        additions: the appended nodes; empty = the network alone, which gives no features.
+        appended_nodes: empty = the network alone, which gives no features.
         settings: of the network.
         spec: size and normalisation.
         device: runs the network.
@@ -69,20 +69,20 @@ class AdoptedEngine:
     """
 
     name = "onnx"
-    precision = "fp32"
+    precision = "native"  # that of the file
     reentrant = True
 
     def __init__(
         self,
         graph: bytes,
-        additions: bytes,
+        appended_nodes: bytes,
         settings: AdoptedSettings,
         spec: PreprocessSpec,
         device: torch.device,
         threads: int = 0,
     ) -> None:
         self._settings, self._spec = settings, spec
-        self._session = open_session(graph + additions, device, threads)
+        self._session = open_session(graph + appended_nodes, device, threads, reproducible=True)
         self._outputs = tuple(output.name for output in self._session.get_outputs())
         self.preferred_batch_size = (4 if device.type == "cpu" else sys.maxsize) if settings.input.batch else 1
 
@@ -90,9 +90,8 @@ class AdoptedEngine:
         """Run BGR uint8 pictures (N, height, width, 3). ``features`` are those that ``encoder_rows`` and the decoder give."""
         values = network_input(pixels, self._settings.input, self._spec)
         batches = [values] if self._settings.input.batch else [values[i : i + 1] for i in range(len(values))]
-        runs = [self._session.run(self._outputs, {self._settings.input.name: batch}) for batch in batches]
-        outputs = {name: np.concatenate(parts) for name, *parts in zip(self._outputs, *runs, strict=True)}
-        return AdoptedRun(outputs, self._settings, self._spec, features)
+        runs = [run_session(self._session, self._outputs, {self._settings.input.name: batch}) for batch in batches]
+        return AdoptedRun(runs, len(pixels), self._settings, self._spec, features)
 
 
 class AdoptedRun:
@@ -100,12 +99,13 @@ class AdoptedRun:
 
     def __init__(
         self,
-        outputs: dict[str, NDArray[Any]],
+        runs: Sequence[Mapping[str, Any]],
+        pictures: int,
         settings: AdoptedSettings,
         spec: PreprocessSpec,
         features: Sequence[str],
     ) -> None:
-        self._outputs, self._settings, self._spec = outputs, settings, spec
+        self._runs, self._pictures, self._settings, self._spec = runs, pictures, settings, spec
         self._features = features
 
     def encoder_rows(self) -> FeatureRows:
@@ -120,23 +120,55 @@ class AdoptedRun:
     def class_ids(self) -> NDArray[np.uint8]:
         """uint8 (N, height, width) at the network's input size."""
         size = self._spec.height, self._spec.width
-        if not self._settings.output.decisive:
-            return np.zeros((len(next(iter(self._outputs.values()))), *size), np.uint8)
-        if name := self._settings.output.class_ids:
-            values = self._outputs[name]
-            ids = values.reshape(len(values), *values.shape[-2:]).astype(np.uint8)
+        if not self._settings.output.class_source:
+            return np.zeros((self._pictures, *size), np.uint8)
+        if self._settings.output.class_ids:
+            ids = self._given_ids.astype(np.uint8)
             if ids.shape[1:] == size:
                 return ids
             return np.stack([resize_labels(plane, self._spec.width, self._spec.height) for plane in ids])
         scores = self._given_scores if self._given_scores.shape[2:] == size else upsample(self._given_scores, size)
         return scores.argmax(dim=1).to(torch.uint8).numpy()
 
-    def differs_from(self, other: AdoptedRun) -> float:
-        """Share of pixels of another class than in a run of the same pictures; without classes, of other outputs."""
-        if self._settings.output.decisive:
-            return float((self.class_ids() != other.class_ids()).mean())
-        pairs = [(values, self._outputs[name]) for name, values in other._outputs.items()]
-        return float(np.mean([not np.allclose(one, two, rtol=1e-3, atol=1e-5, equal_nan=True) for one, two in pairs]))
+    def require_classes(self, classes: int) -> None:
+        """Raise ``ConfigError`` if an output is no class map, or has other classes than ``classes`` names."""
+        output = self._settings.output
+        if output.scores and (found := self._given_scores.shape[1]) != classes:
+            raise ConfigError(
+                f"output.scores ({output.scores}) has {found} classes in {output.scores_layout}, but there are {classes} class "
+                "names; give one name for each class, and check scores_layout."
+            )
+        if not output.class_ids:
+            return
+        ids = self._given_ids
+        wrong = ids[(ids < 0) | (ids >= classes) | (ids != np.rint(ids))]
+        if wrong.size:
+            raise ConfigError(
+                f"output.class_ids ({output.class_ids}) has the value {wrong[0]:g}, but there are {classes} class names; ids "
+                f"must be whole numbers from 0 to {classes - 1}. Give one name for each class, or name another output."
+            )
+
+    def difference_from(self, other: AdoptedRun) -> str:
+        """How the outputs that both runs of the same pictures have differ, in any bit; empty if they are equal."""
+        if share := float((self.class_ids() != other.class_ids()).mean()):
+            return f"classes in {share:.2g} of the pixels"
+        for own, others in zip(self._runs, other._runs, strict=True):
+            for name in own.keys() & others.keys():
+                if not _equal(own[name], others[name]):
+                    return f"values of its output {name}"
+        return ""
+
+    def _output(self, name: str) -> NDArray[Any]:
+        """An output of all pictures, (N, ...). One run's array is not copied."""
+        pictures = self._pictures // len(self._runs)
+        parts = [np.asarray(run[name]) for run in self._runs]
+        parts = [part if part.ndim and len(part) == pictures else part[None] for part in parts]
+        joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if len(joined) != self._pictures:
+            raise MonitorError(
+                f"output {name} has the shape {parts[0].shape} for {pictures} pictures; set batch: false in the settings."
+            )
+        return joined
 
     def _confidence(self) -> NDArray[np.uint8] | None:
         if not self._settings.output.scores:
@@ -145,11 +177,35 @@ class AdoptedRun:
         return (largest * 255.0).round().to(torch.uint8).numpy()
 
     @cached_property
+    def _given_ids(self) -> NDArray[Any]:
+        """(N, h, w), as the network gives them; axes of size 1 are left out."""
+        name = self._settings.output.class_ids
+        values = self._output(name)
+        sizes = [size for size in values.shape[1:] if size != 1]
+        if len(sizes) != 2:
+            raise ConfigError(
+                f"output.class_ids ({name}) has the shape {values.shape}, which is no class map: (N, H, W), (N, 1, H, W), "
+                "(N, H, W, 1) or (H, W) is needed. If it has a value for each class, name it under scores."
+            )
+        return values.reshape(len(values), *sizes)
+
+    @cached_property
     def _given_scores(self) -> Tensor:
-        """(N, classes, h, w), as the network gives them."""
+        """(N, classes, h, w), as the network gives them; of one channel, those of the two classes."""
         output = self._settings.output
-        values = torch.from_numpy(np.ascontiguousarray(self._outputs[output.scores], np.float32))
-        return values.permute(0, 3, 1, 2) if output.scores_layout == "NHWC" else values
+        values = torch.from_numpy(np.ascontiguousarray(self._output(output.scores), np.float32))
+        if values.dim() == 3:  # (N, h, w)
+            values = values[:, None]
+        elif output.scores_layout == "NHWC" and values.dim() == 4:
+            values = values.permute(0, 3, 1, 2)
+        if values.dim() != 4:
+            raise ConfigError(
+                f"output.scores ({output.scores}) has the shape {tuple(values.shape)}, which is no map of scores: "
+                "(N, classes, H, W), (N, H, W, classes) or (N, H, W) is needed."
+            )
+        if values.shape[1] > 1:
+            return values
+        return torch.cat([1.0 - values if output.are_probabilities else torch.zeros_like(values), values], dim=1)
 
     @cached_property
     def _logits(self) -> Tensor:
@@ -162,7 +218,7 @@ class AdoptedRun:
 
     def _row(self, name: str) -> Values:
         if name == "entropies":
-            samples = self._outputs[LATENTS]
+            samples = self._output(LATENTS)
             if self._latent_tap.layout == "NCHW":
                 samples = samples.transpose(0, 2, 1)
             return latent_entropies(samples)
@@ -172,7 +228,7 @@ class AdoptedRun:
         if name == "stage_means":
             return np.concatenate([tap[:, -1, -1] for tap in taps], axis=1).astype(np.float64)
         cells = [tap[:, :-1, :-1].reshape(len(tap), -1, tap.shape[-1]) for tap in taps]
-        chosen = [own[..., cell_channels(own.shape[-1]).numpy()] for own in cells]
+        chosen = [values[..., cell_channels(values.shape[-1]).numpy()] for values in cells]
         return np.concatenate(chosen, axis=2).astype(np.float64)
 
     @property
@@ -183,10 +239,17 @@ class AdoptedRun:
 
     def _pooled(self, output: str, tap: TapSettings) -> NDArray[np.float32]:
         """(N, *POOLED, C): means of the cells, and in the last row and column the mean of the whole map."""
-        values = self._outputs[output]
+        values = self._output(output)
         if tap.layout == "NCHW":
             values = values.transpose(0, 2, 3, 1)
         return np.asarray(values, np.float32).reshape(len(values), *POOLED, tap.channels)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Bit by bit, but any NaN equals any other; sequences and maps of a classifier count by their text."""
+    if not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray)):
+        return repr(one) == repr(other)
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def network_input(pixels: NDArray[np.uint8], settings: InputSettings, spec: PreprocessSpec) -> NDArray[Any]:
@@ -200,7 +263,7 @@ def network_input(pixels: NDArray[np.uint8], settings: InputSettings, spec: Prep
     if settings.type == "uint8":
         return values
     order = slice(None) if settings.colour == "rgb" else slice(None, None, -1)  # mean and std are RGB
-    mean, std = (np.array(own[order], np.float32) * np.float32(255.0) for own in (spec.mean, spec.std))
+    mean, std = (np.array(channels[order], np.float32) * np.float32(255.0) for channels in (spec.mean, spec.std))
     normalised = values.astype(np.float32)
     # Along the longest axis: numpy takes a hundred times as long for three values in a row.
     planes = normalised if nchw else normalised.reshape(len(values), spec.height, -1)

@@ -1,4 +1,4 @@
-"""A network by others in a frame pass: the file that a vehicle already runs, tapped."""
+"""An adopted network in a frame pass: the file that a vehicle already runs, tapped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .adopted_engine import AdoptedEngine, available_features
 from .adopted_settings import AdoptedSettings, InputSettings, LatentTap, OutputSettings, TapSettings
 
 #: Files of a bundle: the network as it was adopted, and the nodes to append.
-GRAPH, ADDITIONS = "network.onnx", "taps.onnx"
+GRAPH, APPENDED_NODES = "network.onnx", "taps.onnx"
 KIND = "adopted"
 
 
@@ -31,7 +31,7 @@ class AdoptedPass(FramePass):
 
     Args:
         graph: content of the network's file.
-        additions: the nodes to append (``adoption/additions.py``).
+        appended_nodes: a graph fragment (``adoption/appended_nodes.py``).
         settings: of the network.
         preprocess_spec: size and normalisation.
         classes: number of classes of the segmentation.
@@ -40,15 +40,16 @@ class AdoptedPass(FramePass):
         threads: CPU threads of ONNX Runtime; 0 = as many as torch uses.
 
     Raises:
-        BundleError: the appended nodes change the classes of a picture.
-        ConfigError: a feature that this network cannot give, or a device that ONNX Runtime cannot use.
-        MonitorError: ONNX Runtime cannot use the file.
+        BundleError: the appended nodes change an output of the network.
+        ConfigError: a feature that this network cannot give, a device that ONNX Runtime cannot use, an output that is no class
+            map, or another number of classes.
+        MonitorError: ONNX Runtime cannot use or run the file.
     """
 
     def __init__(
         self,
         graph: bytes,
-        additions: bytes,
+        appended_nodes: bytes,
         settings: AdoptedSettings,
         preprocess_spec: PreprocessSpec,
         classes: int,
@@ -57,13 +58,13 @@ class AdoptedPass(FramePass):
         *,
         threads: int = 0,
     ) -> None:
-        self._graph, self._additions, self._threads = graph, additions, threads
+        self._graph, self._appended_nodes, self._threads = graph, appended_nodes, threads
         self.settings, self._classes = settings, classes
         target = torch.device(device)
-        self._engine = AdoptedEngine(graph, additions, settings, preprocess_spec, target, threads)
+        self._engine = AdoptedEngine(graph, appended_nodes, settings, preprocess_spec, target, threads)
         names = sorted(self.available) if features is None else features
         super().__init__(target, preprocess_spec, names, self._engine)
-        self._require_same_classes()
+        self._require_same_outputs()
 
     @property
     def available(self) -> frozenset[str]:
@@ -97,23 +98,22 @@ class AdoptedPass(FramePass):
     def _untapped(self) -> AdoptedEngine:
         return AdoptedEngine(self._graph, b"", self.settings, self.preprocess_spec, self.device, self._threads)
 
-    def _require_same_classes(self) -> None:
-        """Compare the classes with those of the untouched file, on two made pictures."""
+    def _require_same_outputs(self) -> None:
+        """Compare classes and outputs with those of the untouched file, on two synthetic test pictures."""
         pictures = check_pictures(self.preprocess_spec)
-        share = self._engine.begin(pictures).differs_from(self._untapped().begin(pictures))
-        if share > 0.0:
-            has_classes = bool(self.settings.output.decisive)
-            where = f"classes in {share:.2g} of the pixels" if has_classes else f"values in {share:.2g} of its outputs"
+        monitored = self._engine.begin(pictures)
+        monitored.require_classes(self._classes)
+        if difference := monitored.difference_from(self._untapped().begin(pictures)):
             raise BundleError(
-                f"with these taps the network gives other {where}: a tap between two layers that ONNX Runtime joins changes "
-                "their rounding. Choose taps that end a block, in a quantised network outputs of DequantizeLinear "
+                f"with these taps the network gives other {difference}: ONNX Runtime fuses two layers, and a tap between them "
+                "changes their rounding. Choose taps that end a block, in a quantised network outputs of DequantizeLinear "
                 "('ls-ood adopt' proposes such)."
             )
 
     def stored(self) -> StoredNetwork:
         """Settings, the untouched file, and the nodes to append."""
         return StoredNetwork(
-            {"kind": KIND, **asdict(self.settings)}, {GRAPH: self._graph, ADDITIONS: self._additions}, {}
+            {"kind": KIND, **asdict(self.settings)}, {GRAPH: self._graph, APPENDED_NODES: self._appended_nodes}, {}
         )
 
 

@@ -1,4 +1,4 @@
-"""What the monitor must know about a network by others: its input, its classes, and where to tap it."""
+"""What the monitor must know about an adopted network: its input, its classes, and its taps."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ class InputSettings(Checked):
 class OutputSettings(Checked):
     """The tensors that give the segmentation.
 
-    ``class_ids`` is a tensor of class ids; empty = the largest score decides. ``scores`` is a tensor with a value of each
-    class at each place, before or after a softmax; empty = no confidence, and no detector that reads logits. Both are empty
-    for a network without a segmentation, an object detector for example: then every pixel has class 0.
+    ``class_ids`` is a tensor of class ids, of any numeric type; empty = the largest score decides. ``scores`` is a tensor with
+    a value of each class at each place, before or after a softmax; empty = no confidence, and no detector that reads logits.
+    Scores of one channel, before or after a sigmoid, are those of class 1 of two classes. Both names are empty for a network
+    without a segmentation, an object detector for example: then every pixel has class 0.
     """
 
-    class_ids: str = setting("", "tensor of class ids, (N, H, W) or (N, 1, H, W); empty = the largest score")
+    class_ids: str = setting(
+        "", "tensor of class ids, (N, H, W), (N, 1, H, W), (N, H, W, 1) or (H, W); empty = by scores"
+    )
     scores: str = setting("", "tensor of the classes' scores; empty = no confidence")
     scores_layout: str = setting("NCHW", "order of its axes", choices=LAYOUTS[:2])
-    are_probabilities: bool = setting(False, "the scores come after a softmax")
+    are_probabilities: bool = setting(False, "the scores come after a softmax or a sigmoid")
 
     @property
-    def decisive(self) -> str:
-        """Tensor that decides the classes; empty without a segmentation."""
+    def class_source(self) -> str:
+        """Tensor that the classes are read from; empty without a segmentation."""
         return self.class_ids or self.scores
 
 

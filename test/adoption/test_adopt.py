@@ -1,8 +1,9 @@
-"""A network by others becomes a bundle: its file unchanged, its classes equal, its taps the right means."""
+"""An adopted network becomes a bundle: its file unchanged, its classes equal, its taps the right means."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -12,12 +13,12 @@ from support.small_networks import CLASSES, HEIGHT, WIDTH, saved, segmenter, tra
 from torch.nn import functional as F  # noqa: N812  the customary name
 
 from ls_ood_monitor.adoption.adopt import adopt_graph, write_adopted_bundle
-from ls_ood_monitor.adoption.onnx_graph import read_graph
+from ls_ood_monitor.adoption.onnx_graph import read_graph, tap_candidates
 from ls_ood_monitor.adoption.proposal import propose
 from ls_ood_monitor.bundle import MONITOR, load_bundle, open_bundle
 from ls_ood_monitor.core.entropy import latent_entropies
-from ls_ood_monitor.errors import BundleError, ConfigError
-from ls_ood_monitor.networks.adopted_pass import ADDITIONS, GRAPH, AdoptedPass
+from ls_ood_monitor.errors import BundleError, ConfigError, MonitorError
+from ls_ood_monitor.networks.adopted_pass import APPENDED_NODES, GRAPH, AdoptedPass
 from ls_ood_monitor.vision.mc_dropout import draw_mask_bank
 
 NETWORKS = {
@@ -190,9 +191,9 @@ def test_the_bundle_holds_the_file_byte_by_byte(tmp_path):
     with pytest.raises(ConfigError, match=r"engine is 'eager', but the network .* is an ONNX file"):
         open_bundle(tmp_path / "bundle", engine="eager")
     assert (tmp_path / "bundle" / MONITOR).exists()
-    content = bytearray((tmp_path / "bundle" / ADDITIONS).read_bytes())
+    content = bytearray((tmp_path / "bundle" / APPENDED_NODES).read_bytes())
     content[-1] ^= 1
-    (tmp_path / "bundle" / ADDITIONS).write_bytes(content)
+    (tmp_path / "bundle" / APPENDED_NODES).write_bytes(content)
     with pytest.raises(BundleError, match=r"taps\.onnx does not match the SHA-256"):
         open_bundle(tmp_path / "bundle")
 
@@ -211,7 +212,7 @@ def test_a_tap_that_changes_the_classes_is_refused(tmp_path):
 
             def changed(pixels):
                 run = begin(pixels)
-                run._outputs["scores"] = -run._outputs["scores"]
+                run._runs = [{**own, "scores": -own["scores"]} for own in run._runs]
                 return run
 
             engine.begin = changed
@@ -219,15 +220,177 @@ def test_a_tap_that_changes_the_classes_is_refused(tmp_path):
 
     settings = frame_pass.settings
     with pytest.raises(BundleError, match=r"with these taps the network gives other classes in .* of the pixels"):
-        Changed(graph, frame_pass.stored().files[ADDITIONS], settings, frame_pass.preprocess_spec, CLASSES)
+        Changed(graph, frame_pass.stored().files[APPENDED_NODES], settings, frame_pass.preprocess_spec, CLASSES)
+
+
+def quantised(tmp_path, form: str) -> Path:
+    """The network quantised by ONNX Runtime, as QDQ or with operators such as QLinearConv."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+    class Noise(CalibrationDataReader):
+        def __init__(self) -> None:
+            random = np.random.default_rng(0)
+            self._left = [{"image": random.normal(0, 1, (1, 3, HEIGHT, WIDTH)).astype(np.float32)} for _ in range(3)]
+
+        def get_next(self):
+            return self._left.pop() if self._left else None
+
+    float_file = saved(tmp_path / "float.onnx", segmenter(output="ids"))
+    quantize_static(float_file, tmp_path / "network.onnx", Noise(), quant_format=QuantFormat[form])
+    return tmp_path / "network.onnx"
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_quantised_networks(tmp_path, form):
+    """Class ids equal those of the file; stage means are the means of the tapped tensors, of 8 bits or not."""
+    graph = read_graph(quantised(tmp_path, form))
+    proposal, known = propose(graph)
+    types = {own.tensor.name: own.tensor.type for own in tap_candidates(known, HEIGHT, WIDTH)}
+    assert proposal.output.class_ids == "ids"
+    assert len(proposal.class_names) == CLASSES
+    if form == "QOperator":
+        quantised_taps = [name for name, kind in types.items() if kind in ("int8", "uint8")]
+        proposal = replace(proposal, taps=tuple(quantised_taps[:2]))
+        assert len(proposal.taps) == 2
+    frame_pass = adopt_graph(graph, proposal, "network.onnx")
+    image = pictures(1)[0]
+    run = frame_pass.begin([image])
+    ids, *taps = run_alone(frame_pass, image, "ids", *proposal.taps)
+    np.testing.assert_array_equal(run.class_ids, ids)
+    means = np.concatenate([tap.astype(np.float64).mean((2, 3))[0] for tap in taps])
+    np.testing.assert_allclose(run.features.of("stage_means")[0], means, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision(tmp_path):
+    """A network whose input, weights and taps are float16."""
+    from onnx import TensorProto, numpy_helper
+
+    model = segmenter(kind="float16")
+    for weight in model.graph.initializer:
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), weight.name))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    frame_pass = adopted(tmp_path, model)
+    assert frame_pass.settings.input.type == "float16"
+    image = pictures(1)[0]
+    run = frame_pass.begin([image])
+    scores, tap = run_alone(frame_pass, image, "scores", "stage_0")
+    large = F.interpolate(torch.from_numpy(scores).float(), (HEIGHT, WIDTH), mode="bilinear").argmax(1).numpy()
+    np.testing.assert_array_equal(run.class_ids, large)
+    np.testing.assert_allclose(run.features.of("stage_means")[0, :8], tap[0].astype(float).mean((1, 2)), rtol=1e-3)
+
+
+def test_scores_in_the_order_rows_columns_classes(tmp_path):
+    """Classes and confidence are those of the last axis."""
+    frame_pass = adopted(tmp_path, segmenter(end=[("Transpose", {"perm": [0, 2, 3, 1]})]))
+    assert frame_pass.settings.output.scores_layout == "NHWC"
+    other = adopted(tmp_path, segmenter())
+    own, expected = (which.begin(pictures(2)) for which in (frame_pass, other))
+    np.testing.assert_array_equal(own.class_ids, expected.class_ids)
+    np.testing.assert_array_equal(own.confidence, expected.confidence)
+    wrong = replace(frame_pass.settings.output, scores_layout="NCHW")
+    graph = read_graph(saved(tmp_path / "n.onnx", segmenter(end=[("Transpose", {"perm": [0, 2, 3, 1]})])))
+    with pytest.raises(
+        ConfigError, match=r"has 6 classes in NCHW, but there are 5 class names; .* check scores_layout"
+    ):
+        adopt_graph(graph, replace(propose(graph)[0], output=wrong), "")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [("ArgMax", {"axis": 1, "keepdims": 1}), ("Cast", {"to": 1})],
+        [("ArgMax", {"axis": 1, "keepdims": 1}), ("Transpose", {"perm": [0, 2, 3, 1]})],
+        [("ArgMax", {"axis": 1, "keepdims": 0}), ("Squeeze", {})],
+        [("ArgMax", {"axis": 1, "keepdims": 0}), ("Cast", {"to": 5})],
+    ],
+    ids=["float", "(N, h, w, 1)", "(h, w)", "int16"],
+)
+def test_ids_of_any_type_and_shape(tmp_path, end):
+    """All give the classes of the largest score at the same place."""
+    frame_pass = adopted(tmp_path, segmenter(end=end))
+    images = pictures(2)
+    ids = frame_pass.begin(images).class_ids
+    for image, own in zip(images, ids, strict=True):
+        (scores,) = run_alone(frame_pass, image, "scores")
+        np.testing.assert_array_equal(own[4::8, 4::8], scores[0].argmax(0))
+
+
+def test_one_channel_is_two_classes(tmp_path):
+    """Class 1 where the sigmoid is above 0.5; a logit means the same."""
+    images = pictures(2)
+    for end, probabilities in (([("Sigmoid", {})], True), ([], False)):
+        graph = read_graph(saved(tmp_path / "n.onnx", segmenter(classes=1, end=end)))
+        proposal, _ = propose(graph)
+        assert bool(proposal.output.scores) is probabilities
+        output = replace(proposal.output, scores=graph.outputs[0].name)
+        frame_pass = adopt_graph(graph, replace(proposal, output=output, class_names=("other", "road")), "")
+        run = frame_pass.begin(images)
+        logits = torch.from_numpy(np.concatenate([run_alone(frame_pass, image, "scores")[0] for image in images]))
+        road = logits.sigmoid()[:, 0]
+        expected = np.round(255 * torch.maximum(road, 1 - road).numpy())
+        np.testing.assert_allclose(run.confidence, expected, atol=1)
+        resized = F.interpolate(logits.sigmoid() if probabilities else logits, (HEIGHT, WIDTH), mode="bilinear")
+        np.testing.assert_array_equal(run.class_ids, resized[:, 0].numpy() > (0.5 if probabilities else 0.0))
+
+
+def test_a_scalar_beside_the_scores(tmp_path):
+    """An output without an axis of pictures, such as a number of boxes, is left alone."""
+    from onnx import TensorProto, helper
+
+    model = segmenter()
+    model.graph.node.append(helper.make_node("ReduceMax", ["scores"], ["largest"], keepdims=0))
+    model.graph.output.append(helper.make_tensor_value_info("largest", TensorProto.FLOAT, []))
+    assert adopted(tmp_path, model).begin(pictures(2)).class_ids.shape == (2, HEIGHT, WIDTH)
+
+
+def test_a_batch_that_the_graph_does_not_take(tmp_path):
+    """The declared number of pictures is open, but a Reshape inside takes one: pictures run one by one."""
+    from onnx import helper, numpy_helper
+
+    model = segmenter(size=False)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 8, HEIGHT // 2, WIDTH // 2]), "one"))
+    for node in model.graph.node:
+        if node.name == "" and list(node.input)[:1] == ["stage_0"]:
+            node.input[0] = "reshaped"
+    model.graph.node.insert(2, helper.make_node("Reshape", ["stage_0", "one"], ["reshaped"]))
+    frame_pass = adopted(tmp_path, model, (HEIGHT, WIDTH))
+    assert not frame_pass.settings.input.batch
+    assert frame_pass.begin(pictures(2)).class_ids.shape == (2, HEIGHT, WIDTH)
+    graph = read_graph(tmp_path / "network.onnx")
+    proposal, _ = propose(graph, (HEIGHT, WIDTH))
+    with pytest.raises(MonitorError, match=r"ONNX Runtime .* cannot run the network"):
+        adopt_graph(graph, replace(proposal, input=replace(proposal.input, batch=True)), "")
+
+
+def test_any_other_output_is_refused(tmp_path):
+    """Outputs beside the classes are compared, too, to the bit."""
+    frame_pass = adopted(tmp_path, segmenter(output="two"))
+
+    class Changed(AdoptedPass):
+        def _untapped(self):
+            engine = super()._untapped()
+            begin = engine.begin
+
+            def changed(pixels):
+                run = begin(pixels)
+                run._runs = [{**own, "lanes": np.nextafter(own["lanes"], np.float32(np.inf))} for own in run._runs]
+                return run
+
+            engine.begin = changed
+            return engine
+
+    stored = frame_pass.stored().files
+    with pytest.raises(BundleError, match="the network gives other values of its output lanes"):
+        Changed(stored[GRAPH], stored[APPENDED_NODES], frame_pass.settings, frame_pass.preprocess_spec, CLASSES)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"taps": ("nowhere",)}, "taps names 'nowhere', which is no map of the picture"),
-        ({"latents": "scale"}, "latents names 'scale', which is no map"),
-        ({"class_names": ("a", "b")}, "there are 2 class names; give a name for each class"),
+        ({"taps": ("nowhere",)}, "taps names 'nowhere', which is not a feature map of the input picture"),
+        ({"latents": "scale"}, "latents names 'scale', which is not a feature map"),
+        ({"class_names": ("a",) * 257}, "there are 257 class names; a segmentation picture holds 256"),
+        ({"class_names": ("a", "b")}, "there are 2 class names; give one name for each class"),
     ],
 )
 def test_settings_that_do_not_fit_the_graph_are_refused(tmp_path, changes, words):

@@ -23,15 +23,18 @@ class Small(nn.Module):
         self.early = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
         self.late = nn.Sequential(nn.Conv2d(8, 12, 3, 2, 1), nn.BatchNorm2d(12), nn.ReLU())
         self.head = nn.Conv2d(12, 4, 1)
+        self.spare = nn.ReLU()  # never called
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        if pixels.shape[2] < 40:
+            raise ValueError("too small")
         return {"out": self.head(self.late(self.early(pixels)))}
 
 
 @pytest.mark.slow
 def test_a_module_is_tapped_by_name(tmp_path):
     """Stage means and classes equal those of the module in torch, which keeps no hooks."""
-    network = Small()
+    network = Small().eval()
     adopt(
         network,
         torch.zeros(1, 3, 48, 64),
@@ -67,10 +70,31 @@ def test_a_module_is_tapped_by_name(tmp_path):
     ("example", "taps", "words"),
     [
         (torch.zeros(2, 3, 48, 64), ["early"], r"example_input has the shape \(2, 3, 48, 64\)"),
-        (torch.zeros(1, 3, 48, 64), ["erly"], "there is no module 'erly'; the network has early, late, head"),
+        (torch.zeros(1, 3, 48, 64), ["erly"], "there is no module 'erly'; the network has early, late, head, spare"),
+        (torch.zeros(1, 3, 48, 64), ["spare"], "the network does not call its module 'spare'; name another"),
+        (torch.zeros(1, 3, 32, 64), ["early"], "torch cannot run this network on a picture of 64x32"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path, example, taps, words):
     """Before the export, which takes long."""
     with pytest.raises(ConfigError, match=words):
         adopt(Small(), example, taps, tmp_path / "bundle")
+    with pytest.raises(ConfigError, match=r"mean is \(0.5,\); three numbers are needed"):
+        adopt(Small(), torch.zeros(1, 3, 48, 64), ["early"], tmp_path / "bundle", mean=(0.5,))
+
+
+@pytest.mark.slow
+def test_a_half_precision_module_of_one_picture(tmp_path):
+    """It is adopted in float32, one picture at a time, and stays as it is."""
+
+    class Single(Small):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return super().forward(pixels.reshape(1, 3, 48, 64))["out"]
+
+    network = Single().half().train()
+    adopt(network, torch.zeros(1, 3, 48, 64), ["early"], tmp_path / "bundle")
+    assert network.training
+    assert {weight.dtype for weight in network.parameters()} == {torch.float16}
+    frame_pass = open_bundle(tmp_path / "bundle", device="cpu").frame_pass
+    assert not frame_pass.settings.input.batch
+    assert frame_pass.begin([np.zeros((48, 64, 3), np.uint8)] * 2).class_ids.shape == (2, 48, 64)

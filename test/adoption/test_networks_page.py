@@ -1,4 +1,4 @@
-"""The page on networks by others: its commands parse, its examples compile, and the one without other packages runs."""
+"""The page on adopted networks: its commands parse, its examples compile, and the one without other packages runs."""
 
 from __future__ import annotations
 

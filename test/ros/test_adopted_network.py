@@ -1,4 +1,4 @@
-"""perception_node with a network by others: its own classes are published, and noise raises the alarm and stops the vehicle."""
+"""perception_node with an adopted network: its own classes are published, and noise raises the alarm and stops the vehicle."""
 
 from __future__ import annotations
 
@@ -58,15 +58,24 @@ def bundle(tmp_path_factory) -> Path:
     return folder / "bundle"
 
 
-def test_classes_alarm_and_stop(spin, start, bundle):
-    """Published class ids are those of the network; three pictures of noise raise the alarm, and the supervisor stops."""
+def test_classes_alarm_and_stop(spin, start, bundle, tmp_path):
+    """Published class ids are those of the network; noise raises the alarm, the supervisor stops, and a clip is recorded."""
     observer = spin(MonitorObserver())
     publisher = observer.create_publisher(Image, "/front/image", 10)
     masks: list[Image] = []
     observer.create_subscription(Image, "/perception_node/front/segmentation", masks.append, NEWEST)
     cameras = {"cameras": ["front"]}
     start("supervisor_node", ("ood_alarm:=/perception_node/ood_alarm",), **cameras, alarm_timeout_s=30.0)
-    start("perception_node", **cameras, bundle_path=str(bundle), autostart=True, device="cpu", image_timeout_s=30.0)
+    clips = {"evidence_dir": str(tmp_path), "evidence_after_s": 0.5}
+    start(
+        "perception_node",
+        **cameras,
+        **clips,
+        bundle_path=str(bundle),
+        autostart=True,
+        device="cpu",
+        image_timeout_s=30.0,
+    )
     wait_until(publisher.get_subscription_count, "the node's subscription", 60)
     wait_until(lambda: observer.count_publishers("/perception_node/front/segmentation"), "the segmentation topic")
     stamps = iter(range(10**9, 10**11, 10**8))
@@ -102,3 +111,9 @@ def test_classes_alarm_and_stop(spin, start, bundle):
 
     wait_until(is_stopped, "STOP because of noise")
     assert observer.alarms()[-1].alarm.state is AlarmState.RAISED
+
+    def is_recorded() -> bool:
+        send(noise.integers(0, 2, (48, 64, 3)).astype(np.uint8) * 255)
+        return any(tmp_path.glob("*/clip.json"))
+
+    wait_until(is_recorded, "a clip of the alarm")

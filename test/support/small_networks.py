@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ def segmenter(
     size: bool = True,
     kind: str = "float32",
     classes: int = CLASSES,
+    widths: tuple[int, int, int] = (8, 12, 16),
+    end: Sequence[tuple[str, dict[str, object]]] = (),
 ) -> onnx.ModelProto:
     """Three convolutions of stride 2, 4 and 8, then scores of the classes at stride 8, or ids at full size.
 
@@ -29,6 +32,8 @@ def segmenter(
         size: whether the input's size is fixed; the number of pictures is open if not.
         kind: type of the input.
         classes: number of classes.
+        widths: channels of the three stages.
+        end: operators and attributes of further nodes behind the scores; the last one's result is the output.
     """
     random = np.random.default_rng(0)
     nodes, weights = [], []
@@ -46,7 +51,7 @@ def segmenter(
         nodes.append(helper.make_node("Transpose", [name], ["planes"], perm=[0, 3, 1, 2]))
         name = "planes"
     channels = 3
-    for stage, width in enumerate((8, 12, 16)):
+    for stage, width in enumerate(widths):
         kernel = random.normal(0, 0.3, (width, channels, 3, 3)).astype(np.float32)
         nodes.append(
             helper.make_node(
@@ -81,6 +86,13 @@ def segmenter(
         )
         nodes.append(helper.make_node("ArgMax", ["resized"], ["ids"], axis=1, keepdims=0))
         outputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, [shape[0], None, None])]
+    for index, (operator, attributes) in enumerate(end):
+        name = f"end_{index}"
+        nodes.append(helper.make_node(operator, [outputs[0].name], [name], **attributes))
+        result_type = (
+            TensorProto.INT64 if operator == "ArgMax" else attributes.get("to", outputs[0].type.tensor_type.elem_type)
+        )
+        outputs = [helper.make_tensor_value_info(name, result_type, None)]
     graph = helper.make_graph(
         nodes, "small", [helper.make_tensor_value_info("image", types[kind], shape)], outputs, weights
     )
@@ -114,22 +126,24 @@ def detector() -> onnx.ModelProto:
     return model
 
 
-def transformer() -> onnx.ModelProto:
-    """Patches of 8x8 pixels as tokens behind a class token, three blocks, scores of the classes at stride 8."""
+def transformer(patch: int = 8, size: tuple[int, int] = (HEIGHT, WIDTH), tokens: int = 1) -> onnx.ModelProto:
+    """Patches as tokens behind other tokens, three blocks, scores of the classes at each patch."""
     random = np.random.default_rng(0)
-    rows, columns, width = HEIGHT // 8, WIDTH // 8, 12
+    rows, columns, width = size[0] // patch, size[1] // patch, 12
     arrays = {
-        "patch": random.normal(0, 0.1, (width, 3, 8, 8)),
-        "class_token": random.normal(0, 1, (1, 1, width)),
+        "patch": random.normal(0, 0.1, (width, 3, patch, patch)),
+        "class_token": random.normal(0, 1, (1, tokens, width)),
         **{f"weights_{block}": random.normal(0, 0.4, (width, width)) for block in range(3)},
         "head": random.normal(0, 0.5, (CLASSES, width, 1, 1)),
     }
     weights = [numpy_helper.from_array(values.astype(np.float32), name) for name, values in arrays.items()]
     shapes = {"flat": [1, width, rows * columns], "square": [1, width, rows, columns]}
     weights += [numpy_helper.from_array(np.array(values, np.int64), name) for name, values in shapes.items()]
-    weights += [numpy_helper.from_array(np.array([value], np.int64), f"at_{value}") for value in (1, 1000)]
+    weights += [
+        numpy_helper.from_array(np.array([value], np.int64), f"at_{value}") for value in sorted({1, tokens, 1000})
+    ]
     nodes = [
-        helper.make_node("Conv", ["image", "patch"], ["patches"], strides=[8, 8]),
+        helper.make_node("Conv", ["image", "patch"], ["patches"], strides=[patch, patch]),
         helper.make_node("Reshape", ["patches", "flat"], ["rows"]),
         helper.make_node("Transpose", ["rows"], ["embedded"], perm=[0, 2, 1]),
         helper.make_node("Concat", ["class_token", "embedded"], ["block_0"], axis=1),
@@ -138,7 +152,7 @@ def transformer() -> onnx.ModelProto:
         nodes.append(helper.make_node("MatMul", [f"block_{block}", f"weights_{block}"], [f"mixed_{block}"]))
         nodes.append(helper.make_node("Tanh", [f"mixed_{block}"], [f"block_{block + 1}"]))
     nodes += [
-        helper.make_node("Slice", ["block_3", "at_1", "at_1000", "at_1"], ["tokens"]),
+        helper.make_node("Slice", ["block_3", f"at_{tokens}", "at_1000", "at_1"], ["tokens"]),
         helper.make_node("Transpose", ["tokens"], ["channels"], perm=[0, 2, 1]),
         helper.make_node("Reshape", ["channels", "square"], ["map"]),
         helper.make_node("Conv", ["map", "head"], ["scores"]),
@@ -146,7 +160,7 @@ def transformer() -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "tokens",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *size])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, CLASSES, rows, columns])],
         weights,
     )

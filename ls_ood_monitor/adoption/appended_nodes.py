@@ -19,7 +19,7 @@ from .onnx_graph import OnnxGraph
 Weights = NDArray[np.float32]
 
 
-def additions(graph: OnnxGraph, settings: AdoptedSettings, averaging: Weights | None) -> bytes:
+def appended_nodes(graph: OnnxGraph, settings: AdoptedSettings, averaging: Weights | None) -> bytes:
     """The fragment for these settings.
 
     Args:
@@ -34,7 +34,7 @@ def additions(graph: OnnxGraph, settings: AdoptedSettings, averaging: Weights | 
         fragment.pool(settings.latents, LATENT_TAP)
         fragment.sample(settings.latents, averaging)
     for name in (settings.output.class_ids, settings.output.scores):
-        fragment.hand_out(name)
+        fragment.declare_output(name)
     return fragment.content()
 
 
@@ -62,34 +62,34 @@ class _Fragment:
 
     def pool(self, tap: TapSettings, output: str) -> None:
         """Means of the cells and of the whole map, as ``POOLED``."""
-        source = self._float(tap.tensor)
+        source = self._as_float32(tap.tensor)
         rows, columns = pooling_weights(tap.rows, GRID[0]), pooling_weights(tap.columns, GRID[1])
         if tap.layout == "NCHW":  # (N, C, h, w) -> (N, C, 7, 9)
             across = self._node("MatMul", source, self._weights(f"{output}.columns", columns.T))
-            self._output("MatMul", self._weights(f"{output}.rows", rows), across, output=output)
+            self._append_node("MatMul", self._weights(f"{output}.rows", rows), across, output=output)
         elif tap.layout == "NHWC":  # (N, h, w, C) -> (N, 7, w, C) -> (N, 7, 9, C)
             flat = self._reshaped(source, (0, tap.rows, tap.columns * tap.channels))
             down = self._node("MatMul", self._weights(f"{output}.rows", rows), flat)
             split = self._reshaped(down, (0, POOLED[0], tap.columns, tap.channels))
-            self._output("MatMul", self._weights(f"{output}.columns", columns), split, output=output)
+            self._append_node("MatMul", self._weights(f"{output}.columns", columns), split, output=output)
         else:  # (N, places, C) -> (N, 63, C)
             places = np.kron(rows, columns)
             places = np.pad(places, ((0, 0), (tap.skipped, 0)))
-            self._output("MatMul", self._weights(f"{output}.places", places), source, output=output)
+            self._append_node("MatMul", self._weights(f"{output}.places", places), source, output=output)
 
     def sample(self, tap: TapSettings, averaging: Weights) -> None:
         """Means under each mask, (N, C, M) of a map in NCHW, else (N, M, C)."""
-        source = self._float(tap.tensor)
+        source = self._as_float32(tap.tensor)
         if tap.layout == "NCHW":
             flat = self._reshaped(source, (0, tap.channels, tap.places))
-            self._output("MatMul", flat, self._weights(f"{LATENTS}.masks", averaging.T), output=LATENTS)
+            self._append_node("MatMul", flat, self._weights(f"{LATENTS}.masks", averaging.T), output=LATENTS)
             return
         if tap.layout == "NHWC":
             source = self._reshaped(source, (0, tap.places, tap.channels))
         masks = np.pad(averaging, ((0, 0), (tap.skipped, 0)))
-        self._output("MatMul", self._weights(f"{LATENTS}.masks", masks), source, output=LATENTS)
+        self._append_node("MatMul", self._weights(f"{LATENTS}.masks", masks), source, output=LATENTS)
 
-    def hand_out(self, tensor: str) -> None:
+    def declare_output(self, tensor: str) -> None:
         """Make a tensor of the network an output, unless it is one."""
         if tensor and tensor not in self._declared:
             self._declared.add(tensor)
@@ -101,7 +101,7 @@ class _Fragment:
         """The fragment, serialised."""
         return bytes(self._model.SerializeToString(deterministic=True))
 
-    def _float(self, tensor: str) -> str:
+    def _as_float32(self, tensor: str) -> str:
         """The tensor in float32."""
         if self._tensors[tensor].type == "float32":
             return tensor
@@ -120,9 +120,9 @@ class _Fragment:
         return self._node("Reshape", source, name)
 
     def _node(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        return self._output(operator, *inputs, output="", **attributes)
+        return self._append_node(operator, *inputs, output="", **attributes)
 
-    def _output(self, operator: str, *inputs: str, output: str, **attributes: Any) -> str:
+    def _append_node(self, operator: str, *inputs: str, output: str, **attributes: Any) -> str:
         """Append a node; with a name its result becomes an output of the graph."""
         result = output or f"ls_ood.step.{len(self._model.graph.node)}"
         helper = self._onnx.helper
