@@ -19,8 +19,7 @@ from ..datasets import iter_frames as iter_pictures
 from ..datasets.files import PICTURE_SUFFIXES
 from ..datasets.woodscape import CAMERA_CODES
 from ..errors import ConfigError, DataError
-from .bags import SUFFIXES, ImageArrival, count_images, iter_arrivals, iter_frames
-from .bags.files import METADATA, STORAGE_SUFFIXES
+from .bags import ImageArrival, count_images, is_bag_file, is_bag_folder, iter_arrivals, iter_frames
 from .video import VIDEO_SUFFIXES, video_frames, video_length_s
 
 FrameOrArrival = TypeVar("FrameOrArrival", Frame, ImageArrival)
@@ -223,9 +222,7 @@ def _name(path: Path) -> str:
 
 def is_bag(path: Path) -> bool:
     """Whether an existing path looks like a bag: a folder or a file of ROS 2, or a file of ROS 1."""
-    if path.is_file():
-        return path.suffix in SUFFIXES
-    return (path / METADATA).exists() or any(entry.suffix in STORAGE_SUFFIXES for entry in path.iterdir())
+    return is_bag_file(path) if path.is_file() else is_bag_folder(path)
 
 
 def _cut(drive: DriveSource, start_s: float | None, end_s: float | None) -> DriveSource:
