@@ -9,7 +9,7 @@ A damaged bag is refused unless the caller asks to ``recover``. Then all readabl
 
 from .files import is_bag_file, is_bag_folder
 from .image_messages import COMPRESSED_IMAGE, IMAGE, ImageArrival
-from .image_topics import LABELS, camera_of
+from .image_topics import LABELS, camera_of, has_images, is_camera, is_depth
 from .opened import CDR, ClockStep, RawMessage, TopicSummary
 from .reading import BagInfo, bag_info, count_images, iter_arrivals, iter_frames, iter_raw
 from .writing import FrameBagWriter
@@ -28,6 +28,9 @@ __all__ = [
     "iter_frames",
     "FrameBagWriter",
     "camera_of",
+    "has_images",
+    "is_camera",
+    "is_depth",
     "IMAGE",
     "COMPRESSED_IMAGE",
     "LABELS",
