@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...yaml_file import read_yaml
+from .opened import CDR
 
 #: Suffix of a file that ``ros2 bag`` or zstd compressed as a whole.
 PACKED = ".zstd"
@@ -24,6 +25,10 @@ METADATA = "metadata.yaml"
 WAL, SHARED_MEMORY, JOURNAL = "-wal", "-shm", "-journal"
 
 
+#: Topic, type and serialisation.
+TopicKey = tuple[str, str, str]
+
+
 @dataclass(frozen=True)
 class BagFiles:
     """The files of a ROS 2 bag."""
@@ -31,7 +36,7 @@ class BagFiles:
     storages: tuple[Path, ...]  # that belong to the bag, in the order of their numbers
     missing: tuple[str, ...] = ()  # names that metadata.yaml lists and that do not exist
     surplus: tuple[str, ...] = ()  # names that exist and that metadata.yaml does not list
-    expected: Mapping[tuple[str, str], int] = field(default_factory=dict)  # topic, type -> messages, by metadata.yaml
+    expected: Mapping[TopicKey, int] = field(default_factory=dict)  # messages according to metadata.yaml
     metadata_fault: str = ""  # why metadata.yaml gives nothing, as the end of a sentence; empty if it is usable
     has_packed_messages: bool = False  # ros2 bag compressed each message
 
@@ -87,9 +92,10 @@ def find_files(bag: Path) -> BagFiles:
     has_packed_messages = str(metadata.get("compression_mode", "")).lower() == "message"
     try:
         listed = [str(name).rsplit("/", 1)[-1] for name in metadata["relative_file_paths"]]
-        expected: dict[tuple[str, str], int] = {}
+        expected: dict[TopicKey, int] = {}
         for entry in metadata["topics_with_message_count"]:
-            key = (str(entry["topic_metadata"]["name"]), str(entry["topic_metadata"]["type"]))
+            topic = entry["topic_metadata"]
+            key = (str(topic["name"]), str(topic["type"]), str(topic.get("serialization_format", CDR)))
             expected[key] = expected.get(key, 0) + int(entry["message_count"])
     except (KeyError, TypeError, ValueError):
         exists = (bag / METADATA).exists()

@@ -111,18 +111,14 @@ def _query(
     where = f"topic_id IN ({','.join(map(str, keys))})"
     where += "" if start_ns is None else f" AND timestamp >= {start_ns}"
     where += "" if stop_ns is None else f" AND timestamp < {stop_ns}"
-    rows = database.execute(f"SELECT topic_id, timestamp, data FROM messages WHERE {where} ORDER BY {order}")
-    while True:
-        try:
-            row = next(rows, None)
-        except sqlite3.Error as error:
-            raise DataError(f"{path.name}: {error}") from error
-        if row is None:
-            return
-        key, time_ns, data = row
-        if not isinstance(time_ns, int) or not isinstance(data, bytes):
-            raise DataError(f"{path.name}: a message is no message")
-        yield RawMessage(topics[key].topic, topics[key].type_name, time_ns, data)
+    query = f"SELECT topic_id, timestamp, data FROM messages WHERE {where} ORDER BY {order}"
+    try:
+        for key, time_ns, data in database.execute(query):
+            if not isinstance(time_ns, int) or not isinstance(data, bytes):
+                raise DataError(f"{path.name}: a message is no message")
+            yield RawMessage(topics[key].topic, topics[key].type_name, time_ns, data)
+    except sqlite3.Error as error:
+        raise DataError(f"{path.name}: {error}") from error
 
 
 def unmerged_messages(path: Path) -> bool:

@@ -17,7 +17,7 @@ from rosbags import rosbag1
 
 from ...errors import DataError
 from .clock_steps import find_steps, join_steps
-from .files import find_files, is_packed, is_ros1, storage_suffix
+from .files import TopicKey, find_files, is_packed, is_ros1, storage_suffix
 from .image_messages import is_known, typestore
 from .mcap_files import open_mcap
 from .opened import CDR, OpenedBag, RawMessage, TopicSummary
@@ -62,22 +62,19 @@ def open_storage(storage: Path, stack: ExitStack) -> OpenedBag:
     return open_mcap(storage) if suffix == ".mcap" else open_sqlite(storage, stack)
 
 
-def join_parts(
-    parts: Sequence[OpenedBag], expected: Mapping[tuple[str, str], int], is_damaged: bool = False
-) -> OpenedBag:
-    """The storage files of a bag, one after the other; ``expected`` messages by topic and type count where there are fewer."""
-    totals: dict[tuple[str, str, str], list[int]] = {}
+def join_parts(parts: Sequence[OpenedBag], expected: Mapping[TopicKey, int], is_damaged: bool = False) -> OpenedBag:
+    """The storage files of a bag, one after the other; ``expected`` messages count where there are fewer."""
+    totals: dict[TopicKey, list[int]] = {}
     for part in parts:
         for topic in part.topics:
             total = totals.setdefault((topic.topic, topic.type_name, topic.encoding), [0, 0])
             total[0] += topic.messages
             total[1] = max(total[1], topic.writers)
-    for topic, type_name in expected:
-        if not any(key[:2] == (topic, type_name) for key in totals):
-            totals[topic, type_name, CDR] = [0, 0]
+    for key in expected:
+        totals.setdefault(key, [0, 0])
     topics = tuple(
-        TopicSummary(topic, type_name, max(count, expected.get((topic, type_name), 0)), encoding, writers)
-        for (topic, type_name, encoding), (count, writers) in totals.items()
+        TopicSummary(key[0], key[1], max(count, expected.get(key, 0)), key[2], writers)
+        for key, (count, writers) in totals.items()
     )
     filled = [part for part in parts if part.begin_ns or part.end_ns]
     begin_ns, end_ns = (filled[0].begin_ns, filled[-1].end_ns) if filled else (0, 0)
@@ -113,7 +110,10 @@ def _ros1_topics(reader: rosbag1.Reader) -> tuple[TopicSummary, ...]:
     writers: dict[tuple[str, str], set[str]] = {}
     for entry in reader.connections:
         key = (entry.topic, entry.msgtype)
-        counts[key] += entry.msgcount
+        # The index of the messages, and the summary of the chunks.
+        counts[key] += max(
+            entry.msgcount, sum(chunk.connection_counts.get(entry.id, 0) for chunk in reader.chunk_infos)
+        )
         writers.setdefault(key, set()).add(entry.ext.callerid or "")
     return tuple(
         TopicSummary(*key, count, CDR if is_known(key[1]) else "ros1", len(writers[key] - {""}))
