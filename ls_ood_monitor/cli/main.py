@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
     "compare": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
+    "inspect": "state what is in a recording, what of it cannot be used, and why",
     "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and limits for releases",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "top": "watch the running nodes in a terminal: decision, alarms, scores, rates, delays",

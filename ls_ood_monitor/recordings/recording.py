@@ -93,7 +93,7 @@ def open_recording(
         DataError: there is no such recording, or it has no camera.
     """
     name = name or printable(os.path.basename(os.path.abspath(path)))
-    _refuse_other_folders(path)
+    refuse_other_folders(path)
     bag_topics: dict[str, str] | None = None
     cameras: Iterable[str]
     damage = ""
@@ -154,7 +154,7 @@ def is_result(path: Path) -> bool:
     )
 
 
-def _refuse_other_folders(path: Path) -> None:
+def refuse_other_folders(path: Path) -> None:
     """Refuse a folder around a bag, and a folder of results: their pictures are not from a camera."""
     if not path.is_dir() or is_bag(path):
         return

@@ -36,6 +36,7 @@ class ImageArrival:
     image: NDArray[np.uint8] | None  # BGR (H, W, 3); None if there is no usable picture
     error: str = ""  # why there is none, as a sentence; empty otherwise
     frame_id: str = ""  # from the header
+    layout: str = ""  # encoding of a raw image, format of a compressed one, as its message states it
 
 
 @lru_cache(maxsize=1)
@@ -87,8 +88,8 @@ def compressed_message(camera: str, image: NDArray[np.uint8], stamp_ns: int) -> 
     )
 
 
-def decode_arrival(raw: RawMessage, camera: str) -> ImageArrival:
-    """Decode an image message. An unusable one has its reason in ``error``."""
+def decode_arrival(raw: RawMessage, camera: str, has_picture: bool = True) -> ImageArrival:
+    """Decode an image message; its picture only if wanted. An unusable one has its reason in ``error``."""
     try:
         message: Any = typestore().deserialize_cdr(raw.data, raw.type_name)
     # A short or foreign buffer can raise any error inside generated code.
@@ -100,11 +101,13 @@ def decode_arrival(raw: RawMessage, camera: str) -> ImageArrival:
     stamp = head.timestamp if raw.type_name in FOXGLOVE_IMAGES else head.stamp
     image, fault = None, ""
     try:
-        image = decode_image(message) if is_raw else decode_compressed(message)
+        if has_picture:
+            image = decode_image(message) if is_raw else decode_compressed(message)
     except ImageError as error:
         fault = str(error)
     stamp_ns, encoding = stamp.sec * 10**9 + stamp.nanosec, message.encoding if is_raw else ""
-    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image, fault, head.frame_id)
+    layout = message.encoding if is_raw else message.format
+    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image, fault, head.frame_id, layout)
 
 
 def _header(camera: str, stamp_ns: int) -> Any:

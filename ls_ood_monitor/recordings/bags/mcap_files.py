@@ -215,17 +215,17 @@ def _times(file: BinaryIO, contents: _Contents, stretches: list[_Stretch]) -> It
 
 def _goes_back(file: BinaryIO, contents: _Contents) -> bool:
     """Whether the images of one channel go back in time in the order of the file."""
-    end_ns = 0
+    end_ns, suspicious = 0, contents.stretches
     for stretch in contents.stretches:
         if stretch.first_ns < end_ns - BACKWARD_NS or stretch.last_ns - stretch.first_ns > FORWARD_NS:
             break
         end_ns = max(end_ns, stretch.last_ns)
     else:
-        return False
-    # Suspicious: a file may also be written topic by topic, so only each message shows it.
+        suspicious = contents.stretches[-1:]  # in an earlier one it would show in the next
+    # A file may also be written topic by topic, so only each message shows it.
     images = {key for key, channel in contents.channels.items() if is_image(channel.type_name)}
     last_ns: dict[int, int] = {}
-    for stretch in contents.stretches:
+    for stretch in suspicious:
         for key, time_ns in _messages_of(file, stretch.block, contents):
             if key in images:
                 if time_ns < last_ns.get(key, 0) - BACKWARD_NS:

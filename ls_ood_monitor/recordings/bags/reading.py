@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,7 @@ def iter_arrivals(
     start_s: float | None = None,
     end_s: float | None = None,
     recover: bool = False,
+    decodes: Callable[[str, int], bool] | None = None,
 ) -> Iterator[ImageArrival]:
     """Yield every image message of ``bag`` in the order of reception, including unusable ones.
 
@@ -83,6 +85,8 @@ def iter_arrivals(
         start_s: start of the wanted part, seconds after the bag's start; None = 0.
         end_s: end of the wanted part (exclusive), seconds after the bag's start; None = all.
         recover: read what can be read of a damaged bag, instead of refusing it.
+        decodes: whether the picture of a camera's image (its name, and the image's number) is wanted; None = all are. The
+            others are read without it.
 
     Raises:
         DataError: no readable bag, a topic that is absent or has no images, or two topics for one camera.
@@ -90,10 +94,12 @@ def iter_arrivals(
     path = Path(bag)
     with _open_bag(path, recover) as opened:
         cameras = choose_topics(path, opened.topics, topics)
-        shifts = StampShifts(opened.steps)
+        shifts, numbers = StampShifts(opened.steps), Counter[str]()
         for message in _read(opened, cameras, start_s, end_s):
             if is_image(message.type_name):  # a topic may have two types
-                arrival = decode_arrival(message, cameras[message.topic])
+                camera = cameras[message.topic]
+                arrival = decode_arrival(message, camera, decodes is None or decodes(camera, numbers[camera]))
+                numbers[camera] += 1
                 shifted_ns = shifts.shift(arrival.camera, arrival.stamp_ns)
                 yield arrival if shifted_ns == arrival.stamp_ns else replace(arrival, stamp_ns=shifted_ns)
 

@@ -92,6 +92,9 @@ def _open_ros1(bag: Path, stack: ExitStack) -> OpenedBag:
         reader = rosbag1.Reader(bag)
         reader.open()
         stack.callback(reader.close)
+        known = {entry.id for entry in reader.connections}
+        if any(not known.issuperset(chunk.connection_counts) for chunk in reader.chunk_infos):
+            raise DataError("its index names a topic that it does not have")
         topics = _ros1_topics(reader)
         # rosbags' end_time is one nanosecond past the last message.
         begin_ns = reader.start_time if reader.message_count else 0
@@ -114,7 +117,7 @@ def _ros1_topics(reader: rosbag1.Reader) -> tuple[TopicSummary, ...]:
         counts[key] += max(
             entry.msgcount, sum(chunk.connection_counts.get(entry.id, 0) for chunk in reader.chunk_infos)
         )
-        writers.setdefault(key, set()).add(entry.ext.callerid or "")
+        writers.setdefault(key, set()).add(getattr(entry.ext, "callerid", None) or "")
     return tuple(
         TopicSummary(*key, count, CDR if is_known(key[1]) else "ros1", len(writers[key] - {""}))
         for key, count in counts.items()
