@@ -128,7 +128,7 @@ def _opened(path: Path, file: BinaryIO, contents: _Contents, is_whole: bool) -> 
     begin_ns, end_ns = (stretches[0].first_ns, max(entry.last_ns for entry in stretches)) if stretches else (0, 0)
     if not is_sorted:
         begin_ns = next(_messages_of(file, stretches[0].block, contents))[1]
-        end_ns = max(time_ns for _, time_ns in _messages_of(file, stretches[-1].block, contents))
+        end_ns = [time_ns for _, time_ns in _messages_of(file, stretches[-1].block, contents)][-1]
     totals: dict[tuple[str, str, str], list[int]] = {}
     for key, channel in contents.channels.items():
         encoding = CDR if channel.is_readable else channel.encoding
