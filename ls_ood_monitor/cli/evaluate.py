@@ -38,7 +38,7 @@ clock, and faster than real time where the machine allows. The same recording gi
   ls-ood evaluate drive_* --jobs auto --out report --resume         the same, after it was interrupted
 
 A recording is a ROS 2 bag (folder, .mcap, .db3) or a ROS 1 bag (.bag) with raw or compressed images, a video, or a folder
-of pictures. Of a damaged ROS 2 bag what can be read is judged. Events are a list of {camera, start_s, end_s, label},
+of pictures. Of a damaged bag what can be read is judged. Events are a list of {camera, start_s, end_s, label},
 seconds from its start; of several recordings each has its own file beside it, NAME.events.yaml, or events.yaml within its
 folder, or beside a folder named bag, where ls-ood synth lays it. Without events every alarm counts as false.
 

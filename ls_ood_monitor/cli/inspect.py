@@ -24,7 +24,7 @@ topics with several drivers; what is missing or damaged; and the --topic options
   ls-ood inspect monday.mcap pictures/ clip.mp4 --json report.json
   ls-ood inspect drive/bag --all                                 (checks every picture, not a sample of 200 a topic)
 
-Of a damaged ROS 2 bag what can be read is inspected. Nothing is written beside the recording. Exit code 1: something is
+Of a damaged bag what can be read is inspected. Nothing is written beside the recording. Exit code 1: something is
 wrong or missing; 2: a recording cannot be read at all.
 """
 
@@ -101,7 +101,7 @@ def _cells(topic: TopicReport) -> list[str]:
         ", ".join(images.layouts),
         str(images.bits or ""),
         ", ".join(images.sizes),
-        f"{images.rate_hz:.1f}" if images.rate_hz == images.rate_hz else "",
+        "" if images.rate_hz is None else f"{images.rate_hz:.1f}",
         messages,
         faults or "0",
     ]

@@ -32,13 +32,13 @@ class ImageStatistics:
         bits: bits of a channel; 0 = not known.
         sizes: ``WIDTHxHEIGHT`` of the checked pictures.
         frame_ids: of the headers.
-        rate_hz: 1 / median interval of reception; NaN below two images.
+        rate_hz: 1 / median interval of reception; None below two images.
         gaps: number of gaps in reception.
         longest_gap_s: the longest of them; 0 without one.
         longest_gap_at_s: where it begins, from the first image.
         stamps_back: stamps earlier than that of the image before.
         stamps_repeated: stamps equal to that of the image before.
-        age_s: median of reception minus stamp, seconds; NaN without an image.
+        age_s: median of reception minus stamp, seconds; None if not every image has a stamp.
         has_foreign_clock: the stamps are of another clock than the reception, so an age is not known.
     """
 
@@ -50,13 +50,13 @@ class ImageStatistics:
     bits: int = 0
     sizes: tuple[str, ...] = ()
     frame_ids: tuple[str, ...] = ()
-    rate_hz: float = float("nan")
+    rate_hz: float | None = None
     gaps: int = 0
     longest_gap_s: float = 0.0
     longest_gap_at_s: float = 0.0
     stamps_back: int = 0
     stamps_repeated: int = 0
-    age_s: float = float("nan")
+    age_s: float | None = None
     has_foreign_clock: bool = False
 
 
@@ -111,13 +111,13 @@ class StatisticsCollector:
             bits=bits_of(layouts[0]) if layouts else 0,
             sizes=tuple(size for size, _ in self._sizes.most_common()),
             frame_ids=tuple(name for name, _ in self._frame_ids.most_common() if name),
-            rate_hz=1.0 / median_s,
+            rate_hz=1.0 / median_s if len(moving) else None,
             gaps=len(gaps),
             longest_gap_s=float(intervals[longest]) if len(gaps) else 0.0,
             longest_gap_at_s=float((received[longest] - received[0]) / 1e9) if len(gaps) else 0.0,
             stamps_back=int((steps < 0).sum()),
             stamps_repeated=int((steps == 0).sum()),
-            age_s=float(np.median(ages)) if len(ages) else float("nan"),
+            age_s=float(np.median(ages)) if len(ages) else None,
             has_foreign_clock=bool(len(ages) and abs(float(np.median(ages))) > SANE_AGE_NS / 1e9),
         )
 

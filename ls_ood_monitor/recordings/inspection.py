@@ -212,7 +212,7 @@ def _image_notes(name: str, images: ImageStatistics) -> Iterator[str]:
         )
     if images.stamps_repeated:
         yield f"{name}: {images.stamps_repeated} images have the stamp of the image before."
-    if images.has_foreign_clock:
+    if images.has_foreign_clock and images.age_s is not None:
         yield (
             f"{name}: stamps are {abs(images.age_s):.0f} s {'behind' if images.age_s > 0 else 'ahead of'} the reception: "
             "they are of another clock, so no image counts as late."

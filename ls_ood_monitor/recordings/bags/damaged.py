@@ -1,21 +1,27 @@
-"""Reading a ROS 2 bag that was not closed, was cut off, has holes, or lacks files: every message that is left."""
+"""Reading a bag that was not closed, was cut off, has holes, or lacks files: every message that is left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError
-from .files import WAL, BagFiles, find_files, storage_suffix
+from .files import WAL, BagFiles, find_files, is_packed, is_ros1, storage_suffix
 from .mcap_files import salvage_mcap
 from .opened import OpenedBag, RawMessage
+from .ros1_files import salvage_ros1
 from .sqlite_files import lacks_newest_messages, salvage_sqlite
 from .unpacking import unpack_messages
 from .whole import join_parts, open_storage
 
-_SALVAGE: dict[str, Callable[[Path], tuple[OpenedBag, str]]] = {".mcap": salvage_mcap, ".db3": salvage_sqlite}
+
+def _salvage(storage: Path) -> tuple[OpenedBag, str]:
+    """Readable messages of a file that is not packed, and what is wrong with it. Raises ``DataError``."""
+    if is_ros1(storage):
+        return salvage_ros1(storage)
+    return salvage_mcap(storage) if storage_suffix(storage) == ".mcap" else salvage_sqlite(storage)
 
 
 def tolerate_damage(bag: Path, opened: OpenedBag) -> OpenedBag:
@@ -48,10 +54,11 @@ def recover_bag(bag: Path, stack: ExitStack) -> OpenedBag:
                 faults.append(f"{storage.name}{WAL}, which may hold its newest messages, is not beside it")
         except DataError as whole_error:
             try:
-                part, fault = _SALVAGE[storage.suffix](storage)
-            except (DataError, KeyError) as error:
-                reason = whole_error if isinstance(error, KeyError) else error  # a packed file is not read in part
-                faults.append(str(reason).rstrip("."))
+                if is_packed(storage):  # it is not read in part
+                    raise whole_error
+                part, fault = _salvage(storage)
+            except DataError as error:
+                faults.append(str(error).rstrip("."))
                 continue
             parts.append(part)
             faults.append(f"{storage.name} {fault}")
@@ -80,7 +87,7 @@ def _skip_holes(opened: OpenedBag, storages: Sequence[Path]) -> OpenedBag:
             if not storages:
                 raise
         for storage in storages:
-            part, _ = _SALVAGE[storage_suffix(storage)](storage)
+            part, _ = _salvage(storage)
             for message in part.read(topics, start_ns, stop_ns):
                 if message.stamp_ns > last_ns.get(message.topic, -1):
                     yield message

@@ -12,7 +12,7 @@ from ...core.types import Frame
 from ...errors import DataError, ImageError
 from .clock_steps import StampShifts, duration_ns, without_steps
 from .damaged import recover_bag, tolerate_damage
-from .files import METADATA, is_bag_file, is_ros1, storage_files
+from .files import METADATA, is_bag_file, storage_files
 from .image_messages import ImageArrival, decode_arrival, is_image
 from .image_topics import camera_of, choose_topics, is_camera
 from .opened import CDR, ClockStep, OpenedBag, RawMessage, TopicSummary
@@ -157,7 +157,6 @@ def _open_bag(bag: Path, recover: bool = False) -> Iterator[OpenedBag]:
     is_closed = bag.is_file() or (bag / METADATA).exists()
     if not storages and not is_closed:
         raise DataError(f"Bag {bag} has no metadata.yaml: it is not a bag.")
-    recover = recover and not is_ros1(bag)
     with ExitStack() as stack:
         try:
             if not is_closed:

@@ -55,7 +55,9 @@ def open_whole_bag(bag: Path, stack: ExitStack) -> OpenedBag:
 
 
 def open_storage(storage: Path, stack: ExitStack) -> OpenedBag:
-    """Open one whole storage file, packed or not. Raises ``DataError``."""
+    """Open one whole storage file, packed or not, or a bag of ROS 1. Raises ``DataError``."""
+    if is_ros1(storage):
+        return _open_ros1(storage, stack)
     suffix = storage_suffix(storage)
     if is_packed(storage):
         storage = unpack_file(storage, stack)
@@ -92,9 +94,7 @@ def _open_ros1(bag: Path, stack: ExitStack) -> OpenedBag:
         reader = rosbag1.Reader(bag)
         reader.open()
         stack.callback(reader.close)
-        known = {entry.id for entry in reader.connections}
-        if any(not known.issuperset(chunk.connection_counts) for chunk in reader.chunk_infos):
-            raise DataError("its index names a topic that it does not have")
+        _check_ros1_index(reader)
         topics = _ros1_topics(reader)
         # rosbags' end_time is one nanosecond past the last message.
         begin_ns = reader.start_time if reader.message_count else 0
@@ -107,16 +107,22 @@ def _open_ros1(bag: Path, stack: ExitStack) -> OpenedBag:
     return OpenedBag(topics, begin_ns, end_ns, partial(_ros1_messages, bag, reader), steps=steps)
 
 
+def _check_ros1_index(reader: rosbag1.Reader) -> None:
+    """Raise ``DataError`` where what a bag states twice differs: messages by topic and chunk."""
+    stated: Counter[int] = Counter()
+    for chunk in reader.chunk_infos:
+        stated.update(chunk.connection_counts)
+    if +stated != +Counter({entry.id: entry.msgcount for entry in reader.connections}):
+        raise DataError("its index contradicts itself")
+
+
 def _ros1_topics(reader: rosbag1.Reader) -> tuple[TopicSummary, ...]:
     """Topics by type; those whose type ROS 2 does not have cannot be converted."""
     counts: Counter[tuple[str, str]] = Counter()
     writers: dict[tuple[str, str], set[str]] = {}
     for entry in reader.connections:
         key = (entry.topic, entry.msgtype)
-        # The index of the messages, and the summary of the chunks.
-        counts[key] += max(
-            entry.msgcount, sum(chunk.connection_counts.get(entry.id, 0) for chunk in reader.chunk_infos)
-        )
+        counts[key] += entry.msgcount
         writers.setdefault(key, set()).add(getattr(entry.ext, "callerid", None) or "")
     return tuple(
         TopicSummary(*key, count, CDR if is_known(key[1]) else "ros1", len(writers[key] - {""}))

@@ -336,8 +336,8 @@ def test_packed_files_without_metadata_are_read(tmp_path, storage):
         open_recording(file)
 
 
-def test_a_ros_1_bag_that_is_active_is_read_if_it_can_be(tmp_path):
-    """A whole bag named .bag.active is read; one without an index is a sentence with the cure."""
+def test_a_whole_ros_1_bag_may_be_named_active(tmp_path):
+    """A whole bag named .bag.active is read like any other."""
     store = get_typestore(Stores.ROS1_NOETIC)
     with rosbag1.Writer(tmp_path / "drive.bag") as writer:
         connection = writer.add_connection("/front/image", IMAGE, typestore=store)
