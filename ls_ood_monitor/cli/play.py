@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot work, play, and print what was played and recorded."""
     from ..recordings.bag_notes import bag_notes, lost_note
-    from ..recordings.bags import CDR, bag_info
+    from ..recordings.bags import CDR, COMPRESSED_IMAGE, IMAGE, bag_info
     from ..ros.environment import adopt_ros_environment, require_rclpy
 
     _check(args)
@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     topics = {
         entry.topic: entry.type_name
         for entry in info.topics
-        if entry.encoding == CDR and (args.all or entry.topic in info.cameras)
+        if entry.encoding == CDR
+        and (args.all or (entry.topic in info.cameras and entry.type_name in (IMAGE, COMPRESSED_IMAGE)))
     }
     if args.clock:
         topics.pop("/clock", None)  # ours replaces it

@@ -61,7 +61,7 @@ def open_sqlite(path: Path, stack: ExitStack) -> OpenedBag:
         if not all(isinstance(number, int) for number in numbers):
             raise DataError(f"{path.name} holds times that are no numbers")
     except (sqlite3.Error, TypeError) as error:
-        raise DataError(f"{path.name}: {error}") from error
+        raise DataError(missing_part(path) or f"{path.name}: {error}") from error
     summaries = tuple(
         TopicSummary(entry.topic, entry.type_name, counts.get(key, 0), entry.encoding, entry.writers)
         for key, entry in topics.items()
@@ -196,9 +196,11 @@ def salvage_sqlite(path: Path) -> tuple[OpenedBag, str]:
         TopicSummary(entry.topic, entry.type_name, counts[key], entry.encoding, entry.writers)
         for key, entry in topics.items()
     )
-    damage = "is cut off or damaged" if is_incomplete else "has a damaged index"
+    missing = missing_part(path)
+    whole = "is read without what lies beside it" if missing else "has a damaged index"
+    damage = "is cut off or damaged" if is_incomplete else whole
     steps = find_steps((time_ns for time_ns, _, _ in rows), is_damaged=True)
-    return OpenedBag(summaries, begin_ns, end_ns, limit_time(read), missing_part(path), steps), damage
+    return OpenedBag(summaries, begin_ns, end_ns, limit_time(read), missing, steps), damage
 
 
 def ends_with_a_page(path: Path) -> bool:

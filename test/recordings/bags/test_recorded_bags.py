@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import struct
@@ -101,6 +102,18 @@ def test_a_wal_file_that_was_not_copied_is_named(crashed):
     recording = open_recording(crashed)
     assert len(list(recording.read())) == 12
     assert "bag_0.db3-wal, which may hold its newest messages" in recording.damage
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_wal_file_in_a_folder_that_cannot_be_written_is_told(crashed):
+    """Where sqlite cannot make its index, the 12 messages of the file are read, and the damage names the rest and the cure."""
+    crashed.chmod(0o555)
+    recording = open_recording(crashed)
+    assert len(list(recording.read())) == 12
+    assert "bag_0.db3-wal holds the newest messages, and cannot be read here" in recording.damage
+    with pytest.raises(DataError, match="copy the folder to a place that can be written"):
+        list(iter_arrivals(crashed / "bag_0.db3"))
+    crashed.chmod(0o755)
 
 
 @pytest.mark.parametrize("name", ["a#1", "a?b", "a%20b", "drive?mode=rwc", "50%"])
