@@ -67,9 +67,8 @@ def _print(report: RecordingReport) -> None:
     console.print(f"[bold]{escape(report.path)}[/]: {report.kind}, {report.duration_s:.1f} s", soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("topic", "type", "encoding", "bits", "size", "Hz", "messages", "faulty"):
-        table.add_column(
-            title, justify="right" if title in ("bits", "Hz", "messages", "faulty") else "left", overflow="fold"
-        )
+        is_number = title in ("bits", "size", "Hz", "messages")
+        table.add_column(title, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for topic in report.topics:
         table.add_row(*map(escape, _cells(topic)))
     console.print(table)
