@@ -24,7 +24,8 @@ from typing import BinaryIO, NamedTuple
 
 from ...errors import DataError
 from .clock_steps import BACKWARD_NS, FORWARD_NS, find_steps
-from .image_messages import is_image, is_known, ros2_message
+from .foxglove import PROTOBUF, PROTOBUF_IMAGE, compressed_image
+from .image_messages import FOXGLOVE_IMAGES, is_image, is_known, ros2_message
 from .opened import CDR, OpenedBag, RawMessage, TopicSummary
 from .sqlite_files import count_profiles
 
@@ -64,7 +65,7 @@ class _Channel(NamedTuple):
 
     @property
     def is_readable(self) -> bool:
-        return self.encoding == CDR or (self.encoding == _ROS1 and is_known(self.type_name))
+        return self.encoding in (CDR, PROTOBUF_IMAGE) or (self.encoding == _ROS1 and is_known(self.type_name))
 
 
 @dataclass
@@ -198,6 +199,8 @@ def _message(content: memoryview, contents: _Contents) -> RawMessage | None:
     data = bytes(content[_MESSAGE_HEAD:])
     if channel.encoding == _ROS1:
         data = ros2_message(data, channel.type_name)
+    elif channel.encoding == PROTOBUF_IMAGE:
+        data = compressed_image(data)
     return RawMessage(channel.topic, channel.type_name, time_ns, data)
 
 
@@ -432,6 +435,8 @@ def _learn(opcode: int, content: memoryview, contents: _Contents) -> None:
         encoding, facts = _text(content, place), content[place + 4 + unpack_from("<I", content, place)[0] :]
         if encoding == _ROS1 and type_name.count("/") == 1:
             type_name = type_name.replace("/", "/msg/")
+        if encoding == PROTOBUF and type_name == PROTOBUF_IMAGE:
+            type_name, encoding = FOXGLOVE_IMAGES[0], PROTOBUF_IMAGE  # read as its message of ROS 2
         # One writer is no evidence: tools that write MCAP have one channel for a topic, whoever published.
         contents.channels[key] = _Channel(
             topic, type_name, encoding, count_profiles(str(bytes(facts), "utf-8", "replace"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bz2
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -24,7 +24,7 @@ from .image_messages import is_known, ros2_message
 from .opened import CDR, OpenedBag, RawMessage, TopicSummary, limit_time
 
 _MAGIC = b"#ROSBAG V2.0\n"
-_MESSAGE, _CHUNK, _CONNECTION = b"\x02", b"\x05", b"\x07"
+_MESSAGE, _INDEX, _CHUNK, _CONNECTION = b"\x02", b"\x04", b"\x05", b"\x07"
 _Fields = dict[bytes, bytes]
 
 
@@ -82,6 +82,19 @@ def salvage_ros1(path: Path) -> tuple[OpenedBag, str]:
     steps = find_steps(times_ns, is_damaged=True)
     opened = OpenedBag(summaries, begin_ns, end_ns, limit_time(read), steps=steps)
     return opened, " and ".join(parts) or "has no usable index"
+
+
+def count_indexes(path: Path, chunks: Iterable[int]) -> dict[int, int]:
+    """Number of topics that are indexed behind each chunk, by the chunk's place."""
+    counts = {}
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        for chunk in chunks:
+            record, counts[chunk] = _record(file, chunk, end), -1
+            while record is not None and (counts[chunk] < 0 or record[0].get(b"op") == _INDEX):
+                counts[chunk] += 1
+                record = _record(file, record[1] + record[2], end)
+    return counts
 
 
 def _chunks(file: BinaryIO, contents: _Contents) -> Iterator[int]:

@@ -21,6 +21,7 @@ from .files import TopicKey, find_files, is_packed, is_ros1, storage_suffix
 from .image_messages import is_known, typestore
 from .mcap_files import open_mcap
 from .opened import CDR, OpenedBag, RawMessage, TopicSummary
+from .ros1_files import count_indexes
 from .sqlite_files import open_sqlite
 from .unpacking import unpack_file, unpack_messages
 
@@ -94,7 +95,7 @@ def _open_ros1(bag: Path, stack: ExitStack) -> OpenedBag:
         reader = rosbag1.Reader(bag)
         reader.open()
         stack.callback(reader.close)
-        _check_ros1_index(reader)
+        _check_ros1_index(bag, reader)
         topics = _ros1_topics(reader)
         # rosbags' end_time is one nanosecond past the last message.
         begin_ns = reader.start_time if reader.message_count else 0
@@ -107,13 +108,18 @@ def _open_ros1(bag: Path, stack: ExitStack) -> OpenedBag:
     return OpenedBag(topics, begin_ns, end_ns, partial(_ros1_messages, bag, reader), steps=steps)
 
 
-def _check_ros1_index(reader: rosbag1.Reader) -> None:
+def _check_ros1_index(bag: Path, reader: rosbag1.Reader) -> None:
     """Raise ``DataError`` where what a bag states twice differs: messages by topic and chunk."""
     stated: Counter[int] = Counter()
     for chunk in reader.chunk_infos:
         stated.update(chunk.connection_counts)
     if +stated != +Counter({entry.id: entry.msgcount for entry in reader.connections}):
         raise DataError("its index contradicts itself")
+    # A topic without messages is rare; that its messages are not indexed is seen in the records behind each chunk.
+    if any(not entry.msgcount for entry in reader.connections):
+        stated_indexes = {chunk.pos: len(chunk.connection_counts) for chunk in reader.chunk_infos}
+        if stated_indexes != count_indexes(bag, stated_indexes):
+            raise DataError("its index does not name all topics of its chunks")
 
 
 def _ros1_topics(reader: rosbag1.Reader) -> tuple[TopicSummary, ...]:

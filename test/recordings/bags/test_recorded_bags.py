@@ -310,6 +310,29 @@ def test_foxglove_s_compressed_image_is_a_camera(tmp_path):
     np.testing.assert_array_equal(arrivals[0].image, cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
 
 
+def test_foxglove_s_image_in_protobuf_is_a_camera(tmp_path):
+    """Its timestamp, frame and JPEG are those of the message, written by hand after the encoding; a cut one is unreadable."""
+    ok, jpeg = cv2.imencode(".jpg", PICTURES[4])
+    assert ok
+
+    def varint(value: int) -> bytes:
+        return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + varint(value >> 7)
+
+    def sized(number: int, data: bytes) -> bytes:
+        return varint(number << 3 | 2) + varint(len(data)) + data
+
+    stamp = b"\x08" + varint(START // 10**9) + b"\x10" + varint(7)
+    message = sized(1, stamp) + sized(2, jpeg.tobytes()) + sized(3, b"jpeg") + sized(4, b"lens")
+    path = tmp_path / "drive.mcap"
+    path.write_bytes(mcap([("/front/image", "foxglove.CompressedImage", "protobuf", "protobuf", message)]))
+    arrivals = list(iter_arrivals(path))
+    assert [arrival.error for arrival in arrivals] == [""] * 5
+    assert (arrivals[0].camera, arrivals[0].stamp_ns, arrivals[0].frame_id) == ("front", START + 7, "lens")
+    np.testing.assert_array_equal(arrivals[0].image, cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
+    path.write_bytes(mcap([("/front/image", "foxglove.CompressedImage", "protobuf", "protobuf", message[:50])]))
+    assert [arrival.image for arrival in iter_arrivals(path)] == [None] * 5
+
+
 def test_a_topic_of_two_types_shows_both(tmp_path):
     """The images of a topic are read though other messages come on it, too; an error about it names both types."""
     other = ("/front/image", "std_msgs/msg/Empty", "ros2msg", "cdr", b"\0\1\0\0\0")
