@@ -123,6 +123,8 @@ class StatisticsCollector:
 
 
 def bits_of(layout: str) -> int:
-    """Bits of a channel, from an encoding or a format such as ``bgr8; jpeg compressed bgr8``; 8 if it states none."""
+    """Bits of a channel, from an encoding or a format such as ``bgr8; jpeg compressed bgr8``; 0 if it does not tell."""
     found = _BITS.search(layout)
-    return int(next(group for group in found.groups() if group)) if found else 8
+    if found:
+        return int(next(group for group in found.groups() if group))
+    return 0 if any(name in layout.lower() for name in ("png", "tif", "avif")) else 8

@@ -169,7 +169,7 @@ def test_what_is_no_recording_is_a_sentence(tmp_path):
     ("layout", "bits"),
     [
         ("bgr8", 8), ("mono16", 16), ("16UC1", 16), ("32FC1", 32), ("bayer_rggb16", 16), ("jpeg", 8), ("nv12", 8),
-        ("bgr8; jpeg compressed bgr8", 8), ("16UC1; png compressed", 16), ("yuv422_yuy2", 8),
+        ("bgr8; jpeg compressed bgr8", 8), ("16UC1; png compressed", 16), ("yuv422_yuy2", 8), ("png", 0),
     ],
 )  # fmt: skip
 def test_bits_of_an_encoding(layout, bits):

@@ -113,6 +113,11 @@ def find_files(bag: Path) -> BagFiles:
     )
 
 
+def count_profiles(profiles: str) -> int:
+    """Publishers of a topic: the recorder notes the QoS of each."""
+    return len(re.findall(r"^\s*(?:- )?history:", profiles, re.MULTILINE))
+
+
 def _read_metadata(bag: Path) -> dict[str, Any]:
     """Content of ``metadata.yaml``; empty if it is missing or unreadable."""
     try:

@@ -9,7 +9,6 @@ of other encodings beside those of ROS.
 from __future__ import annotations
 
 import heapq
-import sys
 import zlib
 from bisect import bisect_right
 from collections import Counter
@@ -24,10 +23,11 @@ from typing import BinaryIO, NamedTuple
 
 from ...errors import DataError
 from .clock_steps import BACKWARD_NS, FORWARD_NS, find_steps
+from .files import count_profiles
 from .foxglove import PROTOBUF, PROTOBUF_IMAGE, compressed_image
 from .image_messages import FOXGLOVE_IMAGES, is_image, is_known, ros2_message
 from .opened import CDR, OpenedBag, RawMessage, TopicSummary
-from .sqlite_files import count_profiles
+from .unpacking import zstd_library
 
 _MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_END = 2, 3, 4, 5, 6, 8, 11, 15
@@ -413,11 +413,7 @@ def _decompress(compression: str, data: bytes) -> bytes:
 
         return bytes(LZ4FrameDecompressor().decompress(data))
     if compression == "zstd":
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
-        return bytes(zstd.ZstdDecompressor().decompress(data))
+        return bytes(zstd_library().ZstdDecompressor().decompress(data))
     if compression:
         raise ValueError(compression)
     return data

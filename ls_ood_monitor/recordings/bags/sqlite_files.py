@@ -11,7 +11,6 @@ beside it, its index; the storage file and the ``-wal`` file stay as they are.
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Container, Iterator
@@ -22,7 +21,7 @@ from urllib.parse import quote
 
 from ...errors import DataError
 from .clock_steps import BACKWARD_NS, FORWARD_NS, find_steps
-from .files import JOURNAL, WAL, storage_suffix
+from .files import JOURNAL, WAL, count_profiles, storage_suffix
 from .image_messages import is_image
 from .opened import CDR, ClockStep, OpenedBag, RawMessage, TopicSummary, limit_time
 
@@ -80,11 +79,6 @@ def _topics(database: sqlite3.Connection) -> dict[int, TopicSummary]:
         key: TopicSummary(str(name), str(type_name), 0, str(form), count_profiles(str(offered)))
         for key, name, type_name, form, offered in rows
     }
-
-
-def count_profiles(profiles: str) -> int:
-    """Publishers of a topic: the recorder notes the QoS of each."""
-    return len(re.findall(r"^\s*(?:- )?history:", profiles, re.MULTILINE))
 
 
 def _steps(database: sqlite3.Connection, images: list[int]) -> tuple[bool, tuple[ClockStep, ...]]:

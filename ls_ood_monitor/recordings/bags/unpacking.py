@@ -9,14 +9,19 @@ from collections.abc import Container, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ...errors import DataError
 from .opened import OpenedBag, RawMessage
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+
+def zstd_library() -> Any:
+    """Python's zstd, which rosbags brings along for older versions; loaded only where something is packed."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd
 
 
 def unpack_file(path: Path, stack: ExitStack) -> Path:
@@ -26,7 +31,7 @@ def unpack_file(path: Path, stack: ExitStack) -> Path:
         DataError: the file is damaged, or the disk is full.
     """
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ls_ood_")))
-    unpacked = folder / path.stem
+    unpacked, zstd = folder / path.stem, zstd_library()
     try:
         with zstd.open(path, "rb") as packed, unpacked.open("wb") as file:
             shutil.copyfileobj(packed, file, 1 << 20)
@@ -42,6 +47,7 @@ def unpack_file(path: Path, stack: ExitStack) -> Path:
 
 def unpack_messages(opened: OpenedBag) -> OpenedBag:
     """The same bag, whose messages were compressed one by one. One that cannot be unpacked is read as an empty message."""
+    zstd = zstd_library()
 
     def read(topics: Container[str], start_ns: int | None, stop_ns: int | None) -> Iterator[RawMessage]:
         for message in opened.read(topics, start_ns, stop_ns):
