@@ -53,6 +53,7 @@ class _Stretch(NamedTuple):
     first_ns: int
     last_ns: int
     block: _Block
+    channels: frozenset[int] | None = None  # of its messages; None = not known
 
 
 class _Channel(NamedTuple):
@@ -142,10 +143,13 @@ def _opened(path: Path, file: BinaryIO, contents: _Contents, is_whole: bool) -> 
     )
 
     def read(wanted: Container[str], start_ns: int | None, stop_ns: int | None) -> Iterator[RawMessage]:
+        keys = {key for key, channel in contents.channels.items() if channel.topic in wanted}
         chosen = [
             stretch
             for stretch in stretches
-            if (start_ns is None or stretch.last_ns >= start_ns) and (stop_ns is None or stretch.first_ns < stop_ns)
+            if (stretch.channels is None or not keys.isdisjoint(stretch.channels))
+            and (start_ns is None or stretch.last_ns >= start_ns)
+            and (stop_ns is None or stretch.first_ns < stop_ns)
         ]
         for message in _read(path, contents.channels, chosen, wanted, is_sorted, is_whole):
             if (start_ns is None or message.stamp_ns >= start_ns) and (stop_ns is None or message.stamp_ns < stop_ns):
@@ -167,7 +171,7 @@ def _read(
     numbers = count()
     found = _Contents(channels=dict(channels))
     with path.open("rb") as file:
-        for first_ns, _, block in stretches:
+        for first_ns, _, block, _ in stretches:
             while is_sorted and waiting and waiting[0][0] < first_ns:
                 yield heapq.heappop(waiting)[2]
             for opcode, content in _records_of(file, block, found):
@@ -271,18 +275,17 @@ def _indexed(file: BinaryIO) -> _Contents | None:
             position += _HEAD + length
             if opcode == _CHUNK_INDEX:
                 first_ns, last_ns, offset, chunk_size, indexes = unpack_from("<QQQQI", content)
-                channels |= {unpack_from("<HQ", content, 36 + place)[0] for place in range(0, indexes, 10)}
+                own = frozenset(unpack_from("<HQ", content, 36 + place)[0] for place in range(0, indexes, 10))
+                channels |= own
                 if (
                     not len(_MAGIC) <= offset < start
                     or offset + chunk_size > start
                     or not first_ns <= last_ns <= _MAX_NS
+                    or not own  # not said, or without messages
                 ):
                     return None
-                if indexes:  # a chunk may hold schemas alone
-                    block = _Block(_CHUNK, offset + _HEAD, chunk_size - _HEAD)
-                    contents.stretches.append(_Stretch(first_ns, last_ns, block))
-                else:
-                    return None
+                block = _Block(_CHUNK, offset + _HEAD, chunk_size - _HEAD)
+                contents.stretches.append(_Stretch(first_ns, last_ns, block, own))
             elif opcode == _STATISTICS:
                 chunks, stated = unpack_from("<I16xI", content, 22)
                 contents.counts = Counter(
