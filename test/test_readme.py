@@ -46,6 +46,7 @@ def test_the_blocks_are_the_expected_ones():
     assert "need a ROS distribution" in README.split("## On a vehicle")[1]
     assert {command[1] for command in commands(BLOCKS[0])} == {
         "synth",
+        "inspect",
         "anomalies",
         "calibrate",
         "evaluate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from .bags import BagInfo, camera_of, has_images, is_camera, is_depth
 
@@ -28,16 +28,21 @@ def bag_notes(info: BagInfo, topics: Mapping[str, str] | None = None) -> Iterato
     if depth:
         example = f"--topic {depth[0]}={camera_of(depth[0])}"
         yield f"{', '.join(depth)}: left out as images of distances, by their names; {example} takes one all the same."
-    for entry in info.topics:
-        if entry.topic in chosen and entry.writers > 1:
-            yield (
-                f"{entry.writers} nodes published {entry.topic} while it was recorded; only one may, or two cameras are "
-                "mixed into one."
-            )
+    yield from driver_notes(info, chosen)
     if topics is None and not chosen:
         others = [entry.topic for entry in info.topics if has_images(entry) and not is_camera(entry)]
         if others:
             yield f"no topic is a camera's by its name; choose with --topic {others[0]}={camera_of(others[0])}."
+
+
+def driver_notes(info: BagInfo, topics: Container[str]) -> Iterator[str]:
+    """Yield a sentence for each of these topics that several nodes published."""
+    for entry in info.topics:
+        if entry.topic in topics and entry.writers > 1:
+            yield (
+                f"{entry.writers} nodes published {entry.topic} while it was recorded; only one may, or two cameras are "
+                "mixed into one."
+            )
 
 
 def topic_options(topics: Mapping[str, str]) -> str:

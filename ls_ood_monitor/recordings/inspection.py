@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..datasets import open_pictures
 from ..errors import DataError
-from .bag_notes import bag_notes, lost_note, topic_options
+from .bag_notes import bag_notes, driver_notes, lost_note, topic_options
 from .bags import CDR, TopicSummary, bag_info, camera_of, has_images, is_camera, iter_arrivals
 from .bags.files import is_ros1, storage_files, storage_suffix
 from .drive_source import DriveSource, is_bag, open_drives, picture_drives, printable
@@ -130,11 +130,13 @@ def _inspect_bag(path: Path, every: bool, on_progress: OnProgress) -> RecordingR
     findings += [note for topic, own in images.items() if (note := lost_note(topic, promised[topic], own.read))]
     if info.step_note:
         findings.append(f"{info.step_note[0].upper()}{info.step_note[1:]}")
+    drivers = list(driver_notes(info, images))
+    findings += drivers
     if not usable:
         findings.append("No topic has images that can be used.")
     for topic, own in images.items():
         findings += image_findings(topic, own)
-    notes = [note for note in bag_notes(info) if note != info.step_note]
+    notes = [note for note in bag_notes(info) if note != info.step_note and note not in drivers]
     notes += [note for topic, own in images.items() for note in _image_notes(topic, own)]
     foreign = [entry.topic for entry in info.topics if entry.encoding != CDR]
     if foreign:

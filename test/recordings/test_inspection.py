@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -25,12 +26,12 @@ def noise() -> np.ndarray:
     return RANDOM.integers(20, 230, (24, 32, 3), dtype=np.uint8)
 
 
-def write_bag(path: Path, topics: dict[str, list[tuple[int, int, str, np.ndarray]]]) -> Path:
+def write_bag(path: Path, topics: dict[str, list[tuple[int, int, str, np.ndarray]]], **options) -> Path:
     """A bag of (reception, stamp, frame, BGR picture) by topic."""
     types = STORE.types
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for topic, messages in topics.items():
-            connection = writer.add_connection(topic, IMAGE, typestore=STORE)
+            connection = writer.add_connection(topic, IMAGE, typestore=STORE, **options)
             for received_ns, stamp_ns, frame, picture in messages:
                 stamp = types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
                 header = types["std_msgs/msg/Header"](stamp, frame)
@@ -109,6 +110,18 @@ def test_two_drivers_depth_and_silence(tmp_path):
     assert report.options == "--topic /front/image=front"
     assert any("/left/image holds no message" in note for note in report.notes)
     assert any("/camera/depth/image_raw" in note for note in report.notes)
+
+
+def test_several_publishers_are_a_finding(tmp_path):
+    """What the recorder saw of two publishers of one camera is something wrong."""
+    keep, volatile, none = QosHistory.KEEP_LAST, QosDurability.VOLATILE, QosTime(0, 0)
+    reliability, liveliness = QosReliability.RELIABLE, QosLiveliness.AUTOMATIC
+    profile = Qos(keep, 10, reliability, volatile, none, none, liveliness, none, False)
+    bag = write_bag(tmp_path / "bag", {"/front/image": regular(4)}, offered_qos_profiles=[profile, profile])
+    report = inspect(bag)
+    assert report.topics[0].writers == 2
+    assert any("2 nodes published /front/image" in finding for finding in report.findings)
+    assert not any("published" in note for note in report.notes)
 
 
 def test_stamps_of_another_clock_and_clock_steps(tmp_path):
