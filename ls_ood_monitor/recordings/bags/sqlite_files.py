@@ -56,7 +56,8 @@ def open_sqlite(path: Path, stack: ExitStack) -> OpenedBag:
                 database.execute(f"SELECT timestamp FROM messages ORDER BY id {order} LIMIT 1").fetchone()[0]
                 for order in ("ASC", "DESC")
             )
-        numbers = [begin_ns or 0, end_ns or 0, *counts.values()]
+        stepped = [time_ns for step in steps for time_ns in (step.before_ns, step.after_ns)]
+        numbers = [begin_ns or 0, end_ns or 0, *counts.values(), *stepped]  # a damaged row may hold anything
         if not all(isinstance(number, int) for number in numbers):
             raise DataError(f"{path.name} holds times that are no numbers")
     except (sqlite3.Error, TypeError) as error:
