@@ -45,6 +45,9 @@ _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.NO_STAMP: lambda it: (
         f"stamp is {it.detail} ns; the driver must stamp its images with the time of capture"
     ),
+    CauseKind.NO_CLOCK: lambda it: (
+        "the node's clock has not begun, so the picture's age is not known: use_sim_time is set, and nothing publishes /clock"
+    ),
     CauseKind.REPEATED: lambda it: f"stamp {it.detail} ns is that of the frame before; the frame is repeated",
     CauseKind.CLOCK_BACK: lambda it: f"stamp went back by {it.value:.3f} s; the clock jumped or a recording looped",
     CauseKind.CLOCK_AHEAD: lambda it: (
@@ -124,8 +127,11 @@ def node_sentence(problem: str, uncalibrated: str) -> str:
     return problem or (f"running; {uncalibrated}" if uncalibrated else "running")
 
 
-def camera_sentence(alarm: Alarm | None, silent_s: float | None, has_foreign_clock: bool) -> str:
+def camera_sentence(alarm: Alarm | None, silent_s: float | None, has_foreign_clock: bool, publishers: int = 1) -> str:
     """State of one camera at perception; ``silent_s`` is None unless it is silent."""
+    if publishers > 1:
+        others = f"{publishers} nodes publish its images, and only one may; "
+        return others + camera_sentence(alarm, silent_s, has_foreign_clock)
     if silent_s is not None:
         return f"no image for {silent_s:.1f} s"
     if alarm is None:

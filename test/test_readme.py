@@ -53,9 +53,10 @@ def test_the_blocks_are_the_expected_ones():
     """Two blocks of the README run here, and one of the page of commands; all others stand under the heading of the vehicle."""
     assert (len(BLOCKS), len(PAGE)) == (2, 1)
     assert "need a ROS distribution" in README.split("## On a vehicle")[1]
-    assert {command[1] for command in commands(BLOCKS[0])} == {"synth", "calibrate", "evaluate"}
+    assert {command[1] for command in commands(BLOCKS[0])} == {"synth", "inspect", "calibrate", "evaluate"}
     assert {command[1] for command in commands(PAGE[0])} == {
         "synth",
+        "inspect",
         "anomalies",
         "calibrate",
         "evaluate",

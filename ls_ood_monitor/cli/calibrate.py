@@ -212,6 +212,7 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration.work_folder import WorkFolder, work_folder_of
     from ..config import from_mapping
     from ..core.detectors import detector_spec, refuse_old_name, required_features
+    from ..disk_space import check_output_folder
     from ..errors import ConfigError, MonitorError
     from ..frame_pass import LatentSettings
     from ..networks.deeplab_pass import DeepLabPass
@@ -224,11 +225,14 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--out and {option} are both {args.out}; write the new bundle beside the old one.")
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; name a folder.")
+    check_output_folder("--out", args.out)
     require_file_place("--plot", args.plot, PICTURES)
     if args.sensitivity_minutes is not None and not args.sensitivity_minutes >= 0.0:
         raise ConfigError(f"--sensitivity-minutes is {args.sensitivity_minutes}; it must be 0 or larger.")
     jobs = read_jobs(args)
     drives, check = _drives(args)
+    for note in _drive_notes(args, [*drives, *check]):
+        warn(note)
     manifest = verify_bundle(base)
     content = manifest.content
     before = content["provenance"].get("calibration", {})
@@ -302,7 +306,7 @@ def run(args: argparse.Namespace) -> int:
         if work.has_results:
             warn(f"the drives that were finished are kept in {work.path}; the same command with --resume goes on.")
         raise
-    for note in _fault_notes(result.counts):
+    for note in (*_fault_notes(result.counts), *_lost_notes(args, drives, result.counts)):
         warn(note)
     plot = args.plot or args.out / "calibration.png"
     unseen = result.provenance.get("check_on_unseen_drives")
@@ -385,6 +389,30 @@ def _fault_notes(counts: Mapping[str, FaultCounts]) -> Iterator[str]:
     if len(notes) > _MAX_LISTED:
         left_out = sum(own.total for own in counts.values())
         yield f"{len(notes) - _MAX_LISTED} more drives have images that are left out, {left_out} images in all (--json)."
+
+
+def _drive_notes(args: argparse.Namespace, drives: Sequence[DriveSource]) -> Iterator[str]:
+    """What opening the drives shows, a sentence each."""
+    from ..recordings.drive_source import drive_notes
+    from .topics import parse_topics
+
+    topics = parse_topics(args.topic)
+    notes = [note for drive in drives for note in drive_notes(drive, topics)]
+    yield from notes[:_MAX_LISTED]
+    if len(notes) > _MAX_LISTED:
+        yield f"there are {len(notes) - _MAX_LISTED} more notes on the drives; 'ls-ood inspect' shows all."
+
+
+def _lost_notes(
+    args: argparse.Namespace, drives: Sequence[DriveSource], counts: Mapping[str, FaultCounts]
+) -> Iterator[str]:
+    """Images that whole bags promise and that were not read, a sentence each."""
+    from ..recordings.drive_source import drive_notes
+    from .topics import parse_topics
+
+    if args.start is None and args.end is None and not args.leave_out:
+        for drive in drives:
+            yield from drive_notes(drive, parse_topics(args.topic), sum(counts[drive.name].images.values()))
 
 
 def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:

@@ -38,7 +38,7 @@ clock, and faster than real time where the machine allows. The same recording gi
   ls-ood evaluate drive_* --jobs auto --out report --resume         the same, after it was interrupted
 
 A recording is a ROS 2 bag (folder, .mcap, .db3) or a ROS 1 bag (.bag) with raw or compressed images, a video, or a folder
-of pictures. Of a damaged ROS 2 bag what can be read is judged. Events are a list of {camera, start_s, end_s, label},
+of pictures. Of a damaged bag what can be read is judged. Events are a list of {camera, start_s, end_s, label},
 seconds from its start; of several recordings each has its own file beside it, NAME.events.yaml, or events.yaml within its
 folder, or beside a folder named bag, where ls-ood synth lays it. Without events every alarm counts as false.
 
@@ -182,6 +182,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _require_options(args: argparse.Namespace) -> None:
     """Refuse what is wrong with the options by themselves, and with the place to write."""
+    from ..disk_space import check_output_folder
     from ..recordings.recording import is_result
 
     if args.events and len(args.recordings) > 1:
@@ -197,6 +198,7 @@ def _require_options(args: argparse.Namespace) -> None:
             raise ConfigError(f"--out is {args.out}, within the recording {path}; write the results beside it.")
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out is {args.out}, which is a file; name a folder.")
+    check_output_folder("--out", args.out)
     if args.rate is not None and not 0.0 < args.rate < float("inf"):
         raise ConfigError(f"--rate is {args.rate}; it must be larger than 0.")
 
@@ -244,7 +246,7 @@ def _notes(args: argparse.Namespace, recording: Recording, place: Path | None) -
     """What was taken for granted, a sentence each."""
     from ..evaluation.evidence_clip import read_clip
 
-    notes = []
+    notes = list(recording.notes)
     if place is None and len(args.recordings) > 1:
         notes.append(
             "it has no events, so every alarm counts as false; a file that holds [] says that nothing happens."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -22,12 +24,15 @@ COMMANDS = {
     "train": "train the network on a data set, measure it, calibrate, and write a bundle",
     "calibrate": "set the thresholds of a bundle from a clean recording",
     "compare": "compare detectors on unseen drives, clean and disturbed, with intervals by drive",
+    "inspect": "state what is in a recording, what of it cannot be used, and why",
     "evaluate": "judge a recording as the vehicle would: alarms, stops, figures, and limits for releases",
     "play": "publish a recording to running nodes, through DDS, in real time",
     "top": "watch the running nodes in a terminal: decision, alarms, scores, rates, delays",
     "bundle": "show what is in a bundle, verify it, or export its network",
     "profile": "measure what a monitored frame costs on this machine, by engine, beside other implementations",
 }
+#: A disk that is full or read-only; writing to an open file does not name it.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 #: Earlier name of a command -> its name now.
 RENAMED = {"bench": "profile", "benchmark": "compare"}
 
@@ -75,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"ls-ood {command}: this command is now called {RENAMED[command]}; run 'ls-ood {RENAMED[command]}'.\n"
         )
         sys.exit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name need not be text; stderr shows any
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Set before torch is loaded: otherwise its idle threads spin and take cores from the threads that work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = make_parser(command).parse_args(arguments)
@@ -90,9 +97,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"ls-ood {options.command}: {error}\n")
         code = 2
     except OSError as error:
-        if error.filename is None:  # no file of the user is involved: a defect of the program
+        if (
+            error.filename is None and error.errno not in _FULL
+        ):  # no file of the user is involved: a defect of the program
             raise
-        sys.stderr.write(f"ls-ood {options.command}: {error.filename} cannot be used: {error.strerror}.\n")
+        place = error.filename or "the disk with the results"
+        sys.stderr.write(f"ls-ood {options.command}: {place} cannot be used: {error.strerror}.\n")
         code = 2
     except KeyboardInterrupt:
         sys.stderr.write(f"ls-ood {options.command}: interrupted\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..disk_space import check_output_folder
 from ..errors import ConfigError, DataError
 
 
@@ -22,7 +23,8 @@ def parse_severities(option: str) -> list[int]:
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of ``--out``. Raises ``DataError`` where that is impossible."""
+    """Make the folder of ``--out``. Raises ``DataError`` where that is impossible, or the disk is full."""
+    check_output_folder("--out", out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -55,13 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot work, play, and print what was played and recorded."""
-    from ..recordings.bags import bag_info
+    from ..recordings.bag_notes import bag_notes, lost_note
+    from ..recordings.bags import CDR, COMPRESSED_IMAGE, IMAGE, bag_info
     from ..ros.environment import adopt_ros_environment, require_rclpy
 
     _check(args)
     info = bag_info(args.bag)
     require_rclpy()
-    topics = {entry.topic: entry.type_name for entry in info.topics if args.all or entry.topic in info.cameras}
+    topics = {
+        entry.topic: entry.type_name
+        for entry in info.topics
+        if entry.encoding == CDR
+        and (args.all or (entry.topic in info.cameras and entry.type_name in (IMAGE, COMPRESSED_IMAGE)))
+    }
     if args.clock:
         topics.pop("/clock", None)  # ours replaces it
     if not topics:
@@ -71,8 +77,15 @@ def run(args: argparse.Namespace) -> int:
         )
     if not sum(entry.messages for entry in info.topics if entry.topic in topics):
         raise ConfigError(f"{args.bag} holds no message on {', '.join(sorted(topics))}; there is nothing to play.")
+    for note in (*([info.damage] if info.damage else []), *bag_notes(info)):
+        warn(note)
     adopt_ros_environment()
     played = _play(args, info, topics)
+    for topic in sorted(topics):
+        promised = sum(entry.messages for entry in info.topics if entry.topic == topic and entry.encoding == CDR)
+        # Ctrl-C may end a loop anywhere.
+        if not args.loop and (lost := lost_note(topic, promised, played.messages[topic])):
+            warn(lost)
     _report(args, played, played.outputs.images(info.cameras, played.messages))
     return 0
 
@@ -92,7 +105,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _check_record(path: Path) -> None:
     """Refuse a folder that cannot take a recording, before anything is started."""
-    from ..ros.disk_space import check_free_space
+    from ..disk_space import check_free_space
 
     if path.exists():
         raise ConfigError(f"--record is {path}, which exists already; remove it or choose another folder.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from .console import console, progress_bar, write_json
+from .option_values import make_folder
 
 DESCRIPTION = """\
 Renders a drive of the procedural (synthetic) fisheye street into a ROS 2 bag with an events file of ground truth.
@@ -88,7 +89,7 @@ def _record(args: argparse.Namespace) -> int:
                 f"--event is {option!r}; write CAMERA:ANOMALY:SEVERITY:START:END, for example front:fog:4:7:11."
             ) from error
     scenario = Scenario(args.drive, tuple(args.camera or ("front", "left")), args.seconds, args.rate, tuple(events))
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     foreign = sorted(path.name for path in args.out.iterdir() if path.name not in ("bag", "events.yaml"))
     if foreign:
         raise ConfigError(

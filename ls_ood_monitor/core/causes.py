@@ -43,6 +43,7 @@ class CauseKind(enum.Enum):
     ENCODING = "encoding", True
     UNREADABLE = "unreadable", True
     NO_STAMP = "no_stamp", True
+    NO_CLOCK = "no_clock", True
     REPEATED = "repeated", True
     CLOCK_BACK = "clock_back", True
     CLOCK_AHEAD = "clock_ahead", True

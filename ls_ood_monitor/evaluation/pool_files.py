@@ -39,7 +39,7 @@ def write_pool(out: Path, pooled: PoolSummary, command: str, has_acceptance: boo
     folder = out / _UNFINISHED
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / REPORT).write_text(_page(pooled, command), encoding="utf-8")
+    (folder / REPORT).write_text(_page(pooled, command), encoding="utf-8", errors="replace")
     if has_acceptance:
         of_set = junit_suite(SUITE, pooled.acceptance.rules, note=_missing(pooled))
         write_junit(folder / JUNIT, *map(_suite, pooled.recordings), of_set)

@@ -117,7 +117,7 @@ def write_report(
         "<p class=note>The same recording, bundle and settings give the same figures, but for the times of the network.</p>",
         f"<script>{_TOUCH}{_PRINT}</script>",
     ]
-    path.write_text(page(f"Evaluation of {summary.recording}", parts, _STYLE), encoding="utf-8")
+    path.write_text(page(f"Evaluation of {summary.recording}", parts, _STYLE), encoding="utf-8", errors="replace")
 
 
 def _plot(figure: Any, label: str, first: bool = False) -> str:

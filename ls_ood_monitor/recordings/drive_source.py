@@ -6,6 +6,7 @@ comparison reports by drive. Nothing is read before ``DriveSource.read`` or ``re
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +20,17 @@ from ..datasets import iter_frames as iter_pictures
 from ..datasets.files import PICTURE_SUFFIXES
 from ..datasets.woodscape import CAMERA_CODES
 from ..errors import ConfigError, DataError
-from .bags import SUFFIXES, ImageArrival, count_images, iter_arrivals, iter_frames
-from .bags.files import METADATA, STORAGE_SUFFIXES
+from .bag_notes import bag_notes, lost_note
+from .bags import (
+    ImageArrival,
+    bag_info,
+    count_images,
+    has_images,
+    is_bag_file,
+    is_bag_folder,
+    iter_arrivals,
+    iter_frames,
+)
 from .video import VIDEO_SUFFIXES, video_frames, video_length_s
 
 FrameOrArrival = TypeVar("FrameOrArrival", Frame, ImageArrival)
@@ -88,6 +98,19 @@ def _arrivals_of(name: str, read: Callable[[], Iterator[Frame]]) -> Iterator[Ima
     """Frames as arrivals, received when they were taken."""
     for frame in read():
         yield ImageArrival(frame.camera, name, frame.stamp_ns, frame.stamp_ns, "", frame.image)
+
+
+def drive_notes(drive: DriveSource, topics: Mapping[str, str] | None, images_read: int | None = None) -> list[str]:
+    """What a person should know of a drive that is a bag, as sentences; ``images_read`` of the whole bag, if it was read."""
+    if drive.path is None or not is_bag(drive.path):
+        return []
+    info = bag_info(drive.path)
+    if images_read is None:
+        return [f"{drive.name}: {note}" for note in (*([info.damage] if info.damage else []), *bag_notes(info, topics))]
+    chosen = info.cameras if topics is None else topics
+    promised = sum(entry.messages for entry in info.topics if entry.topic in chosen and has_images(entry))
+    note = lost_note(drive.name, promised, images_read)
+    return [note] if note else []
 
 
 def open_drives(
@@ -218,14 +241,17 @@ def distinct(drives: Sequence[DriveSource]) -> list[DriveSource]:
 
 def _name(path: Path) -> str:
     """The last two parts of a path: ``monday/bag`` says more than ``bag``, and a full path would reveal the machine."""
-    return "/".join(path.resolve().parts[-2:]).lstrip("/")
+    return printable("/".join(path.resolve().parts[-2:]).lstrip("/"))
+
+
+def printable(name: str) -> str:
+    """A file name as text that can be written anywhere: bytes that are not UTF-8 become a replacement character."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def is_bag(path: Path) -> bool:
     """Whether an existing path looks like a bag: a folder or a file of ROS 2, or a file of ROS 1."""
-    if path.is_file():
-        return path.suffix in SUFFIXES
-    return (path / METADATA).exists() or any(entry.suffix in STORAGE_SUFFIXES for entry in path.iterdir())
+    return is_bag_file(path) if path.is_file() else is_bag_folder(path)
 
 
 def _cut(drive: DriveSource, start_s: float | None, end_s: float | None) -> DriveSource:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from ..datasets import PictureFolder, open_pictures, picture_stamps
 from ..errors import ConfigError, DataError
-from .bags import ImageArrival, bag_info, iter_arrivals
-from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_arrivals, picture_camera
+from .bag_notes import bag_notes
+from .bags import ImageArrival, bag_info, has_images, iter_arrivals
+from .bags.files import SHARED_MEMORY
+from .drive_source import ASSUMED_RATE_HZ, is_bag, open_drives, picture_arrivals, picture_camera, printable
 from .video import video_length_s
 
 
@@ -30,6 +32,7 @@ class Recording:
     images: int  # number of image messages that it should hold; 0 = a video that does not state it
     damage: str  # what is wrong with it, as a sentence; empty if opening it showed nothing
     identity: str  # changes when its files change (``identity_of``)
+    notes: tuple[str, ...] = ()  # what a person should know of a bag, each a sentence
 
     @property
     def assumed_rate_hz(self) -> float | None:
@@ -67,7 +70,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
         raise ConfigError(f"the recording {twice} is given twice; give it once.")
     depths = [1] * len(parts)
     while True:
-        names = ["_".join(own[-depth:]) for own, depth in zip(parts, depths, strict=True)]
+        names = [printable("_".join(own[-depth:])) for own, depth in zip(parts, depths, strict=True)]
         equal = [index for index, name in enumerate(names) if names.count(name) > 1]
         if not equal:
             return names
@@ -89,19 +92,20 @@ def open_recording(
     Raises:
         DataError: there is no such recording, or it has no camera.
     """
-    name = name or os.path.basename(os.path.abspath(path))
-    _refuse_other_folders(path)
+    name = name or printable(os.path.basename(os.path.abspath(path)))
+    refuse_other_folders(path)
     bag_topics: dict[str, str] | None = None
     cameras: Iterable[str]
     damage = ""
+    notes: tuple[str, ...] = ()
     if path.exists() and is_bag(path):
         info = bag_info(path, recover=True)
         bag_topics = dict(topics) if topics else info.cameras
         next(iter_arrivals(path, topics, recover=True), None)  # refuses an unreadable bag before any work starts
         cameras = bag_topics.values()
         begin_ns, end_ns = info.start_ns, info.start_ns + round(info.duration_s * 1e9)
-        images = sum(entry.messages for entry in info.topics if entry.topic in bag_topics)
-        rate_hz, damage = None, info.damage
+        images = sum(entry.messages for entry in info.topics if entry.topic in bag_topics and has_images(entry))
+        rate_hz, damage, notes = None, info.damage, tuple(bag_notes(info, topics))
     elif path.is_dir():
         folder, stamps = _open_folder(path, rate_hz)
         cameras = [picture_camera(sample) for sample in folder.samples]
@@ -123,6 +127,7 @@ def open_recording(
         images=images,
         damage=damage,
         identity=identity_of(path),
+        notes=notes,
     )
 
 
@@ -137,7 +142,8 @@ def identity_of(path: Path) -> str:
     Their content is not hashed: that would mean reading gigabytes, and a changed file has a new modification time.
     """
     stats = [(str(file.relative_to(path)), file.stat()) for file in files_of(path)]
-    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    # Reading a bag writes sqlite's index of a -wal file anew.
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats if not name.endswith(SHARED_MEMORY)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -148,7 +154,7 @@ def is_result(path: Path) -> bool:
     )
 
 
-def _refuse_other_folders(path: Path) -> None:
+def refuse_other_folders(path: Path) -> None:
     """Refuse a folder around a bag, and a folder of results: their pictures are not from a camera."""
     if not path.is_dir() or is_bag(path):
         return

@@ -125,7 +125,10 @@ class Inference:
             self._log_traceback()
             return Cause(CauseKind.UNREADABLE, detail=f"reading the image failed: {error!r}")
         decode_ms = (time.monotonic_ns() - began_ns) / 1e6
-        fault = self._pipeline.check(frame, getattr(message, "encoding", ""), arrival.arrived_ns, self._now_ns())
+        now_ns = self._now_ns()
+        if now_ns <= 0:
+            return Cause(CauseKind.NO_CLOCK)
+        fault = self._pipeline.check(frame, getattr(message, "encoding", ""), arrival.arrived_ns, now_ns)
         return fault or CheckedImage(arrival, frame, decode_ms)
 
     def _publish_fault(self, arrival: Arrival, cause: Cause) -> None:

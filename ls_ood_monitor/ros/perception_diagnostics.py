@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import nan
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -41,17 +41,21 @@ class CameraDiagnostics:
         self._received_before = {camera: pipeline.received(camera) for camera in cameras}
         self._before_ns = steady_ns
 
-    def statuses(self, node: str, reports: dict[str, CameraReport], steady_ns: int) -> list[DiagnosticStatus]:
-        """A status for each camera at ``steady_ns``."""
+    def statuses(
+        self, node: str, reports: dict[str, CameraReport], publishers: Mapping[str, int], steady_ns: int
+    ) -> list[DiagnosticStatus]:
+        """A status for each camera at ``steady_ns``; ``publishers`` of its images by camera."""
         elapsed_s = max(1e-3, (steady_ns - self._before_ns) / 1e9)
         self._before_ns = steady_ns
         return [
-            self._status(node, camera, reports.get(camera, CameraReport()), elapsed_s, steady_ns)
+            self._status(
+                node, camera, reports.get(camera, CameraReport()), publishers.get(camera, 1), elapsed_s, steady_ns
+            )
             for camera in self._received_before
         ]
 
     def _status(
-        self, node: str, camera: str, report: CameraReport, elapsed_s: float, steady_ns: int
+        self, node: str, camera: str, report: CameraReport, publishers: int, elapsed_s: float, steady_ns: int
     ) -> DiagnosticStatus:
         received, age_s = self._pipeline.received(camera), self._pipeline.silent_s(camera, steady_ns)
         rate_hz = (received - self._received_before[camera]) / elapsed_s
@@ -60,10 +64,13 @@ class CameraDiagnostics:
         level = DiagnosticStatus.STALE if is_silent else DiagnosticStatus.WARN
         if alarm is not None and not is_silent:
             level = max(STATE_LEVELS[alarm.state], level if report.has_foreign_clock else DiagnosticStatus.OK)
-        text = camera_sentence(alarm, age_s if is_silent else None, report.has_foreign_clock)
+        if publishers > 1:
+            level = max(level, DiagnosticStatus.WARN)
+        text = camera_sentence(alarm, age_s if is_silent else None, report.has_foreign_clock, publishers)
         facts = {
             "rate_hz": round(rate_hz, 2),
             "frames": received,
+            "publishers": publishers,
             "dropped": self._dropped(camera),
             "age_s": round(age_s, 3),
             "latency_ms": round(report.latency_ms, 2) if report.latency_ms == report.latency_ms else nan,

@@ -82,6 +82,7 @@ class PerceptionNode(LifecycleNode):
         self._setting_refused = False
         self._resources: _Resources | None = None
         self._image_subscriptions: list[Any] = []
+        self._image_publishers: dict[str, int] = {}
         self._worker: NewestFrameWorker | None = None
         self._recorder: ClipRecorder | None = None
         super().__init__("perception_node", **options)
@@ -174,7 +175,8 @@ class PerceptionNode(LifecycleNode):
         pipeline = PerceptionPipeline(
             settings.cameras, overrides.of(monitor.alarm), monitor.lasting_levels, health, settings.image_timeout_s
         )
-        pipeline.topics.update({camera: self._topic(camera) for camera in settings.cameras})
+        # As remapped, so that a reason names the topic that is silent.
+        pipeline.topics.update({name: self.resolve_topic_name(self._topic(name)) for name in settings.cameras})
         outputs = {camera: CameraOutputs(self, camera, settings.overlay_alpha) for camera in settings.cameras}
         class_table = publish_class_table(self, monitor.class_names) if settings.class_table else []
         uncalibrated = uncalibrated_cameras(monitor, settings)
@@ -346,11 +348,22 @@ class PerceptionNode(LifecycleNode):
             statuses = [monitor_status(node, None, problem, "")]
         else:
             statuses = [monitor_status(node, resources.monitor, problem, resources.uncalibrated)]
-            statuses += resources.diagnostics.statuses(node, self._alarms.reports, time.monotonic_ns())
+            publishers = self._count_image_publishers()
+            statuses += resources.diagnostics.statuses(node, self._alarms.reports, publishers, time.monotonic_ns())
         if self._recorder is not None:
             statuses.append(self._recorder.status(node))
         stamp = ns_to_stamp(self.get_clock().now().nanoseconds)
         self._diagnostics.publish(DiagnosticArray(header=Header(stamp=stamp), status=statuses))
+
+    def _count_image_publishers(self) -> dict[str, int]:
+        """Publishers of each camera's images; a second one mixes two cameras into one, and is logged."""
+        topics = {camera: self.resolve_topic_name(self._topic(camera)) for camera in self._settings.cameras}
+        counts = {camera: self.count_publishers(topic) for camera, topic in topics.items()}
+        for camera, topic in topics.items():
+            if counts[camera] > 1 and self._image_publishers.get(camera, 1) != counts[camera]:
+                self.get_logger().warning(f"{counts[camera]} nodes publish {topic}; only one may")
+        self._image_publishers = counts
+        return counts
 
 
 def _make_node() -> PerceptionNode:

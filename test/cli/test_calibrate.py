@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from pathlib import Path
 
 import cv2
@@ -373,3 +375,32 @@ def test_processes_and_an_address_are_checked(data, tiny_bundle, tmp_path, capsy
     assert "--jobs is many" in capsys.readouterr().err
     assert calibrate(data / "monday", *options, "--jobs", "2", "--scheduler", "tcp://127.0.0.1:9") == 2
     assert "exclude each other" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_refused_before_the_work(data, tiny_bundle, tmp_path, monkeypatch, capsys):
+    """The sentence names the option, and neither a bundle nor a folder of finished drives is left."""
+    full = shutil.disk_usage("/")._replace(free=10_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    assert calibrate(data / "monday", "--bundle", tiny_bundle, "--out", tmp_path / "b") == 2
+    assert "make room" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_cut_jpeg_and_a_clock_step_cost_a_picture_and_a_note(make_pictures, tiny_bundle, tmp_path, capfd):
+    """The cut picture is counted and left out, the step is noted, and the hours of the step are no driving."""
+    with FrameBagWriter(tmp_path / "drive") as writer:
+        for index, picture in enumerate(make_pictures(60, seed=8)):
+            step_ns = 0 if index < 30 else 3600 * 10**9
+            writer.write("front", picture, 10**18 + index * 250_000_000 + step_ns, compressed=True)
+    database = sqlite3.connect(tmp_path / "drive" / "drive.db3")
+    (message,) = database.execute("SELECT data FROM messages WHERE id = 7").fetchone()
+    database.execute("UPDATE messages SET data = ? WHERE id = 7", (message[:-200] + bytes(200),))
+    database.commit()
+    database.close()
+    arguments = (tmp_path / "drive", "--bundle", tiny_bundle, "--out", tmp_path / "b", "--json", tmp_path / "r.json")
+    assert calibrate(*arguments, "--block", "4", "--target-rate", "0.05", "--allow-small") == 0
+    printed = capfd.readouterr().err
+    assert "clock steps by 3600.2 s forward" in printed
+    assert "1 of 60 images are left out (front: 1 unreadable)" in printed
+    calibration = json.loads((tmp_path / "r.json").read_text())["calibration"]
+    assert calibration["hours"] == pytest.approx(59 * 0.25 / 3600)

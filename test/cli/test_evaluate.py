@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import sys
@@ -518,3 +519,38 @@ def test_bad_input_is_a_sentence(evaluate, bag, arguments, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_clock_step_is_noted_and_its_hours_do_not_count(evaluate, make_pictures, tmp_path):
+    """A clock set from 1970 in the middle of 6 s of driving gives 6 s of driving, and a note."""
+    with FrameBagWriter(tmp_path / "drive", storage="mcap") as writer:
+        for index, picture in enumerate(make_pictures(60, seed=6)):
+            begin_ns = 60 * 10**9 if index < 30 else START
+            writer.write("front", picture, begin_ns + index * 10**8)
+    done, out = evaluate(tmp_path / "drive")
+    assert done.returncode == 0, done.stderr
+    assert "the recorder's clock steps by" in done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["duration_s"] == pytest.approx(5.9)
+    assert summary["alarms"]["false_per_hour"]["hours"] < 6 / 3600
+
+
+def test_folders_whose_names_are_not_utf8(evaluate, bag, tmp_path):
+    """Bytes that are not text in the path of a recording do no harm; its name shows a replacement for each."""
+    folder = tmp_path / os.fsdecode(b"t\xfcv") / os.fsdecode(b"dr\xefve")
+    shutil.copytree(bag, folder)
+    done, out = evaluate(folder)
+    assert done.returncode == 0, done.stderr
+    assert {"report.html", "summary.json", "timeline.png"} <= {file.name for file in out.iterdir()}
+    assert json.loads((out / "summary.json").read_text())["recording"] == "dr\ufffdve"
+
+
+def test_a_full_disk_is_refused_before_the_work(evaluate, bag, monkeypatch):
+    """The sentence names the option, and nothing is written."""
+    full = shutil.disk_usage("/")._replace(free=10_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    done, out = evaluate(bag)
+    assert done.returncode == 2
+    assert "--out is" in done.stderr
+    assert "make room" in done.stderr
+    assert not out.exists()

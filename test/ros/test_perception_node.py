@@ -421,3 +421,52 @@ def test_silence_is_reported_while_simulated_time_stands_still(spin, start):
     start("perception_node", cameras=["front"], use_sim_time=True)
     wait_until(lambda: len(observer.alarms()) >= 3, "alarms without a clock")
     assert all("not configured" in sentence(heard.alarm.cause) for heard in observer.alarms())
+
+
+def test_no_clock_is_a_fault_and_the_vehicle_stops(spin, start, tiny_bundle):
+    """With use_sim_time and nobody on /clock, pictures of unknown age are faults: the supervisor is never NOMINAL."""
+    observer = spin(MonitorObserver())
+    camera = Camera(observer)
+    camera.stamp_ns = time.time_ns() - 5 * 10**9  # images that are 5 s old
+    start("supervisor_node", REMAP, cameras=["front"])
+    shared = {"cameras": ["front"], "bundle_path": str(tiny_bundle), "autostart": True, "device": "cpu"}
+    start("perception_node", **shared, use_sim_time=True)
+    wait_until(camera.publisher.get_subscription_count, "the node's subscription", 60)
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline and sum(h.alarm.fault == "no_clock" for h in observer.alarms()) < 20:
+        camera.send(camera.message())
+        time.sleep(0.05)
+    judged = [heard.alarm for heard in observer.alarms() if heard.alarm.stamp_ns > 0]
+    assert len(judged) >= 20
+    assert {alarm.fault for alarm in judged} == {"no_clock"}
+    assert "use_sim_time" in sentence(judged[-1].cause)
+    decisions = observer.decisions()
+    assert decisions
+    assert all(decision.mode is not FallbackMode.NOMINAL for decision in decisions)
+    assert decisions[-1].mode is FallbackMode.STOP
+
+
+def test_the_reason_names_the_topic_as_remapped(spin, start, tiny_bundle):
+    """A silent camera is reported with the topic that the node listens to, not with its default name."""
+    observer = spin(MonitorObserver())
+    shared = {"cameras": ["front"], "bundle_path": str(tiny_bundle), "autostart": True, "device": "cpu"}
+    start("perception_node", ("front/image:=/car/nose/rgb",), **shared, image_timeout_s=0.3)
+    wait_until(lambda: any(heard.alarm.fault == "stale" for heard in observer.alarms()), "a silent camera", 60)
+    reasons = [sentence(heard.alarm.cause) for heard in observer.alarms() if heard.alarm.fault == "stale"]
+    assert all("on /car/nose/rgb" in reason for reason in reasons)
+
+
+def test_two_drivers_on_one_camera_are_a_warning(running, spin):
+    """A second publisher of a camera's images shows in /diagnostics, at least as a warning."""
+    observer, camera, _ = running()
+    found = []
+    observer.create_subscription(DiagnosticArray, "/diagnostics", lambda message: found.extend(message.status), 10)
+
+    def newest():
+        return next((entry for entry in reversed(found) if entry.name.endswith(": front")), None)
+
+    wait_until(newest, "diagnostics of the camera")
+    assert "nodes publish" not in newest().message
+    Camera(observer)
+    wait_until(lambda: "2 nodes publish its images" in newest().message, "the warning")
+    assert newest().level >= DiagnosticStatus.WARN

@@ -7,10 +7,10 @@ A damaged bag is refused unless the caller asks to ``recover``. Then all readabl
 ``BagInfo.damage`` states what is wrong. Messages of ROS 1 are returned as ROS 2 would have serialised them.
 """
 
-from .files import SUFFIXES
+from .files import is_bag_file, is_bag_folder
 from .image_messages import COMPRESSED_IMAGE, IMAGE, ImageArrival
-from .image_topics import LABELS, camera_of
-from .opened import RawMessage, TopicSummary
+from .image_topics import LABELS, camera_of, has_images, is_camera, is_depth
+from .opened import CDR, ClockStep, RawMessage, TopicSummary
 from .reading import BagInfo, bag_info, count_images, iter_arrivals, iter_frames, iter_raw
 from .writing import FrameBagWriter
 
@@ -19,6 +19,8 @@ __all__ = [
     "bag_info",
     "count_images",
     "TopicSummary",
+    "ClockStep",
+    "CDR",
     "RawMessage",
     "iter_raw",
     "ImageArrival",
@@ -26,8 +28,12 @@ __all__ = [
     "iter_frames",
     "FrameBagWriter",
     "camera_of",
+    "has_images",
+    "is_camera",
+    "is_depth",
     "IMAGE",
     "COMPRESSED_IMAGE",
     "LABELS",
-    "SUFFIXES",
+    "is_bag_file",
+    "is_bag_folder",
 ]

@@ -1,54 +1,62 @@
-"""Reading a ROS 2 bag that was not closed, was cut off, has holes, or lacks files: every message that is left."""
+"""Reading a bag that was not closed, was cut off, has holes, or lacks files: every message that is left."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError
-from .files import BagFiles, find_files
-from .opened import OpenedBag, RawMessage, TopicSummary
-from .salvage_mcap import salvage_mcap
-from .salvage_sqlite import salvage_sqlite
-from .whole import open_whole_bag
+from .files import WAL, BagFiles, find_files, is_packed, is_ros1, storage_suffix
+from .mcap_files import salvage_mcap
+from .opened import OpenedBag, RawMessage
+from .ros1_files import salvage_ros1
+from .sqlite_files import lacks_newest_messages, salvage_sqlite
+from .unpacking import unpack_messages
+from .whole import join_parts, open_storage
 
-_SALVAGE = {".mcap": salvage_mcap, ".db3": salvage_sqlite}
+
+def _salvage(storage: Path) -> tuple[OpenedBag, str]:
+    """Readable messages of a file that is not packed, and what is wrong with it. Raises ``DataError``."""
+    if is_ros1(storage):
+        return salvage_ros1(storage)
+    return salvage_mcap(storage) if storage_suffix(storage) == ".mcap" else salvage_sqlite(storage)
 
 
 def tolerate_damage(bag: Path, opened: OpenedBag) -> OpenedBag:
     """Make an opened bag continue behind damage that only reading shows. Not possible for bags that ros2 bag compressed."""
     files = find_files(bag)
-    if files.is_compressed:
+    if files.is_packed:
         return opened
-    damage = f"Bag {bag} holds more than it says: {_describe_surplus(files)}." if files.surplus else ""
-    return replace(_skip_holes(opened, files.storages), damage=damage)
+    parts = [opened.damage] if opened.damage else []
+    if files.surplus:
+        parts.append(f"Bag {bag} holds more than it says: {_describe_surplus(files)}.")
+    return replace(_skip_holes(opened, files.storages), damage=" ".join(parts))
 
 
 def recover_bag(bag: Path, stack: ExitStack) -> OpenedBag:
     """Open the readable parts of a damaged bag; ``stack`` closes them.
 
     Raises:
-        DataError: nothing can be read, or ``ros2 bag`` compressed the bag.
+        DataError: nothing can be read.
     """
     files = find_files(bag)
-    if files.is_compressed:
-        raise DataError(
-            f"Bag {bag} is damaged, and compressed: it cannot be read in part. Copy it again, or unpack its .zstd files "
-            f"and run 'ros2 bag reindex {bag}'."
-        )
     faults = [files.metadata_fault] if files.metadata_fault else []
     if files.missing:
         faults.append(f"it lacks {', '.join(files.missing)}")
     parts: list[OpenedBag] = []
     for storage in files.storages:
         try:
-            parts.append(_skip_holes(open_whole_bag(storage, stack), [storage]))
-        except DataError:
+            part = open_storage(storage, stack)
+            parts.append(part if files.is_packed else _skip_holes(part, [storage]))
+            if files.metadata_fault and lacks_newest_messages(storage):
+                faults.append(f"{storage.name}{WAL}, which may hold its newest messages, is not beside it")
+        except DataError as whole_error:
             try:
-                part, fault = _SALVAGE[storage.suffix](storage)
+                if is_packed(storage):  # it is not read in part
+                    raise whole_error
+                part, fault = _salvage(storage)
             except DataError as error:
                 faults.append(str(error).rstrip("."))
                 continue
@@ -56,22 +64,13 @@ def recover_bag(bag: Path, stack: ExitStack) -> OpenedBag:
             faults.append(f"{storage.name} {fault}")
     if files.surplus:
         faults.append(_describe_surplus(files))
-    parts = sorted((part for part in parts if part.end_ns), key=lambda part: part.begin_ns)
-    if not parts:
+    if not any(part.end_ns for part in parts):
         raise DataError(f"Bag {bag} is damaged, and no message of it can be read: {'; '.join(faults)}. Copy it again.")
-    counts: Counter[tuple[str, str]] = Counter()
-    for part in parts:
-        counts.update({(topic.topic, topic.type_name): topic.messages for topic in part.topics})
     # The counts of metadata.yaml show how many messages are lost.
-    expected = files.expected
-    topics = tuple(TopicSummary(*topic, max(count, expected.get(topic[0], 0))) for topic, count in counts.items())
-
-    def read(wanted: Container[str], start_ns: int | None, stop_ns: int | None) -> Iterator[RawMessage]:
-        for part in parts:
-            yield from part.read(wanted, start_ns, stop_ns)
-
-    damage = f"Bag {bag} is damaged: {'; '.join(faults)}."
-    return OpenedBag(topics, parts[0].begin_ns, max(part.end_ns for part in parts), read, damage)
+    opened = join_parts(parts, files.expected, is_damaged=True)
+    damage = f"Bag {bag} is damaged: {'; '.join([*faults, *([opened.damage.rstrip('.')] if opened.damage else [])])}."
+    opened = unpack_messages(opened) if files.has_packed_messages else opened
+    return replace(opened, damage=damage)
 
 
 def _skip_holes(opened: OpenedBag, storages: Sequence[Path]) -> OpenedBag:
@@ -88,7 +87,7 @@ def _skip_holes(opened: OpenedBag, storages: Sequence[Path]) -> OpenedBag:
             if not storages:
                 raise
         for storage in storages:
-            part, _ = _SALVAGE[storage.suffix](storage)
+            part, _ = _salvage(storage)
             for message in part.read(topics, start_ns, stop_ns):
                 if message.stamp_ns > last_ns.get(message.topic, -1):
                     yield message

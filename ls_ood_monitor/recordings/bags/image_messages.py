@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ...errors import ImageError
@@ -18,6 +18,9 @@ from .opened import RawMessage
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+#: Foxglove's compressed image: the same content in another order. Its package may have either name.
+FOXGLOVE_IMAGES = ("foxglove_msgs/msg/CompressedImage", "foxglove/msg/CompressedImage")
+_FOXGLOVE_DEFINITION = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
 _JPEG_QUALITY = 90
 
 
@@ -32,17 +35,35 @@ class ImageArrival:
     encoding: str  # of a raw image; empty for a compressed one
     image: NDArray[np.uint8] | None  # BGR (H, W, 3); None if there is no usable picture
     error: str = ""  # why there is none, as a sentence; empty otherwise
+    frame_id: str = ""  # from the header
+    layout: str = ""  # encoding of a raw image, format of a compressed one, as its message states it
 
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """Message definitions of Humble. Those of images are the same up to Kilted."""
-    return get_typestore(Stores.ROS2_HUMBLE)
+    """Message definitions of Humble, and Foxglove's compressed image. Those of images are the same up to Kilted."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for name in FOXGLOVE_IMAGES:
+        store.register(get_types_from_msg(_FOXGLOVE_DEFINITION, name))
+    return store
+
+
+def is_known(type_name: str) -> bool:
+    """Whether the definition of a type is known here; messages of ROS 1 can only be converted then."""
+    return type_name in typestore().types
 
 
 def is_image(type_name: str) -> bool:
     """Whether messages of this type are images, raw or compressed."""
-    return type_name in (IMAGE, COMPRESSED_IMAGE)
+    return type_name in (IMAGE, COMPRESSED_IMAGE, *FOXGLOVE_IMAGES)
+
+
+def ros2_message(data: bytes, type_name: str) -> bytes:
+    """A message of ROS 1 as ROS 2 serialises it; empty if it is damaged."""
+    try:
+        return bytes(typestore().ros1_to_cdr(data, type_name))
+    except Exception:  # a short or foreign buffer can raise any error inside generated code
+        return b""
 
 
 def image_message(camera: str, pixels: NDArray[np.uint8], encoding: str, stamp_ns: int) -> Any:
@@ -67,22 +88,26 @@ def compressed_message(camera: str, image: NDArray[np.uint8], stamp_ns: int) -> 
     )
 
 
-def decode_arrival(raw: RawMessage, camera: str) -> ImageArrival:
-    """Decode an image message. An unusable one has its reason in ``error``."""
+def decode_arrival(raw: RawMessage, camera: str, has_picture: bool = True) -> ImageArrival:
+    """Decode an image message; its picture only if wanted. An unusable one has its reason in ``error``."""
     try:
         message: Any = typestore().deserialize_cdr(raw.data, raw.type_name)
     # A short or foreign buffer can raise any error inside generated code.
     except Exception as error:
         text = f"A message on {raw.topic} is not a readable {raw.type_name}: {len(raw.data)} bytes, {error!r}."
         return ImageArrival(camera, raw.topic, raw.stamp_ns, 0, "", None, text)
-    stamp, is_raw = message.header.stamp, raw.type_name == IMAGE
+    is_raw = raw.type_name == IMAGE
+    head = message if raw.type_name in FOXGLOVE_IMAGES else message.header
+    stamp = head.timestamp if raw.type_name in FOXGLOVE_IMAGES else head.stamp
     image, fault = None, ""
     try:
-        image = decode_image(message) if is_raw else decode_compressed(message)
+        if has_picture:
+            image = decode_image(message) if is_raw else decode_compressed(message)
     except ImageError as error:
         fault = str(error)
     stamp_ns, encoding = stamp.sec * 10**9 + stamp.nanosec, message.encoding if is_raw else ""
-    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image, fault)
+    layout = message.encoding if is_raw else message.format
+    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image, fault, head.frame_id, layout)
 
 
 def _header(camera: str, stamp_ns: int) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import DataError
 from .image_messages import is_image
+from .opened import CDR, TopicSummary
 
 #: Last part of a topic with class ids (mono8) of the camera before it.
 LABELS = "labels"
 #: Last part of image topics that are not from a camera: class ids, and the outputs of the perception node.
 _NO_CAMERA = (LABELS, "segmentation", "confidence", "overlay", "anomaly_map")
+#: Words in topics of distances.
+_DEPTH = ("depth", "disparity")
 
 
 def camera_of(topic: str) -> str:
@@ -22,42 +25,63 @@ def camera_of(topic: str) -> str:
     return parts[-2] if len(parts) > 1 else parts[0]
 
 
-def is_camera(topic: str, type_name: str) -> bool:
-    """Whether a topic is a camera by default: it has images, and they are neither class ids nor drawn by perception."""
-    return is_image(type_name) and topic.rsplit("/", 1)[-1] not in _NO_CAMERA
+def has_images(entry: TopicSummary) -> bool:
+    """Whether a topic has images that can be read here."""
+    return is_image(entry.type_name) and entry.encoding == CDR
 
 
-def choose_topics(bag: Path, types: Mapping[str, str], topics: Mapping[str, str] | None) -> dict[str, str]:
-    """Check the chosen topics (topic -> camera name) of a bag against ``types`` (topic -> type name), or find its cameras.
+def is_depth(topic: str) -> bool:
+    """Whether an image topic is one of distances by its name, as drivers of depth cameras name them."""
+    parts = [part for part in topic.lower().split("/") if part]
+    names = parts[:-1] if len(parts) > 1 and parts[-1] in ("compressed", "compresseddepth") else parts
+    is_listed = any(word in _DEPTH for part in names for word in part.split("_"))
+    return is_listed or parts[-1:] == ["compresseddepth"]
+
+
+def is_camera(entry: TopicSummary) -> bool:
+    """Whether a topic is a camera by default: it has images; no class ids, none drawn by perception, and no distances."""
+    return has_images(entry) and entry.topic.rsplit("/", 1)[-1] not in _NO_CAMERA and not is_depth(entry.topic)
+
+
+def choose_topics(bag: Path, entries: Sequence[TopicSummary], topics: Mapping[str, str] | None) -> dict[str, str]:
+    """Check the chosen topics (topic -> camera name) of a bag, or find its cameras.
 
     Raises:
         DataError: no camera topic, a topic that is absent or has no images, or two topics for one camera.
     """
-    cameras = sorted(name for name, type_name in types.items() if is_camera(name, type_name))
-    images = sorted(name for name, type_name in types.items() if is_image(type_name))
+    images = {entry.topic: None for entry in sorted(entries, key=lambda entry: entry.topic) if has_images(entry)}
+    cameras = [entry.topic for entry in sorted(entries, key=lambda entry: entry.topic) if is_camera(entry)]
+    cameras = list(dict.fromkeys(cameras))
+    types: dict[str, list[str]] = {}
+    for entry in entries:
+        types.setdefault(entry.topic, []).append(entry.shown_type)
     if topics is None:
         if not cameras and images:
+            first = next(iter(images))
             raise DataError(
-                f"Bag {bag} has no camera topic: by their names, its images on {', '.join(images)} are class ids or drawn "
-                f"by perception. If one is a camera's all the same, give --topic {images[0]}={camera_of(images[0])}."
+                f"Bag {bag} has no camera topic: by their names, its images on {', '.join(images)} are class ids, distances or "
+                f"drawn by perception. If one is a camera's all the same, give --topic {first}={camera_of(first)}."
             )
         if not cameras:
+            listing = ", ".join(f"{topic} ({', '.join(names)})" for topic, names in sorted(types.items()))
             raise DataError(
-                f"Bag {bag} has no camera topic (sensor_msgs Image or CompressedImage); it holds "
-                f"{', '.join(sorted(types)) or 'nothing'}."
+                f"Bag {bag} has no camera topic (sensor_msgs Image or CompressedImage); it holds {listing or 'nothing'}."
             )
         topics = {name: camera_of(name) for name in cameras}
+        hint = f"; choose with --topic, for example --topic {cameras[0]}={camera_of(cameras[0])}"
+    else:
+        hint = "; choose one of them"
     by_camera: dict[str, str] = {}
     for name, camera in topics.items():
         if name not in types:
             raise DataError(
                 f"Bag {bag} has no topic {name}; its image topics are {', '.join(cameras or images) or 'none'}."
             )
-        if not is_image(types[name]):
-            raise DataError(f"Topic {name} of bag {bag} is {types[name]}; an Image or CompressedImage is needed.")
-        if camera in by_camera:
+        if name not in images:
             raise DataError(
-                f"Bag {bag}: topics {by_camera[camera]} and {name} both mean camera {camera!r}; choose one of them."
+                f"Topic {name} of bag {bag} is {' and '.join(types[name])}; an Image or CompressedImage is needed."
             )
+        if camera in by_camera:
+            raise DataError(f"Bag {bag}: topics {by_camera[camera]} and {name} both mean camera {camera!r}{hint}.")
         by_camera[camera] = name
     return dict(topics)

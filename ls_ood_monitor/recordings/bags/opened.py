@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
+#: Serialisation of the messages of ROS 2. Messages of ROS 1 are converted to it.
+CDR = "cdr"
+
 
 @dataclass(frozen=True)
 class RawMessage:
@@ -18,11 +21,33 @@ class RawMessage:
 
 @dataclass(frozen=True)
 class TopicSummary:
-    """One topic of a bag, its type, and how many messages it should hold."""
+    """One topic of a bag, its type, and how many messages it should hold. A topic of two types has a summary for each."""
 
     topic: str
     type_name: str
     messages: int
+    encoding: str = CDR  # serialisation; messages of any but CDR cannot be read here
+    writers: int = 0  # publishers that the recorder saw; 0 = not known
+
+    @property
+    def shown_type(self) -> str:
+        """The type for people, with a serialisation that is not of ROS."""
+        return (
+            self.type_name if self.encoding == CDR else f"{self.type_name or 'no type'} ({self.encoding or 'unknown'})"
+        )
+
+
+@dataclass(frozen=True)
+class ClockStep:
+    """Where the recorder's clock was set, or the recording was paused: no time of driving lies between the two messages."""
+
+    before_ns: int  # reception of the last message before it
+    after_ns: int  # reception of the first message after it
+
+    @property
+    def size_s(self) -> float:
+        """Seconds from one message to the next; negative if the clock was set back."""
+        return (self.after_ns - self.before_ns) / 1e9
 
 
 #: Starts an iteration over the messages of some topics, received from ``start_ns`` until before ``stop_ns``.
@@ -31,13 +56,14 @@ ReadMessages = Callable[[Container[str], int | None, int | None], Iterator[RawMe
 
 @dataclass(frozen=True)
 class OpenedBag:
-    """A bag that is open for reading."""
+    """A bag that is open for reading. Messages of other encodings than CDR are counted, and not read."""
 
     topics: tuple[TopicSummary, ...]
-    begin_ns: int  # first reception; 0 in an empty bag
-    end_ns: int  # last reception; 0 in an empty bag
-    read: ReadMessages  # in order of reception
+    begin_ns: int  # reception of the first message that is read; 0 in an empty bag
+    end_ns: int  # of the last; 0 in an empty bag
+    read: ReadMessages  # in order of reception; where the clock was set back, in the order of recording
     damage: str = ""  # as in ``BagInfo``
+    steps: tuple[ClockStep, ...] = ()  # in the order of reading
 
 
 def limit_time(read_all: Callable[[Container[str]], Iterator[RawMessage]]) -> ReadMessages:

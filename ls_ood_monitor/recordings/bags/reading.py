@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...core.types import Frame
 from ...errors import DataError, ImageError
+from .clock_steps import StampShifts, duration_ns, without_steps
 from .damaged import recover_bag, tolerate_damage
-from .files import METADATA, SUFFIXES, is_ros1, storage_files
-from .image_messages import ImageArrival, decode_arrival
+from .files import METADATA, is_bag_file, storage_files
+from .image_messages import ImageArrival, decode_arrival, is_image
 from .image_topics import camera_of, choose_topics, is_camera
-from .opened import OpenedBag, RawMessage, TopicSummary
+from .opened import CDR, ClockStep, OpenedBag, RawMessage, TopicSummary
 from .whole import open_whole_bag
 
-_FORMATS = "give a ROS 2 bag (the folder with metadata.yaml, or one .mcap or .db3 file) or a ROS 1 .bag"
+_FORMATS = "give a ROS 2 bag (the folder with metadata.yaml, or one .mcap or .db3 file, also .zstd) or a ROS 1 .bag"
 
 
 @dataclass(frozen=True)
@@ -25,30 +27,46 @@ class BagInfo:
 
     path: Path
     start_ns: int  # first reception
-    duration_s: float  # from the first to the last reception
+    duration_s: float  # from the first to the last reception, without ``steps``
     topics: tuple[TopicSummary, ...]  # a damaged bag may hold fewer messages than they say
     damage: str = ""  # what is wrong with the bag, as a sentence; empty if opening it showed nothing
+    steps: tuple[ClockStep, ...] = ()  # where the clock was set or the recording paused; times go on behind each
 
     @property
     def cameras(self) -> dict[str, str]:
         """Topic -> camera name of every camera topic."""
-        return {entry.topic: camera_of(entry.topic) for entry in self.topics if is_camera(entry.topic, entry.type_name)}
+        return {entry.topic: camera_of(entry.topic) for entry in self.topics if is_camera(entry)}
+
+    @property
+    def step_note(self) -> str:
+        """Where the recording is cut, as a sentence; empty if it is not."""
+        if not self.steps:
+            return ""
+        first = self.steps[0]
+        size = f"{abs(first.size_s):.1f} s {'back' if first.size_s < 0.0 else 'forward'}"
+        more = f", and {len(self.steps) - 1} more times" if len(self.steps) > 1 else ""
+        at_s = (first.before_ns - self.start_ns) / 1e9
+        return (
+            f"the recorder's clock steps by {size} at {at_s:.1f} s{more} (or the recording was paused); it is cut there, and "
+            "the time in between does not count."
+        )
 
 
 def bag_info(bag: Path | str, recover: bool = False) -> BagInfo:
     """Summarise a bag. Raises ``DataError`` if it cannot be read."""
     with _open_bag(Path(bag), recover) as opened:
         topics = tuple(sorted(opened.topics, key=lambda entry: entry.topic))
-        return BagInfo(Path(bag), opened.begin_ns, (opened.end_ns - opened.begin_ns) * 1e-9, topics, opened.damage)
+        return BagInfo(Path(bag), opened.begin_ns, duration_ns(opened) * 1e-9, topics, opened.damage, opened.steps)
 
 
 def iter_raw(bag: Path | str) -> Iterator[RawMessage]:
     """Yield every message of ``bag`` in the order of reception, not decoded. Raises ``DataError``.
 
-    Of a ROS 1 bag, messages whose type does not exist in ROS 2 are left out.
+    Messages that cannot be given as ROS 2 serialises them are left out: of other encodings, and of ROS 1 those whose type
+    does not exist in ROS 2.
     """
     with _open_bag(Path(bag)) as opened:
-        yield from opened.read({entry.topic for entry in opened.topics}, None, None)
+        yield from _read(opened, {entry.topic for entry in opened.topics if entry.encoding == CDR}, None, None)
 
 
 def iter_arrivals(
@@ -57,6 +75,7 @@ def iter_arrivals(
     start_s: float | None = None,
     end_s: float | None = None,
     recover: bool = False,
+    decodes: Callable[[str, int], bool] | None = None,
 ) -> Iterator[ImageArrival]:
     """Yield every image message of ``bag`` in the order of reception, including unusable ones.
 
@@ -66,17 +85,23 @@ def iter_arrivals(
         start_s: start of the wanted part, seconds after the bag's start; None = 0.
         end_s: end of the wanted part (exclusive), seconds after the bag's start; None = all.
         recover: read what can be read of a damaged bag, instead of refusing it.
+        decodes: whether the picture of a camera's image (its name, and the image's number) is wanted; None = all are. The
+            others are read without it.
 
     Raises:
         DataError: no readable bag, a topic that is absent or has no images, or two topics for one camera.
     """
     path = Path(bag)
     with _open_bag(path, recover) as opened:
-        types = {entry.topic: entry.type_name for entry in opened.topics}
-        cameras = choose_topics(path, types, topics)
-        start_ns, stop_ns = _time_range(opened, start_s, end_s)
-        for message in opened.read(cameras, start_ns, stop_ns):
-            yield decode_arrival(message, cameras[message.topic])
+        cameras = choose_topics(path, opened.topics, topics)
+        shifts, numbers = StampShifts(opened.steps), Counter[str]()
+        for message in _read(opened, cameras, start_s, end_s):
+            if is_image(message.type_name):  # a topic may have two types
+                camera = cameras[message.topic]
+                arrival = decode_arrival(message, camera, decodes is None or decodes(camera, numbers[camera]))
+                numbers[camera] += 1
+                shifted_ns = shifts.shift(arrival.camera, arrival.stamp_ns)
+                yield arrival if shifted_ns == arrival.stamp_ns else replace(arrival, stamp_ns=shifted_ns)
 
 
 def count_images(
@@ -89,20 +114,26 @@ def count_images(
     """
     path = Path(bag)
     with _open_bag(path) as opened:
-        cameras = choose_topics(path, {entry.topic: entry.type_name for entry in opened.topics}, topics)
-        stated = sum(entry.messages for entry in opened.topics if entry.topic in cameras)
+        cameras = choose_topics(path, opened.topics, topics)
+        stated = sum(entry.messages for entry in opened.topics if entry.topic in cameras and is_image(entry.type_name))
         if start_s is None and end_s is None and stated:
             return stated
-        start_ns, stop_ns = _time_range(opened, start_s, end_s)
-        return sum(1 for _ in opened.read(cameras, start_ns, stop_ns))
+        return sum(1 for message in _read(opened, cameras, start_s, end_s) if is_image(message.type_name))
 
 
-def _time_range(opened: OpenedBag, start_s: float | None, end_s: float | None) -> tuple[int | None, int | None]:
-    """Times of reception, ns, of a part in seconds from the bag's start; None = open."""
+def _read(
+    opened: OpenedBag, topics: Collection[str], start_s: float | None, end_s: float | None
+) -> Iterator[RawMessage]:
+    """Messages of a part, in seconds from the bag's start, on a clock without steps; None = open."""
     start_ns, stop_ns = (
         None if offset_s is None else opened.begin_ns + round(offset_s * 1e9) for offset_s in (start_s, end_s)
     )
-    return start_ns, stop_ns
+    if not opened.steps:
+        yield from opened.read(topics, start_ns, stop_ns)
+        return
+    for message in without_steps(opened.read(topics, None, None), opened.steps):
+        if (start_ns is None or message.stamp_ns >= start_ns) and (stop_ns is None or message.stamp_ns < stop_ns):
+            yield message
 
 
 def iter_frames(
@@ -120,13 +151,12 @@ def _open_bag(bag: Path, recover: bool = False) -> Iterator[OpenedBag]:
     """Open ``bag``. Raises ``DataError`` with the reason if that is not possible."""
     if not bag.exists():
         raise DataError(f"Bag {bag} does not exist; {_FORMATS}.")
-    if bag.is_file() and bag.suffix not in SUFFIXES:
+    if bag.is_file() and not is_bag_file(bag):
         raise DataError(f"{bag} is not a bag; {_FORMATS}.")
     storages = storage_files(bag)
     is_closed = bag.is_file() or (bag / METADATA).exists()
     if not storages and not is_closed:
         raise DataError(f"Bag {bag} has no metadata.yaml: it is not a bag.")
-    recover = recover and not is_ros1(bag)
     with ExitStack() as stack:
         try:
             if not is_closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,7 +47,11 @@ class FrameBagWriter:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.__exit__(error_type, error, trace)
+        try:
+            self._writer.__exit__(error_type, error, trace)
+        except (OSError, sqlite3.Error) as full:
+            if error is None:
+                raise self._unwritable(full) from full
 
     def write(self, camera: str, image: NDArray[np.uint8], stamp_ns: int, compressed: bool = False) -> None:
         """Append one picture (BGR uint8 (H, W, 3)) on ``/<camera>/image`` or, as JPEG, ``/<camera>/image/compressed``.
@@ -68,6 +73,14 @@ class FrameBagWriter:
         self._append(f"/{camera}/{LABELS}", IMAGE, image_message(camera, labels, "mono8", stamp_ns), stamp_ns)
 
     def _append(self, topic: str, type_name: str, message: Any, stamp_ns: int) -> None:
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, type_name, typestore=typestore())
-        self._writer.write(self._connections[topic], stamp_ns, typestore().serialize_cdr(message, type_name))
+        try:
+            if topic not in self._connections:
+                self._connections[topic] = self._writer.add_connection(topic, type_name, typestore=typestore())
+            self._writer.write(self._connections[topic], stamp_ns, typestore().serialize_cdr(message, type_name))
+        except (OSError, sqlite3.Error) as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> DataError:
+        return DataError(
+            f"Bag {self._path} cannot be written to its end ({error}); make room on its disk, and write it again."
+        )

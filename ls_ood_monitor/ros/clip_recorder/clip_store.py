@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ...disk_space import check_free_space
 from ...errors import DataError
-from ..disk_space import check_free_space
 
 #: File in every clip's folder; only a folder that has it counts as a clip.
 CLIP_FILE = "clip.json"

@@ -351,14 +351,46 @@ def test_a_bag_of_ros_1(ros1_bag):
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_a_damaged_bag_of_ros_1_is_a_sentence(ros1_bag, share):
-    """The error names the tool that repairs the bag."""
+    """Where whole bags are needed, the error names the tool that repairs the bag."""
     whole = ros1_bag.read_bytes()
     ros1_bag.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(DataError, match=re.escape(f"run 'rosbag reindex {ros1_bag}'")) as error:
-        list(open_recording(ros1_bag).read())
+        list(iter_frames(ros1_bag))
     assert not set("\n[]{}") & set(str(error.value))
     assert "('" not in str(error.value)  # a sentence, not the repr of an error
     assert "Error" not in str(error.value)
+
+
+@pytest.mark.parametrize("compression", ["NONE", "BZ2", "LZ4"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+def test_of_a_ros_1_bag_without_its_index_the_beginning_is_read(tmp_path, compression, share):
+    """A bag that was not closed has chunks and no index: its images are read up to the cut, and the damage says so."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types = store.types
+    writer = rosbag1.Writer(tmp_path / "whole.bag")
+    if compression != "NONE":
+        writer.set_compression(rosbag1.Writer.CompressionFormat[compression])
+    writer.chunk_threshold = 20_000  # several chunks
+    with writer:
+        raw = writer.add_connection("/front/image", "sensor_msgs/msg/Image", typestore=store)
+        for index in range(COUNT):
+            stamp = types["builtin_interfaces/msg/Time"](stamp_of(index) // 10**9, stamp_of(index) % 10**9)
+            header = types["std_msgs/msg/Header"](seq=index, stamp=stamp, frame_id="front")
+            image = types["sensor_msgs/msg/Image"](header, 24, 32, "bgr8", 0, 96, PICTURES[index].reshape(-1))
+            writer.write(raw, stamp_of(index), store.serialize_ros1(image, "sensor_msgs/msg/Image"))
+    whole = (tmp_path / "whole.bag").read_bytes()
+    index_at = int.from_bytes(whole[whole.index(b"index_pos=") + 10 :][:8], "little")
+    unclosed = whole[: int(index_at * share)].replace(
+        b"index_pos=" + index_at.to_bytes(8, "little"), b"index_pos=" + bytes(8), 1
+    )
+    path = tmp_path / "drive.bag.active"
+    path.write_bytes(unclosed)
+    recording = open_recording(path)
+    numbers = whole_pictures(recording.read())
+    assert numbers == list(range(len(numbers)))
+    assert share * COUNT - 25 <= len(numbers) <= COUNT
+    assert len(numbers) == COUNT or share < 1.0
+    assert "drive.bag.active has no" in recording.damage
 
 
 def test_no_camera_topic_lists_what_there_is(tmp_path):
