@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ImageError
-from ..vision.image_codec import decode_compressed
+from ..vision.bit_depth import BitDepth
+from ..vision.image_codec import decode_compressed, picture_format
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".avif")
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8"
 _PALETTE = 3  # colour type in a PNG's header, byte 25 (PNG specification, 11.2.2)
 
 
@@ -48,25 +48,22 @@ def list_files(folder: Path, pattern: str, purpose: str) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.as_posix()))
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture (PNG, JPEG, BMP or what else OpenCV decodes) as BGR uint8 (H, W, 3).
+def read_picture(path: Path, depth: BitDepth | None = None) -> NDArray[np.uint8]:
+    """Read a picture (PNG, JPEG, BMP, WebP, TIFF, AVIF) as BGR uint8 (H, W, 3); ``depth`` scales pixels of 16 bits.
 
     Raises ``DataError`` if the file is missing, truncated or not a picture.
     """
     data = _bytes_of(path, "picture")
-    if data.startswith((_PNG, _JPEG)):
-        try:
-            return decode_compressed(SimpleNamespace(format=path.suffix, data=data))
-        except ImageError as error:
-            raise DataError(f"cannot read picture {path}: {error} Copy it again or remove it.") from error
-    image = _decode(data, cv2.IMREAD_COLOR)
-    if image is None:
+    if not picture_format(data):
         raise DataError(f"cannot read picture {path}: it is not a picture. Copy it again or remove it.")
-    return np.asarray(image, np.uint8)
+    try:
+        return decode_compressed(SimpleNamespace(format=path.suffix, data=data), depth)
+    except ImageError as error:
+        raise DataError(f"cannot read picture {path}: {error} Copy it again or remove it.") from error
 
 
 def read_label_map(path: Path) -> NDArray[np.uint8]:
-    """Read a single-channel PNG of ids, uint8 (H, W), as stored.
+    """Read a single-channel PNG of ids, uint8 (H, W), as stored: grey of 8 bits, or the index of 1, 2 or 4 bits.
 
     Raises ``DataError`` if the file is missing, truncated, not a PNG, or holds colours or 16-bit values.
     """
@@ -74,15 +71,17 @@ def read_label_map(path: Path) -> NDArray[np.uint8]:
     labels = _decode(data, cv2.IMREAD_UNCHANGED) if data.startswith(_PNG) and b"IEND" in data[-16:] else None
     if labels is None:
         raise DataError(f"cannot read label {path}: it is not a complete PNG. Copy it again or remove it.")
-    if data[25] == _PALETTE or labels.ndim != 2:
-        kind = "a palette" if data[25] == _PALETTE else f"{labels.shape[2]} channels"
+    bits, colour_type = data[24], data[25]
+    if colour_type == _PALETTE or labels.ndim != 2:
+        kind = "a palette" if colour_type == _PALETTE else f"{labels.shape[2]} channels"
         raise DataError(
             f"label {path} has {kind}; a PNG with one channel of class ids is expected. "
             "Give the folder of ids instead of the coloured labels (rgbLabels, color)."
         )
     if labels.dtype != np.uint8:
         raise DataError(f"label {path} is {labels.dtype}; class ids of 8 bits are expected. Save it with 8 bits.")
-    return labels
+    # OpenCV stretches grey of fewer bits to 0 to 255 (PNG specification, 13.12).
+    return labels if bits == 8 else np.asarray(labels // (255 // ((1 << bits) - 1)), np.uint8)
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..vision.bit_depth import BitDepth
 from .files import read_label_map, read_picture
 
 #: Pixels of this id are ignored in training and evaluation.
@@ -78,6 +79,7 @@ class PictureFolder:
     def __init__(self, root: Path, samples: Sequence[Sample]) -> None:
         self.root = root
         self.samples = tuple(samples)
+        self._depth = BitDepth(str(root))  # one camera is assumed: its pictures share their number of bits
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -94,7 +96,7 @@ class PictureFolder:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Picture ``index``, BGR uint8 (H, W, 3). Raises ``DataError`` when it cannot be read."""
-        return read_picture(self.samples[index].image)
+        return read_picture(self.samples[index].image, self._depth)
 
     def _chosen(self, names: Collection[str]) -> list[Sample]:
         by_name = dict(zip(self.names, self.samples, strict=True))

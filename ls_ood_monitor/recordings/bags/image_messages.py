@@ -9,15 +9,24 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ...errors import ImageError
-from ...vision.image_codec import decode_compressed, decode_image
+from ...vision.image_decoder import ImageDecoder
 from .opened import RawMessage
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+#: Definitions of image types that ROS does not bring: pictures and video by Foxglove, video by ffmpeg_image_transport.
+_FOREIGN = {
+    "foxglove_msgs/msg/CompressedImage": "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format",
+    "foxglove_msgs/msg/CompressedVideo": "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format",
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": (
+        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\nbool is_bigendian\n"
+        "uint8[] data"
+    ),
+}
 _JPEG_QUALITY = 90
 
 
@@ -36,13 +45,16 @@ class ImageArrival:
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """Message definitions of Humble. Those of images are the same up to Kilted."""
-    return get_typestore(Stores.ROS2_HUMBLE)
+    """Message definitions of Humble, and foreign image types. Those of images are the same up to Kilted."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for name, definition in _FOREIGN.items():
+        store.register(get_types_from_msg(definition, name))
+    return store
 
 
 def is_image(type_name: str) -> bool:
-    """Whether messages of this type are images, raw or compressed."""
-    return type_name in (IMAGE, COMPRESSED_IMAGE)
+    """Whether messages of this type are images, raw or compressed, or packets of a video."""
+    return type_name in (IMAGE, COMPRESSED_IMAGE, *_FOREIGN)
 
 
 def image_message(camera: str, pixels: NDArray[np.uint8], encoding: str, stamp_ns: int) -> Any:
@@ -67,22 +79,32 @@ def compressed_message(camera: str, image: NDArray[np.uint8], stamp_ns: int) -> 
     )
 
 
-def decode_arrival(raw: RawMessage, camera: str) -> ImageArrival:
-    """Decode an image message. An unusable one has its reason in ``error``."""
-    try:
-        message: Any = typestore().deserialize_cdr(raw.data, raw.type_name)
-    # A short or foreign buffer can raise any error inside generated code.
-    except Exception as error:
-        text = f"A message on {raw.topic} is not a readable {raw.type_name}: {len(raw.data)} bytes, {error!r}."
-        return ImageArrival(camera, raw.topic, raw.stamp_ns, 0, "", None, text)
-    stamp, is_raw = message.header.stamp, raw.type_name == IMAGE
-    image, fault = None, ""
-    try:
-        image = decode_image(message) if is_raw else decode_compressed(message)
-    except ImageError as error:
-        fault = str(error)
-    stamp_ns, encoding = stamp.sec * 10**9 + stamp.nanosec, message.encoding if is_raw else ""
-    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image, fault)
+class ArrivalDecoder:
+    """Decodes the image messages of one reading, in their order.
+
+    It keeps state by topic: the packets of a video build on each other, and 16-bit pixels share their number of bits.
+    """
+
+    def __init__(self) -> None:
+        self._decoders: dict[str, ImageDecoder] = {}
+
+    def decode(self, raw: RawMessage, camera: str) -> ImageArrival:
+        """Decode an image message. An unusable one has its reason in ``error``."""
+        try:
+            message: Any = typestore().deserialize_cdr(raw.data, raw.type_name)
+        # A short or foreign buffer can raise any error inside generated code.
+        except Exception as error:
+            text = f"A message on {raw.topic} is not a readable {raw.type_name}: {len(raw.data)} bytes, {error!r}."
+            return ImageArrival(camera, raw.topic, raw.stamp_ns, 0, "", None, text)
+        stamp = message.timestamp if hasattr(message, "timestamp") else message.header.stamp
+        encoding = message.encoding if raw.type_name == IMAGE else ""
+        image, fault = None, ""
+        decoder = self._decoders.setdefault(raw.topic, ImageDecoder(raw.topic))
+        try:
+            image = decoder.decode(message)
+        except ImageError as error:
+            fault = str(error)
+        return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp.sec * 10**9 + stamp.nanosec, encoding, image, fault)
 
 
 def _header(camera: str, stamp_ns: int) -> Any:

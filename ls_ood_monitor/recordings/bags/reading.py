@@ -11,7 +11,7 @@ from ...core.types import Frame
 from ...errors import DataError, ImageError
 from .damaged import recover_bag, tolerate_damage
 from .files import METADATA, SUFFIXES, is_ros1, storage_files
-from .image_messages import ImageArrival, decode_arrival
+from .image_messages import ArrivalDecoder, ImageArrival
 from .image_topics import camera_of, choose_topics, is_camera
 from .opened import OpenedBag, RawMessage, TopicSummary
 from .whole import open_whole_bag
@@ -75,8 +75,9 @@ def iter_arrivals(
         types = {entry.topic: entry.type_name for entry in opened.topics}
         cameras = choose_topics(path, types, topics)
         start_ns, stop_ns = _time_range(opened, start_s, end_s)
+        decoder = ArrivalDecoder()
         for message in opened.read(cameras, start_ns, stop_ns):
-            yield decode_arrival(message, cameras[message.topic])
+            yield decoder.decode(message, cameras[message.topic])
 
 
 def count_images(

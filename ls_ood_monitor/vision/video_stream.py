@@ -1,0 +1,99 @@
+"""Packets of a compressed video, one message each, -> BGR pictures, by PyAV. It is needed for such topics alone.
+
+The decoder of a topic keeps state from packet to packet. It yields nothing before a key picture, and after a damaged or
+missing packet nothing until the next one: a picture that FFmpeg only guesses is never returned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImageError
+from .image_codec import MAX_PIXELS, check_size
+
+_INSTALL = "install PyAV (pip install 'ls_ood_monitor[video]'), or convert the recording to JPEG"
+
+_LOG_ERROR = 16  # AV_LOG_ERROR; smaller levels are worse
+_GAP = "Frame num gap"  # of h264 after a missing packet; its level is that of debugging
+
+
+class VideoStream:
+    """Decodes the packets of one topic in their order.
+
+    Args:
+        codec: FFmpeg's name, such as ``h264``.
+
+    Raises:
+        ImageError: PyAV is not installed, or its FFmpeg has no such codec.
+    """
+
+    def __init__(self, codec: str) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise ImageError(f"the message is a packet of {codec} video; {_INSTALL}.") from error
+        # FFmpeg only logs what it conceals, such as a missing picture, and returns its guess. Here such a line is an error.
+        av.logging.set_level(av.logging.DEBUG)
+        av.logging.set_skip_repeated(False)
+        self._log = av.logging.Capture
+        self.codec, self._errors, self._packet = codec, (av.FFmpegError, ValueError, MemoryError), av.Packet
+        try:
+            # Threads would answer some packets late. FFmpeg must refuse what is damaged, not patch it.
+            self._decoder: Any = av.CodecContext.create(codec, "r")
+            self._decoder.thread_count = 1
+            self._decoder.options = {
+                "flags": "low_delay",
+                "err_detect": "crccheck+bitstream+buffer+explode",
+                "max_pixels": str(MAX_PIXELS),
+            }
+        except self._errors as error:
+            raise ImageError(
+                f"PyAV's FFmpeg cannot decode {codec} ({error}); convert the recording to JPEG."
+            ) from error
+        self._index = 0
+        self._problem = "no key picture has come yet"
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """Decode one packet. Returns BGR uint8 (H, W, 3).
+
+        Raises:
+            ImageError: the packet is empty or damaged, or the pictures that it builds on are missing.
+        """
+        if not data:
+            raise ImageError("video packet is empty; the driver sent no data.")
+        packet = self._packet(data)
+        packet.pts = packet.dts = self._index
+        self._index += 1
+        try:
+            with self._log() as log:
+                frames = self._decoder.decode(packet)
+        except self._errors as error:
+            raise self._damaged(data, error.strerror if isinstance(error, OSError) else str(error)) from error
+        faults = [text.strip() for level, _, text in log if level <= _LOG_ERROR or text.startswith(_GAP)]
+        if faults:
+            raise self._damaged(data, faults[0])
+        if not frames:
+            raise ImageError(f"{self.codec} packet gives no picture: {self._problem}; the next key picture ends this.")
+        frame = frames[-1]
+        if frame.is_corrupt:
+            raise self._damaged(data, "a picture that it builds on is missing")
+        if frame.pts != packet.pts:
+            raise ImageError(
+                f"{self.codec} video has its pictures in another order (B-frames), so they have no time of their own; "
+                "record it without B-frames, or convert it to JPEG."
+            )
+        check_size(frame.width, frame.height)
+        self._problem = "it is not complete"
+        try:
+            return np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8)
+        except self._errors as error:
+            raise ImageError(f"{self.codec} picture in {frame.format.name} cannot become BGR: {error}.") from error
+
+    def _damaged(self, data: bytes, fault: str) -> ImageError:
+        """Forget all pictures, so that nothing is built on a damaged one. Returns the error to raise."""
+        self._decoder.flush_buffers()
+        self._problem = "a packet before it was damaged or missing"
+        return ImageError(f"{self.codec} packet of {len(data)} bytes cannot be used: {fault}.")
