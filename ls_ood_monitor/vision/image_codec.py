@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -236,7 +237,8 @@ def _size_by_pillow(data: bytes, what: str) -> tuple[int, int]:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as picture:
             warnings.simplefilter("ignore")  # of pictures above Pillow's own limit
-            return picture.size
+            width, height = picture.size
+            return int(width), int(height)
     except Exception as error:  # whatever its plugins raise on damaged data
         raise ImageError(f"{what} without a readable header; it is corrupt, or convert it to PNG.") from error
 
@@ -277,28 +279,27 @@ def _decode_jpeg(data: bytes, what: str, strict: bool) -> NDArray[np.uint8]:
     return decoded
 
 
-_EXTRA_BYTES = re.compile(r"\b([1-4]) extraneous bytes before marker 0xd[0-7]")
+_EXTRA_BYTES = re.compile(r"extraneous bytes before marker 0xd[0-7]")
+_HABITUAL_COUNTS = (2, 1, 4)  # libjpeg's own count cannot be used: it adds up what it read ahead before other markers
 
 
 def _strict_jpeg(data: bytes) -> NDArray[np.uint8]:
     """Decode a JPEG in which libjpeg finds nothing to warn of. Raises ``ValueError``.
 
-    Some webcams write a few bytes too many before each restart marker. They are removed, before all of the markers, and
-    the rest must be faultless: damaged data hardly ever end by the same number of bytes too early in every part.
+    Some webcams write a few bytes too many before each restart marker. They are removed, the same number before all of
+    the markers, and the rest must be faultless: damaged data do not end equally early in every part.
     """
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, "BGR", strict=True))
     except ValueError as error:
-        extra = _EXTRA_BYTES.search(str(error))
-        if extra is None:
+        if not _EXTRA_BYTES.search(str(error)):
             raise
         scan = _jpeg_header(data)[1]
-        count = int(extra[1])
-        cleaned = re.sub(rb"[\s\S]{%d}(\xff[\xd0-\xd7])" % count, rb"\1", data[scan:])
-        try:
-            return np.asarray(simplejpeg.decode_jpeg(data[:scan] + cleaned, "BGR", strict=True))
-        except ValueError:
-            raise error from None
+        for count in _HABITUAL_COUNTS:
+            cleaned = re.sub(rb"[\s\S]{%d}(\xff[\xd0-\xd7])" % count, rb"\1", data[scan:])
+            with suppress(ValueError):
+                return np.asarray(simplejpeg.decode_jpeg(data[:scan] + cleaned, "BGR", strict=True))
+        raise
 
 
 @cache

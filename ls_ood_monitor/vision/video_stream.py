@@ -71,7 +71,7 @@ class VideoStream:
             with self._log() as log:
                 frames = self._decoder.decode(packet)
         except self._errors as error:
-            raise self._damaged(data, error.strerror if isinstance(error, OSError) else str(error)) from error
+            raise self._damaged(data, getattr(error, "strerror", None) or str(error)) from error
         faults = [text.strip() for level, _, text in log if level <= _LOG_ERROR or text.startswith(_GAP)]
         if faults:
             raise self._damaged(data, faults[0])
