@@ -235,10 +235,11 @@ def _size_by_pillow(data: bytes, what: str) -> tuple[int, int]:
     from PIL import Image  # comes with matplotlib and torchvision; a vehicle with JPEG or PNG does not need it
 
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as picture:
-            warnings.simplefilter("ignore")  # of pictures above Pillow's own limit
-            width, height = picture.size
-            return int(width), int(height)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged tags, and of pictures above Pillow's own limit
+            with Image.open(io.BytesIO(data)) as picture:
+                width, height = picture.size
+        return int(width), int(height)
     except Exception as error:  # whatever its plugins raise on damaged data
         raise ImageError(f"{what} without a readable header; it is corrupt, or convert it to PNG.") from error
 

@@ -38,6 +38,7 @@ class PictureOutcome:
     sentences: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)  # any other answer
     longest_s: float = 0.0
+    longest: str = ""  # its kind and number
 
 
 def fuzz_pictures(count: int, seed: int = 0) -> PictureOutcome:
@@ -62,7 +63,9 @@ def fuzz_pictures(count: int, seed: int = 0) -> PictureOutcome:
             outcome.sentences[kind] += 1
         except Exception as error:
             outcome.faults.append(f"{kind} {index}: {error!r}")
-        outcome.longest_s = max(outcome.longest_s, time.monotonic() - began)
+        took_s = time.monotonic() - began
+        if took_s > outcome.longest_s:
+            outcome.longest_s, outcome.longest = took_s, f"{kind} {index}"
     faulthandler.cancel_dump_traceback_later()
     return outcome
 
@@ -167,6 +170,6 @@ def _raw(random: Random) -> tuple[str, Any]:
 
 if __name__ == "__main__":
     result = fuzz_pictures(int(sys.argv[1]))
-    print(f"pictures {dict(result.pictures)}\nsentences {dict(result.sentences)}\nlongest {result.longest_s:.2f} s")
+    print(f"pictures {dict(result.pictures)}\nsentences {dict(result.sentences)}\nlongest {result.longest_s:.2f} s, {result.longest}")
     print(f"faults {len(result.faults)}", *result.faults[:20], sep="\n")
     sys.exit(bool(result.faults))
