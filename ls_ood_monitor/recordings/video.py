@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ..core.types import Frame
-from ..errors import DataError
+from ..errors import DataError, ImageError
+from ..vision.video_stream import decode_strictly, make_strict
 from .video_size import promised_bytes
 
 # Silences the ffmpeg inside OpenCV, which reads this once, when the first video is opened.
@@ -67,8 +70,39 @@ def video_frames(path: Path, rate_hz: float | None = None) -> Iterator[Frame]:
     # Bytes and pictures must both be missing: the stated number of pictures may be an estimate, and a cut may have removed
     # nothing but an index.
     missing = _missing(path)
+    if not missing and (damaged := damaged_packets(path, path.stat().st_mtime_ns)):
+        logging.getLogger(__name__).warning(
+            "%s: %d of its packets are damaged; the pictures shown for them and after them may be guessed by the decoder",
+            path,
+            damaged,
+        )
     if missing and not 0 < stated <= count + max(2, count // 50):
         raise DataError(f"{missing}, and {count}{f' of {stated}' if stated else ''} images can be read. Copy it again.")
+
+
+@lru_cache(maxsize=256)
+def damaged_packets(path: Path, _modified_ns: int = 0) -> int | None:
+    """Number of packets of a video in which FFmpeg meets damage, which OpenCV conceals; None without PyAV.
+
+    Decodes the whole video. ``_modified_ns`` tells one content of the file from another.
+    """
+    try:
+        import av
+    except ImportError:
+        return None
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            make_strict(stream.codec_context)
+            for packet in container.demux(stream):
+                try:
+                    decode_strictly(packet.decode, stream.codec_context.name, bytes(packet))
+                except ImageError:
+                    count += 1
+    except (OSError, ValueError, IndexError):  # not a file of PyAV's FFmpeg
+        return None
+    return count
 
 
 def _stated_count(video: cv2.VideoCapture) -> int:

@@ -6,6 +6,7 @@ missing packet nothing until the next one: a picture that FFmpeg only guesses is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,40 @@ from .image_codec import MAX_PIXELS, check_size
 _INSTALL = "install PyAV (pip install 'ls_ood_monitor[video]'), or convert the recording to JPEG"
 
 _LOG_ERROR = 16  # AV_LOG_ERROR; smaller levels are worse
+_HOLE = bytes(8)  # these codecs never write more than two zero bytes, before a start code three (ITU-T H.264, 7.4.1)
 _GAP = "Frame num gap"  # of h264 after a missing packet; its level is that of debugging
+
+
+def make_strict(decoder: Any) -> None:
+    """Set a decoder of PyAV to refuse what is damaged, and to answer every packet at once."""
+    decoder.thread_count = 1  # threads answer some packets late
+    decoder.options = {
+        "flags": "low_delay",
+        "err_detect": "crccheck+bitstream+buffer+explode",
+        "max_pixels": str(MAX_PIXELS),
+    }
+
+
+def decode_strictly(decode: Callable[[], list[Any]], codec: str, data: bytes) -> list[Any]:
+    """Call PyAV to decode a packet. Raises ``ImageError`` with FFmpeg's words for damage, also for such as it conceals.
+
+    FFmpeg only logs what it conceals, such as a missing picture, and returns its guess. Here such a line is an error.
+    """
+    from av import logging as av_logging
+
+    av_logging.set_level(av_logging.DEBUG)
+    av_logging.set_skip_repeated(False)
+    if codec in ("h264", "hevc") and _HOLE in data.rstrip(b"\0"):
+        raise ImageError("a part of it is zero, as after a fault of the disk")
+    try:
+        with av_logging.Capture() as log:
+            frames = decode()
+    except (OSError, ValueError, MemoryError) as error:  # OSError and ValueError: what PyAV's errors derive from
+        raise ImageError(getattr(error, "strerror", None) or str(error)) from error
+    faults = [text.strip() for level, _, text in log if level <= _LOG_ERROR or text.startswith(_GAP)]
+    if faults:
+        raise ImageError(faults[0])
+    return frames
 
 
 class VideoStream:
@@ -31,28 +65,19 @@ class VideoStream:
     """
 
     def __init__(self, codec: str) -> None:
+        self.codec = codec
         try:
             import av
+
+            self._packet = av.Packet
+            self._decoder: Any = av.CodecContext.create(codec, "r")
         except ImportError as error:
             raise ImageError(f"the message is a packet of {codec} video; {_INSTALL}.") from error
-        # FFmpeg only logs what it conceals, such as a missing picture, and returns its guess. Here such a line is an error.
-        av.logging.set_level(av.logging.DEBUG)
-        av.logging.set_skip_repeated(False)
-        self._log = av.logging.Capture
-        self.codec, self._errors, self._packet = codec, (av.FFmpegError, ValueError, MemoryError), av.Packet
-        try:
-            # Threads would answer some packets late. FFmpeg must refuse what is damaged, not patch it.
-            self._decoder: Any = av.CodecContext.create(codec, "r")
-            self._decoder.thread_count = 1
-            self._decoder.options = {
-                "flags": "low_delay",
-                "err_detect": "crccheck+bitstream+buffer+explode",
-                "max_pixels": str(MAX_PIXELS),
-            }
-        except self._errors as error:
+        except ValueError as error:  # PyAV's error for an unknown codec
             raise ImageError(
                 f"PyAV's FFmpeg cannot decode {codec} ({error}); convert the recording to JPEG."
             ) from error
+        make_strict(self._decoder)
         self._index = 0
         self._problem = "no key picture has come yet"
 
@@ -68,13 +93,9 @@ class VideoStream:
         packet.pts = packet.dts = self._index
         self._index += 1
         try:
-            with self._log() as log:
-                frames = self._decoder.decode(packet)
-        except self._errors as error:
-            raise self._damaged(data, getattr(error, "strerror", None) or str(error)) from error
-        faults = [text.strip() for level, _, text in log if level <= _LOG_ERROR or text.startswith(_GAP)]
-        if faults:
-            raise self._damaged(data, faults[0])
+            frames = decode_strictly(lambda: self._decoder.decode(packet), self.codec, data)
+        except ImageError as error:
+            raise self._damaged(data, str(error)) from error
         if not frames:
             raise ImageError(f"{self.codec} packet gives no picture: {self._problem}; the next key picture ends this.")
         frame = frames[-1]
@@ -89,7 +110,7 @@ class VideoStream:
         self._problem = "it is not complete"
         try:
             return np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8)
-        except self._errors as error:
+        except (OSError, ValueError) as error:
             raise ImageError(f"{self.codec} picture in {frame.format.name} cannot become BGR: {error}.") from error
 
     def _damaged(self, data: bytes, fault: str) -> ImageError:

@@ -276,3 +276,25 @@ def test_a_stream_without_times_needs_a_rate(tmp_path):
         list(drive.read())
     (given,) = open_drives([path], rate_hz=5.0)
     assert [frame.stamp_ns // 10**6 % 10_000 for frame in given.read()] == [0, 200, 400, 600, 800, 1000]
+
+
+def test_a_hole_inside_a_video_is_told(tmp_path, caplog):
+    """A part that is zero is patched by the decoder; the log counts the damaged packets, and none in a whole video."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mp4"
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(20):
+            picture = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    (drive,) = open_drives([path])
+    assert len(list(drive.read())) == 20
+    assert not caplog.text
+    content = path.read_bytes()
+    middle = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
+    path.write_bytes(content[:middle] + bytes(300) + content[middle + 300 :])
+    list(drive.read())
+    assert "of its packets are damaged" in caplog.text

@@ -170,6 +170,7 @@ def _raw(random: Random) -> tuple[str, Any]:
 
 if __name__ == "__main__":
     result = fuzz_pictures(int(sys.argv[1]))
-    print(f"pictures {dict(result.pictures)}\nsentences {dict(result.sentences)}\nlongest {result.longest_s:.2f} s, {result.longest}")
+    print(f"pictures {dict(result.pictures)}\nsentences {dict(result.sentences)}")
+    print(f"longest {result.longest_s:.2f} s, {result.longest}")
     print(f"faults {len(result.faults)}", *result.faults[:20], sep="\n")
     sys.exit(bool(result.faults))
