@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from ...errors import DataError
-from .image_messages import is_image
+from .image_messages import COMPRESSED_IMAGE, IMAGE, is_image
 
 #: Last part of a topic with class ids (mono8) of the camera before it.
 LABELS = "labels"
@@ -44,13 +44,27 @@ def why_no_camera(topic: str) -> str:
     return ""
 
 
+def default_cameras(types: Mapping[str, str]) -> dict[str, str]:
+    """Topic -> camera name of the camera topics among ``types`` (topic -> type name).
+
+    Video and Foxglove's types are left out where the same camera has an image type of ROS, too.
+    """
+    cameras = {topic: camera_of(topic) for topic, type_name in types.items() if is_camera(topic, type_name)}
+    of_ros = {camera for topic, camera in cameras.items() if types[topic] in (IMAGE, COMPRESSED_IMAGE)}
+    return {
+        topic: camera
+        for topic, camera in sorted(cameras.items())
+        if types[topic] in (IMAGE, COMPRESSED_IMAGE) or camera not in of_ros
+    }
+
+
 def choose_topics(bag: Path, types: Mapping[str, str], topics: Mapping[str, str] | None) -> dict[str, str]:
     """Check the chosen topics (topic -> camera name) of a bag against ``types`` (topic -> type name), or find its cameras.
 
     Raises:
         DataError: no camera topic, a topic that is absent or has no images, or two topics for one camera.
     """
-    cameras = sorted(name for name, type_name in types.items() if is_camera(name, type_name))
+    cameras = default_cameras(types)
     images = sorted(name for name, type_name in types.items() if is_image(type_name))
     if topics is None:
         if not cameras and images:
@@ -63,7 +77,7 @@ def choose_topics(bag: Path, types: Mapping[str, str], topics: Mapping[str, str]
                 f"Bag {bag} has no camera topic (sensor_msgs Image or CompressedImage, or video); it holds "
                 f"{', '.join(sorted(types)) or 'nothing'}."
             )
-        topics = {name: camera_of(name) for name in cameras}
+        topics = cameras
         for name in images:
             if "depth" in why_no_camera(name):
                 _note_left_out(bag, name, why_no_camera(name))

@@ -12,7 +12,7 @@ from ...errors import DataError, ImageError
 from .damaged import recover_bag, tolerate_damage
 from .files import METADATA, SUFFIXES, is_ros1, storage_files
 from .image_messages import ArrivalDecoder, ImageArrival
-from .image_topics import camera_of, choose_topics, is_camera
+from .image_topics import choose_topics, default_cameras
 from .opened import OpenedBag, RawMessage, TopicSummary
 from .whole import open_whole_bag
 
@@ -32,7 +32,7 @@ class BagInfo:
     @property
     def cameras(self) -> dict[str, str]:
         """Topic -> camera name of every camera topic."""
-        return {entry.topic: camera_of(entry.topic) for entry in self.topics if is_camera(entry.topic, entry.type_name)}
+        return default_cameras({entry.topic: entry.type_name for entry in self.topics})
 
 
 def bag_info(bag: Path | str, recover: bool = False) -> BagInfo:

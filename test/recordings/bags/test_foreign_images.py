@@ -101,6 +101,17 @@ def test_a_part_of_a_video_begins_with_a_key_picture(tmp_path):
     assert "video packet is empty" in arrivals[5].error
 
 
+def test_video_beside_pictures_of_the_same_camera_is_left_out(tmp_path):
+    """A recorder of all topics keeps every transport of a camera; the images of ROS are taken."""
+    pictures = [cv2.imencode(".png", picture)[1].tobytes() for picture in PICTURES]
+    image, video = "/front/image/compressed", "/front/image/ffmpeg"
+    topics = {image: ("sensor_msgs/msg/CompressedImage", pictures, "png"), video: (PACKET, pictures, "libx264")}
+    bag = write_bag(tmp_path / "bag", StoragePlugin.MCAP, topics)
+    assert bag_info(bag).cameras == {image: "front"}
+    assert {arrival.topic for arrival in iter_arrivals(bag)} == {image}
+    assert {arrival.topic for arrival in iter_arrivals(bag, {video: "front"})} == {video}
+
+
 def test_pictures_of_foxglove(tmp_path):
     """Foxglove's compressed image is read like that of ROS."""
     data = [cv2.imencode(".png", picture)[1].tobytes() for picture in PICTURES]
