@@ -164,7 +164,6 @@ _MAGIC = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
-_PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 def picture_format(data: bytes) -> str:
@@ -198,12 +197,11 @@ def decode_compressed(message: Any, depth: BitDepth | None = None, *, strict: bo
         # In the scan, no other 0xFF is followed by 0xD9; a thumbnail's end comes before it.
         end = data.find(b"\xff\xd9", scan) + 2
     else:
-        size, end = _png_size(data), data.find(_PNG_END) + len(_PNG_END)
-        end = 0 if end < len(_PNG_END) else end
+        size, end = _png_size(data), _png_end(data)
     if size is None:
         raise ImageError(f"{what} without a size in its header; it is corrupt.")
     check_size(*size)
-    if end < 2:
+    if end < 2:  # no marker, or a PNG whose chunks do not lead to it
         # OpenCV would fill the missing part with grey.
         raise ImageError(f"{what} without its end marker; it is truncated.")
     data = data[:end]
@@ -326,6 +324,20 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack(">II", data[16:24])
     return int(width), int(height)
+
+
+def _png_end(data: bytes) -> int:
+    """Where the last chunk ends; 0 if the lengths of the chunks do not lead to one (PNG specification, 5.3).
+
+    OpenCV would allocate and read a chunk of any length, however few data there are.
+    """
+    position = 8
+    while position + 12 <= len(data):
+        end = position + 12 + int(struct.unpack(">I", data[position : position + 4])[0])
+        if data[position + 4 : position + 8] == b"IEND":
+            return end if end <= len(data) else 0
+        position = end
+    return 0
 
 
 def _jpeg_header(data: bytes) -> tuple[tuple[int, int] | None, int]:
