@@ -20,7 +20,7 @@ help:
 	@echo "make .venv   only build the private environment"
 	@echo "make clean   remove the environment and what the demo wrote"
 
-$(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requirements/train.txt requirements/cluster.txt requirements/export.txt requirements/docs.txt constraints.txt setup.py
+$(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requirements/train.txt requirements/cluster.txt requirements/export.txt requirements/docs.txt requirements/video.txt constraints.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.10 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version); name another: make PYTHON=python3.12 demo" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -28,7 +28,7 @@ $(STAMP): requirements/run.txt requirements/ros.txt requirements/test.txt requir
 	@echo "Building the private environment in $(VENV) (about 2 GB, a minute or two)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) -c constraints.txt -r requirements/run.txt -r requirements/ros.txt -r requirements/test.txt -r requirements/train.txt -r requirements/cluster.txt \
-		-r requirements/export.txt -r requirements/docs.txt
+		-r requirements/export.txt -r requirements/docs.txt -r requirements/video.txt
 	@$(PIP) --no-deps --editable .
 	@touch $(STAMP)
 

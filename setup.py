@@ -31,7 +31,9 @@ setup(
     package_data={NAME: ["bundles/*/*", "py.typed"]},
     python_requires=">=3.10",
     install_requires=requirements("run"),
-    extras_require={name: requirements(name) for name in ("ros", "test", "train", "cluster", "export", "bench")},
+    extras_require={
+        name: requirements(name) for name in ("ros", "test", "train", "cluster", "export", "video", "bench")
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

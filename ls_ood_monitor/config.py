@@ -302,6 +302,16 @@ class PerceptionNodeSettings(EvidenceSettings):
     image_reliability: str = setting(
         "best_effort", "reliability of the image subscriptions", choices=("best_effort", "reliable")
     )
+    image_bits: int = setting(
+        0,
+        "significant bits of images with 16 bits a value, 8 to 16; 0 = 10, 12, 14 or 16 by the largest value seen, which can "
+        "change once after a start in the dark",
+        low=0,
+        high=16,
+    )
+    accept_jpeg_warnings: bool = setting(
+        False, "take JPEGs with damage that libjpeg only warns of; for a camera whose every JPEG is like that"
+    )
     image_timeout_s: float = setting(
         1.0,
         "time without an image, or for one batch, after which a camera is reported as not OK",
@@ -317,6 +327,8 @@ class PerceptionNodeSettings(EvidenceSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "cameras", check_camera_names(self.cameras))
+        if 0 < self.image_bits < 8:
+            raise ConfigError(f"image_bits is {self.image_bits}; it must be 0 (found in the images) or 8 to 16.")
 
 
 @dataclass(frozen=True)

@@ -88,3 +88,10 @@ def test_an_error_of_a_setting_survives_a_process():
     assert (again.owner, again.setting) == ("AlarmSettings", "trigger_consecutive_frames")
     assert str(again) == str(caught.value)
     assert str(again).endswith(again.fault)
+
+
+@pytest.mark.parametrize("bits", [1, 7])
+def test_image_bits_below_eight_are_refused(bits):
+    """A number of bits is 0, or 8 to 16."""
+    with pytest.raises(ConfigError, match=f"image_bits is {bits}; it must be 0"):
+        PerceptionNodeSettings(image_bits=bits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..vision.bit_depth import BitDepth
 from .files import read_label_map, read_picture
+
+_LOG = logging.getLogger(__name__)
+_CHECKED_LABELS = 8
 
 #: Pixels of this id are ignored in training and evaluation.
 IGNORE_LABEL = 255
@@ -78,6 +83,7 @@ class PictureFolder:
     def __init__(self, root: Path, samples: Sequence[Sample]) -> None:
         self.root = root
         self.samples = tuple(samples)
+        self._depth = BitDepth(str(root))  # one camera is assumed: its pictures share their number of bits
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -94,7 +100,7 @@ class PictureFolder:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Picture ``index``, BGR uint8 (H, W, 3). Raises ``DataError`` when it cannot be read."""
-        return read_picture(self.samples[index].image)
+        return read_picture(self.samples[index].image, self._depth)
 
     def _chosen(self, names: Collection[str]) -> list[Sample]:
         by_name = dict(zip(self.names, self.samples, strict=True))
@@ -156,11 +162,25 @@ class LabelledFolder(PictureFolder):
         return LabelledFolder(self.root, self._chosen(names), self.classes, self._encoding)
 
 
-def pair_up(pictures: dict[str, Path], labels: dict[str, Path], where: Path) -> list[tuple[str, Path, Path]]:
+def pair_up(
+    pictures: dict[str, Path], labels: dict[str, Path], where: Path, *, partly: bool = False
+) -> list[tuple[str, Path, Path]]:
     """Match pictures and labels by key: (key, picture, label), in the order of ``pictures``.
+
+    ``partly``: pictures without label are left out, with a warning, as long as there are others.
 
     Raises ``DataError`` for a picture without label or a label without picture; the first is named, the rest counted.
     """
+    unlabelled = [path for key, path in pictures.items() if key not in labels]
+    if partly and 0 < len(unlabelled) < len(pictures):
+        _LOG.warning(
+            "%s: %d of %d pictures have no label and are left out, such as %s",
+            where,
+            len(unlabelled),
+            len(pictures),
+            unlabelled[0].name,
+        )
+        pictures = {key: path for key, path in pictures.items() if key in labels}
     for part, other, lone in (
         ("picture", "label", [path for key, path in pictures.items() if key not in labels]),
         ("label", "picture", [path for key, path in labels.items() if key not in pictures]),
@@ -171,6 +191,29 @@ def pair_up(pictures: dict[str, Path], labels: dict[str, Path], where: Path) -> 
                 f"each picture needs one label, add the {other} or remove the {part}."
             )
     return [(key, path, labels[key]) for key, path in pictures.items()]
+
+
+def sample_values(folder: LabelledFolder) -> tuple[Path | None, set[int]]:
+    """The first label and all values in the files of some labels, spread over the folder; unreadable ones are left out."""
+    values: set[int] = set()
+    for sample in folder.samples[:: max(1, len(folder) // _CHECKED_LABELS)][:_CHECKED_LABELS]:
+        try:
+            values |= set(np.unique(read_label_map(sample.label)).tolist()) if sample.label else set()
+        except DataError:  # raised again when the sample is read
+            continue
+    return folder.samples[0].label, values
+
+
+def warn_of_labels(label: Path | None, fault: str, cure: str) -> None:
+    """Log that the labels of a data set, such as ``label``, cannot be what they should be."""
+    _LOG.warning("the labels such as %s %s; %s", label, fault, cure)
+
+
+def warn_of_one_class(folder: LabelledFolder) -> None:
+    """Log it if some labels, spread over the folder, all hold the same single value."""
+    label, values = sample_values(folder)
+    if len(values) == 1:
+        warn_of_labels(label, f"all hold the value {values.pop()} alone", "check that they are the class ids")
 
 
 def _and_more(count: int) -> str:

@@ -14,7 +14,7 @@ _HOUR_NS = 3_600_000_000_000
 
 
 def open_pictures(root: Path | str) -> PictureFolder:
-    """Every PNG, JPEG and BMP below ``root``, in natural order (``2.png`` before ``10.png``), without hidden files.
+    """Every picture below ``root`` (``PICTURE_SUFFIXES``), in natural order (``2.png`` before ``10.png``); no hidden files.
 
     The sequence of a picture is its sub-folder, with forward slashes; ``.`` for the root itself. Raises ``DataError``
     if the folder is missing or holds no picture.

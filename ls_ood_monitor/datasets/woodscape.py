@@ -16,8 +16,8 @@ import numpy as np
 
 from ..core.classes import CLASS_COLOURS, CLASS_NAMES
 from ..errors import ConfigError, DataError
-from .files import list_files, require_folder
-from .labelled import ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up
+from .files import PICTURE_SUFFIXES, find_folder, list_files, require_folder
+from .labelled import ClassTable, LabelEncoding, LabelledFolder, Sample, pair_up, warn_of_one_class
 from .split import SPLIT_FILE, read_sequences
 
 IMAGES = "rgb_images"
@@ -38,7 +38,10 @@ SOILING = ClassTable(
 
 _SEMANTIC_IDS, _SOILING_IDS = LabelEncoding.identity(len(SEMANTIC)), LabelEncoding.identity(len(SOILING))
 
-_NAME = re.compile(r"(\d+)_\w+\.png", re.ASCII)
+_NAME = re.compile(r"(\d+)_\w+", re.ASCII)
+#: Where the published archives and their copies put pictures and labels.
+_IMAGE_FOLDERS = (IMAGES, f"*/{IMAGES}", f"{IMAGES}_v*", f"*/{IMAGES}_v*")
+_LABEL_FOLDERS = (LABELS, f"*/{LABELS}", "gtLabels", f"{LABELS}/gtLabels", "*/*/gtLabels")
 
 
 # Functions, not lambdas: reading processes receive the folder as a pickle.
@@ -53,14 +56,16 @@ def _soiling_ids(_label: Path) -> LabelEncoding:
 def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
     """Open the semantic pictures of ``root``: ``rgb_images/*.png`` with ``semantic_annotations/gtLabels/*.png`` (ids 0 to 9).
 
-    Without ``split.json`` a sequence is ``block`` consecutive indices.
+    Both may lie one folder deeper, pictures may be JPEG, and the folder may be ``rgb_images_v1.0``. Without ``split.json``
+    a sequence is ``block`` consecutive indices. Pictures without label are left out with a warning.
 
     Raises:
         ConfigError: block below 1.
-        DataError: a folder is missing or empty, a picture has no label, a label no picture, or a name no index.
+        DataError: a folder is missing or empty, no picture has a label, a label has no picture, or a name no index.
     """
     root = require_folder(Path(root), "the data set WoodScape")
-    pairs = _pairs(root, IMAGES, LABELS)
+    images = _inner(find_folder(root, _IMAGE_FOLDERS, "the pictures (PNG)"))
+    pairs = _pairs(root, images, _inner(find_folder(root, _LABEL_FOLDERS, "the class ids (PNG)")))
     listed = read_sequences(root / SPLIT_FILE) if (root / SPLIT_FILE).exists() else None
     samples = []
     for picture, label in pairs:
@@ -75,7 +80,9 @@ def open_woodscape(root: Path | str, block: int = 100) -> LabelledFolder:
                 )
             sequence = listed[name]
         samples.append(Sample(picture, label, sequence))
-    return LabelledFolder(root, samples, SEMANTIC, _semantic_ids)
+    labelled = LabelledFolder(root, samples, SEMANTIC, _semantic_ids)
+    warn_of_one_class(labelled)
+    return labelled
 
 
 def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PARTS, block: int = 100) -> LabelledFolder:
@@ -95,7 +102,7 @@ def open_woodscape_soiling(root: Path | str, parts: Sequence[str] = SOILING_PART
     samples = [
         Sample(picture, label, f"{part}/{_block_of(picture, block)}")
         for part, folder in folders.items()
-        for picture, label in _pairs(folder, SOILING_IMAGES, SOILING_LABELS)
+        for picture, label in _pairs(folder, folder / SOILING_IMAGES, folder / SOILING_LABELS)
     ]
     return LabelledFolder(root, samples, SOILING, _soiling_ids)
 
@@ -104,7 +111,7 @@ def _block_of(picture: Path, block: int) -> str:
     """First and last index of the block of ``picture``, e.g. ``00100-00199``. Errors as for ``open_woodscape``."""
     if isinstance(block, bool) or not isinstance(block, int) or block < 1:
         raise ConfigError(f"block is {block!r}; it must be a whole number of pictures, 1 or larger.")
-    match = _NAME.fullmatch(picture.name)
+    match = _NAME.fullmatch(picture.stem)
     if match is None:
         raise DataError(
             f"picture {picture} is not named as in WoodScape; <index>_<camera>.png is expected, such as "
@@ -114,8 +121,13 @@ def _block_of(picture: Path, block: int) -> str:
     return f"{first:05d}-{first + block - 1:05d}"
 
 
-def _pairs(root: Path, images: str, labels: str) -> list[tuple[Path, Path]]:
-    """Pictures and labels of the same file name, in natural order."""
-    pictures = {path.name: path for path in list_files(root / images, "*.png", "the pictures (PNG)")}
-    maps = {path.name: path for path in list_files(root / labels, "*.png", "the class ids (PNG)")}
-    return [(picture, label) for _, picture, label in pair_up(pictures, maps, root)]
+def _inner(folder: Path) -> Path:
+    """The folder, or the one of the same name in it."""
+    return folder / folder.name if (folder / folder.name).is_dir() else folder
+
+
+def _pairs(root: Path, images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Pictures and labels of the same file name, in natural order; pictures without label are left out."""
+    pictures = {path.stem: path for path in list_files(images, "*", PICTURE_SUFFIXES, "the pictures (PNG)")}
+    maps = {path.stem: path for path in list_files(labels, "*", (".png",), "the class ids (PNG)")}
+    return [(picture, label) for _, picture, label in pair_up(pictures, maps, root, partly=True)]

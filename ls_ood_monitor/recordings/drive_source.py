@@ -124,7 +124,7 @@ def open_drives(
     """Return the drives at ``paths``. A bag or a video is one drive, and so is each (sub-)folder that holds pictures.
 
     Args:
-        paths: bags (folder, ``.mcap``, ``.db3``; ``.bag`` of ROS 1), folders of PNG, JPEG or BMP, and videos.
+        paths: bags (folder, ``.mcap``, ``.db3``; ``.bag`` of ROS 1), folders of pictures, and videos.
         topics: image topic -> camera name, for bags; None takes every camera topic.
         start_s: start of the wanted part, seconds from the start of each drive.
         end_s: end of the wanted part (exclusive), seconds from the start of each drive.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
+from ..vision.bit_depth import BitDepth
 from ..vision.image_codec import check_image, decode_compressed, decode_image
 
 try:
@@ -23,22 +24,28 @@ except ImportError:  # part of every ROS distribution, not available from pip
 _BRIDGED = frozenset({"bgr8", "rgb8", "mono8", "bgra8", "rgba8"})
 
 
-def image_reader(transport: str, bridge: Any = BRIDGE) -> Callable[[Any], NDArray[np.uint8]]:
-    """The function from a message to BGR uint8 (H, W, 3), which raises ``ImageError``.
+def image_reader(
+    transport: str, bridge: Any = BRIDGE, camera: str = "", bits: int = 0, accept_jpeg_warnings: bool = False
+) -> Callable[[Any], NDArray[np.uint8]]:
+    """The function from a message of one camera to BGR uint8 (H, W, 3), which raises ``ImageError``.
 
     Args:
         transport: ``raw`` or ``compressed``.
         bridge: a ``CvBridge``; None where there is none.
+        camera: its name, for a note on its number of bits.
+        bits: significant bits of pixels of 16 bits; 0 = by the largest value seen.
+        accept_jpeg_warnings: take JPEGs with damage that libjpeg only warns of.
     """
+    depth = BitDepth(camera, bits)
     if transport != "raw":
-        return decode_compressed
-    return decode_image if bridge is None else partial(_bridged, bridge)
+        return partial(decode_compressed, depth=depth, strict=not accept_jpeg_warnings)
+    return partial(decode_image if bridge is None else partial(_bridged, bridge), depth=depth)
 
 
-def _bridged(bridge: Any, message: Any) -> NDArray[np.uint8]:
+def _bridged(bridge: Any, message: Any, depth: BitDepth) -> NDArray[np.uint8]:
     # A driver may set is_bigendian on 8-bit images, where it has no meaning; with numpy 2 cv_bridge fails on it.
     if message.encoding not in _BRIDGED or message.is_bigendian:
-        return decode_image(message)
+        return decode_image(message, depth)
     check_image(message)
     try:
         return np.asarray(bridge.imgmsg_to_cv2(message, desired_encoding="bgr8"), dtype=np.uint8)

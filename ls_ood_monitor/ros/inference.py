@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Float64
 
@@ -20,7 +22,6 @@ from ..wording import sentence
 from .alarm_output import AlarmOutput
 from .camera_outputs import CameraOutputs
 from .conversions import stamp_to_ns
-from .image_conversion import image_reader
 from .worker import Arrival
 
 
@@ -45,7 +46,7 @@ class PublishedBatch:
 
 
 class Inference:
-    """Judges the newest images of all cameras, at most ``max_batch`` in one batch; ``outputs`` are by camera."""
+    """Judges the newest images of all cameras, at most ``max_batch`` in one batch; ``outputs`` and ``readers`` are by camera."""
 
     def __init__(
         self,
@@ -54,12 +55,12 @@ class Inference:
         pipeline: PerceptionPipeline,
         outputs: Mapping[str, CameraOutputs],
         alarms: AlarmOutput,
-        transport: str,
+        readers: Mapping[str, Callable[[Any], NDArray[np.uint8]]],
         max_batch: int,
     ) -> None:
         self._node, self._monitor, self._pipeline = node, monitor, pipeline
         self._outputs, self._alarms, self._max_batch = outputs, alarms, max_batch
-        self._convert = image_reader(transport)
+        self._readers = readers
 
     def handle(self, arrivals: Sequence[Arrival]) -> None:
         """Judge at most one image of each camera. Never raises: the worker's thread must keep running."""
@@ -118,7 +119,7 @@ class Inference:
         try:
             if not 0 <= stamp.nanosec < 1_000_000_000:
                 raise ImageError(f"stamp has {stamp.nanosec} nanoseconds; the driver must keep them below a second")
-            frame = Frame(self._convert(message), stamp_to_ns(stamp), arrival.camera)
+            frame = Frame(self._readers[arrival.camera](message), stamp_to_ns(stamp), arrival.camera)
         except ImageError as error:
             return Cause(CauseKind.UNREADABLE, detail=str(error))
         except Exception as error:  # a defect: the alarm is not OK, and the log has the traceback

@@ -45,6 +45,7 @@ from .camera_outputs import CameraOutputs
 from .class_table import publish_class_table
 from .clip_recorder.clip_store import check_evidence
 from .conversions import ns_to_stamp
+from .image_conversion import image_reader
 from .inference import Inference
 from .parameters import check_unknown, declare_settings, read_settings
 from .perception_diagnostics import CameraDiagnostics, monitor_status
@@ -213,7 +214,15 @@ class PerceptionNode(LifecycleNode):
             resources.pipeline,
             resources.outputs,
             self._alarms,
-            settings.transport,
+            {
+                camera: image_reader(
+                    settings.transport,
+                    camera=camera,
+                    bits=settings.image_bits,
+                    accept_jpeg_warnings=settings.accept_jpeg_warnings,
+                )
+                for camera in settings.cameras
+            },
             resources.max_batch,
         )
         worker = self._worker = NewestFrameWorker(inference.handle)

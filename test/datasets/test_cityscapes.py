@@ -98,3 +98,45 @@ def test_faults_are_sentences(tmp_path, cityscapes):
     (cityscapes / "gtFine").rename(cityscapes / "gtCoarse")
     with pytest.raises(DataError, match=r"no folder .*gtFine"):
         open_cityscapes(cityscapes)
+
+
+def test_train_ids_under_the_name_of_ids_are_doubted(cityscapes, caplog):
+    """A warning says that road would become void, and how to rename the files; real ids give none."""
+    open_cityscapes(cityscapes)
+    assert not caplog.text
+    values = np.tile(np.arange(128, dtype=np.uint8) % 19, (96, 1))
+    values[0, 0] = 255
+    for path in (cityscapes / "gtFine").rglob("*_labelIds.png"):
+        cv2.imwrite(str(path), values)
+    open_cityscapes(cityscapes)
+    assert "hold no id above 18, so they are probably train ids, and road would become void" in caplog.text
+    assert "rename them to end in _gtFine_labelTrainIds.png" in caplog.text
+
+
+def test_pictures_as_jpeg(cityscapes):
+    """Pictures saved again as JPEG find their labels."""
+    for path in list((cityscapes / "leftImg8bit").rglob("*.png")):
+        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)))
+        path.unlink()
+    image, labels = open_cityscapes(cityscapes)[0]
+    assert image.shape == (*labels.shape, 3)
+
+
+@pytest.mark.parametrize("deeper", ["{0}/{0}", "{0}_trainvaltest/{0}"])
+def test_archives_in_folders_of_their_own(cityscapes, deeper):
+    """Pictures and labels that were unpacked one folder too deep are found."""
+    for name in ("leftImg8bit", "gtFine"):
+        (cityscapes / name).rename(cityscapes / "moved")
+        (cityscapes / deeper.format(name)).parent.mkdir()
+        (cityscapes / "moved").rename(cityscapes / deeper.format(name))
+    assert len(open_cityscapes(cityscapes)) == 4
+
+
+def test_what_cannot_be_labels_is_refused_with_the_cure(cityscapes):
+    """The folder of the pictures alone, and labels in colours alone, get a sentence that says what to give."""
+    with pytest.raises(DataError, match=rf"is a part of Cityscapes; give the folder .*, {cityscapes}\."):
+        open_cityscapes(cityscapes / "leftImg8bit")
+    for path in list((cityscapes / "gtFine").rglob("*.png")):
+        path.rename(str(path).replace("labelIds", "color"))
+    with pytest.raises(DataError, match=r"only coloured labels .*; unpack the labelIds of gtFine_trainvaltest"):
+        open_cityscapes(cityscapes)

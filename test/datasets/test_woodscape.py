@@ -109,12 +109,12 @@ def test_missing_folders(tmp_path, woodscape):
         open_woodscape(woodscape)
 
 
-def test_lone_pictures_and_labels(woodscape):
-    """The error names the first unpaired file and counts the others."""
+def test_lone_pictures_and_labels(woodscape, caplog):
+    """Pictures without label are left out with a warning; the error for a label without picture names it."""
     for number in (0, 40):
         (woodscape / GT / f"{number:05d}_{'FV' if number == 0 else 'RV'}.png").unlink()
-    with pytest.raises(DataError, match=r"picture .*00000_FV\.png has no label \(and 1 more\)"):
-        open_woodscape(woodscape)
+    assert len(open_woodscape(woodscape)) == 6
+    assert "2 of 8 pictures have no label and are left out, such as 00000_FV.png" in caplog.text
     for name in ("00000_FV.png", "00040_RV.png", "00080_MVL.png"):
         (woodscape / "rgb_images" / name).unlink()
     with pytest.raises(DataError, match=r"label .*00080_MVL\.png has no picture in"):
@@ -202,3 +202,57 @@ def test_soiling_that_does_not_fit(soiling, street_pictures):
     (soiling / "test").rename(soiling / "later")
     with pytest.raises(DataError, match=r"no folder .*test"):
         open_woodscape_soiling(soiling)
+
+
+@pytest.mark.parametrize(
+    "images", ["rgb_images_v1.0", "rgb_images/rgb_images", "data/rgb_images", "rgb_images_v1.0/rgb_images"]
+)
+@pytest.mark.parametrize("annotations", ["semantic_annotations", "semantic_annotations/semantic_annotations"])
+def test_copies_in_other_folders(woodscape, street_pictures, images, annotations):
+    """Version numbers in names, and archives unpacked one folder too deep, give the same pairs."""
+    for old, new in (("rgb_images", images), ("semantic_annotations", annotations)):
+        (woodscape / old).rename(woodscape / "moved")
+        (woodscape / new).parent.mkdir(parents=True, exist_ok=True)
+        (woodscape / "moved").rename(woodscape / new)
+    image, labels = open_woodscape(woodscape)[3]
+    np.testing.assert_array_equal(image, street_pictures[3].image)
+    np.testing.assert_array_equal(labels, street_pictures[3].labels)
+
+
+def test_jpeg_copies_and_capital_suffixes(woodscape, street_pictures):
+    """Pictures saved again as JPEG, or named .PNG, find their labels; label files may be .PNG as well."""
+    for path in list((woodscape / "rgb_images").iterdir())[:4]:
+        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)))
+        path.unlink()
+    for path in list((woodscape / GT).iterdir()):
+        path.rename(path.with_suffix(".PNG"))
+    data = open_woodscape(woodscape)
+    for number, (image, labels) in enumerate(data):
+        assert image.shape == (*labels.shape, 3)
+        np.testing.assert_array_equal(labels, street_pictures[number].labels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_of_few_bits_are_indices(woodscape, bits):
+    """A grey PNG of 1, 2 or 4 bits gives the stored numbers, not their share of 255; bytes after its end do not matter."""
+    values = np.random.default_rng(bits).integers(0, min(10, 1 << bits), (96, 128), dtype=np.uint8)
+    packed = np.packbits(np.unpackbits(values[..., None], axis=2)[..., 8 - bits :].reshape(96, -1), axis=1)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 128, 96, bits, 0, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed)))
+    path = woodscape / GT / "00000_FV.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b"") + bytes(100))
+    np.testing.assert_array_equal(open_woodscape(woodscape).labels(0), values)
+
+
+def test_labels_of_one_class_are_doubted(woodscape, caplog):
+    """A data set whose labels all hold one value is opened with a warning; the real one has none."""
+    open_woodscape(woodscape)
+    assert not caplog.text
+    for path in (woodscape / GT).iterdir():
+        cv2.imwrite(str(path), np.zeros((96, 128), np.uint8))
+    open_woodscape(woodscape)
+    assert "all hold the value 0 alone" in caplog.text

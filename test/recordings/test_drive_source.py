@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -234,3 +235,66 @@ def test_what_is_no_drive_is_a_sentence(tmp_path, bag):
         list(open_drives([bag])[0].read())
     with pytest.raises(ConfigError, match="two drives are named monday/bag"):
         distinct([*open_drives([bag]), *open_drives([bag])])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".3gp"])
+def test_a_variable_frame_rate_keeps_its_times(tmp_path, suffix):
+    """Five frames a second, then one a second: the stamps are those that the encoder was given, and all are counted."""
+    av = pytest.importorskip("av")
+    times_ms = [200 * index for index in range(10)] + [2000 + 1000 * index for index in range(5)]
+    path = tmp_path / f"clip{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index, time_ms in enumerate(times_ms):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * index, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = 5000 + time_ms, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (drive,) = open_drives([path])
+    stamps = [frame.stamp_ns for frame in drive.read()]
+    assert [round((stamp - stamps[0]) / 1e6) for stamp in stamps] == times_ms
+    assert drive.count_images() == len(times_ms)
+    (given,) = open_drives([path], rate_hz=10.0)
+    assert set(np.diff([frame.stamp_ns for frame in given.read()])) == {100_000_000}
+
+
+def test_a_stream_without_times_needs_a_rate(tmp_path):
+    """A bare H.264 stream has no times: a sentence asks for the rate, and with one it is read."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.h264"
+    with av.open(str(path), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(6):
+            picture = np.full((48, 64, 3), 10 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    (drive,) = open_drives([path])
+    with pytest.raises(DataError, match="does not say when its pictures were taken; give --rate"):
+        list(drive.read())
+    (given,) = open_drives([path], rate_hz=5.0)
+    assert [frame.stamp_ns // 10**6 % 10_000 for frame in given.read()] == [0, 200, 400, 600, 800, 1000]
+
+
+def test_a_hole_inside_a_video_is_told(tmp_path, caplog):
+    """A part that is zero is patched by the decoder; the log counts the damaged packets, and none in a whole video."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mp4"
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(20):
+            picture = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    (drive,) = open_drives([path])
+    assert len(list(drive.read())) == 20
+    assert not caplog.text
+    content = path.read_bytes()
+    middle = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
+    path.write_bytes(content[:middle] + bytes(300) + content[middle + 300 :])
+    list(drive.read())
+    assert "of its packets are damaged" in caplog.text

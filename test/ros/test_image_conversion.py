@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from ls_ood_monitor.errors import ImageError
@@ -64,3 +64,21 @@ def test_what_cv_bridge_does_not_do_alike_takes_the_own_path():
     assert image_reader("raw", FailingBridge())(wide).shape == (2, 2, 3)
     odd = padded_message("bgr8", big_endian=1)
     np.testing.assert_array_equal(image_reader("raw", FailingBridge())(odd), decode_image(odd))
+
+
+def test_the_bits_of_a_camera_are_those_stated_or_seen():
+    """A reader keeps the number of bits of its camera from image to image, or keeps to the stated one."""
+    bright, dark = (
+        image_message(np.full((6, 8), value, np.uint16).view(np.uint8), Header(), "mono16") for value in (4000, 300)
+    )
+    bright.width = dark.width = 8
+    found, stated = image_reader("raw"), image_reader("raw", bits=12)
+    assert [int(found(message)[0, 0, 0]) for message in (dark, bright, dark)] == [75, 250, 18]
+    assert int(stated(dark)[0, 0, 0]) == 18
+
+
+def test_video_in_a_compressed_image_is_a_sentence():
+    """The node takes pictures only; the sentence says what the message holds and what to publish."""
+    message = CompressedImage(format="h264", data=b"\0\0\0\1\x67\x42\0\x1e")
+    with pytest.raises(ImageError, match="a packet of a video, which only its stream can decode; publish JPEG"):
+        image_reader("compressed")(message)

@@ -27,6 +27,7 @@ from ls_ood_monitor.ros import camera_outputs, perception_node
 from ls_ood_monitor.ros.alarm_output import AlarmOutput
 from ls_ood_monitor.ros.camera_outputs import CameraOutputs
 from ls_ood_monitor.ros.conversions import image_message, ns_to_stamp, stamp_to_ns
+from ls_ood_monitor.ros.image_conversion import image_reader
 from ls_ood_monitor.ros.inference import Inference
 from ls_ood_monitor.ros.observer import HeardAlarm, MonitorObserver
 from ls_ood_monitor.ros.processes import wait_until
@@ -161,7 +162,8 @@ def test_no_batch_is_larger_than_the_limit(node, monitor, max_batch, sizes):
     pipeline.start(time.monotonic_ns())
     outputs = {camera: CameraOutputs(running, camera, 0.5) for camera in cameras}
     alarms = AlarmOutput(running)
-    inference = Inference(running, monitor, pipeline, outputs, alarms, "raw", max_batch)
+    readers = {camera: image_reader("raw") for camera in cameras}
+    inference = Inference(running, monitor, pipeline, outputs, alarms, readers, max_batch)
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     message = image_message(picture, Header(stamp=ns_to_stamp(10**9)), "bgr8")
     now_ns = time.monotonic_ns()

@@ -13,14 +13,22 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ...errors import ImageError
-from ...vision.image_codec import decode_compressed, decode_image
+from ...vision.image_decoder import ImageDecoder, codec_of_message
 from .opened import RawMessage
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 #: Foxglove's compressed image: the same content in another order. Its package may have either name.
 FOXGLOVE_IMAGES = ("foxglove_msgs/msg/CompressedImage", "foxglove/msg/CompressedImage")
-_FOXGLOVE_DEFINITION = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
+_FOXGLOVE = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
+#: Definitions of image types that ROS does not bring: pictures and video by Foxglove, video by ffmpeg_image_transport.
+_FOREIGN = {
+    **dict.fromkeys((*FOXGLOVE_IMAGES, "foxglove_msgs/msg/CompressedVideo", "foxglove/msg/CompressedVideo"), _FOXGLOVE),
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": (
+        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\nbool is_bigendian\n"
+        "uint8[] data"
+    ),
+}
 _JPEG_QUALITY = 90
 
 
@@ -41,10 +49,10 @@ class ImageArrival:
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """Message definitions of Humble, and Foxglove's compressed image. Those of images are the same up to Kilted."""
+    """Message definitions of Humble, and foreign image types. Those of images are the same up to Kilted."""
     store = get_typestore(Stores.ROS2_HUMBLE)
-    for name in FOXGLOVE_IMAGES:
-        store.register(get_types_from_msg(_FOXGLOVE_DEFINITION, name))
+    for name, definition in _FOREIGN.items():
+        store.register(get_types_from_msg(definition, name))
     return store
 
 
@@ -54,8 +62,8 @@ def is_known(type_name: str) -> bool:
 
 
 def is_image(type_name: str) -> bool:
-    """Whether messages of this type are images, raw or compressed."""
-    return type_name in (IMAGE, COMPRESSED_IMAGE, *FOXGLOVE_IMAGES)
+    """Whether messages of this type are images, raw or compressed, or packets of a video."""
+    return type_name in (IMAGE, COMPRESSED_IMAGE, *_FOREIGN)
 
 
 def ros2_message(data: bytes, type_name: str) -> bytes:
@@ -88,26 +96,45 @@ def compressed_message(camera: str, image: NDArray[np.uint8], stamp_ns: int) -> 
     )
 
 
-def decode_arrival(raw: RawMessage, camera: str, has_picture: bool = True) -> ImageArrival:
-    """Decode an image message; its picture only if wanted. An unusable one has its reason in ``error``."""
-    try:
-        message: Any = typestore().deserialize_cdr(raw.data, raw.type_name)
-    # A short or foreign buffer can raise any error inside generated code.
-    except Exception as error:
-        text = f"A message on {raw.topic} is not a readable {raw.type_name}: {len(raw.data)} bytes, {error!r}."
-        return ImageArrival(camera, raw.topic, raw.stamp_ns, 0, "", None, text)
-    is_raw = raw.type_name == IMAGE
-    head = message if raw.type_name in FOXGLOVE_IMAGES else message.header
-    stamp = head.timestamp if raw.type_name in FOXGLOVE_IMAGES else head.stamp
-    image, fault = None, ""
-    try:
-        if has_picture:
-            image = decode_image(message) if is_raw else decode_compressed(message)
-    except ImageError as error:
-        fault = str(error)
-    stamp_ns, encoding = stamp.sec * 10**9 + stamp.nanosec, message.encoding if is_raw else ""
-    layout = message.encoding if is_raw else message.format
-    return ImageArrival(camera, raw.topic, raw.stamp_ns, stamp_ns, encoding, image, fault, head.frame_id, layout)
+class ArrivalDecoder:
+    """Decodes the image messages of one reading, in their order.
+
+    It keeps state by topic: the packets of a video build on each other, and 16-bit pixels share their number of bits.
+    """
+
+    def __init__(self) -> None:
+        self._decoders: dict[str, ImageDecoder] = {}
+
+    def decode(self, raw: RawMessage, camera: str, has_picture: bool = True) -> ImageArrival:
+        """Decode an image message; its picture only if wanted. An unusable one has its reason in ``error``."""
+        try:
+            message: Any = typestore().deserialize_cdr(raw.data, raw.type_name)
+        # A short or foreign buffer can raise any error inside generated code.
+        except Exception as error:
+            text = f"A message on {raw.topic} is not a readable {raw.type_name}: {len(raw.data)} bytes, {error!r}."
+            return ImageArrival(camera, raw.topic, raw.stamp_ns, 0, "", None, text)
+        is_raw, is_foxglove = raw.type_name == IMAGE, hasattr(message, "timestamp")
+        head = message if is_foxglove else message.header
+        stamp = head.timestamp if is_foxglove else head.stamp
+        image, fault = None, ""
+        decoder = self._decoders.setdefault(raw.topic, ImageDecoder(raw.topic))
+        if has_picture or codec_of_message(message):  # later packets of a video need this one
+            try:
+                image = decoder.decode(message)
+            except ImageError as error:
+                fault = str(error)
+        layout = message.encoding if hasattr(message, "encoding") else message.format
+        return ImageArrival(
+            camera,
+            raw.topic,
+            raw.stamp_ns,
+            stamp.sec * 10**9 + stamp.nanosec,
+            message.encoding if is_raw else "",
+            image,
+            fault,
+            head.frame_id,
+            layout,
+        )
 
 
 def _header(camera: str, stamp_ns: int) -> Any:

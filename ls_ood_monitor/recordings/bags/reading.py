@@ -13,8 +13,8 @@ from ...errors import DataError, ImageError
 from .clock_steps import StampShifts, duration_ns, without_steps
 from .damaged import recover_bag, tolerate_damage
 from .files import METADATA, is_bag_file, storage_files
-from .image_messages import ImageArrival, decode_arrival, is_image
-from .image_topics import camera_of, choose_topics, is_camera
+from .image_messages import ArrivalDecoder, ImageArrival, is_image
+from .image_topics import choose_topics, default_cameras
 from .opened import CDR, ClockStep, OpenedBag, RawMessage, TopicSummary
 from .whole import open_whole_bag
 
@@ -35,7 +35,7 @@ class BagInfo:
     @property
     def cameras(self) -> dict[str, str]:
         """Topic -> camera name of every camera topic."""
-        return {entry.topic: camera_of(entry.topic) for entry in self.topics if is_camera(entry)}
+        return default_cameras(self.topics)
 
     @property
     def step_note(self) -> str:
@@ -93,12 +93,12 @@ def iter_arrivals(
     """
     path = Path(bag)
     with _open_bag(path, recover) as opened:
-        cameras = choose_topics(path, opened.topics, topics)
+        cameras, decoder = choose_topics(path, opened.topics, topics), ArrivalDecoder()
         shifts, numbers = StampShifts(opened.steps), Counter[str]()
         for message in _read(opened, cameras, start_s, end_s):
             if is_image(message.type_name):  # a topic may have two types
                 camera = cameras[message.topic]
-                arrival = decode_arrival(message, camera, decodes is None or decodes(camera, numbers[camera]))
+                arrival = decoder.decode(message, camera, decodes is None or decodes(camera, numbers[camera]))
                 numbers[camera] += 1
                 shifted_ns = shifts.shift(arrival.camera, arrival.stamp_ns)
                 yield arrival if shifted_ns == arrival.stamp_ns else replace(arrival, stamp_ns=shifted_ns)
