@@ -69,6 +69,7 @@ _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.CONTRADICTION: lambda it: (
         f"reported clear with score {it.value:g}, threshold {it.limit:g}, {it.detail}; not trusted"
     ),
+    CauseKind.SUPERVISOR_ENDS: lambda it: "the supervisor ends; nobody commands after this",
     CauseKind.SUPERVISOR_CLOCK_BACK: lambda it: f"the clock ran back by {it.value:.3f} s; waiting for fresh alarms",
 }
 
