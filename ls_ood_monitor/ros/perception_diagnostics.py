@@ -65,6 +65,7 @@ class CameraDiagnostics:
             "rate_hz": round(rate_hz, 2),
             "frames": received,
             "dropped": self._dropped(camera),
+            "repeated": self._pipeline.repeated(camera),
             "age_s": round(age_s, 3),
             "latency_ms": round(report.latency_ms, 2) if report.latency_ms == report.latency_ms else nan,
             "state": alarm.state.value if alarm else "",

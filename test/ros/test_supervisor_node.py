@@ -200,12 +200,15 @@ def test_ctrl_c_while_libraries_load_is_quiet():
 
 def test_it_starts_with_the_modules_of_humble():
     """Humble has no rclpy.event_handler; its events are in rclpy.qos_event."""
-    code = (
-        "import sys, types, rclpy.lifecycle, rclpy.executors, rclpy.event_handler as events; older = types.ModuleType('rclpy.qos_event'); "
-        "older.SubscriptionEventCallbacks = events.SubscriptionEventCallbacks; "
-        "sys.modules['rclpy.qos_event'] = older; sys.modules['rclpy.event_handler'] = None; "
-        "import ls_ood_monitor.ros.supervisor_node, ls_ood_monitor.ros.perception_node; print('imported')"
-    )
+    code = """
+import sys, types, rclpy.executors, rclpy.lifecycle
+import rclpy.event_handler as events
+older = types.ModuleType("rclpy.qos_event")
+older.SubscriptionEventCallbacks = events.SubscriptionEventCallbacks
+sys.modules.update({"rclpy.qos_event": older, "rclpy.event_handler": None})
+import ls_ood_monitor.ros.perception_node, ls_ood_monitor.ros.supervisor_node
+print("imported")
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "imported\n", done.stderr
 
