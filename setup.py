@@ -44,9 +44,9 @@ setup(
     entry_points={
         "console_scripts": [
             f"ls-ood = {NAME}.cli.main:main",
-            f"perception_node = {NAME}.ros.perception_node:main",
-            f"supervisor_node = {NAME}.ros.supervisor_node:main",
-            f"rviz_status = {NAME}.ros.rviz_status:main",
+            f"perception_node = {NAME}.ros.executables:perception_node",
+            f"supervisor_node = {NAME}.ros.executables:supervisor_node",
+            f"rviz_status = {NAME}.ros.executables:rviz_status",
         ]
     },
     zip_safe=False,

@@ -4,6 +4,7 @@ ros2 launch ls_ood_monitor replay.launch.py bag:=/path/to/bag cameras:='[front, 
 """
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
+    Shutdown,
     TimerAction,
 )
 from launch.conditions import IfCondition
@@ -27,8 +29,11 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
 
 from launch import LaunchDescription
+from ls_ood_monitor.launch_arguments import refuse_unknown
 
 PACKAGE = "ls_ood_monitor"
+# Arguments that go through to monitor.launch.py.
+OF_MONITOR = ("params_file", "cameras", "camera_topics", "bundle", "device", "transport", "namespace", "autostart")
 # Outputs of both nodes without pictures, in any namespace, under the names that monitor.launch.py gives the nodes.
 OUTPUTS = "/(perception_node/(ood_alarm|[^/]+/ood_score)|supervisor_node/(state|stop)|diagnostics)$"
 # Alarms about the last images, and the decisions after them, come within this time.
@@ -64,6 +69,7 @@ def generate_launch_description():
         ),
         DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="open RViz too"),
     ]
+    refuse_unknown("replay.launch.py", [*(argument.name for argument in arguments), *OF_MONITOR])
     monitor = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(os.path.join(folder, "monitor.launch.py")),
         launch_arguments={"use_sim_time": "true"}.items(),
@@ -103,20 +109,26 @@ def _play(context):
         ],
         output="screen",
     )
-    entities, ending = [player], []
+    entities, last = [player], []
     if given("record"):
         recorder = ExecuteProcess(
             # --regex: humble has no --topics here.
             cmd=["ros2", "bag", "record", "--output", given("record"), "--regex", OUTPUTS, "--use-sim-time"],
             output="screen",
         )
-        end = EmitEvent(event=SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(recorder)))
-        entities.insert(0, recorder)  # it discovers the topics during the player's delay
-        ending.append(
-            RegisterEventHandler(
-                OnProcessExit(target_action=player, on_exit=[TimerAction(period=TAIL_S, actions=[end])])
-            )
+        last.append(
+            EmitEvent(event=SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(recorder)))
         )
+        entities.insert(0, recorder)  # it discovers the topics during the player's delay
+    if given("rviz") != "true":
+        last.append(Shutdown(reason="the recording has ended"))
+
+    def at_the_end(event, _context):
+        if event.returncode:
+            raise RuntimeError(f"ros2 bag play ended with exit code {event.returncode}; its output says why.")
+        return [TimerAction(period=TAIL_S, actions=last)] if last else []
+
+    ending = [RegisterEventHandler(OnProcessExit(target_action=player, on_exit=at_the_end))]
     # The network takes seconds to load; the first frames must not be played before.
     # handle_once: a node that is activated again by hand goes on with the recording that is being played.
     begin = RegisterEventHandler(OnStateTransition(goal_state="active", entities=entities, handle_once=True))
@@ -124,6 +136,10 @@ def _play(context):
 
 
 def _check(bag, topics, record):
+    if shutil.which("ros2") is None:
+        raise RuntimeError(
+            "there is no ros2 command, which plays the bag; source your ROS distribution, or use 'ls-ood play'."
+        )
     if not os.path.exists(bag):
         raise RuntimeError(f"bag is {bag!r}, which does not exist; give the folder of a ROS 2 bag.")
     metadata = Path(bag) / "metadata.yaml"
@@ -143,7 +159,7 @@ def _check(bag, topics, record):
 
 def _topics(given):
     """The topics asked for, or the images of the cameras that the nodes are started with."""
-    topics = yaml.safe_load(given("topics"))
+    topics = yaml.safe_load(given("topics")) or yaml.safe_load(given("camera_topics"))
     if topics:
         return [topics] if isinstance(topics, str) else [str(topic) for topic in topics]
     from ls_ood_monitor.parameter_file import read_image_topics

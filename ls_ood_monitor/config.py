@@ -188,12 +188,12 @@ class HealthSettings(Checked):
         high=60.0,
         unit="s",
     )
-    frozen_frames: int = setting(
-        1,
-        "number of repetitions of one picture in a row at which the camera counts as frozen",
-        low=1,
-        high=1000,
-        unit="frames",
+    frozen_s: float = setting(
+        0.5,
+        "time without a change of the picture after which the camera counts as frozen; small cameras repeat single frames",
+        low=0.0,
+        high=60.0,
+        unit="s",
     )
     dark_level: int = setting(4, "largest value of a black pixel", low=0, high=254)
     bright_level: int = setting(251, "smallest value of a saturated pixel", low=1, high=255)

@@ -26,7 +26,7 @@ _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.LATE: lambda it: f"picture is {it.value:.2f} s old (limit {it.limit:.2f} s)",
     CauseKind.RATE: lambda it: f"{it.value:.1f} images a second arrive, at least {it.limit:g} are required",
     CauseKind.FROZEN: lambda it: (
-        f"the picture equals the one before{'' if it.value == 1 else f', {it.value:.0f} times'}; the camera is frozen"
+        f"the picture has not changed for {it.value:.2f} s (limit {it.limit:.2f} s); the camera is frozen"
     ),
     CauseKind.BLACK: lambda it: (
         f"{it.value:.1%} of the picture is black (values up to {it.detail}; limit {it.limit:.1%})"
@@ -72,6 +72,7 @@ _CLAUSES: dict[CauseKind, _Words] = {
     CauseKind.CONTRADICTION: lambda it: (
         f"reported clear with score {it.value:g}, threshold {it.limit:g}, {it.detail}; not trusted"
     ),
+    CauseKind.SUPERVISOR_ENDS: lambda it: "the supervisor ends; nobody commands after this",
     CauseKind.SUPERVISOR_CLOCK_BACK: lambda it: f"the clock ran back by {it.value:.3f} s; waiting for fresh alarms",
 }
 

@@ -27,6 +27,7 @@ from ls_ood_monitor.config import (
     SupervisorSettings,
 )
 from ls_ood_monitor.errors import MonitorError
+from ls_ood_monitor.launch_arguments import refuse_unknown
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILES = ("monitor.launch.py", "replay.launch.py", "rviz.launch.py")
@@ -46,7 +47,9 @@ class Recorded:
     """Stands in for any launch class and keeps how it was called."""
 
     def __init__(self, name: str, args: tuple, options: dict) -> None:
-        self.name, self.args, self.options = name, args, options
+        self.kind, self.args, self.options = name, args, options
+        # Real arguments have a name of their own.
+        self.name = args[0] if name == "DeclareLaunchArgument" else name
 
     def perform(self, context: dict[str, str]) -> str:
         """What a LaunchConfiguration does: look its argument up."""
@@ -93,6 +96,7 @@ def recorded(monkeypatch):
     """Load a launch file against the recorder; returns its entities, those made once the arguments are known too."""
     for name in MODULES:
         monkeypatch.setitem(sys.modules, name, Recorder(name))
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
     sys.modules["ament_index_python.packages"].get_package_share_directory = lambda package: str(ROOT)
 
     def run(name: str, bag: str = str(ROOT), **arguments: str) -> list[Recorded]:
@@ -101,7 +105,8 @@ def recorded(monkeypatch):
             if entity.name == "OpaqueFunction":
                 declared = of_kind(entities, "DeclareLaunchArgument")
                 context = {argument.args[0]: argument.options.get("default_value") for argument in declared}
-                entities += entity.options["function"]({**context, "bag": bag, **arguments})
+                options = entity.options
+                entities += options["function"]({**context, "bag": bag, **arguments}, *options.get("args", ()))
             else:
                 entities.append(entity)
         return entities
@@ -111,7 +116,7 @@ def recorded(monkeypatch):
 
 def of_kind(entities: list[Recorded], *names: str) -> list[Recorded]:
     """Entities made by one of these classes."""
-    return [entity for entity in entities if entity.name in names]
+    return [entity for entity in entities if entity.kind in names]
 
 
 @pytest.mark.parametrize("name", LAUNCH_FILES)
@@ -158,23 +163,27 @@ def test_arguments_that_were_not_given_leave_the_parameter_file_alone(recorded):
     given = {"cameras": "[front, left]", "bundle": "/b", "device": "cpu", "transport": "raw", "use_sim_time": "true"}
     nodes = overrides(recorded("monitor.launch.py", **given))
     assert {"cameras", "bundle_path", "device", "transport", "use_sim_time"} <= set(nodes["perception_node"])
-    assert nodes["supervisor_node"]["cameras"].args[0].args == ("cameras",)
+    assert nodes["supervisor_node"]["cameras"] == ["front", "left"]
 
 
-def test_monitor_is_not_rearmed_after_a_manual_deactivate(recorded):
-    """The activating handler listens only to the way from configuring to inactive."""
-    handlers = [entity.args[0] for entity in of_kind(recorded("monitor.launch.py"), "RegisterEventHandler")]
-    activating = of_kind(handlers, "OnStateTransition")
-    assert [(handler.options["start_state"], handler.options["goal_state"]) for handler in activating] == [
-        ("configuring", "inactive")
-    ]
+def nodes_of(entities: list[Recorded]) -> dict[str, dict]:
+    """Options of each node by its executable."""
+    return {node.options["executable"]: node.options for node in of_kind(entities, "Node", "LifecycleNode")}
+
+
+def test_monitor_activates_perception_once_and_never_again(recorded):
+    """Perception starts itself; no event handler could activate it again after a bundle was exchanged by hand."""
+    entities = recorded("monitor.launch.py")
+    assert of_kind(entities, "RegisterEventHandler") == []
+    assert overrides(entities)["perception_node"]["autostart"] is True
+    assert overrides(recorded("monitor.launch.py", autostart="False"))["perception_node"]["autostart"] is False
 
 
 @pytest.mark.parametrize(
     ("distribution", "name"), [("humble", "FASTRTPS"), ("jazzy", "FASTRTPS"), ("kilted", "FASTDDS"), (None, "FASTDDS")]
 )
 def test_monitor_sets_the_profile_for_large_images(recorded, monkeypatch, distribution, name):
-    """The shared-memory profile reaches each generation of Fast DDS by its own name, before any node starts."""
+    """The shared-memory profile reaches both nodes, by the name of each generation of Fast DDS, and no other process."""
     for variable in (
         "ROS_DISTRO",
         "FASTRTPS_DEFAULT_PROFILES_FILE",
@@ -185,11 +194,11 @@ def test_monitor_sets_the_profile_for_large_images(recorded, monkeypatch, distri
     if distribution:
         monkeypatch.setenv("ROS_DISTRO", distribution)
     entities = recorded("monitor.launch.py")
-    variables = {entity.args[0]: entity.args[1] for entity in of_kind(entities, "SetEnvironmentVariable")}
-    assert set(variables) == {f"{name}_DEFAULT_PROFILES_FILE", "OMP_WAIT_POLICY"}
-    assert Path(variables[f"{name}_DEFAULT_PROFILES_FILE"]).is_file()
-    names = [entity.name for entity in entities]
-    assert max(i for i, n in enumerate(names) if n == "SetEnvironmentVariable") < names.index("LifecycleNode")
+    assert of_kind(entities, "SetEnvironmentVariable") == []
+    for options in nodes_of(entities).values():
+        variables = options["additional_env"]
+        assert set(variables) == {f"{name}_DEFAULT_PROFILES_FILE", "OMP_WAIT_POLICY"}
+        assert Path(variables[f"{name}_DEFAULT_PROFILES_FILE"]).is_file()
 
 
 def test_an_integrators_own_environment_stays(recorded, monkeypatch):
@@ -197,7 +206,72 @@ def test_an_integrators_own_environment_stays(recorded, monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/own.xml")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert of_kind(recorded("monitor.launch.py"), "SetEnvironmentVariable") == []
+    assert all(options["additional_env"] == {} for options in nodes_of(recorded("monitor.launch.py")).values())
+
+
+@pytest.mark.parametrize(
+    ("given", "cameras"),
+    [("front", ["front"]), ("[front]", ["front"]), ("front, left", ["front", "left"]), ("['a', b]", ["a", "b"])],
+)
+def test_cameras_with_and_without_brackets(recorded, given, cameras):
+    """One camera needs none."""
+    nodes = overrides(recorded("monitor.launch.py", cameras=given))
+    assert nodes["perception_node"]["cameras"] == nodes["supervisor_node"]["cameras"] == cameras
+
+
+@pytest.mark.parametrize("given", ["True", "true", "TRUE", "yes"])
+def test_simulated_time_in_any_spelling(recorded, given):
+    """Bring-ups of Nav2 pass True."""
+    nodes = overrides(recorded("monitor.launch.py", use_sim_time=given))
+    assert nodes["perception_node"]["use_sim_time"] is nodes["supervisor_node"]["use_sim_time"] is True
+
+
+def test_each_camera_may_have_a_topic_of_its_own(recorded):
+    """The given topic takes the place of the one that perception subscribes to, raw or compressed."""
+    given = {"cameras": "[front, left]", "camera_topics": "[/a/image_raw, /b/image_raw]"}
+    nodes = nodes_of(recorded("monitor.launch.py", **given))
+    assert nodes["perception_node"]["remappings"] == [
+        ("front/image", "/a/image_raw"),
+        ("left/image", "/b/image_raw"),
+    ]
+    given |= {"transport": "compressed", "camera_topics": "[/a/image_raw/compressed, /b/x]"}
+    nodes = nodes_of(recorded("monitor.launch.py", **given))
+    assert nodes["perception_node"]["remappings"][0] == ("front/image/compressed", "/a/image_raw/compressed")
+
+
+def test_a_node_that_ends_is_started_again_or_ends_the_launch(recorded):
+    """By respawn and required; neither by default."""
+    for options in nodes_of(recorded("monitor.launch.py")).values():
+        assert (options["respawn"], options["on_exit"]) == (False, [])
+    for options in nodes_of(recorded("monitor.launch.py", respawn="true", required="true")).values():
+        assert options["respawn"] is True
+        assert [action.name for action in options["on_exit"]] == ["Shutdown"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"params_file": "/absent.yaml"}, "params_file is '/absent.yaml', which is no file"),
+        ({"use_sim_time": "maybe"}, "use_sim_time is 'maybe'; it must be true or false"),
+        ({"cameras": "[1, 2]"}, "cameras is '[1, 2]'; it must be a name, or names in brackets"),
+        ({"cameras": "[front, left]", "camera_topics": "/a/image"}, "camera_topics has 1 topics for 2 cameras"),
+    ],
+)
+def test_arguments_that_cannot_work_end_the_launch_in_words(recorded, arguments, sentence):
+    """Before a node starts."""
+    with pytest.raises((RuntimeError, MonitorError), match=re.escape(sentence)):
+        recorded("monitor.launch.py", **arguments)
+
+
+def test_a_misspelt_argument_is_refused(recorded, monkeypatch):
+    """ros2 launch ignores it; a launch file that includes ours may have arguments of its own."""
+    command = ["ros2", "launch", "ls_ood_monitor", "monitor.launch.py", "bundel:=/x"]
+    with pytest.raises(MonitorError, match="has no argument 'bundel'; did you mean bundle"):
+        refuse_unknown("monitor.launch.py", ["bundle", "cameras"], command)
+    refuse_unknown("monitor.launch.py", ["bundle"], ["ros2", "launch", "vehicle", "bringup.launch.py", "bundel:=/x"])
+    for name in LAUNCH_FILES[:2]:
+        given = [argument.name for argument in of_kind(recorded(name), "DeclareLaunchArgument")]
+        refuse_unknown(name, given, [name, *(f"{argument}:=x" for argument in given)])
 
 
 @pytest.fixture
@@ -222,7 +296,7 @@ def test_a_replay_lives_in_the_recordings_time_and_waits_for_perception(recorded
     (monitor, _rviz) = of_kind(entities, "IncludeLaunchDescription")
     assert dict(monitor.options["launch_arguments"]) == {"use_sim_time": "true"}
     assert monitor.args[0].args[0].endswith("monitor.launch.py")
-    (handler,) = handlers_of(entities)
+    handler, _end = handlers_of(entities)
     assert (handler.name, handler.options["goal_state"], handler.options["handle_once"]) == (
         "OnStateTransition", "active", True,
     )  # fmt: skip
@@ -248,7 +322,7 @@ def test_a_replay_plays_the_images_of_the_cameras_alone(recorded, bag, monkeypat
     """Recorded alarms must not speak beside the live ones; cameras are those of the arguments, else of the parameter file."""
     monkeypatch.chdir(bag)
     Path("own.yaml").write_text("/**/perception_node: {ros__parameters: {cameras: [left], transport: raw}}")
-    (handler,) = handlers_of(recorded("replay.launch.py", bag=str(bag), **arguments))
+    handler, _end = handlers_of(recorded("replay.launch.py", bag=str(bag), **arguments))
     command = handler.options["entities"][0].options["cmd"]
     assert command[command.index("--topics") + 1 :] == topics
     assert "--loop" not in command
@@ -256,7 +330,7 @@ def test_a_replay_plays_the_images_of_the_cameras_alone(recorded, bag, monkeypat
 
 def test_a_replay_begins_again_if_asked(recorded, bag):
     """The player's own loop, with every topic still chosen."""
-    (handler,) = handlers_of(recorded("replay.launch.py", bag=str(bag), loop="true"))
+    handler, _end = handlers_of(recorded("replay.launch.py", bag=str(bag), loop="true"))
     assert handler.options["entities"][0].options["cmd"][-3:] == ["--loop", "--topics", "/front/image"]
 
 
@@ -268,11 +342,31 @@ def test_a_replay_records_until_the_last_verdict(recorded, bag, tmp_path):
     assert command[:5] == ["ros2", "bag", "record", "--output", str(tmp_path / "answers")]
     assert "--use-sim-time" in command
     assert (end.name, end.options["target_action"]) == ("OnProcessExit", player)
-    (timer,) = end.options["on_exit"]
+    (timer,) = end.options["on_exit"](types.SimpleNamespace(returncode=0), None)
     assert timer.options["period"] >= 1.0
-    event = timer.options["actions"][0].options["event"]
-    assert event.options["signal_number"] is signal.SIGINT
-    assert event.options["process_matcher"].args == (recorder,)
+    interrupt, shutdown = timer.options["actions"]
+    assert interrupt.options["event"].options["signal_number"] is signal.SIGINT
+    assert interrupt.options["event"].options["process_matcher"].args == (recorder,)
+    assert shutdown.kind == "Shutdown"
+
+
+def test_a_replay_ends_with_its_recording_unless_rviz_is_open(recorded, bag):
+    """A player that fails ends the launch as an error, so that a build server notices."""
+    ended, failed = types.SimpleNamespace(returncode=0), types.SimpleNamespace(returncode=1)
+    _, end = handlers_of(recorded("replay.launch.py", bag=str(bag)))
+    (timer,) = end.options["on_exit"](ended, None)
+    assert [action.kind for action in timer.options["actions"]] == ["Shutdown"]
+    with pytest.raises(RuntimeError, match="ros2 bag play ended with exit code 1"):
+        end.options["on_exit"](failed, None)
+    _, end = handlers_of(recorded("replay.launch.py", bag=str(bag), rviz="true"))
+    assert end.options["on_exit"](ended, None) == []
+
+
+def test_a_replay_without_ros2_is_refused(recorded, bag, monkeypatch):
+    """The command plays the bag."""
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    with pytest.raises(RuntimeError, match="there is no ros2 command"):
+        recorded("replay.launch.py", bag=str(bag))
 
 
 @pytest.mark.ros

@@ -68,6 +68,7 @@ class CauseKind(enum.Enum):
     NO_ALARM = "no_alarm"
     CONTRADICTION = "contradiction"
     SUPERVISOR_CLOCK_BACK = "supervisor_clock_back"
+    SUPERVISOR_ENDS = "supervisor_ends"
 
     # Causes that wrap another one (``Cause.underlying``).
     NOT_CLEARED = "not_cleared"

@@ -67,11 +67,18 @@ class ArrivalMonitor:
 
 
 class FrameValidator:
-    """Checks each frame of one camera, and compares it with the one before."""
+    """Checks each frame of one camera, and compares it with the one before.
+
+    Attributes:
+        camera: its name.
+        settings: limits.
+        repeated: number of frames whose picture equals the one before.
+    """
 
     def __init__(self, camera: str, settings: HealthSettings | None = None) -> None:
         self.camera = camera
         self.settings = settings if settings is not None else HealthSettings()
+        self.repeated = 0
         self.reset()
 
     def reset(self) -> None:
@@ -79,7 +86,7 @@ class FrameValidator:
         self._stamp_ns: int | None = None
         self._shape: tuple[int, ...] | None = None
         self._content: int | None = None
-        self._repetitions = 0
+        self._unchanged_since_ns = 0
 
     def check(self, frame: Frame, now_ns: int = 0) -> Cause | None:
         """Return why the frame cannot be judged, or None.
@@ -98,12 +105,15 @@ class FrameValidator:
         step = max(_STRIDE, frame.image.shape[0] // _ROWS)
         sample = np.ascontiguousarray(frame.image[::step, ::step].transpose(2, 0, 1))
         content = zlib.crc32(sample.data)
-        self._repetitions = self._repetitions + 1 if content == self._content else 0
+        if content == self._content:
+            self.repeated += 1
+        else:
+            self._unchanged_since_ns = frame.stamp_ns
         self._content = content
         return (
             self._check_stamp(frame.stamp_ns, now_ns)
             or self._check_size(frame.image.shape)
-            or self._check_content(sample)
+            or self._check_content(sample, (frame.stamp_ns - self._unchanged_since_ns) / 1e9)
         )
 
     def check_age(self, stamp_ns: int, now_ns: int, held_ns: int = 0) -> Cause | None:
@@ -151,7 +161,7 @@ class FrameValidator:
             return Cause(CauseKind.SIZE, detail=f"{shape[1]}x{shape[0]}", expected=f"{first[1]}x{first[0]}")
         return None
 
-    def _check_content(self, sample: NDArray[np.uint8]) -> Cause | None:
+    def _check_content(self, sample: NDArray[np.uint8], unchanged_s: float) -> Cause | None:
         dark, bright = self.settings.dark_level, self.settings.bright_level
         limit = self.settings.max_blind_share
         if (share := float((sample.max(axis=0) <= dark).mean())) >= limit:
@@ -161,6 +171,6 @@ class FrameValidator:
         colour = sample[:, 0, 0]
         if (sample == colour[:, None, None]).all():
             return Cause(CauseKind.BLANK, detail=str(colour.tolist()))
-        if self._repetitions >= self.settings.frozen_frames:
-            return Cause(CauseKind.FROZEN, value=self._repetitions, limit=self.settings.frozen_frames)
+        if 0.0 < unchanged_s >= self.settings.frozen_s:
+            return Cause(CauseKind.FROZEN, value=unchanged_s, limit=self.settings.frozen_s)
         return None

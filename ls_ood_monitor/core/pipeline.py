@@ -75,6 +75,10 @@ class PerceptionPipeline:
         """Image messages so far."""
         return self._cameras[camera].arrivals.received
 
+    def repeated(self, camera: str) -> int:
+        """Images so far whose picture equals the one before."""
+        return self._cameras[camera].validator.repeated
+
     def silent_s(self, camera: str, steady_ns: int) -> float:
         """Seconds since the camera's last image message, or since the start."""
         return self._cameras[camera].arrivals.silent_s(steady_ns)

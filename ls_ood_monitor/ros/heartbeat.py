@@ -11,11 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Empty
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # humble has them elsewhere
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 #: Lease of the publisher, seconds. The middleware's own threads assert it, also while Python is busy.
 _OFFERED_LEASE_S = 0.2

@@ -20,8 +20,8 @@ try:
 except ImportError:  # part of every ROS distribution, not available from pip
     BRIDGE = None
 
-#: Encodings that cv_bridge converts exactly as our own code; all others are converted by ours.
-_BRIDGED = frozenset({"bgr8", "rgb8", "mono8", "bgra8", "rgba8"})
+#: Encoding -> bytes a pixel, of those that cv_bridge converts exactly as our own code; all others are converted by ours.
+_BRIDGED = {"bgr8": 3, "rgb8": 3, "mono8": 1, "bgra8": 4, "rgba8": 4}
 
 
 def image_reader(
@@ -44,7 +44,9 @@ def image_reader(
 
 def _bridged(bridge: Any, message: Any, depth: BitDepth) -> NDArray[np.uint8]:
     # A driver may set is_bigendian on 8-bit images, where it has no meaning; with numpy 2 cv_bridge fails on it.
-    if message.encoding not in _BRIDGED or message.is_bigendian:
+    # cv_bridge takes step / channels for the width: rows padded by a part of a pixel come out sheared.
+    is_padded = message.step != message.width * _BRIDGED.get(message.encoding, 0)
+    if is_padded or message.is_bigendian:
         return decode_image(message, depth)
     check_image(message)
     try:

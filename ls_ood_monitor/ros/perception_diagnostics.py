@@ -72,6 +72,7 @@ class CameraDiagnostics:
             "frames": received,
             "publishers": publishers,
             "dropped": self._dropped(camera),
+            "repeated": self._pipeline.repeated(camera),
             "age_s": round(age_s, 3),
             "latency_ms": round(report.latency_ms, 2) if report.latency_ms == report.latency_ms else nan,
             "state": alarm.state.value if alarm else "",

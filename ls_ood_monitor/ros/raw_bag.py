@@ -33,7 +33,7 @@ class RawBagWriter:
         self.path = path
         self.bytes = 0
         try:
-            self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except (WriterError, OSError) as error:
             raise DataError(

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 import rclpy
@@ -19,17 +20,29 @@ from ..errors import MonitorError
 from .environment import asked_domain
 
 AnyNode = TypeVar("AnyNode", bound=Node)
+#: A signal is noticed within this time where no timer wakes the node before, seconds.
+_SIGNAL_DELAY_S = 0.1
 
 
-def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+def run_node(
+    make_node: Callable[[], AnyNode],
+    args: Sequence[str] | None = None,
+    on_end: Callable[[AnyNode], None] | None = None,
+) -> int:
     """Spin a node until SIGINT or SIGTERM.
+
+    Args:
+        make_node: makes it.
+        args: of ROS; None = those of the process.
+        on_end: called last, however the node ends, while it can still publish.
 
     Returns:
         The exit code: 0, or 2 with one sentence on stderr for a setting that cannot be used.
     """
     try:
         asked_domain()  # rclpy would end in a traceback about a participant
-        rclpy.init(args=list(args) if args is not None else None)
+        # rclpy's own handlers would close the context before the last message.
+        rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     except MonitorError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -37,12 +50,16 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
         # rcl appends the places in its sources, level by level, which no user needs.
         sys.stderr.write(re.split(r",? at \S+:\d+", str(error), maxsplit=1)[0] + "\n")
         return 2
-    node: Node | None = None
+    ended = threading.Event()
+    node: AnyNode | None = None
+    _handle_signals(signal.default_int_handler)  # at once: a network may take seconds to load
     try:
         node = make_node()
+        _handle_signals(lambda _number, _frame: ended.set())  # a callback that runs is finished first
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=_SIGNAL_DELAY_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except MonitorError as error:
@@ -50,9 +67,16 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
         return 2
     finally:
         if node is not None:
+            if on_end is not None and rclpy.ok():
+                on_end(node)
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where every distribution has it
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
@@ -31,6 +32,9 @@ from .parameters import check_unknown, declare_settings, read_settings
 from .runner import run_node
 from .speed_limit_output import SPEED_LIMIT_TOPIC, SpeedLimitOutput, speed_limit_type
 from .velocity_gate_output import VelocityGateOutput
+
+#: Longest time that the end of the process waits for the delivery of its last command, seconds.
+_FAREWELL_S = 0.2
 
 
 class SupervisorNode(Node):
@@ -71,6 +75,13 @@ class SupervisorNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(1.0 / settings.publish_rate_hz, self._tick, clock=steady)
         self._diagnostics_timer = self.create_timer(1.0, self._diagnose, clock=steady)
+
+    def command_last_stop(self) -> None:
+        """Publish STOP as the last command, and wait for its delivery: silence may follow."""
+        now_ns = time.monotonic_ns()
+        self._publish(Decision(FallbackMode.STOP, Cause(CauseKind.SUPERVISOR_ENDS), now_ns), now_ns)
+        for publisher in (self._stop, self._state):
+            publisher.wait_for_all_acked(Duration(seconds=_FAREWELL_S))
 
     def _on_alarm(self, message: DiagnosticArray) -> None:
         self._loop.observe(alarms_of(message), time.monotonic_ns())
@@ -150,7 +161,7 @@ class SupervisorNode(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of the executable."""
-    sys.exit(run_node(SupervisorNode, args))
+    sys.exit(run_node(SupervisorNode, args, SupervisorNode.command_last_stop))
 
 
 if __name__ == "__main__":

@@ -184,11 +184,11 @@ def test_a_place_that_cannot_be_used_is_passed_on():
 
 
 def faulty_drive(count: int = 80) -> list[Frame]:
-    """One camera: two black pictures at the start, one that repeats, one whose stamp goes back."""
+    """One camera: two black pictures at the start, one that stands for half a second, one whose stamp goes back."""
     frames = frames_of(count, 3, ("front",))
     black = np.zeros_like(frames[0].image)
     frames[:2] = [Frame(black, frame.stamp_ns, "front") for frame in frames[:2]]
-    frames[40] = Frame(frames[39].image, frames[40].stamp_ns, "front")
+    frames[40:45] = [Frame(frames[39].image, frame.stamp_ns, "front") for frame in frames[40:45]]
     frames[60] = Frame(frames[60].image, frames[58].stamp_ns, "front")
     return frames
 

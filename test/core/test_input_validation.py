@@ -25,7 +25,7 @@ def frame(stamp_ns: int, seed: int | None = None, size: tuple[int, int] = (48, 6
         ([frame(0)], "stamp is 0"),
         ([frame(5), frame(5, seed=1)], "repeated"),
         ([frame(5), frame(3)], "went back"),
-        ([frame(5, seed=1), frame(6, seed=1)], "frozen"),
+        ([frame(5, seed=1), frame(5 + 10**9, seed=1)], "frozen"),
         ([frame(5), frame(6, size=(96, 128))], "size is 128x96, the stream began with 64x48"),
         ([Frame(np.zeros((48, 64, 3), np.uint8), 5, "front")], "100.0% of the picture is black"),
         ([Frame(np.full((48, 64, 3), 255, np.uint8), 5, "front")], "100.0% of the picture is saturated"),
@@ -86,11 +86,12 @@ def test_another_size_is_reported_for_as_long_as_it_lasts():
 
 
 def test_a_frozen_camera_is_reported_for_as_long_as_it_lasts():
-    """Every repetition is reported, and the first new picture passes."""
+    """From half a second on every repetition is reported, and the first new picture passes."""
     validator = FrameValidator("front")
     assert validator.check(frame(1, seed=1)) is None
-    assert all("frozen" in clause(validator.check(frame(stamp, seed=1))) for stamp in range(2, 10))
-    assert validator.check(frame(10)) is None
+    stamps = range(1 + SECOND // 2, 2 * SECOND, SECOND // 10)
+    assert all("frozen" in clause(validator.check(frame(stamp, seed=1))) for stamp in stamps)
+    assert validator.check(frame(2 * SECOND)) is None
 
 
 SECOND = 10**9
@@ -164,12 +165,24 @@ def test_the_age_of_a_verdict(stamp_s, now_s, held_s, late):
     assert (cause is not None and cause.kind is CauseKind.LATE) == late
 
 
-def test_a_camera_that_repeats_frames_by_design_can_be_allowed_to():
-    """With frozen_frames 3 two repetitions pass and the third is frozen."""
-    validator = with_settings(frozen_frames=3)
-    causes = [validator.check(frame(stamp, seed=1)) for stamp in range(1, 6)]
-    assert [cause is None for cause in causes] == [True, True, True, False, False]
-    assert "4 times" in clause(causes[-1])
+@pytest.mark.parametrize("rate_hz", [5, 10, 30])
+def test_a_freeze_is_measured_in_seconds_not_in_frames(rate_hz):
+    """A picture that stands for up to half a second is counted, not refused, at any rate; longer, it is frozen."""
+    validator = FrameValidator("front")
+    causes = [validator.check(frame(1 + index * SECOND // rate_hz, seed=1)) for index in range(rate_hz)]
+    frozen = [cause is not None and cause.kind is CauseKind.FROZEN for cause in causes]
+    assert frozen == [index / rate_hz >= 0.5 for index in range(rate_hz)]
+    assert validator.repeated == rate_hz - 1
+
+
+def test_a_camera_that_repeats_each_frame_is_healthy():
+    """Small cameras give a picture two or three times; 0 s refuses each repetition."""
+    stamps = [1 + index * SECOND // 20 for index in range(60)]
+    validator, strict = FrameValidator("front"), with_settings(frozen_s=0.0)
+    assert all(validator.check(frame(stamp, seed=index // 3)) is None for index, stamp in enumerate(stamps))
+    assert validator.repeated == 40
+    causes = [strict.check(frame(stamp, seed=index // 3)) for index, stamp in enumerate(stamps)]
+    assert sum(cause is not None for cause in causes) == 40
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,32 @@ def allowed(node: str, kind: str, right: str) -> set[str]:
     }
 
 
+def test_the_policy_has_the_structure_of_sros2():
+    """Facts of sros2's policy schema: names, order, and attributes of each level."""
+    root = ElementTree.parse(EXAMPLES / "sros2_policy.xml").getroot()
+    children = {
+        "policy": {"enclaves"},
+        "enclaves": {"enclave"},
+        "enclave": {"profiles"},
+        "profiles": {"profile"},
+        "profile": {"topics", "services", "actions"},
+        "topics": {"topic"},
+        "services": {"service"},
+        "topic": set(),
+        "service": set(),
+    }
+    attributes = {"policy": {"version"}, "enclave": {"path"}, "profile": {"ns", "node"}}
+    rights = {"topics": {"publish", "subscribe"}, "services": {"request", "reply"}}
+    for element in root.iter():
+        assert {child.tag for child in element} <= children[element.tag]
+        if element.tag in rights:
+            assert set(element.attrib) <= rights[element.tag]
+            assert set(element.attrib.values()) <= {"ALLOW", "DENY"}
+        else:
+            assert set(element.attrib) == attributes.get(element.tag, set())
+    assert root.get("version") == "0.2.0"
+
+
 @pytest.mark.parametrize("node", ["perception_node", "supervisor_node"])
 def test_the_policy_allows_what_a_node_does_and_no_more(running, node):
     """Topics and services of each node equal those in the policy; simulated time is the one thing it may want more."""

@@ -50,7 +50,8 @@ def test_without_cv_bridge_the_own_path_is_taken():
 
 def test_a_failing_cv_bridge_is_an_image_error():
     """Whatever cv_bridge raises, the caller sees one kind of error; our checks come first."""
-    message = padded_message("bgr8")
+    message = image_message(np.zeros((6, 24), np.uint8), Header(), "bgr8")
+    message.width = 8
     with pytest.raises(ImageError, match="cv_bridge cannot convert a bgr8 image"):
         image_reader("raw", FailingBridge())(message)
     message.step = 1
@@ -59,11 +60,13 @@ def test_a_failing_cv_bridge_is_an_image_error():
 
 
 def test_what_cv_bridge_does_not_do_alike_takes_the_own_path():
-    """A 16-bit image, and an 8-bit one that calls itself big-endian, never reach cv_bridge."""
+    """A 16-bit image, padded rows, and an 8-bit image that calls itself big-endian, never reach cv_bridge."""
     wide = Image(height=2, width=2, encoding="mono16", step=4, data=bytes(range(8)))
     assert image_reader("raw", FailingBridge())(wide).shape == (2, 2, 3)
     odd = padded_message("bgr8", big_endian=1)
     np.testing.assert_array_equal(image_reader("raw", FailingBridge())(odd), decode_image(odd))
+    padded = padded_message("bgr8")
+    np.testing.assert_array_equal(image_reader("raw", FailingBridge())(padded), decode_image(padded))
 
 
 def test_the_bits_of_a_camera_are_those_stated_or_seen():

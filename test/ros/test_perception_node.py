@@ -256,12 +256,13 @@ def test_bad_images_are_not_ok_and_the_next_good_one_works(running):
 
 
 def test_repeated_frames_and_a_new_resolution_are_not_ok(running):
-    """The same stamp, the same picture under a new stamp, and another size are reported for as long as they last."""
+    """The same stamp, the same picture for half a second, and another size are reported for as long as they last."""
     observer, camera, _ = running()
     message = camera.message()
     assert not answer_to(observer, camera, message).alarm.is_fault
     assert "repeated" in sentence(answer_to(observer, camera, message).alarm.cause)
-    message.header = camera.header()
+    for _ in range(5):  # of 0.1 s each
+        message.header = camera.header()
     assert "frozen" in sentence(answer_to(observer, camera, message).alarm.cause)
     for _ in range(2):
         heard = answer_to(observer, camera, camera.message((96, 128)))

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -169,12 +170,47 @@ def test_arguments_that_ros_cannot_read_are_a_sentence(start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_cleanly(start, number):
-    """SIGINT and SIGTERM end the node with exit code 0."""
-    process = start("supervisor_node", cameras=["front"])
-    wait_until(lambda: "no alarm message" in process.output(), "the first log line")
+def test_its_last_word_is_stop(spin, start, number):
+    """A supervisor that is ended in NOMINAL commands STOP, names the reason, and exits with 0."""
+    observer = spin(MonitorObserver())
+    FakeCamera(observer, "front")
+    process = start("supervisor_node", REMAP, cameras=["front"])
+    wait_until(lambda: observer.stops() and not observer.stops()[-1].stop, "NOMINAL")
     process.signal(number)
     assert process.wait(15.0) == 0
+    wait_until(lambda: observer.decisions()[-1].because == "supervisor_ends", "the last decision")
+    assert observer.stops()[-1].stop
+    assert "Traceback" not in process.output()
+
+
+def test_ctrl_c_while_libraries_load_is_quiet():
+    """The executables end with 130, or 0, and print no traceback."""
+    for name in ("perception_node", "supervisor_node"):
+        code = f"from ls_ood_monitor.ros.executables import {name}; print('begun', flush=True); {name}()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60.0)
+        assert process.returncode in (0, 130)
+        assert "Traceback" not in errors
+
+
+def test_it_starts_with_the_modules_of_humble():
+    """Humble has no rclpy.event_handler; its events are in rclpy.qos_event."""
+    code = """
+import sys, types, rclpy.executors, rclpy.lifecycle
+import rclpy.event_handler as events
+older = types.ModuleType("rclpy.qos_event")
+older.SubscriptionEventCallbacks = events.SubscriptionEventCallbacks
+sys.modules.update({"rclpy.qos_event": older, "rclpy.event_handler": None})
+import ls_ood_monitor.ros.perception_node, ls_ood_monitor.ros.supervisor_node
+print("imported")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "imported\n", done.stderr
 
 
 def test_it_goes_on_while_simulated_time_stands_still(spin, start):

@@ -156,6 +156,19 @@ def _frozen() -> Spoil:
     return spoil
 
 
+def _repeated() -> Spoil:
+    """Every third picture replaces the two after it."""
+    last: list[Any] = []
+
+    def spoil(message: Any, number: int) -> list[Any]:
+        if number % 3 == 0 or not last:
+            last[:] = [message.data]
+        message.data = last[0]
+        return [message]
+
+    return spoil
+
+
 def _stamps(shift_s: Callable[[int], float]) -> Begin:
     """Stamps shifted by a function of the number of messages since the fault began."""
 
@@ -311,7 +324,8 @@ FAULTS = (
     Fault("scene out of distribution (fog 4)", *_THREE_FRAMES, _pictures(_fog)),
     Fault("fog 4 in two of three frames", *_LASTING, _pictures(_fog, clean_every=3), hold_s=4.0),
     Fault("camera silent", "image_timeout_s", 0.5, _messages(lambda: lambda message, number: [])),
-    Fault("camera frozen", *_THREE_FRAMES, _messages(_frozen)),
+    Fault("camera frozen", "frozen_s and 3 frames", 0.5 + 3 * _FRAME_S, _messages(_frozen)),
+    Fault("each picture three times", "no stop", 0.0, _messages(_repeated), lasts=False, must_stop=False),
     Fault("camera black", *_THREE_FRAMES, _pictures(np.zeros_like)),
     Fault("every other frame black", "6 frames", 6 * _FRAME_S, _data(lambda d, n: bytes(len(d)) if n % 2 else d)),
     Fault("half frames", *_THREE_FRAMES, _data(lambda data, _number: data[: len(data) // 2])),

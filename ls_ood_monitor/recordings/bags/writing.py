@@ -31,7 +31,7 @@ class FrameBagWriter:
         if storage not in _STORAGES:
             raise ConfigError(f"Bag storage is {storage!r}; it must be one of {', '.join(_STORAGES)}.")
         try:
-            self._writer = Writer(Path(path), version=9, storage_plugin=_STORAGES[storage])
+            self._writer = Writer(Path(path), version=8, storage_plugin=_STORAGES[storage])
         except WriterError as error:
             raise DataError(f"Cannot write bag {path}: {error} Choose a new folder or remove this one.") from error
         self._path = Path(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -188,3 +189,11 @@ def test_a_folder_may_be_named_like_a_ros_1_bag(bag, tmp_path):
     """A ROS 2 bag whose folder ends in .bag is read as ROS 2."""
     bag.rename(tmp_path / "monday.bag")
     assert len(list(iter_frames(tmp_path / "monday.bag"))) == 20
+
+
+def test_what_is_written_can_be_read_on_humble(bag):
+    """Humble reads the QoS of a topic as one string; the lists of metadata version 9 it does not read."""
+    content = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert content["version"] <= 8
+    for topic in content["topics_with_message_count"]:
+        assert isinstance(topic["topic_metadata"]["offered_qos_profiles"], str)
