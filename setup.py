@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from glob import glob
 from pathlib import Path
 
@@ -19,6 +20,9 @@ def requirements(name: str) -> list[str]:
 
 
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / NAME / "__init__.py").read_text(encoding="utf-8"))[1]
+
+#: colcon puts the executables into lib/, where 'ros2 run' looks; a shell looks into bin/.
+IS_COLCON = "--single-version-externally-managed" in sys.argv
 
 setup(
     name=NAME,
@@ -40,6 +44,7 @@ setup(
         (f"share/{NAME}/launch", glob("launch/*.launch.py")),
         (f"share/{NAME}/config", glob("config/*.*")),
         (f"share/{NAME}/config/examples", glob("config/examples/*.*")),
+        *([("bin", ["resource/ls-ood"])] if IS_COLCON else []),
     ],
     entry_points={
         "console_scripts": [

@@ -125,6 +125,11 @@ def test_colcon_build_installs_executables_launch_and_config(workspace):
         [prefix / "lib" / "ls_ood_monitor" / "ls-ood", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert "calibrate" in help_text
+    setup = workspace / "install" / "setup.bash"
+    command = ["bash", "-c", f"source {setup} && command -v ls-ood"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == str(
+        prefix / "bin" / "ls-ood"
+    )
 
 
 @pytest.mark.parametrize(

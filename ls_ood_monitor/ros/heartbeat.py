@@ -55,19 +55,25 @@ class HeartbeatWatch:
         alarm_topic: fully resolved.
         lease_s: time without a sign of life after which a process counts as dead, seconds; at least 0.2, as offered.
         on_gone: called when a process is dead.
-        on_late: called with the number of missed deadlines so far.
+        on_late: called at the first deadline that is missed in a row, with the number of missed ones so far.
     """
 
     def __init__(
         self, node: Node, alarm_topic: str, lease_s: float, on_gone: Callable[[], None], on_late: Callable[[int], None]
     ) -> None:
-        self._on_gone = on_gone
-        callbacks = SubscriptionEventCallbacks(
-            liveliness=self._liveliness, deadline=lambda event: on_late(event.total_count)
-        )
+        self._on_gone, self._on_late, self._is_late = on_gone, on_late, False
+        callbacks = SubscriptionEventCallbacks(liveliness=self._liveliness, deadline=self._deadline)
         self._subscription = node.create_subscription(
-            Empty, alive_topic(alarm_topic), lambda message: None, _profile(lease_s), event_callbacks=callbacks
+            Empty, alive_topic(alarm_topic), self._on_beat, _profile(lease_s), event_callbacks=callbacks
         )
+
+    def _on_beat(self, _message: Empty) -> None:
+        self._is_late = False
+
+    def _deadline(self, event: Any) -> None:
+        if not self._is_late:  # once until the next beat
+            self._is_late = True
+            self._on_late(event.total_count)
 
     def _liveliness(self, event: Any) -> None:
         if event.alive_count_change < 0:  # DDS does not say which process it was

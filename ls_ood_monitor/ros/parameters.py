@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -51,11 +52,15 @@ def declare_settings(node: Node, cls: type[Any], *, read_only: bool = False) -> 
             ) from error
 
 
-def read_settings(node: Node, cls: type[T]) -> T:
-    """Build the dataclass from the node's present parameters. Raises ``ConfigError`` for what ROS could not check."""
+def read_settings(node: Node, cls: type[T], new: Mapping[str, Any] | None = None) -> T:
+    """Build the dataclass from the node's present parameters, and ``new`` values of some.
+
+    Raises:
+        ConfigError: a value that ROS could not check.
+    """
     values = {}
     for spec in fields(cls):  # type: ignore[arg-type]
-        value = _value_of(node, spec.name)
+        value = new[spec.name] if new and new.get(spec.name) is not None else _value_of(node, spec.name)
         values[spec.name] = tuple(value) if isinstance(spec.default, tuple) else value
     return from_mapping(cls, values)
 

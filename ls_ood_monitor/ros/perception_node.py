@@ -276,13 +276,19 @@ class PerceptionNode(LifecycleNode):
         super().destroy_node()
 
     def _refuse_late_change(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
-        """Refuse a change that would have no effect: parameters are read when the node is configured."""
+        """Refuse a change that would have no effect, because parameters are read at configure, or that cannot be used then."""
         for name in (parameter.name for parameter in parameters if parameter.name in _NAMES):
             if name == "autostart":
                 return SetParametersResult(successful=False, reason="autostart is read at start only")
             if self._resources is not None:
                 reason = f"{name} is read at configure; deactivate and clean the node up, change it, configure again"
                 return SetParametersResult(successful=False, reason=reason)
+        new = {parameter.name: parameter.value for parameter in parameters}
+        try:
+            for settings in _PARAMETERS:
+                read_settings(self, settings, new)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _fail_transition(self, reason: str) -> TransitionCallbackReturn:

@@ -91,7 +91,7 @@ class SupervisorNode(Node):
 
     def _on_late(self, missed: int) -> None:
         text = f"perception's sign of life missed its deadline (DDS), {missed} times so far"
-        self.get_logger().warning(text, throttle_duration_sec=10.0)
+        self.get_logger().warning(text)
 
     def _tick(self) -> None:
         self._loop.tick(time.monotonic_ns())

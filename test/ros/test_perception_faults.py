@@ -262,6 +262,8 @@ def test_a_change_without_effect_is_refused_in_words(node, monitor):
 
     assert change("image_timeout_s", 20.0).successful
     assert "read at start only" in change("autostart", False).reason
+    assert "engine is 'foo'" in change("engine", "foo").reason
+    assert running.get_parameter("engine").value == "auto"
     running.start()
     answer = change("image_timeout_s", 2.0)
     assert not answer.successful
