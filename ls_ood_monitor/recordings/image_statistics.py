@@ -27,6 +27,7 @@ class ImageStatistics:
         read: images that were read.
         checked: images whose picture was read and checked; a sample, or all.
         faults: kind of fault (``CauseKind``, or ``unreadable``) -> number of the checked images that have it.
+        repeated: checked images whose picture equals the one checked before; small cameras do that, and are healthy.
         first_error: why the first unreadable image cannot be read, a sentence; empty if all can.
         layouts: encodings or formats, as the messages state them.
         bits: bits of a channel; 0 = not known.
@@ -45,6 +46,7 @@ class ImageStatistics:
     read: int = 0
     checked: int = 0
     faults: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
     first_error: str = ""
     layouts: tuple[str, ...] = ()
     bits: int = 0
@@ -106,6 +108,7 @@ class StatisticsCollector:
             read=len(received),
             checked=self._checked,
             faults=dict(self._faults.most_common()),
+            repeated=self._validator.repeated,
             first_error=self._first_error,
             layouts=layouts,
             bits=bits_of(layouts[0]) if layouts else 0,

@@ -207,6 +207,8 @@ def _image_notes(name: str, images: ImageStatistics) -> Iterator[str]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in images.faults.items())
         error = f" {images.first_error}" if images.first_error else ""
         yield f"{name}: of {images.checked} checked images {kinds}.{error}"
+    if images.repeated > images.faults.get("frozen", 0):
+        yield f"{name}: {images.repeated} of {images.checked} checked pictures equal the one before."
     if images.gaps:
         yield (
             f"{name}: {images.gaps} gap{'s' if images.gaps > 1 else ''} in the images, the longest {images.longest_gap_s:.1f} s "

@@ -95,7 +95,7 @@ def test_help_names_every_kind(capsys):
         (["--severities", ""], "--severities has no number"),
         (["--seed", "-1"], "--seed is -1"),
         (["twins/a.png", "--out", "twins"], "--out is twins, where the pictures are"),
-        (["twins/a.png", "--out", "notes.txt"], "--out is notes.txt, which cannot be a folder"),
+        (["twins/a.png", "--out", "notes.txt"], "is a file; name a folder"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(options, words, tmp_path, monkeypatch, capsys):
