@@ -211,6 +211,25 @@ class HealthSettings(Checked):
     )
 
 
+@dataclass(frozen=True)
+class DecodingSettings:
+    """How image messages become pictures; the same on the vehicle and for recordings.
+
+    Attributes:
+        image_bits: significant bits of images with 16 bits a value; 0 = by the largest value seen.
+        accept_jpeg_warnings: take JPEGs with damage that libjpeg only warns of.
+    """
+
+    image_bits: int = 0
+    accept_jpeg_warnings: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_bits and not 8 <= self.image_bits <= 16:
+            raise ConfigError(f"image_bits is {self.image_bits}; it must be 0 (found in the images) or 8 to 16.")
+
+
+DEFAULT_DECODING = DecodingSettings()
+
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 

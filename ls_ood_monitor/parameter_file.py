@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .config import (
+    DEFAULT_DECODING,
     AlarmOverrides,
     Checked,
+    DecodingSettings,
     HealthSettings,
     PerceptionNodeSettings,
     SupervisorNodeSettings,
@@ -31,6 +33,7 @@ class VehicleSettings:
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)  # policy of the fallback
     image_timeout_s: float = PerceptionNodeSettings().image_timeout_s  # silence after which a camera is stale
     publish_rate_hz: float = SupervisorNodeSettings().publish_rate_hz  # of the stop command
+    decoding: DecodingSettings = DEFAULT_DECODING  # of image messages
 
     @property
     def optional_cameras(self) -> tuple[str, ...]:
@@ -51,12 +54,14 @@ def read_parameters(path: Path) -> VehicleSettings:
     known = {spec.name for cls in (PerceptionNodeSettings, AlarmOverrides, HealthSettings) for spec in fields(cls)}
     if unknown := sorted(set(perception) - known - {"use_sim_time"}):
         raise ConfigError(f"{path}: perception_node has no parameter {', '.join(unknown)}.")
+    node = _settings(PerceptionNodeSettings, perception)
     return VehicleSettings(
         _settings(AlarmOverrides, perception),
         _settings(HealthSettings, perception),
         _settings(SupervisorSettings, supervisor),
-        _settings(PerceptionNodeSettings, perception).image_timeout_s,
+        node.image_timeout_s,
         _settings(SupervisorNodeSettings, supervisor).publish_rate_hz,
+        DecodingSettings(node.image_bits, node.accept_jpeg_warnings),
     )
 
 

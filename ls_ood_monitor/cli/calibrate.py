@@ -113,6 +113,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frame rate of pictures, which carry no time (default 10; the bundle records that it was assumed)",
     )
     data.add_argument(
+        "--image-bits",
+        type=int,
+        default=0,
+        metavar="BITS",
+        help="significant bits of images with 16 bits a value in bags, as perception's image_bits (default: by the largest "
+        "value seen)",
+    )
+    data.add_argument(
+        "--accept-jpeg-warnings",
+        action="store_true",
+        help="take JPEGs in bags with damage that libjpeg only warns of, as perception's accept_jpeg_warnings",
+    )
+    data.add_argument(
         "--max-faulty",
         type=float,
         metavar="SHARE",
@@ -417,13 +430,15 @@ def _lost_notes(
 
 def _drives(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
     """Return the drives to calibrate on, and the drives to check on."""
+    from ..config import DecodingSettings
     from ..errors import ConfigError
     from ..recordings.drive_source import dataset_drives, distinct, open_drives
     from ..street.drive_sources import street_drives, street_videos
     from ..street.shots import CALIBRATION_DRIVES, TEST_DRIVES
     from .topics import parse_topics
 
-    options = {"topics": parse_topics(args.topic), "rate_hz": args.rate}
+    decoding = DecodingSettings(args.image_bits, args.accept_jpeg_warnings)
+    options = {"topics": parse_topics(args.topic), "rate_hz": args.rate, "decoding": decoding}
     # The workers of a cluster have other working folders.
     data, further = (
         [path.absolute() for path in paths] if args.scheduler else paths for paths in (args.data, args.check or [])

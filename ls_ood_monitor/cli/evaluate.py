@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     failed: dict[str, str] = {}
     for name, path in zip(names, args.recordings, strict=True):
         try:
-            recording = open_recording(path, topics, args.rate, name)
+            recording = open_recording(path, topics, args.rate, name, vehicle.decoding)
             place = _events_file(recording, args.events)
             events = None if place is None else _events_of(recording, place)
             opened.append((recording, events, place))

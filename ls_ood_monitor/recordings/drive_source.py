@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from ..config import DEFAULT_DECODING, DecodingSettings
 from ..core.types import Frame
 from ..datasets import PictureFolder, Sample, open_dataset, open_pictures, picture_stamps
 from ..datasets import iter_frames as iter_pictures
@@ -120,6 +121,7 @@ def open_drives(
     start_s: float | None = None,
     end_s: float | None = None,
     rate_hz: float | None = None,
+    decoding: DecodingSettings = DEFAULT_DECODING,
 ) -> list[DriveSource]:
     """Return the drives at ``paths``. A bag or a video is one drive, and so is each (sub-)folder that holds pictures.
 
@@ -129,6 +131,7 @@ def open_drives(
         start_s: start of the wanted part, seconds from the start of each drive.
         end_s: end of the wanted part (exclusive), seconds from the start of each drive.
         rate_hz: frame rate of pictures; None assumes ``ASSUMED_RATE_HZ`` and sets ``assumed_rate_hz``.
+        decoding: of the image messages of bags.
 
     Raises:
         ConfigError: rate outside 0.001 to 1000 Hz, or two drives of one name.
@@ -143,12 +146,12 @@ def open_drives(
             drives.append(
                 DriveSource(
                     _name(path),
-                    partial(iter_frames, *part),
-                    arrivals=partial(iter_arrivals, *part),
+                    partial(iter_frames, *part, decoding=decoding),
+                    arrivals=partial(iter_arrivals, *part, decoding=decoding),
                     count=partial(count_images, *part),
-                    arrivals_between=partial(_bag_between, path, topics, start_s or 0.0),
+                    arrivals_between=partial(_bag_between, path, topics, start_s or 0.0, decoding),
                     path=path,
-                    part=repr((topics, start_s, end_s)),
+                    part=repr((topics, start_s, end_s, decoding)),
                 )
             )
         elif path.is_dir():
@@ -171,9 +174,14 @@ def open_drives(
 
 
 def _bag_between(
-    path: Path, topics: Mapping[str, str] | None, offset_s: float, begin_s: float, end_s: float
+    path: Path,
+    topics: Mapping[str, str] | None,
+    offset_s: float,
+    decoding: DecodingSettings,
+    begin_s: float,
+    end_s: float,
 ) -> Iterator[ImageArrival]:
-    return iter_arrivals(path, topics, offset_s + begin_s, offset_s + end_s)
+    return iter_arrivals(path, topics, offset_s + begin_s, offset_s + end_s, decoding=decoding)
 
 
 def picture_drives(folder: PictureFolder, name: str, *, rate_hz: float | None = None) -> list[DriveSource]:

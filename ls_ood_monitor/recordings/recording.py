@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config import DEFAULT_DECODING, DecodingSettings
 from ..datasets import PictureFolder, open_pictures, picture_stamps
 from ..errors import ConfigError, DataError
 from .bag_notes import bag_notes
@@ -32,6 +33,7 @@ class Recording:
     images: int  # number of image messages that it should hold; 0 = a video that does not state it
     damage: str  # what is wrong with it, as a sentence; empty if opening it showed nothing
     identity: str  # changes when its files change (``identity_of``)
+    decoding: DecodingSettings = DEFAULT_DECODING  # of the image messages of a bag
     notes: tuple[str, ...] = ()  # what a person should know of a bag, each a sentence
 
     @property
@@ -51,7 +53,7 @@ class Recording:
         An unreadable picture of a folder is an arrival without an image, and reading goes on.
         """
         if self.topics is not None:
-            return iter_arrivals(self.path, self.topics, recover=True)
+            return iter_arrivals(self.path, self.topics, recover=True, decoding=self.decoding)
         return _read_pictures(self.path, self.rate_hz) if self.path.is_dir() else _read_video(self.path, self.rate_hz)
 
 
@@ -82,12 +84,16 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 
 def open_recording(
-    path: Path, topics: Mapping[str, str] | None = None, rate_hz: float | None = None, name: str = ""
+    path: Path,
+    topics: Mapping[str, str] | None = None,
+    rate_hz: float | None = None,
+    name: str = "",
+    decoding: DecodingSettings = DEFAULT_DECODING,
 ) -> Recording:
     """Open a bag, a video, or a folder of pictures; ``name`` is that of its file or folder unless given.
 
     ``topics`` (image topic -> camera name) are a bag's; None takes every camera topic. ``rate_hz`` is that of pictures or a
-    video.
+    video. ``decoding`` is that of a bag's image messages.
 
     Raises:
         DataError: there is no such recording, or it has no camera.
@@ -127,6 +133,7 @@ def open_recording(
         images=images,
         damage=damage,
         identity=identity_of(path),
+        decoding=decoding,
         notes=notes,
     )
 

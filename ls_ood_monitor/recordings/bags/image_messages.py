@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from ...config import DEFAULT_DECODING, DecodingSettings
 from ...errors import ImageError
 from ...vision.image_decoder import ImageDecoder, codec_of_message
 from .opened import RawMessage
@@ -102,7 +103,8 @@ class ArrivalDecoder:
     It keeps state by topic: the packets of a video build on each other, and 16-bit pixels share their number of bits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: DecodingSettings = DEFAULT_DECODING) -> None:
+        self._settings = settings
         self._decoders: dict[str, ImageDecoder] = {}
 
     def decode(self, raw: RawMessage, camera: str, has_picture: bool = True) -> ImageArrival:
@@ -117,7 +119,11 @@ class ArrivalDecoder:
         head = message if is_foxglove else message.header
         stamp = head.timestamp if is_foxglove else head.stamp
         image, fault = None, ""
-        decoder = self._decoders.setdefault(raw.topic, ImageDecoder(raw.topic))
+        decoder = self._decoders.get(raw.topic)
+        if decoder is None:
+            settings = self._settings
+            decoder = ImageDecoder(raw.topic, settings.image_bits, not settings.accept_jpeg_warnings)
+            self._decoders[raw.topic] = decoder
         if has_picture or codec_of_message(message):  # later packets of a video need this one
             try:
                 image = decoder.decode(message)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...config import DEFAULT_DECODING, DecodingSettings
 from ...core.types import Frame
 from ...errors import DataError, ImageError
 from .clock_steps import StampShifts, duration_ns, without_steps
@@ -76,6 +77,7 @@ def iter_arrivals(
     end_s: float | None = None,
     recover: bool = False,
     decodes: Callable[[str, int], bool] | None = None,
+    decoding: DecodingSettings = DEFAULT_DECODING,
 ) -> Iterator[ImageArrival]:
     """Yield every image message of ``bag`` in the order of reception, including unusable ones.
 
@@ -87,13 +89,14 @@ def iter_arrivals(
         recover: read what can be read of a damaged bag, instead of refusing it.
         decodes: whether the picture of a camera's image (its name, and the image's number) is wanted; None = all are. The
             others are read without it.
+        decoding: how messages become pictures.
 
     Raises:
         DataError: no readable bag, a topic that is absent or has no images, or two topics for one camera.
     """
     path = Path(bag)
     with _open_bag(path, recover) as opened:
-        cameras, decoder = choose_topics(path, opened.topics, topics), ArrivalDecoder()
+        cameras, decoder = choose_topics(path, opened.topics, topics), ArrivalDecoder(decoding)
         shifts, numbers = StampShifts(opened.steps), Counter[str]()
         for message in _read(opened, cameras, start_s, end_s):
             if is_image(message.type_name):  # a topic may have two types
@@ -137,10 +140,14 @@ def _read(
 
 
 def iter_frames(
-    bag: Path | str, topics: Mapping[str, str] | None = None, start_s: float | None = None, end_s: float | None = None
+    bag: Path | str,
+    topics: Mapping[str, str] | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    decoding: DecodingSettings = DEFAULT_DECODING,
 ) -> Iterator[Frame]:
     """Yield the pictures of ``bag`` like ``iter_arrivals``, but raise ``ImageError`` for an unusable one."""
-    for arrival in iter_arrivals(bag, topics, start_s, end_s):
+    for arrival in iter_arrivals(bag, topics, start_s, end_s, decoding=decoding):
         if arrival.image is None:
             raise ImageError(arrival.error)
         yield Frame(arrival.image, arrival.stamp_ns, arrival.camera)

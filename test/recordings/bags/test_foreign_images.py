@@ -11,9 +11,12 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from ls_ood_monitor.errors import DataError
+from ls_ood_monitor.config import DecodingSettings
+from ls_ood_monitor.errors import ConfigError, DataError
 from ls_ood_monitor.recordings.bag_notes import bag_notes
 from ls_ood_monitor.recordings.bags import bag_info, camera_of, iter_arrivals
+from ls_ood_monitor.recordings.drive_source import open_drives
+from ls_ood_monitor.recordings.recording import open_recording
 
 START = 1_700_000_000_000_000_000
 STORE = get_typestore(Stores.ROS2_HUMBLE)
@@ -166,3 +169,21 @@ def test_twelve_bits_are_scaled_alike_over_a_recording(tmp_path):
             raw = STORE.serialize_cdr(types[image](header, 6, 8, "mono16", 0, 16, pixels), image)
             writer.write(connection, START + index, raw)
     assert [int(arrival.image[0, 0, 0]) for arrival in iter_arrivals(path)] == [250, 18, 250, 18]
+
+
+def test_a_camera_whose_jpegs_need_it_is_read_with_the_option(tmp_path):
+    """Extra bytes before the end of each JPEG: unreadable as they are, and pictures where the option accepts them."""
+    jpegs = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in PICTURES[:3]]
+    spoiled = [data[:-2] + b"\x12\x34\x56\x78\x9a" * 8 + data[-2:] for data in jpegs]
+    topic = {"/front/image/compressed": ("sensor_msgs/msg/CompressedImage", spoiled, "jpeg")}
+    bag = write_bag(tmp_path / "bag", StoragePlugin.MCAP, topic)
+    assert all(arrival.image is None for arrival in iter_arrivals(bag))
+    accepting = DecodingSettings(accept_jpeg_warnings=True)
+    for read in (
+        iter_arrivals(bag, decoding=accepting),
+        open_drives([bag], decoding=accepting)[0].read_arrivals(),
+        open_recording(bag, decoding=accepting).read(),
+    ):
+        assert all(arrival.image is not None for arrival in read)
+    with pytest.raises(ConfigError, match="image_bits is 7"):
+        DecodingSettings(image_bits=7)
